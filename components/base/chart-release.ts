@@ -1,0 +1,140 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { parse, parseAllDocuments } from "yaml";
+import { connect, type Destination } from "./connect";
+import type { PodIdentity } from "./endpoint";
+import type { ContainerSize } from "./pod";
+import type { ChartPin, ManifestPin } from "./versions";
+
+/** Plain data, as Helm takes it. A password never becomes a value: charts get the names of Secrets. */
+export type HelmValue =
+  string | number | boolean | null | undefined | readonly HelmValue[] | { readonly [key: string]: HelmValue };
+
+/** A workload that a chart runs, from the same numbers as its values. */
+export interface DeclaredWorkload {
+  readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+  readonly replicas: number;
+  readonly size: ContainerSize;
+}
+
+/** A Service that a chart makes. */
+export interface DeclaredService {
+  readonly name: string;
+  readonly port: number;
+  readonly podPort: number;
+  /** Name of the workload behind it. */
+  readonly workload: string;
+}
+
+/** What a chart will run: the program relies on it, capacity counts it and a rehearsal without the chart simulates it. */
+export interface ChartDeclaration {
+  readonly workloads: readonly DeclaredWorkload[];
+  readonly services: readonly DeclaredService[];
+  /** CRDs that the chart's own switch installs: `<plural>.<group>`. */
+  readonly crds: readonly string[];
+}
+
+/** Inputs of {@link ChartRelease}. */
+export interface ChartReleaseArgs {
+  readonly namespace: pulumi.Input<string>;
+  /** Directory that holds one folder for each chart. */
+  readonly directory: string;
+  readonly values: { readonly [key: string]: HelmValue };
+  readonly declares: ChartDeclaration;
+  /** Who talks to whom: a pod of the chart, by the name of its declared workload, and what it reaches. */
+  readonly talksTo: Readonly<Record<string, readonly Destination[]>>;
+  /** How long Helm waits for the workloads, in seconds. @default 600 */
+  readonly timeoutSeconds?: number;
+}
+
+/** A Helm release of a pinned chart, under a fixed name, from the chart directory. */
+export class ChartRelease extends pulumi.ComponentResource {
+  private readonly release: k8s.helm.v3.Release;
+  private readonly identities: ReadonlyMap<string, PodIdentity>;
+
+  constructor(name: string, pin: ChartPin, args: ChartReleaseArgs, opts: pulumi.ComponentResourceOptions) {
+    // The declaration is an input, so that an evaluation under mocks can read it.
+    super("carbon:base:ChartRelease", name, { chart: pin.chart, version: pin.version, declares: args.declares }, opts);
+    const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600 } = args;
+    const chart = findChart(directory, pin);
+
+    this.identities = new Map(
+      declares.workloads.map((w) => [
+        w.name,
+        { name: w.name, namespace, matchLabels: w.labels, serviceAccount: w.serviceAccount },
+      ]),
+    );
+    const wires = Object.entries(talksTo).flatMap(([workload, destinations]) =>
+      connect(this, { from: this.identity(workload), talksTo: destinations }),
+    );
+    this.release = new k8s.helm.v3.Release(
+      name,
+      {
+        name,
+        chart,
+        namespace,
+        values: values as Record<string, unknown>,
+        skipCrds: true,
+        timeout: timeoutSeconds,
+        // A failed first install is taken back: a later `up` starts from nothing instead of from half a release.
+        atomic: true,
+      },
+      { parent: this, dependsOn: wires },
+    );
+    this.registerOutputs();
+  }
+
+  /** The pods of a declared workload, as policies see them. */
+  identity(workload: string): PodIdentity {
+    const identity = this.identities.get(workload);
+    if (identity === undefined) throw new Error(`the chart declares no workload ${workload}`);
+    return identity;
+  }
+}
+
+/**
+ * Applies the manifests of a pinned file from the chart directory, one resource for each object: CRDs in a chart's
+ * `crds/` would be installed once and never upgraded.
+ */
+export class ManifestFile extends pulumi.ComponentResource {
+  constructor(name: string, pin: ManifestPin, directory: string, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:base:ManifestFile", name, { repository: pin.repository, version: pin.version }, opts);
+    const file = path.join(directory, manifestFileName(name, pin));
+    if (!fs.existsSync(file)) throw missing(file, `${pin.repository} ${pin.version}`);
+    for (const document of parseAllDocuments(fs.readFileSync(file, "utf8"))) {
+      const manifest = document.toJS() as KubernetesManifest | null;
+      if (manifest === null) continue;
+      new k8s.apiextensions.CustomResource(`${manifest.kind}/${manifest.metadata.name}`, manifest, { parent: this });
+    }
+    this.registerOutputs();
+  }
+}
+
+interface KubernetesManifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+}
+
+/** Name of a pinned manifest file in the chart directory. */
+export function manifestFileName(name: string, pin: ManifestPin): string {
+  return `${name}-${pin.version}.yaml`;
+}
+
+function findChart(directory: string, pin: ChartPin): string {
+  const chart = path.join(directory, pin.chart);
+  const file = path.join(chart, "Chart.yaml");
+  if (!fs.existsSync(file)) throw missing(chart, `chart ${pin.chart} ${pin.version}`);
+  const { version } = parse(fs.readFileSync(file, "utf8")) as { version: string };
+  if (version === pin.version) return chart;
+  throw new pulumi.RunError(`${file}: version ${version}, but ${pin.version} is pinned; run \`npm run charts:pull\``);
+}
+
+function missing(where: string, what: string): pulumi.RunError {
+  return new pulumi.RunError(`${where}: ${what} is not there; run \`npm run charts:pull\` to fill the chart directory`);
+}

@@ -1,0 +1,101 @@
+import * as pulumi from "@pulumi/pulumi";
+
+export type Protocol = "http" | "grpc" | "postgresql" | "ray";
+
+/** Pods as policies see them: where they run, how they are selected and who they are. */
+export interface PodIdentity {
+  /** Short name for policies and diagrams: the workload's own. */
+  readonly name: string;
+  readonly namespace: pulumi.Input<string>;
+  readonly matchLabels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+}
+
+/** A service that pods reach inside the cluster. */
+export interface Endpoint<P extends Protocol = Protocol> {
+  readonly protocol: P;
+  /** DNS name, without scheme or port. */
+  readonly host: pulumi.Output<string>;
+  readonly port: number;
+  readonly tls: boolean;
+  /** The pods behind it, and the port that they listen on: what policies are made of. */
+  readonly server: PodIdentity;
+  readonly podPort: number;
+  /** What must exist and be ready before a client starts. */
+  readonly ready: readonly pulumi.Resource[];
+}
+
+/** Ports of pods that belong together, where no Service is involved: the flows inside a system. */
+export interface PodPorts {
+  readonly server: PodIdentity;
+  readonly ports: readonly PortRange[];
+}
+
+/** One TCP port, or all from `port` to `endPort`. */
+export interface PortRange {
+  readonly port: number;
+  readonly endPort?: number;
+}
+
+/** A peer that is not a pod: the API server, or something outside the cluster. */
+export interface ExternalPeer {
+  readonly name: string;
+  readonly cidrs: readonly string[];
+  readonly port: number;
+}
+
+export interface Credential {
+  readonly username: pulumi.Output<string>;
+  readonly password: pulumi.Output<string>;
+}
+
+/** A database of one service, with the role that owns it. */
+export interface PostgresDatabase {
+  readonly server: Endpoint<"postgresql">;
+  readonly database: string;
+  readonly login: Credential;
+}
+
+/** An S3 bucket and the user that may read and write it. */
+export interface Bucket {
+  readonly name: string;
+  readonly store: S3Store;
+}
+
+/** An S3 API, inside the cluster or outside. */
+export interface S3Store {
+  /** Base URL of the API, without a path. */
+  readonly url: pulumi.Output<string>;
+  readonly region: string;
+  /** Where policies let clients go. */
+  readonly destination: Endpoint | ExternalPeer;
+  /** Access key and secret key of the application user. */
+  readonly login: Credential;
+  /** Namespace and name of the Secret that holds this login for people and jobs outside the program. */
+  readonly secret: { readonly namespace: pulumi.Output<string>; readonly name: string };
+  readonly ready: readonly pulumi.Resource[];
+}
+
+/** The DNS name of a Service: the only place that knows the cluster's domain. */
+export function serviceHost(service: string, namespace: pulumi.Input<string>): pulumi.Output<string> {
+  return pulumi.interpolate`${service}.${namespace}.svc.cluster.local`;
+}
+
+/** The only place where an endpoint becomes a string. */
+export function url({ protocol, host, port }: Endpoint, path = ""): pulumi.Output<string> {
+  return pulumi.interpolate`${protocol}://${host}:${port}${path}`;
+}
+
+/** The environment of an S3 client: AWS SDKs (2023 and later) and MLflow read these names. */
+export function s3ClientEnv(store: S3Store): Record<string, pulumi.Input<string>> {
+  return {
+    AWS_ENDPOINT_URL_S3: store.url,
+    MLFLOW_S3_ENDPOINT_URL: store.url,
+    AWS_DEFAULT_REGION: store.region,
+  };
+}
+
+/** The login of an S3 client, as data of a Secret whose keys become environment variables. */
+export function s3ClientSecret(store: S3Store): Record<string, pulumi.Input<string>> {
+  return { AWS_ACCESS_KEY_ID: store.login.username, AWS_SECRET_ACCESS_KEY: store.login.password };
+}

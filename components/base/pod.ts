@@ -1,0 +1,160 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import type { PodIdentity } from "./endpoint";
+import type { EnvSecret } from "./secret";
+
+type Container = k8s.types.input.core.v1.Container;
+
+/** What the scheduler reserves, and what the kernel allows. */
+export interface RequestLimit {
+  readonly request: number;
+  readonly limit: number;
+}
+
+/** The size of one container: CPU in cores, memory in MiB. */
+export interface ContainerSize {
+  readonly cpu: RequestLimit;
+  readonly memoryMiB: RequestLimit;
+}
+
+/** A size as Kubernetes writes it, for containers and charts. */
+export function resources({ cpu, memoryMiB }: ContainerSize): ResourceQuantities {
+  return {
+    requests: { cpu: cores(cpu.request), memory: `${memoryMiB.request}Mi` },
+    limits: { cpu: cores(cpu.limit), memory: `${memoryMiB.limit}Mi` },
+  };
+}
+
+/** Requests and limits as Kubernetes quantities. */
+export type ResourceQuantities = {
+  readonly requests: { readonly cpu: string; readonly memory: string };
+  readonly limits: { readonly cpu: string; readonly memory: string };
+};
+
+function cores(count: number): string {
+  return Number.isInteger(count) ? `${count}` : `${Math.round(count * 1000)}m`;
+}
+
+export type PriorityClassName = "critical-services" | "standard-services" | "low-priority-batch";
+
+/** An HTTP probe, asked for readiness and, six times as patiently, for liveness. */
+export interface HttpProbe {
+  readonly path: string;
+  readonly port: string;
+  /** How long a first start may take, in seconds. @default 120 */
+  readonly startupSeconds?: number;
+}
+
+export interface ContainerArgs {
+  readonly image: string;
+  readonly size: ContainerSize;
+  readonly command?: readonly pulumi.Input<string>[];
+  readonly args?: readonly pulumi.Input<string>[];
+  readonly ports?: Readonly<Record<string, number>>;
+  readonly env?: Readonly<Record<string, pulumi.Input<string>>>;
+  readonly secretEnv?: readonly EnvSecret[];
+  readonly probe?: HttpProbe;
+  /** Mounted volumes: path to volume name. */
+  readonly mounts?: Readonly<Record<string, string>>;
+}
+
+/** A container that Pod Security `restricted` admits: no root, no escalation, a read-only root. */
+export function container(name: string, args: ContainerArgs): Container {
+  const { image, size, command, ports = {}, env = {}, secretEnv = [], probe, mounts = {} } = args;
+  return {
+    name,
+    image,
+    ...(command && { command: [...command] }),
+    ...(args.args && { args: [...args.args] }),
+    ports: Object.entries(ports).map(([portName, containerPort]) => ({ name: portName, containerPort })),
+    env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
+    envFrom: secretEnv.map((secret) => ({ secretRef: { name: secret.name } })),
+    resources: resources(size),
+    ...(probe && httpProbes(probe)),
+    volumeMounts: Object.entries(mounts).map(([mountPath, volume]) => ({ name: volume, mountPath })),
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    },
+  };
+}
+
+export interface PodArgs {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  /** User and group of every process; the image must not need root. */
+  readonly uid: number;
+  readonly priorityClass: PriorityClassName;
+  /** Secrets that roll the pods when they change. */
+  readonly secretEnv?: readonly EnvSecret[];
+  /** Memory-backed or disk scratch space: volume name to its limit in MiB. */
+  readonly scratch?: Readonly<Record<string, { readonly sizeMiB: number; readonly medium?: "Memory" }>>;
+  readonly terminationGracePeriodSeconds?: number;
+  /** Set for the pods of a Job. */
+  readonly restartPolicy?: "OnFailure";
+}
+
+/** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */
+export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.input.core.v1.PodTemplateSpec {
+  const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {} } = args;
+  return {
+    metadata: {
+      labels: { ...identity.matchLabels },
+      annotations: Object.fromEntries(secretEnv.map((s) => [`checksum.254carbon.com/${s.name}`, s.checksum])),
+    },
+    spec: {
+      serviceAccountName: identity.serviceAccount,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      priorityClassName: priorityClass,
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: uid,
+        runAsGroup: uid,
+        fsGroup: uid,
+        seccompProfile: { type: "RuntimeDefault" },
+      },
+      // Preferred, never required: on two nodes a required spread would block what a lost node should bring back.
+      topologySpreadConstraints: [
+        {
+          maxSkew: 1,
+          topologyKey: "kubernetes.io/hostname",
+          whenUnsatisfiable: "ScheduleAnyway",
+          labelSelector: { matchLabels: { ...identity.matchLabels } },
+        },
+      ],
+      ...(args.terminationGracePeriodSeconds !== undefined && {
+        terminationGracePeriodSeconds: args.terminationGracePeriodSeconds,
+      }),
+      ...(args.restartPolicy && { restartPolicy: args.restartPolicy }),
+      initContainers: [...initContainers],
+      containers: [...containers],
+      volumes: Object.entries(scratch).map(([name, { sizeMiB, medium }]) => ({
+        name,
+        emptyDir: { sizeLimit: `${sizeMiB}Mi`, ...(medium && { medium }) },
+      })),
+    },
+  };
+}
+
+/** A ServiceAccount for pods that do not talk to the API server: it mounts no token. */
+export function serviceAccount(identity: PodIdentity, opts: pulumi.CustomResourceOptions): k8s.core.v1.ServiceAccount {
+  const name = identity.serviceAccount;
+  return new k8s.core.v1.ServiceAccount(
+    name,
+    { metadata: { name, namespace: identity.namespace }, automountServiceAccountToken: false },
+    opts,
+  );
+}
+
+const PROBE_PERIOD_SECONDS = 10;
+
+function httpProbes({ path, port, startupSeconds = 120 }: HttpProbe): Partial<Container> {
+  const check = { httpGet: { path, port }, periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
+  return {
+    startupProbe: { ...check, failureThreshold: Math.ceil(startupSeconds / PROBE_PERIOD_SECONDS) },
+    readinessProbe: { ...check, failureThreshold: 2 },
+    livenessProbe: { ...check, failureThreshold: 6 },
+  };
+}

@@ -1,0 +1,55 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect, type Destination } from "./connect";
+import type { PodIdentity } from "./endpoint";
+import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
+
+/** Inputs of {@link SetupJob}. */
+export interface SetupJobArgs extends ContainerArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly uid: number;
+  readonly talksTo: readonly Destination[];
+}
+
+/**
+ * A Job that prepares something once: idempotent, run again when its template changes (image, script, list or login),
+ * because a Job's template is immutable and the changed one replaces it.
+ */
+export class SetupJob extends pulumi.ComponentResource {
+  /** The Job: what waits for it comes after its success. */
+  readonly job: k8s.batch.v1.Job;
+
+  constructor(name: string, args: SetupJobArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:base:SetupJob", name, {}, opts);
+    const { namespace, uid, talksTo, secretEnv = [] } = args;
+    const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+
+    const account = serviceAccount(identity, { parent: this });
+    const wires = connect(this, { from: identity, talksTo });
+    const template = podTemplate(identity, {
+      containers: [container(name, { ...args, mounts: { "/tmp": "tmp", ...args.mounts } })],
+      uid,
+      priorityClass: "low-priority-batch",
+      secretEnv,
+      scratch: { tmp: { sizeMiB: 64 } },
+      restartPolicy: "OnFailure",
+    });
+    this.job = new k8s.batch.v1.Job(
+      name,
+      {
+        metadata: { name, namespace },
+        spec: {
+          backoffLimit: 6,
+          template,
+        },
+      },
+      {
+        parent: this,
+        dependsOn: [account, ...wires, ...secretEnv.map((s) => s.resource)],
+        deleteBeforeReplace: true,
+      },
+    );
+    this.registerOutputs();
+  }
+}

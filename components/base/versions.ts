@@ -1,0 +1,56 @@
+/**
+ * Every version of a chart, an image or a set of CRDs that this program installs; nothing else names one.
+ * Renovate reads the literals below (renovate.json), so the field order is fixed.
+ */
+
+/** A Helm chart: its repository, its name there and the exact version. */
+export interface ChartPin {
+  readonly repo: string;
+  readonly chart: string;
+  readonly version: string;
+}
+
+/** A file of manifests that a GitHub release carries: CRDs that no chart of ours brings. */
+export interface ManifestPin {
+  readonly repository: string;
+  readonly asset: string;
+  readonly version: string;
+}
+
+export const charts = {
+  certManager: { repo: "oci://quay.io/jetstack/charts", chart: "cert-manager", version: "v1.21.1" },
+  cloudnativePg: { repo: "https://cloudnative-pg.github.io/charts", chart: "cloudnative-pg", version: "0.29.0" },
+} as const satisfies Record<string, ChartPin>;
+
+export const manifests = {
+  gatewayApi: { repository: "kubernetes-sigs/gateway-api", asset: "standard-install.yaml", version: "v1.6.1" },
+  prometheusOperator: {
+    repository: "prometheus-operator/prometheus-operator",
+    asset: "stripped-down-crds.yaml",
+    version: "v0.93.1",
+  },
+} as const satisfies Record<string, ManifestPin>;
+
+export const images = {
+  // The default of CloudNativePG 1.30.0.
+  postgres: "ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie",
+  // The last images that upstream published before it archived MinIO (docs/adr/0008-object-store.md).
+  minio: "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z",
+  minioClient: "quay.io/minio/mc:RELEASE.2025-08-13T08-35-41Z",
+  // "-full" has psycopg2 and boto3; the plain image lacks both (mlflow#9513).
+  mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
+  ray: "rayproject/ray:2.60.0-py311",
+} as const;
+
+/** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */
+export const clientVersions = {
+  mlflow: match(images.mlflow, /:v([\d.]+)-full$/),
+  ray: match(images.ray, /:([\d.]+)-py/),
+  python: match(images.ray, /-py(\d)(\d+)$/),
+};
+
+function match(image: string, pattern: RegExp): string {
+  const found = pattern.exec(image);
+  if (found === null) throw new Error(`${image} does not match ${String(pattern)}`);
+  return found.slice(1).join(".");
+}

@@ -1,0 +1,93 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect, type Destination } from "./connect";
+import { type Endpoint, type PodIdentity, type Protocol, serviceHost } from "./endpoint";
+import { container, type ContainerArgs, podTemplate, type PriorityClassName, serviceAccount } from "./pod";
+
+/** Inputs of {@link Workload}. */
+export interface WorkloadArgs extends ContainerArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly ports: Readonly<Record<string, number>>;
+  readonly replicas: number;
+  readonly uid: number;
+  readonly priorityClass: PriorityClassName;
+  /** Size of /tmp, in MiB: the only writable place. @default 256 */
+  readonly tmpMiB?: number;
+  readonly talksTo: readonly Destination[];
+}
+
+/** A stateless service: one Deployment, one Service, one ServiceAccount, its wires and its disruption budget. */
+export class Workload extends pulumi.ComponentResource {
+  /** The pods, as policies see them. */
+  readonly identity: PodIdentity;
+  private readonly ports: Readonly<Record<string, number>>;
+  private readonly ready: readonly pulumi.Resource[];
+
+  constructor(name: string, args: WorkloadArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:base:Workload", name, {}, opts);
+    const { namespace, ports, replicas, uid, priorityClass, tmpMiB = 256, talksTo } = args;
+    const matchLabels = { app: name };
+    this.identity = { name, namespace, matchLabels, serviceAccount: name };
+    this.ports = ports;
+
+    const account = serviceAccount(this.identity, { parent: this });
+    const wires = connect(this, { from: this.identity, talksTo });
+    const service = new k8s.core.v1.Service(
+      name,
+      {
+        // The Deployment decides readiness; waiting for endpoints would add 10 s to every Service.
+        metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
+        spec: {
+          selector: matchLabels,
+          ports: Object.entries(ports).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
+        },
+      },
+      { parent: this },
+    );
+    const deployment = new k8s.apps.v1.Deployment(
+      name,
+      {
+        metadata: { name, namespace, labels: matchLabels },
+        spec: {
+          replicas,
+          selector: { matchLabels },
+          strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+          template: podTemplate(this.identity, {
+            containers: [container(name, { ...args, mounts: { "/tmp": "tmp", ...args.mounts } })],
+            uid,
+            priorityClass,
+            secretEnv: args.secretEnv ?? [],
+            scratch: { tmp: { sizeMiB: tmpMiB } },
+          }),
+        },
+      },
+      { parent: this, dependsOn: [account, ...wires, ...(args.secretEnv ?? []).map((s) => s.resource)] },
+    );
+    // With one replica a budget would only block the drain of its node.
+    if (replicas > 1) {
+      new k8s.policy.v1.PodDisruptionBudget(
+        name,
+        { metadata: { name, namespace }, spec: { maxUnavailable: 1, selector: { matchLabels } } },
+        { parent: this },
+      );
+    }
+    this.ready = [service, deployment];
+    this.registerOutputs();
+  }
+
+  /** The endpoint behind one of the named ports. */
+  endpoint<P extends Protocol>(port: string, protocol: P): Endpoint<P> {
+    const number = this.ports[port];
+    if (number === undefined) throw new Error(`${this.identity.name} has no port ${port}`);
+    return {
+      protocol,
+      host: serviceHost(this.identity.name, this.identity.namespace),
+      port: number,
+      tls: false,
+      server: this.identity,
+      podPort: number,
+      ready: this.ready,
+    };
+  }
+}

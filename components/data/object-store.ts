@@ -1,0 +1,124 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Bucket, Credential, Endpoint, ExternalPeer, S3Store } from "../base/endpoint";
+import type { ContainerSize } from "../base/pod";
+import { envSecret } from "../base/secret";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+
+/** Name of the Secret that jobs outside this program read: keys `accesskey` and `secretkey`. */
+const SHARED_SECRET = "minio-credentials";
+
+/** Inputs of {@link ObjectStore}. */
+export interface ObjectStoreArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Base URL of the S3 API, without a path. */
+  readonly url: pulumi.Output<string>;
+  readonly region: string;
+  readonly destination: Endpoint | ExternalPeer;
+  /** The server's root: with it the application user is made. Absent where the provider made that user. */
+  readonly administrator?: Credential;
+  /** The application user: it may use our buckets, and nothing else. */
+  readonly login: Credential;
+  readonly buckets: readonly string[];
+  readonly setupSize: ContainerSize;
+}
+
+/** S3 buckets and the one user that may use them, on a server of ours or of somebody else. */
+export class ObjectStore extends pulumi.ComponentResource {
+  private readonly store: S3Store;
+  private readonly buckets: readonly string[];
+
+  constructor(name: string, args: ObjectStoreArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:ObjectStore", name, {}, opts);
+    const { namespace, url, region, destination, administrator, login, buckets, setupSize } = args;
+
+    const shared = envSecret(
+      SHARED_SECRET,
+      { namespace, data: { accesskey: login.username, secretkey: login.password } },
+      { parent: this },
+    );
+    const setupLogin = envSecret(
+      `${name}-setup`,
+      {
+        namespace,
+        data: {
+          ACCESS_KEY: login.username,
+          SECRET_KEY: login.password,
+          ...(administrator && { ADMIN_ACCESS_KEY: administrator.username, ADMIN_SECRET_KEY: administrator.password }),
+        },
+      },
+      { parent: this },
+    );
+    const setup = new SetupJob(
+      `${name}-setup`,
+      {
+        namespace,
+        image: images.minioClient,
+        size: setupSize,
+        uid: 1000,
+        command: ["sh", "-c", SETUP_SCRIPT],
+        env: {
+          HOME: "/tmp",
+          MC_CONFIG_DIR: "/tmp/mc",
+          S3_URL: url,
+          S3_REGION: region,
+          BUCKETS: buckets.join(" "),
+          POLICY: bucketPolicy(buckets),
+        },
+        secretEnv: [setupLogin],
+        talksTo: [destination],
+      },
+      { parent: this, dependsOn: "ready" in destination ? [...destination.ready] : [] },
+    );
+    this.store = {
+      url,
+      region,
+      destination,
+      login,
+      secret: { namespace: pulumi.output(namespace), name: shared.name },
+      ready: [setup.job],
+    };
+    this.buckets = buckets;
+    this.registerOutputs();
+  }
+
+  /** The bucket of a service. */
+  bucket(name: string): Bucket {
+    if (!this.buckets.includes(name)) throw new Error(`the object store has no bucket ${name}`);
+    return { name, store: this.store };
+  }
+}
+
+// mc reads logins from standard input, so that they stand on no command line. Every step may be repeated.
+const SETUP_SCRIPT = `set -eu
+if [ -n "\${ADMIN_ACCESS_KEY:-}" ]; then
+  printf '%s\\n%s\\n' "$ADMIN_ACCESS_KEY" "$ADMIN_SECRET_KEY" | mc alias set store "$S3_URL"
+  printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add store
+  printf '%s' "$POLICY" > /tmp/policy.json
+  mc admin policy create store carbon-buckets /tmp/policy.json
+  mc admin policy attach store carbon-buckets --user "$ACCESS_KEY" ||
+    mc admin policy entities store --user "$ACCESS_KEY" | grep -q carbon-buckets
+else
+  printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc alias set store "$S3_URL"
+fi
+for bucket in $BUCKETS; do
+  mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"
+done
+`;
+
+/** What the application user may do: everything inside our buckets, nothing outside. */
+function bucketPolicy(buckets: readonly string[]): string {
+  const resources = buckets.map((bucket) => `arn:aws:s3:::${bucket}`);
+  return JSON.stringify({
+    Version: "2012-10-17",
+    Statement: [
+      { Effect: "Allow", Action: ["s3:GetBucketLocation", "s3:ListBucket"], Resource: resources },
+      {
+        Effect: "Allow",
+        Action: ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+        Resource: resources.map((resource) => `${resource}/*`),
+      },
+    ],
+  });
+}

@@ -1,0 +1,100 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ChartRelease, type DeclaredWorkload } from "../base/chart-release";
+import { admitApiServer } from "../base/connect";
+import type { ExternalPeer } from "../base/endpoint";
+import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
+import { charts } from "../base/versions";
+
+const WEBHOOK_PORT = 10250;
+const METRICS_PORT = 9402;
+
+/** Inputs of {@link CertManager}. */
+export interface CertManagerArgs {
+  readonly namespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly kubeApi: ExternalPeer;
+  /** Size of each of its three pods. */
+  readonly size: ContainerSize;
+}
+
+/** cert-manager: issues and renews the certificates that other systems ask for. */
+export class CertManager extends pulumi.ComponentResource {
+  constructor(name: string, args: CertManagerArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:ground:CertManager", name, {}, opts);
+    const { namespace, chartDirectory, kubeApi, size } = args;
+    const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
+
+    const release = new ChartRelease(
+      name,
+      charts.certManager,
+      {
+        namespace,
+        directory: chartDirectory,
+        values: values(size),
+        declares: {
+          workloads,
+          services: workloads.map((w) => ({
+            name: w.name,
+            ...(w.name === `${name}-webhook`
+              ? { port: 443, podPort: WEBHOOK_PORT }
+              : { port: METRICS_PORT, podPort: METRICS_PORT }),
+            workload: w.name,
+          })),
+          crds: CRDS,
+        },
+        talksTo: Object.fromEntries(workloads.map((w) => [w.name, [kubeApi]])),
+      },
+      { parent: this },
+    );
+    admitApiServer(this, kubeApi, { server: release.identity(`${name}-webhook`), ports: [{ port: WEBHOOK_PORT }] });
+    this.registerOutputs();
+  }
+}
+
+const CRDS = [
+  "certificaterequests.cert-manager.io",
+  "certificates.cert-manager.io",
+  "challenges.acme.cert-manager.io",
+  "clusterissuers.cert-manager.io",
+  "issuers.cert-manager.io",
+  "orders.acme.cert-manager.io",
+];
+
+function workload(release: string, component: string, size: ContainerSize): DeclaredWorkload {
+  const name = component === "controller" ? release : `${release}-${component}`;
+  return {
+    kind: "Deployment",
+    name,
+    labels: {
+      "app.kubernetes.io/name": component === "controller" ? "cert-manager" : component,
+      "app.kubernetes.io/instance": release,
+      "app.kubernetes.io/component": component,
+    },
+    serviceAccount: name,
+    replicas: 1,
+    size,
+  };
+}
+
+function values(size: ContainerSize): CertManagerValues {
+  const pod = { resources: resources(size) };
+  return {
+    ...pod,
+    webhook: pod,
+    cainjector: pod,
+    global: { priorityClassName: "critical-services", leaderElection: { namespace: "cert-manager" } },
+    crds: { enabled: true, keep: true },
+    // Its only hook: a Job that asks the API that Helm has just waited for.
+    startupapicheck: { enabled: false },
+  };
+}
+
+/** The keys of the chart that we set. */
+type CertManagerValues = {
+  readonly resources: ResourceQuantities;
+  readonly webhook: { readonly resources: ResourceQuantities };
+  readonly cainjector: { readonly resources: ResourceQuantities };
+  readonly global: { readonly priorityClassName: string; readonly leaderElection: { readonly namespace: string } };
+  readonly crds: { readonly enabled: true; readonly keep: true };
+  readonly startupapicheck: { readonly enabled: false };
+};

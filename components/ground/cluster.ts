@@ -1,0 +1,73 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+/** Inputs of {@link Cluster}. */
+export interface ClusterArgs {
+  /** Context of the kubeconfig that leads to the cluster of this stack. */
+  readonly context: string;
+  /** StorageClass of every volume; it must exist and keep the volumes of deleted claims. */
+  readonly storageClass: string;
+}
+
+/**
+ * The one cluster that a stack belongs to. Its identity, the UID of Namespace kube-system, is kept in the state from the
+ * first `up`; later runs against another cluster stop before anything is written.
+ */
+export class Cluster extends pulumi.ComponentResource {
+  /** Makes every object of the stack. */
+  readonly provider: k8s.Provider;
+
+  constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("carbon:ground:Cluster", name, {}, opts);
+    const { context, storageClass } = args;
+
+    const reader = new k8s.Provider(`${name}-reader`, { context }, { parent: this });
+    const kubeSystem = k8s.core.v1.Namespace.get(`${name}-identity`, "kube-system", {
+      parent: this,
+      provider: reader,
+    });
+    const volumes = k8s.storage.v1.StorageClass.get(`${name}-storage`, storageClass, {
+      parent: this,
+      provider: reader,
+    });
+    const live = kubeSystem.metadata.uid;
+    const recorded = new pulumi.Stash(`${name}-uid`, { input: live }, { parent: this });
+    const checked = pulumi
+      .all([recorded.output as pulumi.Output<string>, live, recorded.urn, volumes.reclaimPolicy])
+      .apply(([first, now, urn, reclaimPolicy]) => {
+        refuseOtherCluster(context, first, now, urn);
+        refuseLosingVolumes(storageClass, reclaimPolicy);
+        return context;
+      });
+
+    this.provider = new k8s.Provider(
+      name,
+      {
+        context: checked,
+        // Else a changed Secret of a fixed name is deleted before it is made again.
+        enableSecretMutable: true,
+        enableConfigMapMutable: true,
+        // client-go's default of 50 requests a second would be the limit, not the API server.
+        kubeClientSettings: { qps: 200, burst: 400 },
+      },
+      { parent: this },
+    );
+    this.registerOutputs();
+  }
+}
+
+function refuseOtherCluster(context: string, recorded: string, live: string, urn: string): void {
+  if (recorded === live) return;
+  throw new pulumi.RunError(
+    `cluster.context: ${context} leads to cluster ${live}, but this stack was made on cluster ${recorded}; ` +
+      `set cluster.context to that cluster's, or, if it was rebuilt on purpose, run \`pulumi up --replace '${urn}'\``,
+  );
+}
+
+function refuseLosingVolumes(storageClass: string, reclaimPolicy: string): void {
+  if (reclaimPolicy === "Retain") return;
+  throw new pulumi.RunError(
+    `storage.className: ${storageClass} has reclaimPolicy ${reclaimPolicy}, so a deleted claim takes its data along; ` +
+      `name a StorageClass with reclaimPolicy Retain`,
+  );
+}

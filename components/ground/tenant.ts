@@ -1,0 +1,72 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+export type PodSecurityLevel = "restricted" | "baseline" | "privileged";
+
+/** Inputs of {@link Tenant}. */
+export interface TenantArgs {
+  /** Pod Security level that the API server enforces. @default "restricted" */
+  readonly podSecurity?: PodSecurityLevel;
+  /** Refuses to delete the Namespace, and with it everything inside. @default false */
+  readonly protect?: boolean;
+}
+
+/** A Namespace whose pods reach nothing but DNS until a wire lets them. */
+export class Tenant extends pulumi.ComponentResource {
+  /** Name of the Namespace, known once its default policies stand. */
+  readonly namespace: pulumi.Output<string>;
+
+  constructor(name: string, args: TenantArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("carbon:ground:Tenant", name, {}, opts);
+    const { podSecurity = "restricted", protect = false } = args;
+
+    const namespace = new k8s.core.v1.Namespace(
+      name,
+      {
+        metadata: {
+          name,
+          labels: Object.fromEntries(
+            ["enforce", "audit", "warn"].map((mode) => [`pod-security.kubernetes.io/${mode}`, podSecurity]),
+          ),
+        },
+      },
+      { parent: this, protect },
+    );
+    const inside = namespace.metadata.name;
+    const deny = new k8s.networking.v1.NetworkPolicy(
+      `${name}-default-deny`,
+      {
+        metadata: { name: "default-deny", namespace: inside },
+        spec: { podSelector: {}, policyTypes: ["Ingress", "Egress"] },
+      },
+      { parent: this },
+    );
+    const dns = new k8s.networking.v1.NetworkPolicy(
+      `${name}-allow-dns`,
+      {
+        metadata: { name: "allow-dns", namespace: inside },
+        spec: {
+          podSelector: {},
+          policyTypes: ["Egress"],
+          egress: [
+            {
+              to: [
+                {
+                  namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
+                  podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
+                },
+              ],
+              ports: [
+                { protocol: "UDP", port: 53 },
+                { protocol: "TCP", port: 53 },
+              ],
+            },
+          ],
+        },
+      },
+      { parent: this },
+    );
+    this.namespace = pulumi.all([inside, deny.id, dns.id]).apply(([n]) => n);
+    this.registerOutputs();
+  }
+}

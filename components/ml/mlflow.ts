@@ -1,0 +1,144 @@
+import * as pulumi from "@pulumi/pulumi";
+import {
+  type Bucket,
+  type Endpoint,
+  type PostgresDatabase,
+  s3ClientEnv,
+  s3ClientSecret,
+  serviceHost,
+} from "../base/endpoint";
+import type { ContainerSize } from "../base/pod";
+import { scrape } from "../base/scrape";
+import { envSecret } from "../base/secret";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+import { Workload } from "../base/workload";
+
+const TRACKING_PORT = 5000;
+const MLFLOW_UID = 1000;
+
+/** Inputs of {@link Mlflow}. */
+export interface MlflowArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Database of runs and registered models. */
+  readonly store: PostgresDatabase;
+  /** Bucket of the artifacts: clients reach it through the server, without S3 keys of their own. */
+  readonly artifacts: Bucket;
+  /** Tracking server pods. @default 2 */
+  readonly replicas?: number;
+  readonly size: ContainerSize;
+  /** Processes of one pod that answer requests. @default 2 */
+  readonly webWorkers?: number;
+  /** Host name under which people reach the server from outside. */
+  readonly publicHost: string;
+  /** Network of all pods, as CIDR: Prometheus names the server by its pod's address. */
+  readonly podCidr: string;
+  /** The CRDs of the prometheus-operator. */
+  readonly metricsCrds: pulumi.Resource;
+}
+
+/** The MLflow tracking server and model registry. */
+export class Mlflow extends pulumi.ComponentResource {
+  /** The tracking API, for clients inside the cluster. */
+  readonly tracking: Endpoint<"http">;
+
+  constructor(name: string, args: MlflowArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:ml:Mlflow", name, {}, opts);
+    const { namespace, store, artifacts, replicas = 2, size, webWorkers = 2, publicHost, podCidr, metricsCrds } = args;
+
+    const database = envSecret(
+      `${name}-database`,
+      { namespace, data: { MLFLOW_BACKEND_STORE_URI: connectionUri(store) } },
+      { parent: this },
+    );
+    const objectStore = envSecret(
+      `${name}-object-store`,
+      { namespace, data: s3ClientSecret(artifacts.store) },
+      { parent: this },
+    );
+    const migration = new SetupJob(
+      `${name}-migrate`,
+      {
+        namespace,
+        image: images.mlflow,
+        size,
+        uid: MLFLOW_UID,
+        // `mlflow db upgrade URI` in one process: the URI holds the password and must not stand on a command line.
+        command: ["python", "-c", MIGRATION],
+        env: { HOME: "/tmp" },
+        secretEnv: [database],
+        talksTo: [store.server],
+      },
+      { parent: this, dependsOn: [...store.server.ready] },
+    );
+    const server = new Workload(
+      name,
+      {
+        namespace,
+        image: images.mlflow,
+        replicas,
+        size,
+        uid: MLFLOW_UID,
+        priorityClass: "standard-services",
+        ports: { http: TRACKING_PORT },
+        command: [
+          "mlflow",
+          "server",
+          "--host=0.0.0.0",
+          `--port=${TRACKING_PORT}`,
+          `--workers=${webWorkers}`,
+          "--serve-artifacts",
+          `--artifacts-destination=s3://${artifacts.name}`,
+          "--expose-prometheus=/tmp/metrics",
+        ],
+        env: {
+          HOME: "/tmp",
+          ...s3ClientEnv(artifacts.store),
+          MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, namespace, publicHost, podCidr),
+        },
+        secretEnv: [database, objectStore],
+        probe: { path: "/health", port: "http", startupSeconds: 180 },
+        talksTo: [store.server, artifacts.store.destination],
+      },
+      { parent: this, dependsOn: [migration.job, ...artifacts.store.ready] },
+    );
+    scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, crds: metricsCrds });
+    this.tracking = server.endpoint("http", "http");
+    this.registerOutputs();
+  }
+}
+
+const MIGRATION = `import os
+from mlflow.db import commands
+commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
+
+function connectionUri({ server, database, login }: PostgresDatabase): pulumi.Output<string> {
+  const password = login.password.apply(encodeURIComponent);
+  return pulumi.interpolate`postgresql://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
+}
+
+// Since 3.5 the server answers 403 to any other Host header, and the port is part of the match (mlflow#22095).
+function allowedHosts(
+  service: string,
+  namespace: pulumi.Input<string>,
+  publicHost: string,
+  podCidr: string,
+): pulumi.Output<string> {
+  const inside = [
+    service,
+    pulumi.interpolate`${service}.${namespace}`,
+    pulumi.interpolate`${service}.${namespace}.svc`,
+    serviceHost(service, namespace),
+    addressPattern(podCidr),
+  ];
+  return pulumi
+    .all(inside)
+    .apply((hosts) => [...hosts.flatMap((host) => [host, `${host}:${TRACKING_PORT}`]), publicHost].join(","));
+}
+
+/** 10.244.0.0/16 as the pattern 10.244.*: MLflow matches shell patterns, not networks. */
+function addressPattern(cidr: string): string {
+  const [address = "", bits = "0"] = cidr.split("/");
+  return [...address.split(".").slice(0, Math.floor(Number(bits) / 8)), "*"].join(".");
+}

@@ -1,0 +1,83 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Minio } from "../components/data/minio";
+import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
+import { url } from "../components/base/endpoint";
+import { Postgres } from "../components/data/postgres";
+import type { PlatformConfig } from "./config";
+import type { Foundation } from "./foundation";
+import type { Secrets } from "./secrets";
+
+const BUCKETS = ["mlflow-artifacts"];
+
+/** What the layers above keep their data in. */
+export interface Data {
+  readonly postgres: Postgres;
+  readonly objectStore: ObjectStore;
+}
+
+/** The data stores, each protected unless the config lifts it by name. */
+export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
+  const { opts, namespaces, kubeApi } = ground;
+  const namespace = namespaces["data-platform"];
+  const volume = (sizeGiB: number) => ({ storageClass: config.storage.className, sizeGiB });
+
+  const { operator, volume: postgresVolume, ...server } = config.postgres;
+  const postgres = new Postgres(
+    "postgres",
+    {
+      namespace,
+      operatorNamespace: namespaces["cnpg-system"],
+      chartDirectory: config.charts.directory,
+      kubeApi,
+      instances: server.instances,
+      size: server,
+      operatorSize: operator,
+      volume: volume(postgresVolume.sizeGiB),
+      passwords: {
+        mlflow: secrets.get("postgresMlflowPassword"),
+        feast: secrets.get("postgresFeastPassword"),
+      },
+      protect: !config.protection.lifted.includes("postgres"),
+    },
+    opts,
+  );
+
+  const objectStore = new ObjectStore(
+    "object-store",
+    {
+      namespace,
+      region: config.objectStore.region,
+      login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
+      buckets: BUCKETS,
+      setupSize: config.objectStore.setup,
+      ...s3Server(),
+    },
+    opts,
+  );
+  return { postgres, objectStore };
+
+  function s3Server(): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
+    const store = config.objectStore;
+    if (store.kind === "external") {
+      const { port, protocol } = new URL(store.url);
+      const defaultPort = protocol === "https:" ? 443 : 80;
+      return {
+        url: pulumi.output(store.url),
+        destination: { name: "s3", cidrs: store.cidrs, port: Number(port || defaultPort) },
+      };
+    }
+    const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
+    const minio = new Minio(
+      "minio",
+      {
+        namespace,
+        size: store,
+        volume: volume(store.volume.sizeGiB),
+        root,
+        protect: !config.protection.lifted.includes("object-store"),
+      },
+      opts,
+    );
+    return { url: url(minio.s3), destination: minio.s3, administrator: root };
+  }
+}

@@ -1,0 +1,68 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ManifestFile } from "../components/base/chart-release";
+import type { ExternalPeer } from "../components/base/endpoint";
+import { manifests } from "../components/base/versions";
+import { CertManager } from "../components/ground/cert-manager";
+import { Cluster } from "../components/ground/cluster";
+import { Priorities } from "../components/ground/priorities";
+import { Quota } from "../components/ground/quota";
+import { type PodSecurityLevel, Tenant } from "../components/ground/tenant";
+import { DATA_OWNERS, type PlatformConfig } from "./config";
+
+// Not restricted are only what needs the node itself: the mesh's agents, GPU drivers and the node exporter.
+const NAMESPACES = {
+  "data-platform": "restricted",
+  "ray-system": "restricted",
+  monitoring: "privileged",
+  kong: "restricted",
+  "istio-system": "privileged",
+  "gpu-operator": "privileged",
+  "cert-manager": "restricted",
+  "cnpg-system": "restricted",
+} as const satisfies Record<string, PodSecurityLevel>;
+
+/** What the layers above stand on. */
+export interface Foundation {
+  /** Hands the cluster's provider to every component. */
+  readonly opts: pulumi.ComponentResourceOptions;
+  /** The namespaces by name: each Output is known once the namespace and its default policies stand. */
+  readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
+  readonly kubeApi: ExternalPeer;
+  /** The CRDs of the prometheus-operator. */
+  readonly metricsCrds: pulumi.Resource;
+}
+
+/** The cluster itself: its identity, namespaces, quota, priorities, shared CRDs and certificates. */
+export function foundation(config: PlatformConfig): Foundation {
+  const { cluster, charts, quota, protection } = config;
+  const { provider } = new Cluster("cluster", {
+    context: cluster.context,
+    storageClass: config.storage.className,
+  });
+  const opts = { provider };
+  const ownsData = DATA_OWNERS.some((owner) => !protection.lifted.includes(owner));
+
+  const priorities = new Priorities("priorities", opts);
+  const tenants = Object.entries(NAMESPACES).map(([name, podSecurity]) => {
+    const protect = name === "data-platform" && ownsData;
+    const tenant = new Tenant(name, { podSecurity, protect }, opts);
+    return [name, pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace)] as const;
+  });
+  const namespaces = Object.fromEntries(tenants) as unknown as Foundation["namespaces"];
+  new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
+
+  const kubeApi: ExternalPeer = { name: "kube-api", ...cluster.apiServer };
+  new ManifestFile("gateway-api", manifests.gatewayApi, charts.directory, opts);
+  const metricsCrds = new ManifestFile("prometheus-operator", manifests.prometheusOperator, charts.directory, opts);
+  new CertManager(
+    "cert-manager",
+    {
+      namespace: namespaces["cert-manager"],
+      chartDirectory: charts.directory,
+      kubeApi,
+      size: config.certManager,
+    },
+    opts,
+  );
+  return { opts, namespaces, kubeApi, metricsCrds };
+}

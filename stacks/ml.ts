@@ -1,0 +1,49 @@
+import { Mlflow } from "../components/ml/mlflow";
+import { Ray } from "../components/ml/ray";
+import type { PlatformConfig } from "./config";
+import type { Data } from "./data";
+import type { Foundation } from "./foundation";
+
+/** What trains, tracks and serves models. */
+export interface Ml {
+  readonly mlflow: Mlflow;
+  readonly ray: Ray;
+}
+
+/** The ML stack: tracking, and the Ray cluster that is wired to it. */
+export function ml(config: PlatformConfig, { postgres, objectStore }: Data, ground: Foundation): Ml {
+  const { opts, namespaces, metricsCrds } = ground;
+  const namespace = namespaces["data-platform"];
+  const artifacts = objectStore.bucket("mlflow-artifacts");
+  const { replicas, webWorkers, ...size } = config.mlflow;
+
+  const mlflow = new Mlflow(
+    "mlflow",
+    {
+      namespace,
+      store: postgres.database("mlflow"),
+      artifacts,
+      replicas,
+      webWorkers,
+      size,
+      publicHost: `mlflow.${config.domain}`,
+      podCidr: config.cluster.podCidr,
+      metricsCrds,
+    },
+    opts,
+  );
+  const { head, workers } = config.ray;
+  const ray = new Ray(
+    "ray",
+    {
+      namespace,
+      head: { ...head, volume: { storageClass: config.storage.className, sizeGiB: head.volume.sizeGiB } },
+      workers,
+      tracking: mlflow.tracking,
+      artifacts,
+      metricsCrds,
+    },
+    opts,
+  );
+  return { mlflow, ray };
+}

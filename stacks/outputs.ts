@@ -1,0 +1,46 @@
+import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
+import { type Endpoint, url } from "../components/base/endpoint";
+
+const service = <P extends string>(protocol: P) =>
+  z.strictObject({
+    protocol: z.literal(protocol),
+    host: z.string().meta({ description: "DNS name inside the cluster" }),
+    port: z.int(),
+    url: z.string(),
+  });
+const secretReference = z
+  .strictObject({ namespace: z.string(), name: z.string() })
+  .meta({ description: "Where a credential lies; never its value" });
+
+/** The public contract of a stack: what other teams and stacks read. A removed or changed key raises `contract`. */
+export const PlatformOutputs = z.strictObject({
+  contract: z.literal(1),
+  mlflow: service("http"),
+  ray: z.strictObject({
+    dashboard: service("http"),
+    gcs: service("grpc"),
+    client: service("ray"),
+    serve: service("http"),
+  }),
+  postgres: service("postgresql"),
+  objectStore: z.strictObject({ url: z.string(), region: z.string() }),
+  secrets: z.strictObject({
+    objectStore: secretReference,
+    postgresMlflow: secretReference,
+    postgresFeast: secretReference,
+  }),
+  /** What clients must have installed to match the servers. */
+  versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),
+});
+
+/** T, in which any part may still be an Output. */
+export type Lifted<T> = pulumi.Input<T extends object ? { [K in keyof T]: Lifted<T[K]> } : T>;
+export type PlatformOutputs = {
+  [K in keyof z.output<typeof PlatformOutputs>]: Lifted<z.output<typeof PlatformOutputs>[K]>;
+};
+
+/** An endpoint as consumers read it. */
+export function published<P extends Endpoint["protocol"]>(endpoint: Endpoint<P>) {
+  return { protocol: endpoint.protocol, host: endpoint.host, port: endpoint.port, url: url(endpoint) };
+}

@@ -1,0 +1,36 @@
+import { clientVersions } from "../components/base/versions";
+import type { PlatformConfig } from "./config";
+import { data } from "./data";
+import { foundation } from "./foundation";
+import { ml } from "./ml";
+import { type PlatformOutputs, published } from "./outputs";
+import { Secrets } from "./secrets";
+
+/** The whole platform: layer after layer, each given what the ones below hand over. */
+export function platform(config: PlatformConfig): PlatformOutputs {
+  const secrets = new Secrets("secrets", config.secrets.required);
+  const ground = foundation(config);
+  const stores = data(config, secrets, ground);
+  const { mlflow, ray } = ml(config, stores, ground);
+
+  const namespace = ground.namespaces["data-platform"];
+  const { store } = stores.objectStore.bucket("mlflow-artifacts");
+  return {
+    contract: 1,
+    mlflow: published(mlflow.tracking),
+    ray: {
+      dashboard: published(ray.dashboard),
+      gcs: published(ray.gcs),
+      client: published(ray.client),
+      serve: published(ray.serve),
+    },
+    postgres: published(stores.postgres.database("mlflow").server),
+    objectStore: { url: store.url, region: store.region },
+    secrets: {
+      objectStore: store.secret,
+      postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
+      postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
+    },
+    versions: clientVersions,
+  };
+}
