@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { platform } from "../stacks/platform";
+import { SECRET_KEYS } from "../stacks/secrets";
 
 /** One registration of a program, as the engine would receive it. */
 export interface Registration {
@@ -12,6 +13,10 @@ export interface Registration {
   readonly inputs: Readonly<Record<string, unknown>>;
   /** False for components. */
   readonly custom: boolean;
+  /** True for what the program looks up instead of making it. */
+  readonly read: boolean;
+  /** Names of the components that it is part of, outermost first. */
+  readonly path: readonly string[];
 }
 
 /** What a stack's program registers and hands out, without an engine or a cluster. */
@@ -34,20 +39,33 @@ export function readStackFile(stack: string): Record<string, unknown> {
   return config;
 }
 
-/** Parses the platform config of a stack, with its charts taken from `chartDirectory`. */
-export function stackConfig(stack: string, chartDirectory: string): PlatformConfig {
+/** Parses the platform config of a stack; `chartDirectory` stands in for its own. */
+export function stackConfig(stack: string, chartDirectory?: string): PlatformConfig {
   const config = parseConfig(readStackFile(stack)["carbon:platform"], `Pulumi.${stack}.yaml`);
-  return { ...config, charts: { directory: chartDirectory } };
+  return chartDirectory === undefined ? config : { ...config, charts: { directory: chartDirectory } };
 }
 
-/** Runs the program under Pulumi's mocks: every object it would make, with fixed stand-ins for what only a cluster knows. */
+/**
+ * Runs the program under Pulumi's mocks: every object it would make, with fixed stand-ins for what only a cluster knows.
+ * Credentials that the stack file sets, and those it requires, get a canary: their values are never read.
+ */
 export async function evaluate(stack: string, config: PlatformConfig): Promise<Evaluation> {
   const registrations: Registration[] = [];
+  const paths = new Map<string, readonly string[]>();
+  const owners = new WeakMap<pulumi.Resource, readonly string[]>();
   await pulumi.runtime.setMocks(
     {
       newResource: ({ type, name, inputs, custom = false, id }) => {
-        registrations.push({ type, name, inputs: inputs as Record<string, unknown>, custom });
-        return { id: id || `${name}-id`, state: { ...(inputs as object), ...COMPUTED[type]?.(name) } };
+        const owner = paths.get(`${type}::${name}`) ?? [];
+        registrations.push({
+          type,
+          name,
+          inputs: inputs as Record<string, unknown>,
+          custom,
+          read: custom && id !== "",
+          path: owner,
+        });
+        return { id: id || `${name}-id`, state: { ...(inputs as object), ...computed(type, name) } };
       },
       call: ({ token }) => {
         throw new Error(`the program calls ${token}, which the mocks do not know`);
@@ -57,19 +75,41 @@ export async function evaluate(stack: string, config: PlatformConfig): Promise<E
     stack,
     false,
   );
-  const outputs = await outputOf(platform(config));
+  pulumi.runtime.setAllConfig(canaries(stack, config.secrets.required));
+  const outputs: unknown = await pulumi.runtime.runInPulumiStack(async () => {
+    // The mocks are not told the parent; a transformation is, before the registration.
+    pulumi.runtime.registerStackTransformation(({ resource, type, name, opts }) => {
+      const owner = opts.parent === undefined ? [] : (owners.get(opts.parent) ?? []);
+      paths.set(`${type}::${name}`, owner);
+      owners.set(resource, [...owner, name]);
+      return undefined;
+    });
+    return Promise.resolve(platform(config));
+  });
   await pulumi.runtime.disconnect();
-  return { registrations, outputs };
+  return { registrations: registrations.filter(({ type }) => type !== "pulumi:pulumi:Stack"), outputs };
 }
 
-// What the engine, a plugin or the cluster would add to a resource's inputs.
+/** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */
+export function canary(key: string): string {
+  return `canary-${key}`;
+}
+
+function canaries(stack: string, required: readonly string[]): Record<string, string> {
+  const set = Object.keys(SECRET_KEYS).filter(
+    (key) => required.includes(key) || `carbon:${key}` in readStackFile(stack),
+  );
+  return Object.fromEntries(set.map((key) => [`carbon:${key}`, canary(key)]));
+}
+
+/** What the engine, a plugin or the cluster would add to a resource's inputs. */
+export function computed(type: string, name: string): object {
+  return COMPUTED[type]?.(name) ?? {};
+}
+
 const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   "kubernetes:core/v1:Namespace": (name) => ({ metadata: { name, uid: "00000000-0000-0000-0000-000000000000" } }),
   "kubernetes:storage.k8s.io/v1:StorageClass": () => ({ reclaimPolicy: "Retain" }),
   "pulumi:index:Stash": () => ({ output: "00000000-0000-0000-0000-000000000000" }),
   "random:index/randomPassword:RandomPassword": (name) => ({ result: `generated-${name}` }),
 };
-
-function outputOf<T>(value: pulumi.Input<T>): Promise<unknown> {
-  return new Promise((resolve) => pulumi.output(value).apply(resolve));
-}

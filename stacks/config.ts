@@ -1,16 +1,27 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { SECRET_KEYS, type SecretName } from "./secrets";
 
 const requestLimit = z
   .strictObject({ request: z.number().positive(), limit: z.number().positive() })
   .refine(({ request, limit }) => request <= limit, {
     path: ["limit"],
-    error: ({ input }) => `${describe(input, "limit")} is below request (${describe(input, "request")}); raise it`,
+    error: ({ input }) => below(input, "limit", "request"),
   });
 
-function describe(input: unknown, key: string): string {
-  return String((input as Record<string, unknown>)[key]);
+// A refinement's message gives value, bound and next step; `parseConfig` adds the file.
+function below(input: unknown, key: string, bound: string): string {
+  const values = input as Record<string, number>;
+  return `${values[key] ?? NaN} is below ${bound} (${values[bound] ?? NaN}); raise it`;
 }
+
+const sizeWithMax = z
+  .strictObject({ request: z.number().positive(), limit: z.number().positive(), max: z.number().positive() })
+  .refine(({ request, limit }) => request <= limit, {
+    path: ["limit"],
+    error: ({ input }) => below(input, "limit", "request"),
+  })
+  .refine(({ limit, max }) => limit <= max, { path: ["max"], error: ({ input }) => below(input, "max", "limit") });
 
 const size = {
   cpu: requestLimit.meta({ description: "Cores of one container" }),
@@ -19,11 +30,11 @@ const size = {
 const Size = z.strictObject(size);
 
 const sizeGiB = z.int().min(1).meta({ description: "Size of the volume, in GiB" });
-const cidr = z.cidrv4();
+const cidr = z.cidrv4("expected an IPv4 network such as 10.244.0.0/16");
 const kubernetesName = z
   .string()
   .max(53)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "expected lower-case letters, digits and dashes");
 
 const Taint = z.strictObject({
   key: z.string().min(1),
@@ -31,7 +42,7 @@ const Taint = z.strictObject({
   effect: z.enum(["NoSchedule", "PreferNoSchedule", "NoExecute"]),
 });
 
-const Node = z.strictObject({
+const nodeFields = z.strictObject({
   cpu: z.int().min(1).meta({ description: "Logical CPUs" }),
   memoryGiB: z.int().min(1),
   pods: z.int().min(1).default(110),
@@ -45,12 +56,23 @@ const Node = z.strictObject({
     .strictObject({ cpu: z.number().min(0), memoryGiB: z.number().min(0) })
     .meta({ description: "What the system and other tenants of the node take" }),
 });
+const Node = (["cpu", "memoryGiB"] as const).reduce(
+  (schema, resource) =>
+    schema.refine((node) => node.reserved[resource] < node[resource], {
+      path: ["reserved", resource],
+      error: ({ input }) => {
+        const { reserved, [resource]: all } = input as z.output<typeof nodeFields>;
+        return `${reserved[resource]} leaves nothing of the node's ${all}; lower it`;
+      },
+    }),
+  nodeFields,
+);
 
 const Cluster = z.strictObject({
   context: z.string().min(1).meta({ description: "Context of the kubeconfig that leads to this cluster" }),
   kubernetesVersion: z
     .string()
-    .regex(/^1\.\d+$/)
+    .regex(/^1\.\d+$/, "expected a minor version such as 1.34, in quotes")
     .meta({ description: "Minor version that the nodes run" }),
   apiServer: z
     .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })
@@ -72,10 +94,7 @@ const Quota = z.strictObject({
   claims: z.int().min(1),
   storageGiB: z.int().min(1),
   container: z
-    .strictObject({
-      cpu: z.strictObject({ request: z.number().positive(), limit: z.number().positive(), max: z.number().positive() }),
-      memoryMiB: z.strictObject({ request: z.int().min(1), limit: z.int().min(1), max: z.int().min(1) }),
-    })
+    .strictObject({ cpu: sizeWithMax, memoryMiB: sizeWithMax })
     .meta({ description: "What a container gets that names no size, and the most that one may ask for" }),
 });
 
@@ -89,7 +108,9 @@ const ObjectStore = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("external"),
-    url: z.url({ protocol: /^https?$/ }).meta({ description: "Base URL of the S3 API" }),
+    url: z
+      .url({ protocol: /^https?$/, error: "expected an http or https URL" })
+      .meta({ description: "Base URL of the S3 API" }),
     cidrs: z.array(cidr).min(1).meta({ description: "Where that URL leads: what policies let pods reach" }),
     region: z.string(),
     setup: Size,
@@ -100,7 +121,7 @@ const RayWorkers = z
   .strictObject({ ...size, min: z.int().min(1), max: z.int().min(1) })
   .refine(({ min, max }) => min <= max, {
     path: ["max"],
-    error: ({ input }) => `${describe(input, "max")} is below min (${describe(input, "min")}); raise it`,
+    error: ({ input }) => below(input, "max", "min"),
   });
 
 const Ray = z.discriminatedUnion("mode", [
@@ -113,12 +134,13 @@ const Ray = z.discriminatedUnion("mode", [
 
 /** What owns data, by the name that `protection.lifted` takes. */
 export const DATA_OWNERS = ["postgres", "object-store"] as const;
+export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
 export const PlatformConfig = z.strictObject({
   domain: z
     .string()
-    .regex(/^[a-z0-9.-]+$/)
+    .regex(/^[a-z0-9.-]+$/, "expected a DNS name")
     .meta({ description: "DNS zone of every public host name" }),
   cluster: Cluster,
   charts: z
@@ -147,7 +169,7 @@ export const PlatformConfig = z.strictObject({
   mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
   ray: Ray,
   secrets: z
-    .strictObject({ required: z.array(z.string()).default([]) })
+    .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
     .default({ required: [] })
     .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
 });
@@ -155,27 +177,45 @@ export type PlatformConfig = z.output<typeof PlatformConfig>;
 
 /** The values of the current stack. Throws one RunError that names every fault. */
 export function loadConfig(): PlatformConfig {
-  return parseConfig(new pulumi.Config().requireObject("platform"), `Pulumi.${pulumi.getStack()}.yaml`);
+  return parseConfig(new pulumi.Config().getObject("platform"), `Pulumi.${pulumi.getStack()}.yaml`);
 }
 
 /** Checks the value of `carbon:platform`; `file` is where a reader mends it. */
 export function parseConfig(value: unknown, file: string): PlatformConfig {
   const parsed = PlatformConfig.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(
-    (issue) => `  ${issue.path.join(".") || "carbon:platform"}: ${faultOf(issue)}`,
-  );
-  throw new pulumi.RunError(`${file}, carbon:platform has ${faults.length} fault(s):\n${faults.join("\n")}`);
+  const faults = parsed.error.issues.flatMap((issue) => faultsOf(issue, file)).map((fault) => `\n  ${fault}`);
+  throw new pulumi.RunError(`${file}, carbon:platform has ${faults.length} fault(s):${faults.join("")}`);
 }
 
-function faultOf(issue: z.core.$ZodIssue): string {
-  const given = issue.input === undefined ? "missing" : JSON.stringify(issue.input);
+/** Per fault one line: the key, its value, what is allowed and the next step. */
+function faultsOf(issue: z.core.$ZodIssue, file: string): string[] {
+  const key = issue.path.join(".") || "carbon:platform";
+  const expected = issue.message.replace(/^[^:]*: /, "").replace(/, received .*/, "");
   switch (issue.code) {
     case "unrecognized_keys":
-      return `unknown key ${issue.keys.join(", ")}; remove it or correct its name`;
+      return issue.keys.map(
+        (unknown) =>
+          `${[...issue.path, unknown].join(".")}: unknown key; docs/schema/stack-config.json lists what is allowed; ` +
+          `remove it or correct its name in ${file}`,
+      );
     case "custom":
-      return issue.message;
+      return [`${key}: ${issue.message} in ${file}`];
+    case "invalid_key":
+      return [`${key}: this name is not allowed: ${issue.issues[0]?.message ?? expected}; correct it in ${file}`];
+    case "invalid_union": {
+      const given = show((issue.input as Record<string, unknown>)[issue.discriminator ?? ""]);
+      return [
+        `${key}: ${given} is not allowed: ${expected.replace(/^.* Expected/, "expected")}; correct it in ${file}`,
+      ];
+    }
     default:
-      return `${given.length > 60 ? `${given.slice(0, 60)}…` : given} is not allowed: ${issue.message}`;
+      if (issue.input === undefined) return [`${key}: missing: ${expected}; add it to ${file}`];
+      return [`${key}: ${show(issue.input)} is not allowed: ${expected}; correct it in ${file}`];
   }
+}
+
+function show(value: unknown): string {
+  const text = value === undefined ? "nothing" : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

@@ -17,9 +17,9 @@ export interface Data {
 
 /** The data stores, each protected unless the config lifts it by name. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
-  const { opts, namespaces, kubeApi } = ground;
+  const { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected } = ground;
   const namespace = namespaces["data-platform"];
-  const volume = (sizeGiB: number) => ({ storageClass: config.storage.className, sizeGiB });
+  const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
 
   const { operator, volume: postgresVolume, ...server } = config.postgres;
   const postgres = new Postgres(
@@ -27,7 +27,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
     {
       namespace,
       operatorNamespace: namespaces["cnpg-system"],
-      chartDirectory: config.charts.directory,
+      chartDirectory,
       kubeApi,
       instances: server.instances,
       size: server,
@@ -37,7 +37,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
         mlflow: secrets.get("postgresMlflowPassword"),
         feast: secrets.get("postgresFeastPassword"),
       },
-      protect: !config.protection.lifted.includes("postgres"),
+      protect: isProtected("postgres"),
     },
     opts,
   );
@@ -74,7 +74,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
         size: store,
         volume: volume(store.volume.sizeGiB),
         root,
-        protect: !config.protection.lifted.includes("object-store"),
+        protect: isProtected("object-store"),
       },
       opts,
     );

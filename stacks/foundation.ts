@@ -1,13 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ManifestFile } from "../components/base/chart-release";
 import type { ExternalPeer } from "../components/base/endpoint";
+import { prometheus } from "../components/base/observers";
+import type { Metrics } from "../components/base/scrape";
 import { manifests } from "../components/base/versions";
 import { CertManager } from "../components/ground/cert-manager";
 import { Cluster } from "../components/ground/cluster";
 import { Priorities } from "../components/ground/priorities";
 import { Quota } from "../components/ground/quota";
 import { type PodSecurityLevel, Tenant } from "../components/ground/tenant";
-import { DATA_OWNERS, type PlatformConfig } from "./config";
+import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "./config";
 
 // Not restricted are only what needs the node itself: the mesh's agents, GPU drivers and the node exporter.
 const NAMESPACES = {
@@ -28,23 +30,28 @@ export interface Foundation {
   /** The namespaces by name: each Output is known once the namespace and its default policies stand. */
   readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
   readonly kubeApi: ExternalPeer;
-  /** The CRDs of the prometheus-operator. */
-  readonly metricsCrds: pulumi.Resource;
+  readonly metrics: Metrics;
+  /** Directory of the pinned charts. */
+  readonly chartDirectory: string;
+  /** StorageClass of every volume. */
+  readonly storageClass: string;
+  /** Whether what owns data refuses to be deleted or replaced. */
+  readonly isProtected: (owner: DataOwner) => boolean;
 }
 
 /** The cluster itself: its identity, namespaces, quota, priorities, shared CRDs and certificates. */
 export function foundation(config: PlatformConfig): Foundation {
-  const { cluster, charts, quota, protection } = config;
-  const { provider } = new Cluster("cluster", {
-    context: cluster.context,
-    storageClass: config.storage.className,
-  });
+  const { cluster, quota } = config;
+  const { directory: chartDirectory } = config.charts;
+  const { className: storageClass } = config.storage;
+  const { lifted } = config.protection;
+  const isProtected = (owner: DataOwner) => !lifted.includes(owner);
+  const { provider } = new Cluster("cluster", { context: cluster.context, storageClass });
   const opts = { provider };
-  const ownsData = DATA_OWNERS.some((owner) => !protection.lifted.includes(owner));
 
   const priorities = new Priorities("priorities", opts);
   const tenants = Object.entries(NAMESPACES).map(([name, podSecurity]) => {
-    const protect = name === "data-platform" && ownsData;
+    const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
     const tenant = new Tenant(name, { podSecurity, protect }, opts);
     return [name, pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace)] as const;
   });
@@ -52,17 +59,20 @@ export function foundation(config: PlatformConfig): Foundation {
   new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
 
   const kubeApi: ExternalPeer = { name: "kube-api", ...cluster.apiServer };
-  new ManifestFile("gateway-api", manifests.gatewayApi, charts.directory, opts);
-  const metricsCrds = new ManifestFile("prometheus-operator", manifests.prometheusOperator, charts.directory, opts);
+  new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
+  const metrics = {
+    scraper: prometheus(namespaces.monitoring),
+    crds: new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
+  };
   new CertManager(
     "cert-manager",
     {
       namespace: namespaces["cert-manager"],
-      chartDirectory: charts.directory,
+      chartDirectory,
       kubeApi,
       size: config.certManager,
     },
     opts,
   );
-  return { opts, namespaces, kubeApi, metricsCrds };
+  return { opts, namespaces, kubeApi, metrics, chartDirectory, storageClass, isProtected };
 }

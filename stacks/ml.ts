@@ -12,7 +12,7 @@ export interface Ml {
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
 export function ml(config: PlatformConfig, { postgres, objectStore }: Data, ground: Foundation): Ml {
-  const { opts, namespaces, metricsCrds } = ground;
+  const { opts, namespaces, metrics, storageClass } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
   const { replicas, webWorkers, ...size } = config.mlflow;
@@ -28,7 +28,7 @@ export function ml(config: PlatformConfig, { postgres, objectStore }: Data, grou
       size,
       publicHost: `mlflow.${config.domain}`,
       podCidr: config.cluster.podCidr,
-      metricsCrds,
+      metrics,
     },
     opts,
   );
@@ -37,11 +37,11 @@ export function ml(config: PlatformConfig, { postgres, objectStore }: Data, grou
     "ray",
     {
       namespace,
-      head: { ...head, volume: { storageClass: config.storage.className, sizeGiB: head.volume.sizeGiB } },
+      head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } },
       workers,
       tracking: mlflow.tracking,
       artifacts,
-      metricsCrds,
+      metrics,
     },
     opts,
   );

@@ -31,18 +31,12 @@ const FORMS: Record<SecretKey["form"], { pattern: RegExp; allowed: string }> = {
 export class Secrets extends pulumi.ComponentResource {
   private readonly config = new pulumi.Config();
 
-  /** `required` lists the keys that nobody may generate. Throws one RunError that names every fault. */
-  constructor(name: string, required: readonly string[]) {
+  /** `required` lists the keys that nobody may generate. Throws one RunError that names every one that is not set. */
+  constructor(name: string, required: readonly SecretName[]) {
     super("carbon:stacks:Secrets", name);
-    const faults = required.flatMap((key) => {
-      if (!(key in SECRET_KEYS)) {
-        return [`secrets.required: ${key} is no credential; allowed are ${Object.keys(SECRET_KEYS).join(", ")}`];
-      }
-      if (this.config.getSecret(key) !== undefined) return [];
-      return [
-        `secrets.required: ${key} is not set; run \`pulumi config set --secret carbon:${key} -s ${pulumi.getStack()}\``,
-      ];
-    });
+    const faults = required
+      .filter((key) => this.config.getSecret(key) === undefined)
+      .map((key) => `secrets.required: ${key} is not set; run ${setCommand(key)}`);
     if (faults.length > 0) throw new pulumi.RunError(faults.join("\n"));
     this.registerOutputs();
   }
@@ -54,7 +48,7 @@ export class Secrets extends pulumi.ComponentResource {
       return this.config.requireSecret(key).apply((value) => checked(key, form, value));
     }
     // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
-    return new random.RandomPassword(key, { length, special: false }, { parent: this }).result;
+    return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
   }
 }
 
@@ -62,7 +56,10 @@ function checked(key: SecretName, form: SecretKey["form"], value: string): strin
   const { pattern, allowed } = FORMS[form];
   if (pattern.test(value)) return value;
   throw new pulumi.RunError(
-    `carbon:${key}: the value is not a ${form}; allowed are ${allowed}; ` +
-      `run \`pulumi config set --secret carbon:${key} -s ${pulumi.getStack()}\``,
+    `carbon:${key}: the value is not a ${form}; allowed are ${allowed}; run ${setCommand(key)}`,
   );
+}
+
+function setCommand(key: SecretName): string {
+  return `\`pulumi config set --secret carbon:${key} -s ${pulumi.getStack()}\``;
 }

@@ -104,7 +104,7 @@ export class ChartRelease extends pulumi.ComponentResource {
 export class ManifestFile extends pulumi.ComponentResource {
   constructor(name: string, pin: ManifestPin, directory: string, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ManifestFile", name, { repository: pin.repository, version: pin.version }, opts);
-    const file = path.join(directory, manifestFileName(name, pin));
+    const file = path.join(directory, manifestFileName(pin));
     if (!fs.existsSync(file)) throw missing(file, `${pin.repository} ${pin.version}`);
     for (const document of parseAllDocuments(fs.readFileSync(file, "utf8"))) {
       const manifest = document.toJS() as KubernetesManifest | null;
@@ -122,8 +122,8 @@ interface KubernetesManifest {
 }
 
 /** Name of a pinned manifest file in the chart directory. */
-export function manifestFileName(name: string, pin: ManifestPin): string {
-  return `${name}-${pin.version}.yaml`;
+export function manifestFileName({ repository, version }: ManifestPin): string {
+  return `${path.posix.basename(repository)}-${version}.yaml`;
 }
 
 function findChart(directory: string, pin: ChartPin): string {

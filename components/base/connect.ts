@@ -21,7 +21,7 @@ export function connect(parent: pulumi.Resource, { from, talksTo }: ConnectArgs)
 }
 
 /**
- * Lets an observer (scraper, gateway, verification) reach pods. Its identity is a constant of observers.ts, its
+ * Lets an observer (scraper, gateway, verification) reach pods. Its labels are constants of observers.ts, its
  * pods may not exist yet, and nothing waits for it: so no cycle arises.
  */
 export function observe(parent: pulumi.Resource, by: PodIdentity, to: PodPorts): void {

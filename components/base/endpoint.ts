@@ -82,8 +82,8 @@ export function serviceHost(service: string, namespace: pulumi.Input<string>): p
 }
 
 /** The only place where an endpoint becomes a string. */
-export function url({ protocol, host, port }: Endpoint, path = ""): pulumi.Output<string> {
-  return pulumi.interpolate`${protocol}://${host}:${port}${path}`;
+export function url({ protocol, host, port, tls }: Endpoint, path = ""): pulumi.Output<string> {
+  return pulumi.interpolate`${protocol === "http" && tls ? "https" : protocol}://${host}:${port}${path}`;
 }
 
 /** The environment of an S3 client: AWS SDKs (2023 and later) and MLflow read these names. */

@@ -3,20 +3,26 @@ import * as pulumi from "@pulumi/pulumi";
 import { observe } from "./connect";
 import type { PodIdentity } from "./endpoint";
 import { objectName } from "./names";
-import { prometheus } from "./observers";
+
+/** Who collects metrics, and what must stand before it can be asked to. */
+export interface Metrics {
+  /** The pods that scrape; they may not exist yet, their namespace does. */
+  readonly scraper: PodIdentity;
+  /** The CRDs of the prometheus-operator. */
+  readonly crds: pulumi.Resource;
+}
 
 /** Inputs of {@link scrape}. */
 export interface ScrapeArgs {
   readonly pods: PodIdentity;
   /** The container port that answers `/metrics`, by name and number. */
   readonly port: { readonly name: string; readonly number: number };
-  /** The CRDs of the prometheus-operator. */
-  readonly crds: pulumi.Resource;
+  readonly by: Metrics;
 }
 
-/** Has Prometheus scrape every pod of a workload, and lets it in. */
-export function scrape(parent: pulumi.Resource, { pods, port, crds }: ScrapeArgs): void {
-  observe(parent, prometheus, { server: pods, ports: [{ port: port.number }] });
+/** Has every pod of a workload scraped, and lets the scraper in. */
+export function scrape(parent: pulumi.Resource, { pods, port, by }: ScrapeArgs): void {
+  observe(parent, by.scraper, { server: pods, ports: [{ port: port.number }] });
   new k8s.apiextensions.CustomResource(
     objectName(pods.name, "metrics"),
     {
@@ -28,6 +34,6 @@ export function scrape(parent: pulumi.Resource, { pods, port, crds }: ScrapeArgs
         podMetricsEndpoints: [{ port: port.name, path: "/metrics", interval: "30s" }],
       },
     },
-    { parent, dependsOn: crds },
+    { parent, dependsOn: by.crds },
   );
 }

@@ -38,11 +38,9 @@ export class SetupJob extends pulumi.ComponentResource {
     this.job = new k8s.batch.v1.Job(
       name,
       {
-        metadata: { name, namespace },
-        spec: {
-          backoffLimit: 6,
-          template,
-        },
+        // A Job that gave up stays failed: the next `up` must make it again instead of waiting for it.
+        metadata: { name, namespace, annotations: { "pulumi.com/replaceUnready": "true" } },
+        spec: { backoffLimit: 6, template },
       },
       {
         parent: this,

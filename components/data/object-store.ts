@@ -90,15 +90,17 @@ export class ObjectStore extends pulumi.ComponentResource {
   }
 }
 
-// mc reads logins from standard input, so that they stand on no command line. Every step may be repeated.
+// mc reads logins from standard input, so that they stand on no command line. Every step may be repeated: attaching a
+// policy twice is an error to mc, so the script then looks whether it is attached. Its image has a shell, but no grep.
 const SETUP_SCRIPT = `set -eu
 if [ -n "\${ADMIN_ACCESS_KEY:-}" ]; then
   printf '%s\\n%s\\n' "$ADMIN_ACCESS_KEY" "$ADMIN_SECRET_KEY" | mc alias set store "$S3_URL"
   printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add store
   printf '%s' "$POLICY" > /tmp/policy.json
   mc admin policy create store carbon-buckets /tmp/policy.json
-  mc admin policy attach store carbon-buckets --user "$ACCESS_KEY" ||
-    mc admin policy entities store --user "$ACCESS_KEY" | grep -q carbon-buckets
+  if ! mc admin policy attach store carbon-buckets --user "$ACCESS_KEY"; then
+    case "$(mc admin policy entities store --user "$ACCESS_KEY")" in *carbon-buckets*) ;; *) exit 1 ;; esac
+  fi
 else
   printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc alias set store "$S3_URL"
 fi

@@ -8,7 +8,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import type { ContainerSize } from "../base/pod";
-import { scrape } from "../base/scrape";
+import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
@@ -34,8 +34,7 @@ export interface MlflowArgs {
   readonly publicHost: string;
   /** Network of all pods, as CIDR: Prometheus names the server by its pod's address. */
   readonly podCidr: string;
-  /** The CRDs of the prometheus-operator. */
-  readonly metricsCrds: pulumi.Resource;
+  readonly metrics: Metrics;
 }
 
 /** The MLflow tracking server and model registry. */
@@ -45,7 +44,7 @@ export class Mlflow extends pulumi.ComponentResource {
 
   constructor(name: string, args: MlflowArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Mlflow", name, {}, opts);
-    const { namespace, store, artifacts, replicas = 2, size, webWorkers = 2, publicHost, podCidr, metricsCrds } = args;
+    const { namespace, store, artifacts, replicas = 2, size, webWorkers = 2, publicHost, podCidr, metrics } = args;
 
     const database = envSecret(
       `${name}-database`,
@@ -103,7 +102,7 @@ export class Mlflow extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [migration.job, ...artifacts.store.ready] },
     );
-    scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, crds: metricsCrds });
+    scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, by: metrics });
     this.tracking = server.endpoint("http", "http");
     this.registerOutputs();
   }

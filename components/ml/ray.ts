@@ -12,7 +12,7 @@ import {
   url,
 } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
-import { scrape } from "../base/scrape";
+import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { images } from "../base/versions";
 
@@ -48,8 +48,7 @@ export interface RayArgs {
   readonly tracking: Endpoint<"http">;
   /** Bucket of the user that tasks act as. */
   readonly artifacts: Bucket;
-  /** The CRDs of the prometheus-operator. */
-  readonly metricsCrds: pulumi.Resource;
+  readonly metrics: Metrics;
 }
 
 /** A Ray cluster without an operator: a head, and workers that join it and are drained before they go. */
@@ -65,7 +64,7 @@ export class Ray extends pulumi.ComponentResource {
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
-    const { namespace, head, workers, tracking, artifacts, metricsCrds } = args;
+    const { namespace, head, workers, tracking, artifacts, metrics } = args;
     const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
     const headName = `${name}-head`;
     const headPods: PodIdentity = { ...pods, name: headName, matchLabels: { app: name, component: "head" } };
@@ -193,7 +192,7 @@ export class Ray extends pulumi.ComponentResource {
       { parent: this, dependsOn: [headSet, ...wires] },
     );
     autoscaler(this, workerSet, workerPods, workers);
-    scrape(this, { pods, port: { name: "metrics", number: HEAD_PORTS.metrics }, crds: metricsCrds });
+    scrape(this, { pods, port: { name: "metrics", number: HEAD_PORTS.metrics }, by: metrics });
 
     const endpointOf = endpoints(headPods, [headService, serveService, headSet]);
     this.dashboard = endpointOf("http", headName, HEAD_PORTS.dashboard);

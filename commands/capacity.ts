@@ -1,0 +1,112 @@
+import {
+  type Capacity,
+  capacity,
+  type NodeLoad,
+  peakOf,
+  type QuotaCheck,
+  type SystemDemand,
+  written,
+} from "../rehearsal/capacity";
+import { evaluateStack } from "../rehearsal/charts";
+import { type Amounts, GPU } from "../rehearsal/demand";
+import { command, run } from "./cli";
+import { bar, table } from "./tables";
+
+/** The findings as people read them. */
+export function describe(stack: string, { systems, quotas, nodes, lostNodes, notCounted, faults }: Capacity): string {
+  return [
+    `What ${stack} asks for with every autoscaler at its maximum (request/limit):`,
+    table(
+      ["namespace", "system", "pods", "CPU", "memory GiB", "GPUs", "volumes GiB", "+ rollout CPU", "+ Jobs CPU"],
+      systems.map(systemRow),
+    ),
+    ...[...new Set(quotas.map(({ quota }) => quota))].flatMap((quota) => [
+      `What ${quota} allows, with every rollout and every Job at the same time:`,
+      table(
+        ["resource", "at first", "at most", "rollouts", "Jobs", "allowed", "free", "used"],
+        quotas.filter((check) => check.quota === quota).map(quotaRow),
+      ),
+    ]),
+    "What its nodes have room for, all of that included:",
+    table(["node", "pods", "CPU requested", "memory requested", "GPUs", "CPU limits"], nodes.map(nodeRow)),
+    "What the loss of a node means, if volumes lie where the pods above do:",
+    table(
+      ["lost node", "pods that move", "have nowhere to go", "wait for their volumes"],
+      lostNodes.map(({ name, moving, homeless, waiting }) => [name, `${moving}`, list(homeless), list(waiting)]),
+    ),
+    ...notCounted.map(
+      (resource) => `Not counted: ${resource}; rehearsal/demand.ts does not know what its operator runs`,
+    ),
+    faults.length === 0
+      ? `${stack} fits.`
+      : `${stack} does not fit; mend Pulumi.${stack}.yaml:\n${faults.map((fault) => `  ✗ ${fault}`).join("\n")}`,
+  ].join("\n");
+}
+
+function systemRow({ namespace, system, startPods, most, surge, jobs }: SystemDemand): string[] {
+  const pods = most["pods"] ?? 0;
+  return [
+    namespace,
+    system,
+    startPods === pods ? `${pods}` : `${startPods}–${pods}`,
+    pair(most, "cpu"),
+    pair(most, "memory"),
+    number(most, `requests.${GPU}`),
+    number(most, "requests.storage"),
+    pair(surge, "cpu"),
+    pair(jobs, "cpu"),
+  ];
+}
+
+function pair(amounts: Amounts, resource: "cpu" | "memory"): string {
+  if ((amounts[`limits.${resource}`] ?? 0) === 0) return "–";
+  return `${number(amounts, `requests.${resource}`)}/${number(amounts, `limits.${resource}`)}`;
+}
+
+function number(amounts: Amounts, resource: string): string {
+  const amount = amounts[resource] ?? 0;
+  return amount === 0 ? "–" : written(resource, amount).replace(/ .*/, "");
+}
+
+function quotaRow(check: QuotaCheck): string[] {
+  const { resource, start, most, surge, jobs, allowed } = check;
+  const peak = peakOf(check);
+  const cells = [start, most, surge, jobs, allowed, allowed - peak].map((amount) => written(resource, amount));
+  return [resource, ...cells, bar(allowed === 0 ? (peak > 0 ? 1 : 0) : peak / allowed)];
+}
+
+function nodeRow({ name, allocatable, used }: NodeLoad): string[] {
+  return [
+    name,
+    `${used["pods"] ?? 0} of ${allocatable["pods"] ?? 0}`,
+    load(used, allocatable, "requests.cpu"),
+    load(used, allocatable, "requests.memory"),
+    `${used[`requests.${GPU}`] ?? 0} of ${allocatable[`requests.${GPU}`] ?? 0}`,
+    bar((used["limits.cpu"] ?? 0) / (allocatable["requests.cpu"] ?? 1)),
+  ];
+}
+
+function load(used: Amounts, allocatable: Amounts, resource: string): string {
+  const [taken, all] = [used[resource] ?? 0, allocatable[resource] ?? 0];
+  return `${bar(taken / Math.max(all, 1e-9))} of ${written(resource, all)}`;
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? "–" : names.join("\n");
+}
+
+const program = command("capacity", "Checks what a stack asks for against its quotas and nodes, without a cluster.", [
+  "npm run capacity -- --stack prod",
+  "npm run --silent capacity -- --stack dev --json",
+])
+  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .option("--json", "prints the numbers as JSON: cores, bytes and counts")
+  .addHelpText("after", "\nExit codes: 0 it fits, 1 it does not, 2 wrong usage or config.")
+  .action(async ({ stack, json }: { stack: string; json?: true }) => {
+    const evaluation = await evaluateStack(stack);
+    const found = capacity(evaluation, evaluation.config);
+    console.log(json ? JSON.stringify({ stack, ...found }, null, 2) : describe(stack, found));
+    if (found.faults.length > 0) process.exitCode = 1;
+  });
+
+if (require.main === module) void run(program);

@@ -1,0 +1,224 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { parse, stringify } from "yaml";
+import { type ChartPin, charts, manifests } from "../components/base/versions";
+import { CRD_FIXTURES, definitions, type Manifest } from "../rehearsal/charts";
+import { ROOT } from "../rehearsal/evaluate";
+import { command, run } from "./cli";
+
+/** Where the key paths of each pinned chart lie. */
+export const KEY_FIXTURES = path.join(ROOT, "tests/fixtures/chart-keys");
+
+interface Operator {
+  /** What its CRDs came from, as the first line of each fixture says. */
+  readonly origin: string;
+  /** CRDs that the program makes objects of: their schemas are kept. All others accept anything. */
+  readonly used: readonly string[];
+  /** CRDs that upstream's folder holds besides. */
+  readonly foreign?: readonly string[];
+}
+
+/** Every operator with CRDs of ours, by the name of its folder. */
+export const OPERATORS: Readonly<Record<string, Operator>> = {
+  "cert-manager": {
+    origin: `cert-manager ${charts.certManager.version}`,
+    used: ["certificates.cert-manager.io", "clusterissuers.cert-manager.io", "issuers.cert-manager.io"],
+  },
+  cnpg: {
+    origin: `chart cloudnative-pg ${charts.cloudnativePg.version}`,
+    used: ["clusters.postgresql.cnpg.io", "databaseroles.postgresql.cnpg.io", "databases.postgresql.cnpg.io"],
+    foreign: ["objectstores.barmancloud.cnpg.io"],
+  },
+  "gateway-api": {
+    origin: `gateway-api ${manifests.gatewayApi.version}`,
+    used: ["gatewayclasses", "gateways", "httproutes"].map((plural) => `${plural}.gateway.networking.k8s.io`),
+  },
+  "prometheus-operator": {
+    origin: `prometheus-operator ${manifests.prometheusOperator.version}`,
+    used: ["podmonitors", "prometheusrules", "servicemonitors"].map((plural) => `${plural}.monitoring.coreos.com`),
+  },
+};
+
+/** What a chart's values may hold: keys, a single value, or anything. */
+export type KeyTree = "value" | "any" | { readonly [key: string]: KeyTree };
+
+/** The keys of one chart's values. */
+export interface ChartKeys {
+  readonly chart: string;
+  readonly version: string;
+  readonly keys: KeyTree;
+}
+
+/** Writes the fixture of every operator and chart found under `from`; returns a line for each. */
+export function regenerate(from: string): string[] {
+  const crds = path.join(from, "crds");
+  const operators = Object.entries(OPERATORS).map(([name, operator]) => {
+    const source = path.join(crds, name);
+    if (!fs.existsSync(source)) return `crds/${name}: ${source} is not there; its fixtures stay`;
+    return writeCrds(name, operator, source);
+  });
+  const keys = Object.values(charts).map((pin) => {
+    const source = path.join(from, "charts", pin.chart);
+    if (!fs.existsSync(source)) return `${pin.chart}: ${source} is not there; its fixture stays`;
+    return writeKeys(pin, source);
+  });
+  return [...operators, ...keys];
+}
+
+function writeCrds(name: string, { origin, used, foreign = [] }: Operator, source: string): string {
+  const files = fs.readdirSync(source).filter((file) => file.endsWith(".yaml"));
+  const all = files.flatMap((file) => definitions(fs.readFileSync(path.join(source, file), "utf8")));
+  const ours = all.filter(({ metadata }) => !foreign.includes(metadata.name));
+  const absent = used.filter((crd) => !ours.some(({ metadata }) => metadata.name === crd));
+  if (absent.length > 0) {
+    throw new pulumi.RunError(
+      `${source}: has no CRD ${absent.join(", ")}; correct OPERATORS in commands/charts-keys.ts`,
+    );
+  }
+  const target = path.join(CRD_FIXTURES, name);
+  fs.rmSync(target, { recursive: true, force: true });
+  fs.mkdirSync(target, { recursive: true });
+  for (const definition of ours) {
+    const isUsed = used.includes(definition.metadata.name);
+    const heading = `# ${origin}, ${isUsed ? "without descriptions" : "open, since the program makes no such object"}\n`;
+    const body = stringify(slim(definition, isUsed), { lineWidth: 0, aliasDuplicateObjects: false });
+    fs.writeFileSync(path.join(target, `${definition.metadata.name}.yaml`), heading + body);
+  }
+  return `crds/${name}: ${used.length} CRDs with their schema, ${ours.length - used.length} open (${origin})`;
+}
+
+interface CrdVersion {
+  readonly name: string;
+  readonly served: boolean;
+  readonly storage: boolean;
+  readonly subresources?: object;
+  readonly schema: { readonly openAPIV3Schema: unknown };
+}
+
+/** A CRD with what the API server checks and without what people read. */
+function slim(definition: Manifest, keepSchema: boolean): object {
+  const { apiVersion, kind, metadata, spec } = definition as Manifest & { spec: { versions: CrdVersion[] } };
+  const open = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+  const versions = spec.versions.map(({ name, served, storage, subresources, schema }) => ({
+    name,
+    served,
+    storage,
+    ...(subresources && { subresources }),
+    schema: { openAPIV3Schema: keepSchema ? withoutDescriptions(schema.openAPIV3Schema) : open },
+  }));
+  const { name, annotations } = metadata;
+  return { apiVersion, kind, metadata: { name, ...(annotations && { annotations }) }, spec: { ...spec, versions } };
+}
+
+function withoutDescriptions(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withoutDescriptions);
+  if (typeof schema !== "object" || schema === null) return schema;
+  return Object.fromEntries(
+    Object.entries(schema).flatMap(([key, value]: [string, unknown]) => {
+      if (key === "description" || key === "externalDocs") return [];
+      // Names of fields and values of defaults are no keywords, whatever they are called.
+      if (key === "default" || key === "enum") return [[key, value]];
+      if (key !== "properties") return [[key, withoutDescriptions(value)]];
+      const fields = Object.entries(value as object).map(
+        ([name, field]) => [name, withoutDescriptions(field)] as const,
+      );
+      return [[key, Object.fromEntries(fields)]];
+    }),
+  );
+}
+
+function writeKeys({ chart, version }: ChartPin, source: string): string {
+  const { version: found } = readYaml(path.join(source, "Chart.yaml")) as { version: string };
+  // v0.0.0 stands in the source of charts whose release process fills the version in.
+  if (found !== version && !/^v?0\.0\.0$/.test(found)) {
+    throw new pulumi.RunError(`${source}/Chart.yaml: version ${found}, but ${version} is pinned; fetch that one`);
+  }
+  const keys: ChartKeys = { chart, version, keys: chartKeys(source) };
+  fs.mkdirSync(KEY_FIXTURES, { recursive: true });
+  fs.writeFileSync(path.join(KEY_FIXTURES, `${chart}.json`), `${JSON.stringify(keys, null, 2)}\n`);
+  return `${chart}: keys of ${version}`;
+}
+
+/** The keys of a chart's values: those of values.yaml, and those that its schema adds. */
+export function chartKeys(source: string): KeyTree {
+  const keys = keysOfValues("", readYaml(path.join(source, "values.yaml")));
+  const file = path.join(source, "values.schema.json");
+  if (!fs.existsSync(file)) return keys;
+  const schema = JSON.parse(fs.readFileSync(file, "utf8")) as Schema;
+  return merged(keys, keysOfSchema(schema, schema, []));
+}
+
+// Maps of Kubernetes, not of the chart: it passes on whatever stands there.
+const PASSED_ON = /(annotations|labels|selector|affinity|resources|securityContext|probe)$/i;
+
+function keysOfValues(name: string, value: unknown): KeyTree {
+  if (value === null || Array.isArray(value)) return "any";
+  if (typeof value !== "object") return "value";
+  const entries = Object.entries(value as Record<string, unknown>);
+  if (entries.length === 0 || PASSED_ON.test(name)) return "any";
+  return Object.fromEntries(entries.map(([key, inner]) => [key, keysOfValues(key, inner)]));
+}
+
+interface Schema {
+  readonly $ref?: string;
+  readonly type?: string | readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: boolean | Schema;
+}
+
+function keysOfSchema(
+  root: Schema,
+  { $ref, type, properties, additionalProperties }: Schema,
+  above: string[],
+): KeyTree {
+  if ($ref !== undefined) {
+    if (above.includes($ref)) return "any";
+    return keysOfSchema(root, resolve(root, $ref), [...above, $ref]);
+  }
+  if (properties !== undefined && (additionalProperties === undefined || additionalProperties === false)) {
+    return Object.fromEntries(
+      Object.entries(properties).map(([key, schema]) => [key, keysOfSchema(root, schema, above)]),
+    );
+  }
+  return ["string", "boolean", "integer", "number"].includes(String(type)) ? "value" : "any";
+}
+
+function resolve(root: Schema, reference: string): Schema {
+  const parts = reference.replace(/^#\//, "").split("/");
+  return parts.reduce<unknown>((schema, part) => (schema as Record<string, unknown>)[part], root) as Schema;
+}
+
+function merged(values: KeyTree, schema: KeyTree): KeyTree {
+  if (typeof values === "object" && typeof schema === "object") {
+    const keys = [...new Set([...Object.keys(values), ...Object.keys(schema)])];
+    return Object.fromEntries(
+      keys.map((key) => {
+        const [a, b] = [values[key], schema[key]];
+        return [key, a !== undefined && b !== undefined ? merged(a, b) : (a ?? b ?? "any")];
+      }),
+    );
+  }
+  if (typeof values === "object") return schema === "any" ? "any" : values;
+  // A schema that lists keys knows more than an empty map in the values.
+  return typeof schema === "object" ? schema : values;
+}
+
+function readYaml(file: string): unknown {
+  return parse(fs.readFileSync(file, "utf8"));
+}
+
+const program = command(
+  "charts:keys",
+  "Regenerates the fixtures of the charts' value keys and of the operators' CRDs for the pinned versions.",
+  ["npm run charts:keys -- --from ../upstream"],
+)
+  .requiredOption("--from <dir>", "directory with charts/<chart>/{Chart,values}.yaml and crds/<operator>/*.yaml")
+  .action(({ from }: { from: string }) => {
+    if (!fs.existsSync(from)) {
+      throw new pulumi.RunError(`--from ${from}: there is no such directory; it needs charts/ or crds/, or both`);
+    }
+    for (const line of regenerate(from)) console.log(line);
+  });
+
+if (require.main === module) void run(program);

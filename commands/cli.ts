@@ -1,0 +1,34 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Command, CommanderError } from "commander";
+
+/** A command that is run as `npm run <name> -- <flags>`, with examples below its help. */
+export function command(name: string, description: string, examples: readonly string[]): Command {
+  return new Command(`npm run ${name} --`)
+    .description(description)
+    .helpOption("-h, --help", "show this help")
+    .addHelpText("after", `\nExamples:\n${examples.map((example) => `  ${example}`).join("\n")}`);
+}
+
+/**
+ * Parses the command line and runs the command. The exit code is what the action sets (1: it found something wrong), or 2
+ * when the user asked for something impossible: then one message says so, without a stack trace.
+ */
+export async function run(program: Command): Promise<void> {
+  try {
+    await program.exitOverride().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 2; // commander has printed it
+    } else if (isUserFault(error)) {
+      process.exitCode = 2;
+      console.error(`error: ${error.message}`);
+    } else {
+      throw error;
+    }
+  }
+}
+
+/** Whether an error is the user's to mend: its message says how, and a stack trace would only hide it. */
+export function isUserFault(error: unknown): error is Error {
+  return pulumi.RunError.isInstance(error);
+}

@@ -1,0 +1,122 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { instance } from "@viz-js/viz";
+import { evaluateStack } from "../rehearsal/charts";
+import { ROOT } from "../rehearsal/evaluate";
+import { command, run } from "./cli";
+import { type Arrow, type System, type Wiring, wiringOf } from "./wiring";
+
+/** The picture in the repository. */
+export const WIRING_FILE = path.join(ROOT, "docs/wiring.svg");
+
+interface Layer {
+  readonly title: string;
+  readonly fill: string;
+  readonly line: string;
+}
+
+// From what people use down to what everything stands on.
+const LAYERS: Readonly<Record<string, Layer>> = {
+  edge: { title: "Edge", fill: "#fdf2f8", line: "#be185d" },
+  observability: { title: "Observability", fill: "#f5f3ff", line: "#6d28d9" },
+  analytics: { title: "Analytics", fill: "#fffbeb", line: "#b45309" },
+  ml: { title: "Machine learning", fill: "#eff6ff", line: "#1d4ed8" },
+  data: { title: "Data", fill: "#f0fdf4", line: "#15803d" },
+  ground: { title: "Ground", fill: "#f8fafc", line: "#475569" },
+};
+
+// Whatever of these a reader's machine has; boxes leave room for the widest.
+const FONT = "Helvetica,Arial,sans-serif";
+const GREY = "#64748b";
+
+const LEGEND = "Numbers are the ports that pods listen on. Dashed: observes, and nothing waits for it.";
+
+/** The wiring as Graphviz reads it. */
+export function toDot({ systems, arrows }: Wiring): string {
+  const clusters = Object.entries(LAYERS).flatMap(([layer, { title, fill, line }]) => {
+    const members = systems.filter((system) => system.layer === layer);
+    if (members.length === 0) return [];
+    return [
+      `subgraph "cluster_${layer}" {`,
+      // Arrows come in from the left, over a title that stood there. STYLE's bold 13 px need the width of 15.
+      `label="${title}"; labelloc=t; labeljust=r; fontsize=15; fontcolor="${line}";`,
+      `color="${line}"; fillcolor="${fill}"; style="rounded,filled"; margin=16;`,
+      ...members.map((system) => node(system, `color="${line}"`)),
+      "}",
+    ];
+  });
+  const outside = systems.filter(({ layer }) => layer === undefined || !(layer in LAYERS));
+  return [
+    "digraph wiring {",
+    `graph [rankdir=LR, bgcolor="#ffffff", pad=0.3, nodesep=0.3, ranksep=0.9, fontname="${FONT}"];`,
+    `graph [label="${LEGEND}", labelloc=b, labeljust=l, fontsize=10, fontcolor="${GREY}"];`,
+    `node [shape=box, style="rounded,filled", fillcolor="#ffffff", fontname="${FONT}", fontsize=13, margin="0.25,0.12", penwidth=1.4];`,
+    `edge [fontname="${FONT}", fontsize=10, fontcolor="#334155", color="${GREY}", arrowsize=0.7, penwidth=1.2];`,
+    ...clusters,
+    ...outside.map((system) => node(system, `color="#94a3b8", style="rounded,filled,dashed"`)),
+    ...arrows.map(edge),
+    "}",
+  ].join("\n");
+}
+
+function node({ name, namespaces }: System, look: string): string {
+  return `"${name}" [label="${[name, namespaces.join(" · ")].filter((line) => line !== "").join("\\n")}", ${look}];`;
+}
+
+function edge({ from, to, ports, observes }: Arrow): string {
+  return `"${from}" -> "${to}" [label="${ports.join(", ")}"${observes ? ", style=dashed" : ""}];`;
+}
+
+// Graphviz gives all lines of a label one font, and no label a background.
+const STYLE = [
+  ".node text, .cluster text { font-weight: bold; font-size: 13px; }",
+  `.node text + text { font-weight: normal; font-size: 10px; fill: ${GREY}; }`,
+  ".edge text { paint-order: stroke; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round; }",
+].join("\n");
+
+/** The wiring as an SVG that needs nothing else. */
+export async function toSvg(wiring: Wiring): Promise<string> {
+  const viz = await instance();
+  const svg = viz.renderString(toDot(wiring), { format: "svg", engine: "dot" });
+  return svg.replace(/(<svg [^>]*>)/, `$1\n<style>\n${STYLE}\n</style>`);
+}
+
+/** The wiring as Mermaid text, which GitHub draws in Markdown. */
+export function toMermaid({ systems, arrows }: Wiring): string {
+  const groups = Object.entries(LAYERS).flatMap(([layer, { title }]) => {
+    const members = systems.filter((system) => system.layer === layer);
+    if (members.length === 0) return [];
+    return [`  subgraph ${layer}["${title}"]`, ...members.map(({ name }) => `    ${name}`), "  end"];
+  });
+  const lines = arrows.map(
+    ({ from, to, ports, observes }) => `  ${from} ${observes ? "-.->" : "-->"}|"${ports.join(", ")}"| ${to}`,
+  );
+  return ["flowchart LR", ...groups, ...lines, ""].join("\n");
+}
+
+const FORMATS = { svg: toSvg, mermaid: toMermaid };
+
+const program = command("diagram", "Draws who may talk to whom, from the wires that the program makes.", [
+  "npm run diagram",
+  "npm run --silent diagram -- --format mermaid --out -",
+])
+  .option("--stack <name>", "the stack: dev or prod", "prod")
+  .option("--out <file>", "where to; - is the standard output", path.relative(ROOT, WIRING_FILE))
+  .option("--format <format>", "svg or mermaid", "svg")
+  .addHelpText("after", "\nExit codes: 0 drawn, 2 wrong usage or config.")
+  .action(async ({ stack, out, format }: { stack: string; out: string; format: string }) => {
+    if (!(format in FORMATS)) {
+      throw new pulumi.RunError(`--format ${format}: is not known; allowed are ${Object.keys(FORMATS).join(" and ")}`);
+    }
+    const text = await FORMATS[format as keyof typeof FORMATS](wiringOf(await evaluateStack(stack)));
+    if (out === "-") {
+      process.stdout.write(text);
+      return;
+    }
+    fs.mkdirSync(path.dirname(out), { recursive: true });
+    fs.writeFileSync(out, text);
+    console.log(`The wiring of ${stack} is in ${out}.`);
+  });
+
+if (require.main === module) void run(program);

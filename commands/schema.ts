@@ -1,0 +1,89 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { format } from "prettier";
+import { z } from "zod";
+import { ROOT } from "../rehearsal/evaluate";
+import { PlatformConfig } from "../stacks/config";
+import { PlatformOutputs } from "../stacks/outputs";
+import { SECRET_KEYS } from "../stacks/secrets";
+import { command, run } from "./cli";
+
+const DRAFT = "http://json-schema.org/draft-07/schema#";
+
+/** The shape of a stack file: what an editor checks and completes. Rules across fields are the program's alone. */
+export function stackFileSchema(): object {
+  const secure = {
+    type: "object",
+    properties: { secure: { type: "string" } },
+    required: ["secure"],
+    additionalProperties: false,
+  };
+  const secrets = Object.entries(SECRET_KEYS).map(([key, { form, usedBy }]) => [
+    `carbon:${key}`,
+    { ...secure, description: `A ${form}, for ${usedBy}; set it with \`pulumi config set --secret carbon:${key}\`` },
+  ]);
+  const { $schema: _, ...platform } = jsonSchema(PlatformConfig);
+  return {
+    $schema: DRAFT,
+    title: "A stack of 254Carbon: Pulumi.<stack>.yaml",
+    type: "object",
+    properties: {
+      config: {
+        type: "object",
+        properties: { "carbon:platform": platform, ...(Object.fromEntries(secrets) as object) },
+        required: ["carbon:platform"],
+        // Other namespaces belong to Pulumi; of ours, nothing else is read.
+        patternProperties: { "^(?!carbon:)[^:]+:": {} },
+        additionalProperties: false,
+      },
+      secretsprovider: { type: "string" },
+      encryptionsalt: { type: "string" },
+      encryptedkey: { type: "string" },
+    },
+    required: ["config"],
+  };
+}
+
+/** The outputs of a stack: what other teams rely on. */
+export function outputsSchema(): object {
+  return { title: "The outputs of a stack", ...jsonSchema(PlatformOutputs) };
+}
+
+function jsonSchema(schema: z.ZodType): Record<string, unknown> {
+  return z.toJSONSchema(schema, {
+    io: "input",
+    target: "draft-07",
+    override: ({ jsonSchema: node }) => {
+      // The bounds that zod gives every integer are JavaScript's, not ours.
+      if (node.minimum === Number.MIN_SAFE_INTEGER) delete node.minimum;
+      if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
+    },
+  });
+}
+
+/** The generated files, by their path in the repository. */
+export const SCHEMAS: Readonly<Record<string, () => object>> = {
+  "docs/schema/stack-config.json": stackFileSchema,
+  "docs/schema/outputs.json": outputsSchema,
+};
+
+/** A schema as it is committed. */
+export async function schemaText(schema: object): Promise<string> {
+  return format(JSON.stringify(schema), { parser: "json", printWidth: 120 });
+}
+
+const program = command(
+  "schema",
+  "Writes the JSON Schemas of the stack files and of the stack outputs to docs/schema.",
+  ["npm run schema"],
+)
+  .addHelpText("after", "\nExit codes: 0 written, 2 wrong usage.")
+  .action(async () => {
+    for (const [file, schema] of Object.entries(SCHEMAS)) {
+      fs.mkdirSync(path.dirname(path.join(ROOT, file)), { recursive: true });
+      fs.writeFileSync(path.join(ROOT, file), await schemaText(schema()));
+      console.log(file);
+    }
+  });
+
+if (require.main === module) void run(program);

@@ -1,0 +1,83 @@
+import { readStackFile, stackConfig } from "../rehearsal/evaluate";
+import { SECRET_KEYS } from "../stacks/secrets";
+import { command, run } from "./cli";
+import { table } from "./tables";
+
+/** How a stack comes to a credential. */
+export type SecretState = "set" | "generated" | "missing" | "plain text" | "unknown key";
+
+/** A credential of a stack, without its value. */
+export interface SecretReport {
+  readonly key: string;
+  readonly state: SecretState;
+  /** What its value must look like, and who reads it; absent where nobody does. */
+  readonly form?: string;
+  readonly usedBy?: string;
+  /** The command that mends it, where something is wrong. */
+  readonly command?: string;
+}
+
+const PREFIX = "carbon:";
+
+/** What a stack file says about each credential; its values are not looked at. */
+export function secretsOf(
+  stack: string,
+  file: Readonly<Record<string, unknown>>,
+  required: readonly string[],
+): SecretReport[] {
+  const known = Object.entries(SECRET_KEYS).map(([key, { form, usedBy }]) => {
+    const state = stateOf(file[PREFIX + key], required.includes(key));
+    const isWrong = state === "missing" || state === "plain text";
+    return {
+      key,
+      state,
+      form,
+      usedBy,
+      ...(isWrong && { command: `pulumi config set --secret ${PREFIX}${key} -s ${stack}` }),
+    };
+  });
+  const unknown = Object.keys(file)
+    .filter((key) => key.startsWith(PREFIX) && key !== `${PREFIX}platform`)
+    .map((key) => key.slice(PREFIX.length))
+    .filter((key) => !(key in SECRET_KEYS))
+    .map((key) => ({ key, state: "unknown key" as const, command: `pulumi config rm ${PREFIX}${key} -s ${stack}` }));
+  return [...known, ...unknown];
+}
+
+function stateOf(value: unknown, isRequired: boolean): SecretState {
+  if (value === undefined) return isRequired ? "missing" : "generated";
+  return typeof value === "object" && value !== null && "secure" in value ? "set" : "plain text";
+}
+
+const REASONS: Partial<Record<SecretState, string>> = {
+  missing: "secrets.required lists it, so that nobody may generate it; set it:",
+  "plain text": "anybody who reads the stack file can read it; change it where it is used, then set it anew:",
+  "unknown key": `no credential is called so; allowed are ${Object.keys(SECRET_KEYS).join(", ")}; remove it:`,
+};
+
+function describe(secrets: readonly SecretReport[]): string {
+  const rows = secrets.map(({ key, state, form = "–", usedBy = "–" }) => [key, state, form, usedBy]);
+  const wrong = secrets.flatMap(({ key, state, command: next }) =>
+    next === undefined ? [] : [`✗ ${key}: ${REASONS[state] ?? state}\n    ${next}`],
+  );
+  return [table(["credential", "state", "form", "used by"], rows), ...wrong].join("\n");
+}
+
+const program = command(
+  "secrets",
+  "Lists the credentials of a stack: which are set, generated or missing. Never a value.",
+  ["npm run secrets -- --stack prod", "npm run --silent secrets -- --stack prod --json"],
+)
+  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .option("--json", "prints the list as JSON")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 all is well, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
+  )
+  .action(({ stack, json }: { stack: string; json?: true }) => {
+    const secrets = secretsOf(stack, readStackFile(stack), stackConfig(stack).secrets.required);
+    console.log(json ? JSON.stringify({ stack, secrets }, null, 2) : describe(secrets));
+    if (secrets.some((secret) => secret.command !== undefined)) process.exitCode = 1;
+  });
+
+if (require.main === module) void run(program);

@@ -1,0 +1,269 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { parse, parseAllDocuments, stringify } from "yaml";
+import {
+  type ChartDeclaration,
+  type DeclaredService,
+  type DeclaredWorkload,
+  manifestFileName,
+} from "../components/base/chart-release";
+import { resources } from "../components/base/pod";
+import { type ChartPin, charts, type ManifestPin, manifests } from "../components/base/versions";
+import type { PlatformConfig } from "../stacks/config";
+import { evaluate, type Evaluation, ROOT, stackConfig } from "./evaluate";
+
+/** A pin, and whether the chart directory got what upstream published or a stand-in for it. */
+export interface FilledChart {
+  readonly name: string;
+  readonly version: string;
+  readonly source: "upstream" | "stand-in";
+}
+
+/** CRDs without their descriptions, one folder for each operator; `npm run charts:keys` writes them. */
+export const CRD_FIXTURES = path.join(__dirname, "crds");
+
+/**
+ * Fills a directory with every pinned chart and manifest file: what upstream published where `config.charts.directory`
+ * holds it in the pinned version, else a stand-in, which runs what the program declares about the chart and installs
+ * its CRDs. CARBON_CRDS names a directory with the full CRDs, in the layout of the fixtures, that stand-ins then take.
+ */
+export async function fillChartDirectory(
+  directory: string,
+  stack: string,
+  config: PlatformConfig,
+): Promise<FilledChart[]> {
+  const filled = fillPins(directory, config.charts.directory);
+  // The program runs as soon as each stand-in has its Chart.yaml; what it then declares becomes their templates.
+  for (const { release, chart, declares } of releasesOf(await evaluate(stack, { ...config, charts: { directory } }))) {
+    const isStandIn = filled.some(({ name, source }) => name === chart && source === "stand-in");
+    if (isStandIn) writeTemplates(path.join(directory, chart), release, declares);
+  }
+  return filled;
+}
+
+/**
+ * Evaluates a stack as its file has it, with stand-ins for charts that are not at hand. `charts` names a directory of
+ * real ones instead of the stack's own.
+ */
+export async function evaluateStack(stack: string, charts?: string): Promise<StackEvaluation> {
+  const config = stackConfig(stack);
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-charts-"));
+  try {
+    fillPins(directory, charts ?? config.charts.directory);
+    return { config, ...(await evaluate(stack, { ...config, charts: { directory } })) };
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
+}
+
+/** An evaluation, and the config that it came from. */
+export interface StackEvaluation extends Evaluation {
+  readonly config: PlatformConfig;
+}
+
+/** A release of an evaluation. */
+export interface DeclaredRelease {
+  readonly release: string;
+  readonly chart: string;
+  readonly declares: ChartDeclaration;
+}
+
+/** What an evaluation's releases declare. */
+export function releasesOf({ registrations }: Evaluation): DeclaredRelease[] {
+  return registrations
+    .filter(({ type }) => type === "carbon:base:ChartRelease")
+    .map(({ name, inputs }) => ({ release: name, ...(inputs as { chart: string; declares: ChartDeclaration }) }));
+}
+
+/** Makes the program run: what upstream published, or the least that it reads of a chart. */
+function fillPins(directory: string, from: string): FilledChart[] {
+  fs.mkdirSync(directory, { recursive: true });
+  return [
+    ...Object.values(charts).map((pin) => fillChart(directory, pin, from)),
+    ...Object.values(manifests).map((pin) => fillManifests(directory, pin, from)),
+  ];
+}
+
+function fillChart(directory: string, { chart, version }: ChartPin, from: string): FilledChart {
+  const target = path.join(directory, chart);
+  const real = path.resolve(ROOT, from, chart);
+  if (chartVersion(real) === version) {
+    fs.cpSync(real, target, { recursive: true });
+    return { name: chart, version, source: "upstream" };
+  }
+  const description = `Stand-in for ${chart} ${version}: runs what this program declares about it`;
+  write(path.join(target, "Chart.yaml"), stringify({ apiVersion: "v2", name: chart, version, description }));
+  return { name: chart, version, source: "stand-in" };
+}
+
+/** The version of the chart in a folder; undefined where there is none. */
+function chartVersion(chart: string): string | undefined {
+  const file = path.join(chart, "Chart.yaml");
+  if (!fs.existsSync(file)) return undefined;
+  return (parse(fs.readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+function fillManifests(directory: string, pin: ManifestPin, from: string): FilledChart {
+  const file = manifestFileName(pin);
+  const name = path.posix.basename(pin.repository);
+  const real = path.resolve(ROOT, from, file);
+  if (fs.existsSync(real)) {
+    fs.copyFileSync(real, path.join(directory, file));
+    return { name, version: pin.version, source: "upstream" };
+  }
+  write(path.join(directory, file), new CrdLibrary().operator(name).map(toYaml).join("---\n"));
+  return { name, version: pin.version, source: "stand-in" };
+}
+
+/** A Kubernetes object, as YAML has it. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly [key: string]: unknown;
+  };
+  readonly [key: string]: unknown;
+}
+
+/** The CRDs of a directory with one folder for each operator. */
+class CrdLibrary {
+  private readonly files: readonly { readonly operator: string; readonly text: string }[];
+
+  constructor(private readonly directory = process.env["CARBON_CRDS"] ?? CRD_FIXTURES) {
+    if (!fs.existsSync(directory)) {
+      throw new pulumi.RunError(
+        `CARBON_CRDS=${directory}: there is no such directory; name one with a folder of CRDs for each operator`,
+      );
+    }
+    this.files = fs
+      .readdirSync(directory, { recursive: true, encoding: "utf8" })
+      .flatMap((file) =>
+        file.endsWith(".yaml")
+          ? [{ operator: path.dirname(file), text: fs.readFileSync(path.join(directory, file), "utf8") }]
+          : [],
+      );
+  }
+
+  /** Every CRD of an operator. */
+  operator(name: string): Manifest[] {
+    const found = this.files.filter(({ operator }) => operator === name).flatMap(({ text }) => definitions(text));
+    if (found.length === 0) throw this.missing(`CRDs of ${name}`);
+    return found;
+  }
+
+  /** One CRD, by the name `<plural>.<group>`. */
+  one(name: string): Manifest {
+    // Full CRDs come to 30 MB: only what mentions the name is worth parsing.
+    const candidates = this.files.filter(({ text }) => text.includes(`name: ${name}\n`));
+    const found = candidates.flatMap(({ text }) => definitions(text)).find(({ metadata }) => metadata.name === name);
+    if (found === undefined) throw this.missing(`CRD ${name}`);
+    return found;
+  }
+
+  private missing(what: string): Error {
+    return new pulumi.RunError(`${this.directory}: ${what} not found; make them with \`npm run charts:keys\``);
+  }
+}
+
+/** The CRDs of a text of YAML documents. */
+export function definitions(text: string): Manifest[] {
+  const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest | null);
+  return objects.filter((object) => object !== null).filter(({ kind }) => kind === "CustomResourceDefinition");
+}
+
+function writeTemplates(chart: string, release: string, declares: ChartDeclaration): void {
+  const crds = new CrdLibrary();
+  const objects = [...standInObjects(declares), ...declares.crds.map((name) => kept(crds.one(name)))];
+  for (const object of objects) {
+    const file = path.join(chart, "templates", `${release}-${object.kind}-${object.metadata.name}.yaml`.toLowerCase());
+    // A chart may be installed twice, and what each release runs was declared for it alone.
+    write(file, `{{- if eq .Release.Name "${release}" }}\n${escapeTemplate(toYaml(object))}{{- end }}\n`);
+  }
+}
+
+/** What a stand-in chart installs besides CRDs. */
+function standInObjects({ workloads, services }: ChartDeclaration): Manifest[] {
+  const accounts = [...new Set(workloads.map(({ serviceAccount }) => serviceAccount))];
+  return [
+    ...accounts.map((name) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name } })),
+    ...workloads.map((workload) => workloadObject(workload, services)),
+    ...services.map((service) => serviceObject(service, workloads)),
+  ];
+}
+
+function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredService[]): Manifest {
+  const { kind, name, labels, replicas } = workload;
+  const behind = services.filter((service) => service.workload === name);
+  return {
+    apiVersion: "apps/v1",
+    kind,
+    metadata: { name, labels },
+    spec: {
+      ...(kind !== "DaemonSet" && { replicas }),
+      ...(kind === "StatefulSet" && { serviceName: behind[0]?.name ?? name }),
+      selector: { matchLabels: labels },
+      template: { metadata: { labels }, spec: podSpec(workload, behind) },
+    },
+  };
+}
+
+/** A pod that the level `restricted` admits. Nobody pulls the image: the pods of a rehearsal are simulated. */
+function podSpec({ name, serviceAccount, size }: DeclaredWorkload, services: readonly DeclaredService[]): object {
+  const ports = [...new Set(services.map(({ podPort }) => podPort))];
+  return {
+    serviceAccountName: serviceAccount,
+    securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: "RuntimeDefault" } },
+    containers: [
+      {
+        name,
+        image: "registry.k8s.io/pause:3.10",
+        ports: ports.map((containerPort) => ({ containerPort })),
+        resources: resources(size),
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ["ALL"] },
+        },
+      },
+    ],
+  };
+}
+
+function serviceObject(service: DeclaredService, workloads: readonly DeclaredWorkload[]): Manifest {
+  const { name, port, podPort } = service;
+  const workload = workloads.find((one) => one.name === service.workload);
+  if (workload === undefined) throw new Error(`Service ${name}: the chart declares no workload ${service.workload}`);
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name, labels: workload.labels },
+    spec: { selector: workload.labels, ports: [{ port, targetPort: podPort }] },
+  };
+}
+
+/** A CRD that outlives its release, as the charts' own switches have it: with the CRD would go every object of it. */
+function kept(definition: Manifest): Manifest {
+  const { metadata } = definition;
+  return {
+    ...definition,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, "helm.sh/resource-policy": "keep" } },
+  };
+}
+
+/** Text that Helm's templating hands out unchanged. */
+function escapeTemplate(text: string): string {
+  return text.replaceAll("{{", '{{ "{{" }}');
+}
+
+function toYaml(object: Manifest): string {
+  return stringify(object, { lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+function write(file: string, text: string): void {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, text);
+}

@@ -1,0 +1,264 @@
+import { createHash, randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { AppsV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
+import * as pulumi from "@pulumi/pulumi";
+import { parse, stringify } from "yaml";
+import { parseConfig, type PlatformConfig } from "../stacks/config";
+import { checkCapacity } from "./capacity";
+import { fillChartDirectory } from "./charts";
+import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
+import { Engine, type EngineResult } from "./engine";
+import { evaluate, readStackFile, ROOT } from "./evaluate";
+import { MemoryMeter } from "./memory";
+import { installPlugins, type PluginSource } from "./providers/install";
+import { inspect, isReadyOrDone, type Report } from "./report";
+import { ensureToolchain, type Toolchain } from "./toolchain";
+import { FailureWatch } from "./watch";
+
+/** What to rehearse. */
+export interface RehearsalOptions {
+  readonly stack: string;
+  /** Values that replace those of the stack file: `ray.workers.max` to `3`. */
+  readonly overrides?: Readonly<Record<string, string>>;
+  /** Leaves the cluster running under a directory of its own, until `--down`. */
+  readonly keep?: boolean;
+  readonly progress: (line: string) => void;
+}
+
+/** A running control plane and an engine that knows the stack: what a rehearsal and its tests work on. */
+export interface Rehearsal {
+  readonly stack: string;
+  readonly config: PlatformConfig;
+  readonly directory: string;
+  readonly cluster: Cluster;
+  readonly engine: Engine;
+  readonly plugin: PluginSource;
+  readonly api: { readonly core: CoreV1Api; readonly apps: AppsV1Api };
+  readonly seconds: { readonly tools: number; readonly controlPlane: number };
+}
+
+// What a controller may take after `up` to bring the last pods up: an autoscaler looks every 15 s.
+const SETTLE_SECONDS = 60;
+
+/** Brings a stack up on a simulated cluster, twice, and says how that went. */
+export async function rehearse(options: RehearsalOptions, interrupted: AbortSignal): Promise<Report> {
+  const started = Date.now();
+  const { progress } = options;
+  const memory = new MemoryMeter();
+  memory.start();
+  const rehearsal = await openRehearsal(options, interrupted);
+  const { cluster, engine } = rehearsal;
+  try {
+    const up = await watchedUp(rehearsal, progress, interrupted);
+    const settled = up.ok ? await settle(rehearsal, interrupted) : [];
+    const works = up.ok && settled.length === 0;
+    if (works) progress("up again: it must change nothing");
+    const secondUp = works ? await engine.run("up", { signal: interrupted }) : undefined;
+    const outputs = up.ok ? (JSON.parse(await engine.query("stack", "output", "--json")) as unknown) : {};
+    const report = await inspect(rehearsal, {
+      up,
+      settled,
+      ...(secondUp && { secondUp }),
+      outputs,
+      peakMemoryMiB: memory.stop(),
+      totalSeconds: (Date.now() - started) / 1000,
+    });
+    if (!options.keep) {
+      await cluster.stop();
+      return report;
+    }
+    await cluster.keep();
+    return { ...report, kubeconfig: cluster.kubeconfig, envFile: writeEnvFile(rehearsal) };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  } finally {
+    memory.stop();
+  }
+}
+
+/** Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config. */
+export async function openRehearsal(options: RehearsalOptions, interrupted?: AbortSignal): Promise<Rehearsal> {
+  const { stack, overrides = {}, keep = false, progress } = options;
+  const values = overridden(readStackFile(stack)["carbon:platform"], overrides);
+  const given = parseConfig(values, `Pulumi.${stack}.yaml`);
+
+  const started = Date.now();
+  const toolchain = await ensureToolchain(progress);
+  const plugins = await installed(toolchain, progress);
+  const tools = (Date.now() - started) / 1000;
+
+  const runs = runsDirectory(toolchain);
+  await sweep(runs);
+  const directory = path.join(runs, keep ? keptName(stack) : `${stack}-${randomBytes(4).toString("hex")}`);
+  if (fs.existsSync(directory)) {
+    throw new pulumi.RunError(
+      `--keep: a rehearsal of ${stack} is kept already; use it (source ${path.join(directory, ENV_FILE)}) ` +
+        `or end it with \`npm run rehearse -- --stack ${stack} --down\``,
+    );
+  }
+
+  const config: PlatformConfig = { ...given, charts: { directory: path.join(directory, "charts") } };
+  const startedCluster = Date.now();
+  const cluster = await startCluster(toolchain, clusterSpec(stack, config), directory, progress);
+  try {
+    const controlPlane = (Date.now() - startedCluster) / 1000;
+    interrupted?.throwIfAborted();
+    progress("charts: filling the chart directory");
+    await fillChartDirectory(config.charts.directory, stack, given);
+    const faults = checkCapacity(await evaluate(stack, config), config);
+    if (faults.length > 0) {
+      throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
+    }
+    const engine = await Engine.create({
+      toolchain,
+      directory,
+      plugins: plugins.directory,
+      kubeconfig: cluster.kubeconfig,
+      stack,
+      config: { "carbon:platform": { ...(values as object), charts: config.charts } },
+    });
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(cluster.kubeconfig);
+    const api = { core: kubeconfig.makeApiClient(CoreV1Api), apps: kubeconfig.makeApiClient(AppsV1Api) };
+    const seconds = { tools, controlPlane };
+    return { stack, config, directory, cluster, engine, plugin: plugins.kubernetes, api, seconds };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
+
+/** An `up` that ends as soon as something has failed for good; its first error then says what. */
+export async function watchedUp(
+  { engine, api }: Rehearsal,
+  progress: (line: string) => void,
+  interrupted?: AbortSignal,
+): Promise<EngineResult> {
+  const watch = new FailureWatch(api.core);
+  watch.start();
+  let shown = 0;
+  try {
+    const signal = interrupted ? AbortSignal.any([watch.signal, interrupted]) : watch.signal;
+    const result = await engine.run("up", {
+      signal,
+      progress: (done) => {
+        if (done < shown + 20) return;
+        shown = done;
+        progress(`up: ${done} resources done`);
+      },
+    });
+    return watch.failure === undefined ? result : { ...result, ok: false, errors: [watch.failure] };
+  } finally {
+    watch.stop();
+  }
+}
+
+/** Waits until every pod that should run is Ready and every claim is bound; returns what is not, in time. */
+async function settle(rehearsal: Rehearsal, interrupted: AbortSignal): Promise<string[]> {
+  const deadline = Date.now() + SETTLE_SECONDS * 1000;
+  for (;;) {
+    const waiting = await unsettled(rehearsal);
+    if (waiting.length === 0 || Date.now() > deadline) return waiting;
+    interrupted.throwIfAborted();
+    await sleep(500);
+  }
+}
+
+async function unsettled({ api }: Rehearsal): Promise<string[]> {
+  const [pods, claims, deployments] = await Promise.all([
+    api.core.listPodForAllNamespaces(),
+    api.core.listPersistentVolumeClaimForAllNamespaces(),
+    api.apps.listDeploymentForAllNamespaces(),
+  ]);
+  return [
+    ...pods.items.filter((pod) => !isReadyOrDone(pod)).map((pod) => `pod ${nameOf(pod)} is ${pod.status?.phase}`),
+    ...claims.items
+      .filter(({ status }) => status?.phase !== "Bound")
+      .map((claim) => `claim ${nameOf(claim)} is ${claim.status?.phase}`),
+    ...deployments.items
+      .filter(({ spec, status }) => (status?.readyReplicas ?? 0) < (spec?.replicas ?? 1))
+      .map((d) => `deployment ${nameOf(d)} has ${d.status?.readyReplicas ?? 0} of ${d.spec?.replicas} pods ready`),
+  ];
+}
+
+function nameOf({ metadata }: { metadata?: { namespace?: string; name?: string } }): string {
+  return `${metadata?.namespace}/${metadata?.name}`;
+}
+
+/** Ends the kept rehearsal of a stack; says whether there was one. */
+export async function takeDown(stack: string, progress: (line: string) => void): Promise<boolean> {
+  const directory = path.join(runsDirectory(await ensureToolchain(progress)), keptName(stack));
+  if (!fs.existsSync(directory)) return false;
+  await stopClusterAt(directory);
+  return true;
+}
+
+const ENV_FILE = "env";
+
+function writeEnvFile({ directory, engine }: Rehearsal): string {
+  const file = path.join(directory, ENV_FILE);
+  const lines = Object.entries(engine.env).map(([key, value]) => `export ${key}='${value.replaceAll("'", `'\\''`)}'`);
+  fs.writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 });
+  return file;
+}
+
+function runsDirectory(toolchain: Toolchain): string {
+  return path.join(toolchain.cache, "runs");
+}
+
+// Two checkouts may each keep a rehearsal of the same stack.
+function keptName(stack: string): string {
+  return `${stack}-kept-${checkoutKey()}`;
+}
+
+function checkoutKey(): string {
+  return createHash("sha256").update(ROOT).digest("hex").slice(0, 8);
+}
+
+/** A home of the checkout's own: a stand-in plugin is a script that names its files. */
+async function installed(toolchain: Toolchain, progress: (line: string) => void) {
+  const home = path.join(toolchain.cache, "plugins", checkoutKey());
+  const sources = await installPlugins({
+    pulumiHome: home,
+    helm: path.join(toolchain.bin, "helm"),
+    pulumi: toolchain.pulumi,
+    progress,
+  });
+  return { ...sources, directory: path.join(home, "plugins") };
+}
+
+function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
+  const copy = parse(stringify(values)) as Record<string, unknown>;
+  for (const [keyPath, text] of Object.entries(overrides)) {
+    const keys = keyPath.split(".");
+    const last = keys.pop() ?? keyPath;
+    let parent = copy;
+    for (const key of keys) {
+      const child = parent[key];
+      if (typeof child !== "object" || child === null) parent[key] = {};
+      parent = parent[key] as Record<string, unknown>;
+    }
+    parent[last] = parse(text) as unknown;
+  }
+  return copy;
+}
+
+function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Parameters<typeof startCluster>[1] {
+  return {
+    name: `rehearsal-${stack}`,
+    context: cluster.context,
+    nodes: Object.entries(cluster.nodes).map(([name, { gpus, reserved, taints, ...node }]) => ({
+      name,
+      ...node,
+      taints: taints.map(({ key, value, effect }) => ({ key, effect, ...(value !== undefined && { value }) })),
+      ...(gpus && { gpus: { resource: "nvidia.com/gpu", count: gpus.count } }),
+      reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },
+    })),
+    storageClasses: [
+      { name: storage.className, provisioner: "rancher.io/local-path", reclaimPolicy: "Retain", default: true },
+    ],
+  };
+}

@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { ObjectStore, type ObjectStoreArgs } from "../../../components/data/object-store";
+import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { endpoint, SIZE } from "../../support/stubs";
+
+const LOGIN = { username: pulumi.secret("app-user"), password: pulumi.secret("app-password") };
+const ADMIN = { username: pulumi.secret("root-user"), password: pulumi.secret("root-password") };
+
+async function objectStore(own: Partial<ObjectStoreArgs> = {}): Promise<{ seen: Registered[]; store: ObjectStore }> {
+  const seen = await mockEngine();
+  const store = new ObjectStore(
+    "store",
+    {
+      namespace: "data",
+      url: pulumi.output("http://s3.elsewhere:9000"),
+      region: "us-east-1",
+      destination: endpoint("s3", "http", 9000),
+      login: LOGIN,
+      buckets: ["models", "features"],
+      setupSize: SIZE,
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, store };
+}
+
+const ours = { administrator: ADMIN };
+const external = { destination: { name: "s3", cidrs: ["203.0.113.0/24"], port: 443 } };
+
+describe("ObjectStore", () => {
+  it("makes buckets and the user that may use them, and no login shows on a command line", async () => {
+    const { status, calls } = await setup(ours);
+    assert.equal(status, 0);
+    assert.deepEqual(calls, [
+      "alias set store http://s3.elsewhere:9000 < root-user,root-password",
+      "admin user add store < app-user,app-password",
+      "admin policy create store carbon-buckets /tmp/policy.json",
+      "admin policy attach store carbon-buckets --user app-user",
+      "mb --ignore-existing --region us-east-1 store/models",
+      "mb --ignore-existing --region us-east-1 store/features",
+    ]);
+    for (const call of calls) assert.doesNotMatch(call.split(" < ")[0] ?? "", /password/);
+  });
+
+  it("may be set up again: a policy that is attached already is no fault", async () => {
+    const attached = `case "$*" in *attach*) exit 1 ;; *entities*) echo "Policies: carbon-buckets" ;; esac`;
+    const { status, calls } = await setup(ours, attached);
+    assert.equal(status, 0);
+    assert.ok(calls.includes("mb --ignore-existing --region us-east-1 store/features"));
+  });
+
+  it("fails when the policy cannot be attached, and when any other step fails", async () => {
+    assert.notEqual((await setup(ours, `case "$*" in *attach*) exit 1 ;; esac`)).status, 0);
+    for (const step of ["alias", "user add", "policy create", "mb"]) {
+      assert.notEqual((await setup(ours, `case "$*" in *"${step}"*) exit 1 ;; esac`)).status, 0, step);
+    }
+  });
+
+  it("makes only buckets where the server is somebody else's, with the application user", async () => {
+    const { status, calls } = await setup(external);
+    assert.equal(status, 0);
+    assert.deepEqual(calls, [
+      "alias set store http://s3.elsewhere:9000 < app-user,app-password",
+      "mb --ignore-existing --region us-east-1 store/models",
+      "mb --ignore-existing --region us-east-1 store/features",
+    ]);
+    const { seen } = await objectStore(external);
+    const keys = Object.keys(only(seen, "kubernetes:core/v1:Secret", "store-setup").inputs.stringData as object);
+    assert.deepEqual(keys.sort(), ["ACCESS_KEY", "SECRET_KEY"]);
+    assert.deepEqual(all(seen, "kubernetes:apps/v1:StatefulSet"), []);
+  });
+
+  it("limits the user to our buckets", async () => {
+    const { seen } = await objectStore(ours);
+    const { env } = jobContainer(seen);
+    const policy = JSON.parse(env.find(({ name }: any) => name === "POLICY").value as string);
+    const buckets = ["models", "features"].map((name) => `arn:aws:s3:::${name}`);
+    for (const { Effect, Action, Resource } of policy.Statement) {
+      assert.equal(Effect, "Allow");
+      for (const action of Action) assert.match(action, /^s3:(Get|List|Put|Delete|Abort)[A-Za-z]+$/);
+      for (const resource of Resource) assert.ok(buckets.includes((resource as string).replace(/\/\*$/, "")), resource);
+    }
+  });
+
+  it("hands the login out under the name that jobs know", async () => {
+    const { seen } = await objectStore(ours);
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "minio-credentials").inputs;
+    assert.deepEqual(stringData, { accesskey: "app-user", secretkey: "app-password" });
+  });
+
+  it("is ready once the set-up succeeded, which waits for the server", async () => {
+    const { seen, store } = await objectStore(ours);
+    const job = only(seen, "kubernetes:batch/v1:Job");
+    assert.ok(waitsFor(seen, job, only(seen, "kubernetes:core/v1:ConfigMap", "s3-ready")));
+    assert.equal(store.bucket("models").store.ready.length, 1);
+    assert.throws(() => store.bucket("logs"), /no bucket logs/);
+  });
+});
+
+function jobContainer(seen: readonly Registered[]): any {
+  return only(seen, "kubernetes:batch/v1:Job").inputs.spec.template.spec.containers[0];
+}
+
+/** Runs the set-up script of the Job as its container would, with a stand-in for mc: its image has little else. */
+async function setup(
+  own: Partial<ObjectStoreArgs>,
+  behaviour = "",
+): Promise<{ status: number | null; calls: string[] }> {
+  const { seen } = await objectStore(own);
+  const { command, env, envFrom } = jobContainer(seen);
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-mc-"));
+  // Reads standard input only where mc would ask for a login.
+  fs.writeFileSync(
+    path.join(directory, "mc"),
+    `#!/bin/sh
+case "$*" in
+  "alias set store http"*|"admin user add store") read -r user; read -r password; echo "$* < $user,$password" >> ${directory}/calls ;;
+  *) echo "$*" >> ${directory}/calls ;;
+esac
+${behaviour}
+exit 0
+`,
+    { mode: 0o755 },
+  );
+  const secrets = envFrom.map(
+    ({ secretRef }: any) => only(seen, "kubernetes:core/v1:Secret", secretRef.name).inputs.stringData,
+  );
+  const plain = Object.fromEntries(env.map(({ name, value }: any) => [name, value]));
+  const { status } = spawnSync(`/bin/${String(command[0])}`, command.slice(1), {
+    env: Object.assign({ ...plain, PATH: directory }, ...secrets),
+    timeout: 10_000,
+  });
+  return { status, calls: fs.readFileSync(path.join(directory, "calls"), "utf8").trim().split("\n") };
+}

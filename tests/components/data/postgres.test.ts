@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { kubeApi, SIZE } from "../../support/stubs";
+
+const chartDirectory = makeChartDirectory();
+
+async function postgres(own: Partial<PostgresArgs> = {}): Promise<{ seen: Registered[]; component: Postgres }> {
+  const seen = await mockEngine();
+  const component = new Postgres(
+    "postgres",
+    {
+      namespace: "data",
+      operatorNamespace: "operators",
+      chartDirectory,
+      kubeApi,
+      instances: 2,
+      size: SIZE,
+      operatorSize: SIZE,
+      volume: { storageClass: "disk", sizeGiB: 10 },
+      passwords: { mlflow: pulumi.secret("first-password"), feast: pulumi.secret("second-password") },
+      protect: true,
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, component };
+}
+
+const CNPG = "kubernetes:postgresql.cnpg.io/v1";
+
+describe("Postgres", () => {
+  it("gives every service one database, its owner and the Secret of this owner", async () => {
+    const { seen, component } = await postgres();
+    for (const [service, password] of [
+      ["mlflow", "first-password"],
+      ["feast", "second-password"],
+    ] as const) {
+      const database = only(seen, `${CNPG}:Database`, `postgres-${service}`).inputs.spec;
+      const role = only(seen, `${CNPG}:DatabaseRole`, `postgres-${service}-role`).inputs.spec;
+      assert.deepEqual([database.name, database.owner, role.name, role.login], [service, service, service, true]);
+      assert.equal(role.passwordSecret.name, component.secretName(service));
+      const secret = only(seen, "kubernetes:core/v1:Secret", component.secretName(service)).inputs;
+      assert.deepEqual(secret.stringData, { username: service, password });
+      assert.equal(secret.type, "kubernetes.io/basic-auth");
+      assert.equal(secret.metadata.labels["cnpg.io/reload"], "true");
+      const { server, login } = component.database(service);
+      assert.equal(await valueOf(login.password), password);
+      assert.equal(await valueOf(server.host), "postgres-rw.data.svc.cluster.local");
+    }
+    assert.equal(all(seen, `${CNPG}:Database`).length, 2);
+    assert.equal(all(seen, `${CNPG}:DatabaseRole`).length, 2);
+    assert.throws(() => component.database("superset"), /no database superset/);
+  });
+
+  it("keeps the data of a database that leaves the program", async () => {
+    const { seen } = await postgres();
+    for (const { inputs } of all(seen, `${CNPG}:Database`)) assert.equal(inputs.spec.databaseReclaimPolicy, "retain");
+  });
+
+  it("hands a database out only once its owner can log in", async () => {
+    const { seen, component } = await postgres();
+    const role = only(seen, `${CNPG}:DatabaseRole`, "postgres-mlflow-role");
+    const database = only(seen, `${CNPG}:Database`, "postgres-mlflow");
+    assert.ok(waitsFor(seen, database, role));
+    assert.ok(waitsFor(seen, role, only(seen, `${CNPG}:Cluster`)));
+    assert.ok(waitsFor(seen, role, only(seen, "kubernetes:core/v1:Secret", "postgres-mlflow")));
+    const ready = component.database("mlflow").server.ready;
+    assert.deepEqual(await Promise.all(ready.map((one) => valueOf(one.urn))), [database.urn]);
+    for (const one of seen.filter(({ type }) => type.startsWith(CNPG))) {
+      assert.ok(one.inputs.metadata.annotations["pulumi.com/waitFor"], one.name);
+    }
+  });
+
+  it("lets the operator reach the status and database ports of its instances, and the API server its webhook", async () => {
+    const { seen } = await postgres();
+    const policy = (name: string) => only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", name).inputs;
+    const ports = (rule: any) => rule.ports.map(({ port }: any) => port).sort();
+    const instances = policy("cnpg-to-postgres-ingress");
+    assert.deepEqual(instances.spec.podSelector.matchLabels, { "cnpg.io/cluster": "postgres" });
+    assert.deepEqual(ports(instances.spec.ingress[0]), [5432, 8000]);
+    assert.equal(instances.metadata.namespace, "data");
+    assert.equal(policy("cnpg-to-postgres-egress").metadata.namespace, "operators");
+    const webhook = policy("cnpg-from-kube-api");
+    assert.deepEqual(webhook.spec.ingress[0].from, [{ ipBlock: { cidr: "10.0.0.1/32" } }]);
+    assert.deepEqual(ports(webhook.spec.ingress[0]), [9443]);
+    assert.ok(waitsFor(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release")));
+  });
+
+  it("prefers to spread its instances, and never insists", async () => {
+    const { seen } = await postgres();
+    const { affinity, enableSuperuserAccess } = only(seen, `${CNPG}:Cluster`).inputs.spec;
+    assert.equal(affinity.podAntiAffinityType, "preferred");
+    assert.equal(enableSuperuserAccess, false);
+    const single = only((await postgres({ instances: 1 })).seen, `${CNPG}:Cluster`).inputs.spec;
+    assert.deepEqual([single.enablePDB, single.affinity.enablePodAntiAffinity], [false, false]);
+  });
+});

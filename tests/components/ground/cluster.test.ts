@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import * as k8s from "@pulumi/kubernetes";
+import { Cluster } from "../../../components/ground/cluster";
+import { type Answers, mockEngine, only, type Registered, settled } from "../../support/mocks";
+
+async function cluster(answers: Answers): Promise<{ seen: Registered[]; fault: Error | undefined }> {
+  const seen = await mockEngine({ "pulumi:index:Stash": { output: "uid-1" }, ...live("uid-1", "Retain"), ...answers });
+  const { provider } = new Cluster("cluster", { context: "prod", storageClass: "disk" });
+  new k8s.core.v1.Namespace("first-write", { metadata: { name: "first-write" } }, { provider });
+  const fault = await settled().then(
+    () => undefined,
+    (error: unknown) => error as Error,
+  );
+  return { seen, fault };
+}
+
+const live = (uid: string, reclaimPolicy: string): Answers => ({
+  "kubernetes:core/v1:Namespace::cluster-identity": { metadata: { name: "kube-system", uid } },
+  "kubernetes:storage.k8s.io/v1:StorageClass": { reclaimPolicy },
+});
+const written = (seen: readonly Registered[]) =>
+  seen.filter(({ type, read }) => type.startsWith("kubernetes:") && !read);
+
+describe("Cluster", () => {
+  it("writes to the cluster that the stack was made on", async () => {
+    const { seen, fault } = await cluster({});
+    assert.equal(fault, undefined);
+    assert.deepEqual(
+      written(seen).map(({ name }) => name),
+      ["first-write"],
+    );
+    assert.equal(only(seen, "pulumi:index:Stash").inputs.input, "uid-1");
+  });
+
+  it("stops before it writes anything to another one, and says how to go on", async () => {
+    const { seen, fault } = await cluster(live("uid-2", "Retain"));
+    assert.deepEqual(written(seen), []);
+    const urn = only(seen, "pulumi:index:Stash").urn;
+    assert.match(
+      fault?.message ?? "",
+      /cluster\.context: prod leads to cluster uid-2, but .* was made on cluster uid-1;/,
+    );
+    assert.ok(fault?.message.includes(`run \`pulumi up --replace '${urn}'\``));
+  });
+
+  it("refuses a StorageClass that deletes volumes with their claims, before it writes anything", async () => {
+    const { seen, fault } = await cluster(live("uid-1", "Delete"));
+    assert.deepEqual(written(seen), []);
+    assert.match(
+      fault?.message ?? "",
+      /storage\.className: disk has reclaimPolicy Delete.*name a StorageClass with reclaimPolicy Retain/,
+    );
+  });
+
+  it("reads through a provider of its own, so that reading needs no permission to write", async () => {
+    const { seen } = await cluster({});
+    for (const one of seen.filter(({ read }) => read)) assert.match(one.provider, /::cluster-reader::/);
+  });
+
+  it("changes Secrets and ConfigMaps in place: their names are fixed", async () => {
+    const { inputs } = only((await cluster({})).seen, "pulumi:providers:kubernetes", "cluster");
+    assert.deepEqual([inputs.enableSecretMutable, inputs.enableConfigMapMutable], ["true", "true"]);
+  });
+});

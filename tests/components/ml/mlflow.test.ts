@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { Mlflow, type MlflowArgs } from "../../../components/ml/mlflow";
+import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { bucket, database, metrics, SIZE } from "../../support/stubs";
+
+const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
+
+async function mlflow(own: Partial<MlflowArgs> = {}): Promise<Registered[]> {
+  const seen = await mockEngine();
+  new Mlflow(
+    "mlflow",
+    {
+      namespace: "ml",
+      store: database(HOSTILE),
+      artifacts: bucket(),
+      size: SIZE,
+      publicHost: "mlflow.example.com",
+      podCidr: "10.244.0.0/16",
+      metrics: metrics(),
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return seen;
+}
+
+const container = (seen: readonly Registered[]): any =>
+  only(seen, "kubernetes:apps/v1:Deployment").inputs.spec.template.spec.containers[0];
+const envOf = (seen: readonly Registered[], name: string): string =>
+  container(seen).env.find((one: any) => one.name === name)?.value;
+
+describe("Mlflow", () => {
+  it("reaches its database under a password of any characters, which stands in the Secret alone", async () => {
+    const seen = await mlflow();
+    const secret = only(seen, "kubernetes:core/v1:Secret", "mlflow-database");
+    const uri = new URL(secret.inputs.stringData.MLFLOW_BACKEND_STORE_URI as string);
+    assert.deepEqual(
+      [uri.protocol, uri.username, decodeURIComponent(uri.password), uri.host, uri.pathname, uri.search],
+      ["postgresql:", "runner", HOSTILE, "db.elsewhere:5432", "/runs", "?sslmode=require"],
+    );
+    const rest = JSON.stringify(seen.filter((one) => one !== secret).map(({ inputs }) => inputs));
+    assert.ok(!rest.includes("rd?#") && !rest.includes(encodeURIComponent(HOSTILE)));
+    assert.deepEqual(container(seen).envFrom[0], { secretRef: { name: "mlflow-database" } });
+  });
+
+  it("answers to its Service's names and its pods' addresses, with and without the port, and to its public host", async () => {
+    const hosts = envOf(await mlflow(), "MLFLOW_SERVER_ALLOWED_HOSTS").split(",");
+    for (const host of ["mlflow", "mlflow.ml", "mlflow.ml.svc", "mlflow.ml.svc.cluster.local", "10.244.*"]) {
+      assert.ok(hosts.includes(host) && hosts.includes(`${host}:5000`), host);
+    }
+    assert.ok(hosts.includes("mlflow.example.com"));
+    assert.ok(!hosts.includes("*"));
+  });
+
+  it("admits the pod network where its prefix ends inside a number", async () => {
+    const hosts = envOf(await mlflow({ podCidr: "10.244.128.0/17" }), "MLFLOW_SERVER_ALLOWED_HOSTS").split(",");
+    assert.ok(hosts.includes("10.244.*"));
+  });
+
+  it("migrates the schema before the server starts, and after the database is there", async () => {
+    const seen = await mlflow();
+    const migration = only(seen, "kubernetes:batch/v1:Job", "mlflow-migrate");
+    const server = only(seen, "kubernetes:apps/v1:Deployment");
+    assert.ok(waitsFor(seen, server, migration));
+    assert.ok(waitsFor(seen, migration, only(seen, "kubernetes:core/v1:ConfigMap", "db-ready")));
+    assert.ok(waitsFor(seen, server, only(seen, "kubernetes:core/v1:ConfigMap", "bucket-ready")));
+    const [job] = migration.inputs.spec.template.spec.containers;
+    assert.equal(job.image, container(seen).image, "the schema is that of the server");
+    assert.deepEqual(job.envFrom, [{ secretRef: { name: "mlflow-database" } }]);
+  });
+
+  it("serves the artifacts itself, so that its clients need no S3 keys", async () => {
+    const seen = await mlflow();
+    assert.ok(container(seen).command.includes("--serve-artifacts"));
+    assert.ok(container(seen).command.includes("--artifacts-destination=s3://artifacts"));
+    assert.equal(envOf(seen, "MLFLOW_S3_ENDPOINT_URL"), "http://s3.elsewhere:9000");
+    const keys = only(seen, "kubernetes:core/v1:Secret", "mlflow-object-store").inputs.stringData;
+    assert.deepEqual(keys, { AWS_ACCESS_KEY_ID: "bucket-user", AWS_SECRET_ACCESS_KEY: "bucket-password" });
+  });
+
+  it("runs two pods with a budget unless told otherwise", async () => {
+    const budgets = (seen: readonly Registered[]) => all(seen, "kubernetes:policy/v1:PodDisruptionBudget").length;
+    const two = await mlflow();
+    assert.deepEqual([only(two, "kubernetes:apps/v1:Deployment").inputs.spec.replicas, budgets(two)], [2, 1]);
+    const one = await mlflow({ replicas: 1 });
+    assert.deepEqual([only(one, "kubernetes:apps/v1:Deployment").inputs.spec.replicas, budgets(one)], [1, 0]);
+  });
+});

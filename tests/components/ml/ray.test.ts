@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { Ray, type RayArgs } from "../../../components/ml/ray";
+import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { bucket, endpoint, metrics, SIZE } from "../../support/stubs";
+
+async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registered[]> {
+  const seen = await mockEngine();
+  new Ray(
+    "ray",
+    {
+      namespace: "ml",
+      head: { ...SIZE, volume: { storageClass: "disk", sizeGiB: 10 } },
+      workers: { ...SIZE, min: 2, max: 5, ...workers },
+      tracking: endpoint("mlflow", "http", 5000),
+      artifacts: bucket(),
+      metrics: metrics(),
+    },
+    {},
+  );
+  await settled();
+  return seen;
+}
+
+const head = (seen: readonly Registered[]): any =>
+  only(seen, "kubernetes:apps/v1:StatefulSet").inputs.spec.template.spec;
+const worker = (seen: readonly Registered[]): any =>
+  only(seen, "kubernetes:apps/v1:Deployment").inputs.spec.template.spec;
+const flagsOf = (container: any): Record<string, string> =>
+  Object.fromEntries(container.command.slice(2).map((flag: string) => flag.replace(/^--/, "").split("=")));
+
+describe("Ray", () => {
+  it("pins every port of its nodes, and opens just these among them", async () => {
+    const seen = await ray();
+    const pinned = new Set<string>();
+    for (const pod of [head(seen), worker(seen)]) {
+      const flags = flagsOf(pod.containers[0]);
+      for (const flag of [
+        "object-manager-port",
+        "node-manager-port",
+        "dashboard-agent-grpc-port",
+        "runtime-env-agent-port",
+        "dashboard-agent-listen-port",
+      ]) {
+        assert.match(flags[flag] ?? "", /^\d+$/, flag);
+        pinned.add(flags[flag] ?? "");
+      }
+      pinned.add(`${flags["min-worker-port"] ?? ""}-${flags["max-worker-port"] ?? ""}`);
+      assert.ok(Number(flags["min-worker-port"]) < Number(flags["max-worker-port"]));
+    }
+    const { port, "dashboard-port": dashboard, "ray-client-server-port": client } = flagsOf(head(seen).containers[0]);
+    for (const one of [port, dashboard, client]) pinned.add(one ?? "");
+    const name = (suffix: string) => `ray-to-ray-${suffix}`;
+    for (const [suffix, side] of [
+      ["egress", "egress"],
+      ["ingress", "ingress"],
+    ] as const) {
+      const policy = only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", name(suffix));
+      const opened = policy.inputs.spec[side][0].ports.map(({ port: first, endPort }: any) =>
+        endPort === undefined ? `${String(first)}` : `${String(first)}-${String(endPort)}`,
+      );
+      assert.deepEqual(new Set(opened), pinned);
+    }
+  });
+
+  it("has no two listeners on one port", async () => {
+    const seen = await ray();
+    for (const pod of [head(seen), worker(seen)]) {
+      const flags = flagsOf(pod.containers[0]);
+      const single = Object.entries(flags).flatMap(([flag, value]) =>
+        flag.endsWith("-port") && !/^(min|max)-worker-port$/.test(flag) ? [Number(value)] : [],
+      );
+      assert.equal(new Set(single).size, single.length);
+      for (const port of single) {
+        assert.ok(port < Number(flags["min-worker-port"]) || port > Number(flags["max-worker-port"]), `${port}`);
+      }
+    }
+  });
+
+  it("lets tasks run on workers alone, with memory for objects that fits into theirs", async () => {
+    const seen = await ray();
+    assert.equal(flagsOf(head(seen).containers[0])["num-cpus"], "0");
+    assert.equal(flagsOf(worker(seen).containers[0])["num-cpus"], "1");
+    for (const pod of [head(seen), worker(seen)]) {
+      const store = Number(flagsOf(pod.containers[0])["object-store-memory"]);
+      const shm = pod.volumes.find((volume: any) => volume.name === "shm").emptyDir;
+      assert.equal(shm.medium, "Memory");
+      assert.ok(store < parseInt(shm.sizeLimit as string) * 2 ** 20);
+      assert.ok(parseInt(shm.sizeLimit as string) < SIZE.memoryMiB.limit / 2);
+    }
+  });
+
+  it("starts workers once the head answers, and gives up after a while", async () => {
+    const seen = await ray();
+    const [wait] = worker(seen).initContainers;
+    assert.ok(
+      waitsFor(seen, only(seen, "kubernetes:apps/v1:Deployment"), only(seen, "kubernetes:apps/v1:StatefulSet")),
+    );
+
+    const ready = bash(wait.command, { ray: "exit 0" });
+    assert.deepEqual([ready.status, ready.calls.length], [0, 1]);
+    assert.equal(ready.calls[0], "ray health-check --address ray-head.ml.svc.cluster.local:6379");
+    const never = bash(wait.command, { ray: "exit 1", sleep: "exit 0" });
+    assert.equal(never.status, 1);
+    assert.equal(never.calls.filter((call) => call.startsWith("ray ")).length, 60);
+    assert.match(never.stderr, /no Ray head at ray-head\.ml\.svc\.cluster\.local:6379/);
+  });
+
+  it("drains a worker before it goes: it waits for the raylet, and no longer than the pod may live", async () => {
+    const seen = await ray();
+    const pod = worker(seen);
+    const { command } = pod.containers[0].lifecycle.preStop.exec;
+    // The raylet answers twice and is gone then.
+    const drain = bash(command, {
+      ray: "exit 0",
+      sleep: "exit 0",
+      python: 'n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2',
+    });
+    assert.equal(drain.status, 0);
+    assert.match(drain.calls[0] ?? "", /^ray drain-node --address ray-head\.ml\.svc\.cluster\.local:6379 /);
+    assert.equal(drain.calls.filter((call) => call.startsWith("python ")).length, 3);
+    const deadline = Number(/--deadline-remaining-seconds (\d+)/.exec(drain.calls[0] ?? "")?.[1]);
+    assert.ok(deadline > 0 && deadline < pod.terminationGracePeriodSeconds);
+  });
+
+  it("scales between the configured bounds, of which one worker is the least", async () => {
+    for (const bounds of [
+      { min: 2, max: 5 },
+      { min: 1, max: 1 },
+    ]) {
+      const { spec } = only(await ray(bounds), "kubernetes:autoscaling/v2:HorizontalPodAutoscaler").inputs;
+      assert.deepEqual({ min: spec.minReplicas, max: spec.maxReplicas }, bounds);
+    }
+  });
+
+  it("keeps the addresses that people use today", async () => {
+    const seen = await ray();
+    const ports = (name: string) =>
+      only(seen, "kubernetes:core/v1:Service", name).inputs.spec.ports.map(({ port }: any) => port);
+    for (const port of [6379, 8265, 10001]) assert.ok(ports("ray-head").includes(port));
+    assert.ok(ports("ray-serve").includes(8000));
+  });
+
+  it("knows the tracking server and the bucket, with its keys in a Secret", async () => {
+    const seen = await ray();
+    for (const { containers } of [head(seen), worker(seen)]) {
+      const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
+      assert.equal(env.MLFLOW_TRACKING_URI, "http://mlflow.elsewhere:5000");
+      assert.equal(env.AWS_ENDPOINT_URL_S3, "http://s3.elsewhere:9000");
+      assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "ray-object-store" } }]);
+    }
+  });
+});
+
+/** Runs a container's command with stand-ins for programs, which note how they are called. */
+function bash(command: readonly string[], programs: Record<string, string>) {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-ray-"));
+  for (const [name, body] of Object.entries(programs)) {
+    const script = `#!/bin/sh\ncd "${directory}"\necho "${name} $*" >> calls\n${body}\n`;
+    fs.writeFileSync(path.join(directory, name), script, { mode: 0o755 });
+  }
+  const [shell = "", ...args] = command;
+  const { status, stderr } = spawnSync(shell, args, {
+    env: { PATH: `${directory}:${process.env["PATH"] ?? ""}` },
+    encoding: "utf8",
+    timeout: 10_000,
+  });
+  const calls = fs.readFileSync(path.join(directory, "calls"), "utf8").trim().split("\n");
+  return { status, stderr, calls };
+}

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { images } from "../components/base/versions";
+import { PlatformOutputs } from "../stacks/outputs";
+import { platform } from "../stacks/platform";
+import { all, mockEngine, settled, valueOf } from "./support/mocks";
+import { configOf, program, SHAPES } from "./support/program";
+
+for (const shape of Object.keys(SHAPES)) {
+  describe(`the outputs of ${shape}`, () => {
+    it("keep the contract", async () => {
+      PlatformOutputs.parse((await program(shape)).outputs);
+    });
+
+    it("name Services, ports and Secrets that exist", async () => {
+      const { seen, outputs: raw } = await program(shape);
+      const outputs = PlatformOutputs.parse(raw);
+      const services = new Map(
+        [
+          ...all(seen, "kubernetes:core/v1:Service").map(({ inputs: { metadata, spec } }) => ({ metadata, spec })),
+          // CloudNativePG makes the Services of its clusters.
+          ...all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map(({ inputs: { metadata } }) => ({
+            metadata: { ...metadata, name: `${String(metadata.name)}-rw` },
+            spec: { ports: [{ port: 5432 }] },
+          })),
+        ].map(({ metadata, spec }) => [
+          `${String(metadata.name)}.${String(metadata.namespace)}.svc.cluster.local`,
+          spec.ports.map(({ port }: { port: number }) => port) as number[],
+        ]),
+      );
+      for (const { host, port, url, protocol } of [outputs.mlflow, ...Object.values(outputs.ray), outputs.postgres]) {
+        assert.ok(services.get(host)?.includes(port), `${host}:${port}`);
+        assert.equal(url, `${protocol}://${host}:${port}`);
+      }
+      const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs: { metadata } }) => ({
+        namespace: metadata.namespace,
+        name: metadata.name,
+      }));
+      for (const reference of Object.values(outputs.secrets)) {
+        assert.ok(secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name));
+      }
+    });
+  });
+}
+
+describe("the outputs", () => {
+  it("hold no secret, so that nothing needs a passphrase to be read", async () => {
+    await mockEngine();
+    const outputs = pulumi.output(platform(configOf("prod")));
+    await valueOf(outputs);
+    await settled();
+    assert.equal(await pulumi.isSecret(outputs), false);
+  });
+
+  it("keep the addresses that people use today", async () => {
+    const { mlflow, ray, secrets } = PlatformOutputs.parse((await program("prod")).outputs);
+    assert.deepEqual(
+      [mlflow, ray.dashboard, ray.gcs, ray.client, ray.serve].map(
+        ({ host, port }) => `${host.split(".")[0] ?? ""}:${port}`,
+      ),
+      ["mlflow:5000", "ray-head:8265", "ray-head:6379", "ray-head:10001", "ray-serve:8000"],
+    );
+    assert.deepEqual(secrets.objectStore, { namespace: "data-platform", name: "minio-credentials" });
+  });
+
+  it("tell clients the versions that the servers run", async () => {
+    const { versions } = PlatformOutputs.parse((await program("prod")).outputs);
+    assert.ok(images.ray.endsWith(`:${versions.ray}-py${versions.python.replace(".", "")}`));
+    assert.ok(images.mlflow.endsWith(`:v${versions.mlflow}-full`));
+  });
+});

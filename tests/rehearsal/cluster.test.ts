@@ -1,0 +1,457 @@
+import * as assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import {
+  type Cluster,
+  type ClusterSpec,
+  type NamedProcess,
+  startCluster,
+  stopClusterAt,
+  sweep,
+} from "../../rehearsal/cluster";
+import { identify, isAlive } from "../../rehearsal/processes";
+import { ensureToolchain, type Toolchain } from "../../rehearsal/toolchain";
+
+const ROOT = path.resolve(__dirname, "../..");
+const SPEC: ClusterSpec = {
+  name: "rehearsal",
+  context: "carbon-test",
+  nodes: [
+    {
+      name: "plain",
+      cpu: 8,
+      memoryGiB: 32,
+      pods: 50,
+      labels: { disk: "fast" },
+      taints: [],
+      reserved: { cpu: 0.5, memoryMiB: 1024 },
+    },
+    {
+      name: "gpus",
+      cpu: 4,
+      memoryGiB: 16,
+      pods: 20,
+      gpus: { resource: "nvidia.com/gpu", count: 2 },
+      labels: {},
+      taints: [{ key: "nvidia.com/gpu", effect: "NoSchedule" }],
+      reserved: { cpu: 0.5, memoryMiB: 1024 },
+    },
+  ],
+  storageClasses: [
+    { name: "scratch", provisioner: "rancher.io/local-path", reclaimPolicy: "Delete", default: true },
+    { name: "durable", provisioner: "rancher.io/local-path", reclaimPolicy: "Retain", default: false },
+  ],
+};
+const silent = (): void => undefined;
+
+describe("the simulated cluster", function () {
+  this.timeout(60_000);
+  let toolchain: Toolchain;
+  let runs: string;
+  let cluster: Cluster;
+
+  before(async function () {
+    this.timeout(0); // the first time, the tools are built
+    toolchain = await ensureToolchain((line) => {
+      console.log(line);
+    });
+    runs = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-cluster-"));
+    cluster = await startCluster(toolchain, SPEC, path.join(runs, "shared"), silent);
+  });
+  after(async () => {
+    await cluster.stop();
+    fs.rmSync(runs, { recursive: true });
+  });
+
+  /** Runs kubectl, with objects to apply on its standard input. */
+  async function kubectl(args: readonly string[], ...objects: object[]): Promise<string> {
+    const pending = promisify(execFile)(path.join(toolchain.bin, "kubectl"), args, {
+      env: { KUBECONFIG: cluster.kubeconfig, HOME: cluster.directory },
+    });
+    pending.child.stdin?.end(JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }));
+    return (await pending).stdout;
+  }
+  const apply = (...objects: object[]): Promise<string> => kubectl(["apply", "-f", "-"], ...objects);
+  const get = async (...args: string[]): Promise<any> => JSON.parse(await kubectl(["get", "-o", "json", ...args]));
+  const wait = (condition: string, ...args: string[]): Promise<string> =>
+    kubectl(["wait", `--for=${condition}`, "--timeout=20s", ...args]);
+
+  describe("itself", () => {
+    it("has the stack's context and its mark, in a kubeconfig for its owner's eyes", async () => {
+      assert.equal((await kubectl(["config", "current-context"])).trim(), "carbon-test");
+      assert.equal(fs.statSync(cluster.kubeconfig).mode & 0o777, 0o600);
+      const { metadata } = await get("namespace", "kube-system");
+      assert.equal(metadata.annotations["carbon.254carbon.com/rehearsal"], "true");
+    });
+
+    it("listens on 127.0.0.1 alone, and only its API server does", function () {
+      if (process.platform !== "linux") this.skip(); // sockets of other processes are read from /proc
+      const listening = cluster.processes.flatMap(({ name, pid }) =>
+        listenersOf(pid).map((address) => ({ name, address })),
+      );
+      assert.deepEqual(listening, [{ name: "kube-apiserver", address: "127.0.0.1" }]);
+    });
+
+    it("runs beside another one", async () => {
+      const start = (name: string): Promise<Cluster> => startCluster(toolchain, SPEC, path.join(runs, name), silent);
+      const others = await Promise.all([start("second"), start("third")]);
+      const servers = [cluster, ...others].map(
+        ({ kubeconfig }) => /server: (.*)/.exec(fs.readFileSync(kubeconfig, "utf8"))?.[1],
+      );
+      assert.equal(new Set(servers).size, 3);
+      await Promise.all(others.map((other) => other.stop()));
+      assert.deepEqual(alive(others.flatMap(({ processes }) => processes)), []);
+      assert.deepEqual(fs.readdirSync(runs), ["shared"]);
+    });
+
+    it("refuses a directory that holds a cluster", async () => {
+      await assert.rejects(startCluster(toolchain, SPEC, cluster.directory, silent), /holds a cluster already/);
+    });
+  });
+
+  describe("its end", () => {
+    it("comes with a kill of its owner, and leaves no process and no file", async () => {
+      const { owner, processes, directory } = await ownedCluster("killed", "");
+      assert.equal(alive(processes).length, 6);
+      process.kill(owner, "SIGKILL");
+      await until(() => alive(processes).length === 0 && !fs.existsSync(directory));
+    });
+
+    it("comes with a stop from outside, while its owner lives", async () => {
+      const { owner, processes, directory } = await ownedCluster("stopped", "");
+      await stopClusterAt(directory);
+      assert.deepEqual(alive(processes), []);
+      assert.equal(fs.existsSync(directory), false);
+      process.kill(owner, "SIGKILL");
+    });
+
+    it("does not come with the end of its owner when it is kept", async () => {
+      const { owner, processes, directory } = await ownedCluster("kept", "await cluster.keep(); process.exit();");
+      await until(() => identify(owner) === undefined);
+      await sleep(500);
+      assert.equal(alive(processes).length, 6);
+      assert.deepEqual(await sweep(runs), []);
+      await stopClusterAt(directory);
+      assert.deepEqual(alive(processes), []);
+      assert.equal(fs.existsSync(directory), false);
+    });
+
+    it("is made up for by a sweep when the guardian was killed with the owner", async () => {
+      const { owner, processes, directory } = await ownedCluster("orphaned", "");
+      const guardian = processes[0];
+      assert.equal(guardian?.name, "guardian");
+      process.kill(guardian.pid, "SIGKILL");
+      process.kill(owner, "SIGKILL");
+      await until(() => !isAlive(guardian));
+      assert.equal(alive(processes).length, 5);
+      fs.mkdirSync(path.join(runs, "not-a-cluster"));
+      assert.deepEqual(await sweep(runs), [directory]);
+      assert.deepEqual(alive(processes), []);
+      assert.deepEqual(fs.readdirSync(runs), ["not-a-cluster", "shared"]);
+      fs.rmdirSync(path.join(runs, "not-a-cluster"));
+    });
+
+    it("spares a directory that is no cluster's", async () => {
+      const directory = fs.mkdtempSync(path.join(runs, "precious-"));
+      await assert.rejects(stopClusterAt(directory), /no cluster was started here/);
+      assert.equal(fs.existsSync(directory), true);
+      fs.rmdirSync(directory);
+    });
+  });
+
+  describe("nodes and pods", () => {
+    it("have what the inventory says, less what the system keeps", async () => {
+      const { status, metadata, spec } = await get("node", "gpus");
+      assert.deepEqual(status.capacity, { cpu: "4", memory: "16Gi", pods: "20", "nvidia.com/gpu": "2" });
+      assert.deepEqual(status.allocatable, { cpu: "3500m", memory: "15Gi", pods: "20", "nvidia.com/gpu": "2" });
+      assert.equal(metadata.labels["kubernetes.io/hostname"], "gpus");
+      assert.deepEqual(spec.taints, [{ key: "nvidia.com/gpu", effect: "NoSchedule" }]);
+      assert.equal((await get("node", "plain")).metadata.labels.disk, "fast");
+    });
+
+    it("make a Deployment available, where its pods fit", async () => {
+      await apply(deployment("web", { replicas: 3, cpu: "1" }));
+      await wait("condition=Available", "deployment/web");
+      const { items } = await get("pods", "-l", "app=web");
+      assert.deepEqual(
+        items.map((pod: any) => pod.spec.nodeName),
+        ["plain", "plain", "plain"],
+      );
+      assert.equal(new Set(items.map((pod: any) => pod.status.podIP)).size, 3);
+      await kubectl(["delete", "deployment", "web"]);
+      await wait("delete", "pods", "-l", "app=web");
+    });
+
+    it("give a GPU to who asks for one and tolerates the node, and no third one", async () => {
+      const gpu = (name: string): object => ({
+        ...pod(name, { resources: { limits: { "nvidia.com/gpu": 1 } } }, { tolerations: [{ operator: "Exists" }] }),
+      });
+      await apply(gpu("gpu-1"), gpu("gpu-2"));
+      await wait("condition=Ready", "pod/gpu-1", "pod/gpu-2");
+      await apply(gpu("gpu-3"));
+      await wait("condition=PodScheduled=False", "pod/gpu-3");
+      assert.equal((await get("pod", "gpu-1")).spec.nodeName, "gpus");
+      assert.match((await get("pod", "gpu-3")).status.conditions[0].message, /Insufficient nvidia.com\/gpu/);
+      await kubectl(["delete", "pod", "gpu-1", "gpu-2", "gpu-3"]);
+    });
+
+    it("end a Job well, after its init containers", async () => {
+      const template = {
+        spec: { ...podSpec({}), restartPolicy: "OnFailure", initContainers: [{ name: "wait", image: "a:1" }] },
+      };
+      await apply({ apiVersion: "batch/v1", kind: "Job", metadata: { name: "migrate" }, spec: { template } });
+      await wait("condition=Complete", "job/migrate");
+      const { items } = await get("pods", "-l", "job-name=migrate");
+      assert.equal(items[0].status.initContainerStatuses[0].state.terminated.exitCode, 0);
+      await kubectl(["delete", "job", "migrate"]);
+    });
+
+    it("let a pod go only when its finalizers are gone", async () => {
+      const held = pod("held", {}, {});
+      await apply({ ...held, metadata: { name: "held", finalizers: ["example.com/hold"] } });
+      await wait("condition=Ready", "pod/held");
+      await kubectl(["delete", "pod", "held", "--wait=false"]);
+      await sleep(1000);
+      assert.notEqual((await get("pod", "held")).metadata.deletionTimestamp, undefined);
+      await kubectl(["patch", "pod", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}']);
+      await wait("delete", "pod/held");
+    });
+  });
+
+  describe("admission", () => {
+    it("refuses a pod that Pod Security forbids", async () => {
+      await apply(namespace("strict", { "pod-security.kubernetes.io/enforce": "restricted" }));
+      const applied = apply({ ...pod("root", {}, {}), metadata: { name: "root", namespace: "strict" } });
+      await assert.rejects(applied, /violates PodSecurity "restricted/);
+    });
+
+    it("refuses what a quota has no room for, and pods without limits", async () => {
+      const hard = { "limits.cpu": "2" };
+      await apply(namespace("small"), {
+        apiVersion: "v1",
+        kind: "ResourceQuota",
+        metadata: { name: "quota", namespace: "small" },
+        spec: { hard },
+      });
+      await until(async () => (await get("quota", "quota", "-n", "small")).status?.hard !== undefined);
+      const inSmall = (name: string, container: object): object => ({
+        ...pod(name, container, {}),
+        metadata: { name, namespace: "small" },
+      });
+      const big = apply(inSmall("big", { resources: { limits: { cpu: "3" } } }));
+      await assert.rejects(
+        big,
+        /exceeded quota: quota, requested: limits.cpu=3, used: limits.cpu=0, limited: limits.cpu=2/,
+      );
+      await assert.rejects(apply(inSmall("unlimited", {})), /must specify limits.cpu/);
+    });
+
+    it("refuses fields that do not exist", async () => {
+      const misspelt = { ...pod("misspelt", { imagePullPolice: "Always" }, {}) };
+      await assert.rejects(apply(misspelt), /unknown field "spec.containers\[0\].imagePullPolice"/);
+    });
+  });
+
+  describe("volumes", () => {
+    it("lie on the node that the scheduler chose, and go or stay as their class says", async () => {
+      await apply(statefulSet("temporary", "scratch"), statefulSet("lasting", "durable"));
+      await wait("jsonpath={.status.readyReplicas}=1", "statefulset/temporary", "statefulset/lasting");
+      const volumes: Record<string, string> = {};
+      for (const name of ["temporary", "lasting"]) {
+        const { spec } = await get("pvc", `data-${name}-0`);
+        const { spec: volume } = await get("pv", spec.volumeName);
+        const { nodeName } = (await get("pod", `${name}-0`)).spec;
+        assert.deepEqual(volume.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values, [nodeName]);
+        assert.equal(volume.capacity.storage, "1Gi");
+        volumes[name] = spec.volumeName;
+      }
+      await kubectl(["delete", "statefulset,pvc", "--all"]);
+      await wait("delete", `pv/${volumes["temporary"]}`);
+      await wait("jsonpath={.status.phase}=Released", `pv/${volumes["lasting"]}`);
+    });
+
+    it("are made for a class that the program brings, too", async () => {
+      await apply({
+        ...{ apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name: "own" } },
+        ...{ provisioner: "example.com/own", reclaimPolicy: "Delete", volumeBindingMode: "WaitForFirstConsumer" },
+      });
+      await apply(statefulSet("own", "own"));
+      await wait("jsonpath={.status.readyReplicas}=1", "statefulset/own");
+    });
+
+    it("shared by nodes are not made by local-path", async () => {
+      await apply(statefulSet("shared", "scratch", "ReadWriteMany"));
+      await sleep(2000);
+      assert.equal((await get("pvc", "data-shared-0")).status.phase, "Pending");
+    });
+  });
+
+  describe("operators", () => {
+    before(async () => {
+      await apply(namespace("data", { "pod-security.kubernetes.io/enforce": "restricted" }));
+      const crds = ["cnpg", "cert-manager"].map((name) => path.join(ROOT, "rehearsal/crds", name));
+      await kubectl(["apply", "--server-side", "--recursive", ...crds.map((directory) => `--filename=${directory}`)]);
+      await wait("condition=Established", "crd/clusters.postgresql.cnpg.io", "crd/certificates.cert-manager.io");
+    });
+
+    it("make a PostgreSQL Cluster ready with its pods, follow its scale and keep its claims", async () => {
+      const resources = { requests: { cpu: "100m", memory: "256Mi" }, limits: { cpu: "1", memory: "256Mi" } };
+      await apply({
+        ...{ apiVersion: "postgresql.cnpg.io/v1", kind: "Cluster", metadata: { name: "pg", namespace: "data" } },
+        spec: { instances: 2, storage: { size: "1Gi" }, resources },
+      });
+      await wait("condition=Ready", "cluster/pg", "-n", "data");
+      const claims = await get("pvc", "-n", "data");
+      assert.equal(claims.items.length, 2);
+      const primary = await get("pods", "-n", "data", "-l", "cnpg.io/cluster=pg,cnpg.io/instanceRole=primary");
+      assert.equal(primary.items[0].metadata.name, "pg-1");
+      assert.deepEqual(primary.items[0].spec.containers[0].resources, resources);
+      assert.equal((await get("service", "pg-rw", "-n", "data")).spec.ports[0].port, 5432);
+
+      await kubectl(["patch", "cluster", "pg", "-n", "data", "--type=merge", "-p", '{"spec":{"instances":3}}']);
+      await wait("jsonpath={.status.readyInstances}=3", "cluster/pg", "-n", "data");
+      await wait("condition=Ready", "cluster/pg", "-n", "data");
+      const uids = (await get("pvc", "-n", "data")).items.map((claim: any) => claim.metadata.uid);
+      assert.equal(uids.length, 3);
+      assert.ok(claims.items.every((claim: any) => uids.includes(claim.metadata.uid)));
+    });
+
+    it("leave a Cluster unready whose pods have no place", async () => {
+      await apply({
+        ...{ apiVersion: "postgresql.cnpg.io/v1", kind: "Cluster", metadata: { name: "huge", namespace: "data" } },
+        spec: { instances: 1, storage: { size: "1Gi" }, resources: { requests: { cpu: "100" } } },
+      });
+      await wait("condition=Ready=False", "cluster/huge", "-n", "data");
+      await kubectl(["delete", "cluster", "huge", "-n", "data"]);
+      await wait("delete", "pod/huge-1", "-n", "data");
+    });
+
+    it("apply Databases and roles, and say for which generation", async () => {
+      const metadata = { name: "app", namespace: "data" };
+      const spec = { name: "app", cluster: { name: "pg" } };
+      await apply(
+        { apiVersion: "postgresql.cnpg.io/v1", kind: "DatabaseRole", metadata, spec: { ...spec, login: true } },
+        { apiVersion: "postgresql.cnpg.io/v1", kind: "Database", metadata, spec: { ...spec, owner: "app" } },
+      );
+      await wait("jsonpath={.status.applied}=true", "database/app", "databaserole/app", "-n", "data");
+      await kubectl(["patch", "database", "app", "-n", "data", "--type=merge", "-p", '{"spec":{"connectionLimit":9}}']);
+      await wait("jsonpath={.status.observedGeneration}=2", "database/app", "-n", "data");
+    });
+
+    it("issue a Certificate into the Secret that it names", async () => {
+      const issuer = {
+        apiVersion: "cert-manager.io/v1",
+        kind: "ClusterIssuer",
+        metadata: { name: "self" },
+        spec: { selfSigned: {} },
+      };
+      const spec = {
+        secretName: "web-tls",
+        dnsNames: ["web.example.com"],
+        issuerRef: { name: "self", kind: "ClusterIssuer" },
+      };
+      const metadata = { name: "web", namespace: "data" };
+      await apply(issuer, { apiVersion: "cert-manager.io/v1", kind: "Certificate", metadata, spec });
+      await wait("condition=Ready", "clusterissuer/self", "certificate/web", "-n", "data");
+      const { data } = await get("secret", "web-tls", "-n", "data");
+      assert.match(Buffer.from(data["tls.crt"], "base64").toString(), /^-----BEGIN CERTIFICATE-----/);
+    });
+  });
+
+  /** A cluster that belongs to another process, which waits when `then` has run. */
+  async function ownedCluster(name: string, then: string) {
+    const directory = path.join(fs.realpathSync(runs), name);
+    const code = `
+      const { startCluster } = require("./rehearsal/cluster");
+      const [toolchain, spec] = ${JSON.stringify([toolchain, SPEC])};
+      startCluster(toolchain, spec, ${JSON.stringify(directory)}, () => undefined).then(async (cluster) => {
+        console.log(JSON.stringify(cluster.processes));
+        ${then}
+        setInterval(() => undefined, 1000);
+      });`;
+    const owner = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", code], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    assert.ok(owner.pid);
+    let output = "";
+    for await (const chunk of owner.stdout) {
+      output += String(chunk);
+      if (output.endsWith("\n")) break;
+    }
+    return { owner: owner.pid, directory, processes: JSON.parse(output) as NamedProcess[] };
+  }
+});
+
+function alive(processes: readonly NamedProcess[]): string[] {
+  return processes.filter(isAlive).map(({ name }) => name);
+}
+
+/** The addresses that a process listens on. */
+function listenersOf(pid: number): string[] {
+  const inodes = fs.readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return fs.readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return ""; // closed meanwhile
+    }
+  });
+  return ["tcp", "tcp6"].flatMap((protocol) =>
+    fs
+      .readFileSync(`/proc/${pid}/net/${protocol}`, "utf8")
+      .split("\n")
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, , , state, , , , , , inode]) => state === "0A" && inodes.includes(`socket:[${inode}]`))
+      .map(([, address = ""]) => (address.startsWith("0100007F:") ? "127.0.0.1" : address)),
+  );
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let waited = 0; !(await condition()); waited += 50) {
+    assert.ok(waited < 20_000, `still waiting for ${condition.toString()}`);
+    await sleep(50);
+  }
+}
+
+function namespace(name: string, labels: Record<string, string> = {}): object {
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
+}
+
+function podSpec(container: object): object {
+  return { containers: [{ name: "main", image: "a:1", ...container }], terminationGracePeriodSeconds: 0 };
+}
+
+function pod(name: string, container: object, spec: object): object {
+  return { apiVersion: "v1", kind: "Pod", metadata: { name }, spec: { ...podSpec(container), ...spec } };
+}
+
+function deployment(name: string, { replicas, cpu }: { replicas: number; cpu: string }): object {
+  const labels = { app: name };
+  const template = { metadata: { labels }, spec: podSpec({ resources: { requests: { cpu } } }) };
+  return {
+    ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name } },
+    spec: { replicas, selector: { matchLabels: labels }, template },
+  };
+}
+
+function statefulSet(name: string, storageClassName: string, accessMode = "ReadWriteOnce"): object {
+  const labels = { app: name };
+  return {
+    ...{ apiVersion: "apps/v1", kind: "StatefulSet", metadata: { name } },
+    spec: {
+      serviceName: name,
+      selector: { matchLabels: labels },
+      template: { metadata: { labels }, spec: podSpec({}) },
+      volumeClaimTemplates: [
+        {
+          metadata: { name: "data" },
+          spec: { storageClassName, accessModes: [accessMode], resources: { requests: { storage: "1Gi" } } },
+        },
+      ],
+    },
+  };
+}

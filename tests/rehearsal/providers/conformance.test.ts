@@ -1,0 +1,711 @@
+/**
+ * What programs may rely on, of the stand-in for the kubernetes plugin and of the official one alike:
+ * `KUBERNETES_PLUGIN=path` runs it against that binary. Each test has a stack and a namespace of its own.
+ */
+import * as assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+import { startWorld, type Changes, type Live, type Program, type World } from "./world";
+
+describe("the kubernetes plugin", function () {
+  this.timeout(120_000);
+  let world: World;
+  before(async () => {
+    world = await startWorld();
+  });
+  after(() => world.stop());
+
+  const uid = async (kind: string, name: string, namespace: string): Promise<string> =>
+    (await world.kubectl("get", kind, name, "-n", namespace, "-o", "json")).metadata.uid as string;
+
+  describe("objects", () => {
+    it("changes nothing in a second up, a preview and a refresh", async () => {
+      const stack = await world.stack("unchanged");
+      const program = everyday({ password: "hunter2hunter2" });
+      assert.equal((await stack.up(program))["create"], EVERYDAY_OBJECTS + 2);
+      assertUnchanged(await stack.up(program));
+      assertUnchanged(await stack.drift(program));
+      assertUnchanged(await stack.refresh(program));
+      assertUnchanged(await stack.preview(program));
+    });
+
+    it("keeps secret values out of the state, as they are and in base64", async () => {
+      const stack = await world.stack("secrets");
+      await stack.up(({ namespace, opts }) => {
+        const password = pulumi.secret("hunter2hunter2");
+        const metadata = { name: "login", namespace };
+        new k8s.core.v1.Secret("login", { metadata, stringData: { password, user: "not-marked-as-secret" } }, opts);
+        new k8s.apps.v1.Deployment(
+          "reader",
+          deployment({ name: "reader", namespace }, { env: [{ name: "PASSWORD", value: password }] }),
+          opts,
+        );
+        return { password };
+      });
+      const state = await stack.stateText();
+      for (const secret of ["hunter2hunter2", "not-marked-as-secret"]) {
+        assert.equal(state.includes(secret), false, `${secret} is in the state`);
+        assert.equal(
+          state.includes(Buffer.from(secret).toString("base64")),
+          false,
+          `${secret} is in the state in base64`,
+        );
+      }
+    });
+
+    it("changes a Secret and a ConfigMap in place where the provider allows it", async () => {
+      const stack = await world.stack("mutable");
+      await stack.up(everyday({ password: "first" }));
+      const before = await Promise.all([uid("secret", "login", "mutable"), uid("configmap", "settings", "mutable")]);
+      const changes = await stack.up(everyday({ password: "second", level: "debug" }));
+      assert.deepEqual(counts(changes), { update: 2 });
+      assert.deepEqual(
+        await Promise.all([uid("secret", "login", "mutable"), uid("configmap", "settings", "mutable")]),
+        before,
+      );
+      const { data } = await world.kubectl("get", "secret", "login", "-n", "mutable", "-o", "json");
+      assert.equal(Buffer.from(data.password as string, "base64").toString(), "second");
+    });
+
+    it("replaces a Secret and a ConfigMap where the provider does not allow changes", async () => {
+      const stack = await world.stack("frozen", { enableSecretMutable: false, enableConfigMapMutable: false });
+      await stack.up(everyday({ password: "first" }));
+      assert.deepEqual(counts(await stack.preview(everyday({ password: "second", level: "debug" }))), { replace: 2 });
+    });
+
+    it("changes mutable fields in place and replaces an object for immutable ones", async () => {
+      const stack = await world.stack("immutable");
+      const program =
+        (replicas: number, app: string): Program =>
+        ({ namespace, opts }) => {
+          new k8s.apps.v1.Deployment("web", deployment({ name: "web", namespace }, { replicas, app }), opts);
+        };
+      await stack.up(program(1, "web"));
+      const first = await uid("deployment", "web", "immutable");
+      assert.deepEqual(counts(await stack.up(program(2, "web"))), { update: 1 });
+      assert.equal(await uid("deployment", "web", "immutable"), first);
+      assert.deepEqual(counts(await stack.up(program(2, "other"))), { replace: 1 });
+      assert.notEqual(await uid("deployment", "web", "immutable"), first);
+      await stack.destroy();
+      await assert.rejects(uid("deployment", "web", "immutable"), /NotFound/);
+    });
+
+    it("refuses to create over an object that is already there, and leaves it as it is", async () => {
+      const stack = await world.stack("exists");
+      await world.kubectl("create", "configmap", "theirs", "-n", "exists", "--from-literal=owner=somebody");
+      const error = await stack.failure(configMap("theirs", { owner: "us" }));
+      assert.match(error, /configmaps "theirs" already exists/);
+      const { data } = await world.kubectl("get", "configmap", "theirs", "-n", "exists", "-o", "json");
+      assert.deepEqual(data, { owner: "somebody" });
+    });
+
+    it("refuses to overwrite a field that another manager has set, unless patchForce is asked for", async () => {
+      const stack = await world.stack("conflict");
+      await stack.up(configMap("shared", { level: "info" }));
+      const theirs = {
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "shared", namespace: "conflict" },
+        data: { level: "debug" },
+      };
+      await world.apply(theirs, "--field-manager=somebody-else", "--force-conflicts");
+      const error = await stack.failure(configMap("shared", { level: "warn" }));
+      assert.match(error, /conflict/);
+      assert.match(error, /somebody-else/);
+      await stack.up(configMap("shared", { level: "warn" }, { "pulumi.com/patchForce": "true" }));
+      const { data } = await world.kubectl("get", "configmap", "shared", "-n", "conflict", "-o", "json");
+      assert.deepEqual(data, { level: "warn" });
+    });
+
+    it("sees a change by somebody else in a refresh, and undoes it in the next up", async () => {
+      const stack = await world.stack("drift");
+      const program = everyday({ password: "first" });
+      await stack.up(program);
+      await world.kubectl(
+        "patch",
+        "configmap",
+        "settings",
+        "-n",
+        "drift",
+        "--type=merge",
+        "-p",
+        '{"data":{"level":"drifted"}}',
+      );
+      assert.deepEqual(counts(await stack.drift(program)), { update: 1 });
+      await stack.refresh(program);
+      assert.deepEqual(counts(await stack.preview(program)), { update: 1 });
+    });
+
+    it("makes an object anew that somebody else has deleted, after a refresh, and destroys what is gone already", async () => {
+      const stack = await world.stack("gone");
+      const program = configMap("fragile", { level: "info" });
+      await stack.up(program);
+      await world.kubectl("delete", "configmap", "fragile", "-n", "gone");
+      assert.deepEqual(counts(await stack.refresh(program)), { delete: 1 });
+      assert.deepEqual(counts(await stack.up(program)), { create: 1 });
+      await world.kubectl("delete", "configmap", "fragile", "-n", "gone");
+      await stack.destroy();
+    });
+
+    it("refuses in the preview what the API server would refuse", async () => {
+      const stack = await world.stack("invalid");
+      const error = await stack.previewFailure(({ namespace, opts }) => {
+        const object = deployment({ name: "web", namespace }, { app: "Not A Label!" });
+        new k8s.apps.v1.Deployment("web", object, opts);
+      });
+      assert.match(error, /Not A Label!/);
+      await assert.rejects(uid("deployment", "web", "invalid"), /NotFound/);
+    });
+
+    it("creates namespaces, definitions and their custom resources in one go", async () => {
+      const stack = await world.stack("one-go");
+      const program: Program = ({ opts }) => {
+        const namespace = new k8s.core.v1.Namespace("made", { metadata: { name: "one-go-made" } }, opts);
+        definition("gadgets", "Gadget", "Cluster", opts);
+        const dependsOn = [definition("widgets", "Widget", "Namespaced", opts)];
+        const metadata = { name: "first", namespace: namespace.metadata.name };
+        const { apiVersion } = { apiVersion: "conformance.test/v1" };
+        new k8s.apiextensions.CustomResource(
+          "widget",
+          { apiVersion, kind: "Widget", metadata, spec: { size: 1 } },
+          { ...opts, dependsOn },
+        );
+        new k8s.apiextensions.CustomResource(
+          "gadget",
+          { apiVersion, kind: "Gadget", metadata: { name: "wide" }, spec: {} },
+          opts,
+        );
+      };
+      assert.equal(counts(await stack.preview(program))["create"], 7);
+      await stack.up(program);
+      assertUnchanged(await stack.up(program));
+      await stack.destroy();
+      assert.equal(await world.kubectl("get", "namespace", "one-go-made", "--ignore-not-found"), "");
+    });
+
+    it("reads an object that it does not own", async () => {
+      const stack = await world.stack("reading");
+      await world.kubectl("create", "configmap", "theirs", "-n", "reading", "--from-literal=owner=somebody");
+      const program: Program = ({ namespace, opts }) => {
+        const found = k8s.core.v1.ConfigMap.get("found", `${namespace}/theirs`, opts);
+        return { owner: found.data.apply((data) => data["owner"]), uid: found.metadata.uid };
+      };
+      await stack.up(program);
+      assert.deepEqual(await stack.outputs(), { owner: "somebody", uid: await uid("configmap", "theirs", "reading") });
+      await stack.destroy();
+      await uid("configmap", "theirs", "reading");
+    });
+
+    it("manages single fields of an object by a Patch resource", async () => {
+      const stack = await world.stack("patched");
+      const program =
+        (team: string): Program =>
+        ({ namespace, opts }) => {
+          new k8s.core.v1.NamespacePatch("labels", { metadata: { name: namespace, labels: { team } } }, opts);
+        };
+      const label = async (): Promise<unknown> =>
+        (await world.kubectl("get", "namespace", "patched", "-o", "json")).metadata.labels.team;
+      await stack.up(program("ml"));
+      assert.equal(await label(), "ml");
+      await stack.up(program("data"));
+      assert.equal(await label(), "data");
+      await stack.destroy();
+      assert.equal(await label(), undefined);
+    });
+
+    it("leaves an ignored field to whoever sets it", async () => {
+      const stack = await world.stack("ignored");
+      const program =
+        (image: string): Program =>
+        ({ namespace, opts }) => {
+          const object = deployment({ name: "web", namespace }, { replicas: 1, image });
+          new k8s.apps.v1.Deployment("web", object, { ...opts, ignoreChanges: ["spec.replicas"] });
+        };
+      await stack.up(program("web:1"));
+      await world.kubectl("scale", "deployment", "web", "-n", "ignored", "--replicas=3");
+      await stack.up(program("web:2"));
+      const { spec } = await world.kubectl("get", "deployment", "web", "-n", "ignored", "-o", "json");
+      assert.equal(spec.replicas, 3);
+    });
+  });
+
+  describe("waiting", () => {
+    it("waits until the pods of a Deployment, a StatefulSet and a Service are ready and a Job is complete", async () => {
+      const stack = await world.stack("waits");
+      await stack.up(({ namespace, opts }) => {
+        const web = new k8s.apps.v1.Deployment("web", deployment({ name: "web", namespace }, { replicas: 2 }), opts);
+        const store = new k8s.apps.v1.StatefulSet("store", statefulSet({ name: "store", namespace }), opts);
+        const service = {
+          metadata: { name: "web", namespace },
+          spec: { selector: { app: "app" }, ports: [{ port: 80 }] },
+        };
+        new k8s.core.v1.Service("web", service, opts);
+        const once = new k8s.batch.v1.Job("once", job({ name: "once", namespace }), opts);
+        return { web: web.status.readyReplicas, store: store.status.readyReplicas, once: once.status.succeeded };
+      });
+      assert.deepEqual(await stack.outputs(), { web: 2, store: 2, once: 1 });
+    });
+
+    it("fails with the reason of a failed Job", async () => {
+      const stack = await world.stack("job-fails");
+      const error = await stack.failure(({ namespace, opts }) => {
+        const failing = job({ name: "failing", namespace });
+        const spec = { ...failing.spec, activeDeadlineSeconds: 1, template: unschedulable(failing.spec.template) };
+        new k8s.batch.v1.Job("failing", { ...failing, spec }, opts);
+      });
+      assert.match(error, /DeadlineExceeded/);
+    });
+
+    it("keeps an object in the state that is not ready in time, and goes on from it", async () => {
+      const stack = await world.stack("timeout");
+      const program =
+        (fixed: boolean): Program =>
+        ({ namespace, opts }) => {
+          const object = deployment({ name: "web", namespace }, {});
+          const template = fixed ? object.spec.template : unschedulable(object.spec.template);
+          const customTimeouts = { create: "3s", update: "60s" };
+          new k8s.apps.v1.Deployment(
+            "web",
+            { ...object, spec: { ...object.spec, template } },
+            { ...opts, customTimeouts },
+          );
+        };
+      const error = await stack.failure(program(false));
+      assert.match(error, /web/);
+      assert.match(error, /FailedScheduling|Unschedulable|MinimumReplicasUnavailable/);
+      const { id, initErrors } = await stack.state("web");
+      assert.equal(id, "timeout/web");
+      assert.notEqual(initErrors.length, 0);
+      const before = await uid("deployment", "web", "timeout");
+      assert.deepEqual(counts(await stack.up(program(true))), { update: 1 });
+      assert.equal(await uid("deployment", "web", "timeout"), before);
+    });
+
+    it("does not wait with skipAwait, and takes a timeout from timeoutSeconds", async () => {
+      const stack = await world.stack("skip");
+      const program =
+        (annotations: Record<string, string>): Program =>
+        ({ namespace, opts }) => {
+          const object = deployment({ name: "web", namespace, annotations }, {});
+          const template = unschedulable(object.spec.template);
+          new k8s.apps.v1.Deployment("web", { ...object, spec: { ...object.spec, template } }, opts);
+        };
+      await stack.up(program({ "pulumi.com/skipAwait": "true" }));
+      const started = Date.now();
+      await stack.failure(program({ "pulumi.com/timeoutSeconds": "2" }));
+      assert.ok(Date.now() - started < 20_000);
+    });
+
+    it("waits for the conditions and fields of waitFor", async () => {
+      const stack = await world.stack("wait-for");
+      const custom =
+        (waitFor: string): Program =>
+        ({ namespace, opts }) => {
+          const dependsOn = [definition("things", "Thing", "Namespaced", opts)];
+          const metadata = { name: "thing", namespace, annotations: { "pulumi.com/waitFor": waitFor } };
+          const thing = { apiVersion: "conformance.test/v1", kind: "Thing", metadata, spec: { waitFor } };
+          new k8s.apiextensions.CustomResource("thing", thing, {
+            ...opts,
+            dependsOn,
+            customTimeouts: { create: "30s", update: "3s" },
+          });
+        };
+      const setStatus = (status: object): Promise<Live> =>
+        world.kubectl(
+          "patch",
+          "things.conformance.test",
+          "thing",
+          "-n",
+          "wait-for",
+          "--subresource=status",
+          "--type=merge",
+          "-p",
+          JSON.stringify({ status }),
+        );
+      const ready = {
+        conditions: [
+          { type: "Ready", status: "True" },
+          { type: "Degraded", status: "False" },
+        ],
+        phase: "Running",
+      };
+      const both = JSON.stringify(["condition=Ready", "jsonpath={.status.phase}=Running"]);
+      let finished = false;
+      const up = stack.up(custom(both)).then((changes) => {
+        finished = true;
+        return changes;
+      });
+      await world.kubectl("wait", "--for=create", "crd/things.conformance.test", "--timeout=30s");
+      await world.kubectl("wait", "--for=condition=Established", "crd/things.conformance.test", "--timeout=30s");
+      await world.kubectl("wait", "--for=create", "things.conformance.test/thing", "-n", "wait-for", "--timeout=30s");
+      await setStatus({ ...ready, phase: "Pending" });
+      await sleep(1000);
+      assert.equal(finished, false);
+      await setStatus(ready);
+      await up;
+      for (const expression of [
+        "condition=Degraded=False",
+        'jsonpath={.status.conditions[?(@.type=="Ready")].status}=True',
+        "jsonpath={.status.phase}",
+      ]) {
+        await stack.up(custom(expression));
+      }
+      assert.match(await stack.failure(custom("condition=Degraded=True")), /thing/);
+      await stack.destroy();
+    });
+
+    it("ends a wait when the user interrupts, and goes on from the object in the next up", async () => {
+      const stack = await world.stack("interrupt");
+      const program =
+        (fixed: boolean): Program =>
+        ({ namespace, opts }) => {
+          const object = deployment({ name: "web", namespace }, {});
+          const template = fixed ? object.spec.template : unschedulable(object.spec.template);
+          new k8s.apps.v1.Deployment("web", { ...object, spec: { ...object.spec, template } }, opts);
+        };
+      const interrupt = new AbortController();
+      const up = stack.up(program(false), { signal: interrupt.signal }).then(
+        () => "succeeded",
+        () => "failed",
+      );
+      await world.kubectl("wait", "--for=create", "deployment/web", "-n", "interrupt", "--timeout=30s");
+      await sleep(500);
+      const started = Date.now();
+      interrupt.abort();
+      assert.equal(await up, "failed");
+      assert.ok(Date.now() - started < 15_000);
+      assert.deepEqual(counts(await stack.up(program(true))), { update: 1 });
+    });
+  });
+
+  describe("Helm releases", () => {
+    it("installs, keeps, upgrades and uninstalls a release", async () => {
+      const stack = await world.stack("release");
+      const chart = await writeChart(path.join(world.directory, "good"), "1.0.0");
+      const program =
+        (replicas: number): Program =>
+        ({ namespace, opts }) => {
+          const password = pulumi.secret("hunter2hunter2");
+          const args = { name: "app", namespace, chart, values: { replicas, password }, timeout: 30 };
+          return { status: new k8s.helm.v3.Release("app", args, opts).status };
+        };
+      await stack.up(program(1));
+      assert.deepEqual((await stack.outputs())["status"], {
+        appVersion: "9.9",
+        chart: "app",
+        name: "app",
+        namespace: "release",
+        revision: 1,
+        status: "deployed",
+        version: "1.0.0",
+      });
+      const state = await stack.stateText();
+      assert.equal(state.includes("hunter2hunter2"), false, "a secret value is in the state");
+      assertUnchanged(await stack.up(program(1)));
+      assertUnchanged(await stack.refresh(program(1)));
+      assert.deepEqual(counts(await stack.up(program(2))), { update: 1 });
+      const { spec } = await world.kubectl("get", "deployment", "app", "-n", "release", "-o", "json");
+      assert.equal(spec.replicas, 2);
+      await writeChart(chart, "1.1.0");
+      assert.deepEqual(counts(await stack.up(program(2))), { update: 1 });
+      assert.equal((await stack.outputs())["status"].version, "1.1.0");
+      await stack.destroy();
+      assert.equal(await world.helm("list", "--all", "--short", "-n", "release"), "");
+    });
+
+    it("keeps a failed release in the state with helm's reason, and repairs it in the next up", async () => {
+      const stack = await world.stack("release-fails");
+      const chart = await writeChart(path.join(world.directory, "failing"), "1.0.0");
+      const program =
+        (os: string): Program =>
+        ({ namespace, opts }) => {
+          const args = { name: "app", namespace, chart, values: { replicas: 1, os }, timeout: os === "linux" ? 30 : 2 };
+          return { status: new k8s.helm.v3.Release("app", args, opts).status.status };
+        };
+      const error = await stack.failure(program("none"));
+      assert.match(error, /context deadline exceeded|timed out/);
+      assert.equal((await stack.state("app")).outputs.status.status, "failed");
+      assert.deepEqual(counts(await stack.up(program("linux"))), { update: 1 });
+      assert.deepEqual(await stack.outputs(), { status: "deployed" });
+      await stack.failure(program("other"));
+      await stack.up(program("linux"));
+      assert.deepEqual(await stack.outputs(), { status: "deployed" });
+    });
+
+    it("refuses a chart that is not there before anything is written", async () => {
+      const stack = await world.stack("release-missing");
+      const error = await stack.previewFailure(({ namespace, opts }) => {
+        new k8s.helm.v3.Release("app", { name: "app", namespace, chart: "/nowhere/chart" }, opts);
+      });
+      assert.match(error, /\/nowhere\/chart/);
+    });
+  });
+
+  describe("beyond the official plugin", () => {
+    beforeEach(function () {
+      if (world.kubernetesPlugin === "official") {
+        this.skip();
+      }
+    });
+
+    it("refuses an object or a release without a fixed name, by its resource's name", async () => {
+      const stack = await world.stack("nameless");
+      const object = await stack.previewFailure(({ namespace, opts }) => {
+        new k8s.core.v1.ConfigMap("unnamed-settings", { metadata: { namespace } }, opts);
+      });
+      assert.match(object, /unnamed-settings.*metadata\.name/);
+      const release = await stack.previewFailure(({ namespace, opts }) => {
+        new k8s.helm.v3.Release("unnamed-release", { namespace, chart: "/nowhere" }, opts);
+      });
+      assert.match(release, /unnamed-release.*name/);
+    });
+
+    it("refuses a cluster that is not a rehearsal's", async () => {
+      const stack = await world.stack("foreign");
+      await world.kubectl(
+        "annotate",
+        "namespace",
+        "kube-system",
+        "carbon.254carbon.com/rehearsal=false",
+        "--overwrite",
+      );
+      try {
+        assert.match(await stack.previewFailure(configMap("any", {})), /is not a rehearsal's/);
+      } finally {
+        await world.kubectl(
+          "annotate",
+          "namespace",
+          "kube-system",
+          "carbon.254carbon.com/rehearsal=true",
+          "--overwrite",
+        );
+      }
+    });
+
+    it("installs a chart again whose content changed without its version", async () => {
+      const stack = await world.stack("release-content");
+      const chart = await writeChart(path.join(world.directory, "content"), "1.0.0");
+      const program: Program = ({ namespace, opts }) => {
+        new k8s.helm.v3.Release("app", { name: "app", namespace, chart, skipAwait: true }, opts);
+      };
+      await stack.up(program);
+      await writeFile(
+        path.join(chart, "templates", "more.yaml"),
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\n",
+      );
+      assert.deepEqual(counts(await stack.up(program)), { update: 1 });
+      await uid("configmap", "more", "release-content");
+    });
+  });
+
+  describe("the random plugin", () => {
+    it("makes a value once, as it was asked for, and anew when its keepers change", async () => {
+      const stack = await world.stack("random");
+      const program =
+        (version: string): Program =>
+        () => {
+          const keepers = { version };
+          const password = new random.RandomPassword("password", {
+            length: 16,
+            special: false,
+            minUpper: 8,
+            minNumeric: 8,
+            keepers,
+          });
+          const special = new random.RandomString("special", {
+            length: 4,
+            lower: false,
+            upper: false,
+            numeric: false,
+            overrideSpecial: "_-",
+            keepers,
+          });
+          const id = new random.RandomId("id", { byteLength: 4, keepers });
+          const number = new random.RandomInteger("number", { min: 3, max: 3 });
+          return {
+            password: password.result,
+            special: special.result,
+            hex: id.hex,
+            uuid: new random.RandomUuid("uuid", { keepers }).result,
+            number: number.result,
+          };
+        };
+      await stack.up(program("1"));
+      const first = await stack.outputs();
+      assert.match(first["password"] as string, /^(?=(.*[A-Z]){8})(?=(.*[0-9]){8})[A-Z0-9]{16}$/);
+      assert.match(first["special"] as string, /^[_-]{4}$/);
+      assert.match(first["hex"] as string, /^[0-9a-f]{8}$/);
+      assert.equal(first["number"], 3);
+      assert.equal(
+        (await stack.stateText()).includes(first["password"] as string),
+        false,
+        "the password is in the state",
+      );
+      assertUnchanged(await stack.up(program("1")));
+      assertUnchanged(await stack.refresh(program("1")));
+      assert.deepEqual(counts(await stack.up(program("2"))), { replace: 4 });
+      assert.notEqual((await stack.outputs())["password"], first["password"]);
+    });
+  });
+});
+
+function assertUnchanged(changes: Changes): void {
+  assert.deepEqual(counts(changes), {});
+}
+
+/** What was done, without what was left alone and the stack and its provider themselves. */
+function counts(changes: Changes): Record<string, number> {
+  return Object.fromEntries(Object.entries(changes).filter(([kind]) => kind !== "same"));
+}
+
+interface Metadata {
+  readonly name: string;
+  readonly namespace: string;
+  readonly annotations?: Record<string, string>;
+}
+
+interface PodTemplate {
+  readonly metadata: { readonly labels: { readonly app: string } };
+  readonly spec: object;
+}
+
+function podTemplate(app: string, image: string, env: readonly object[] = []): PodTemplate & { spec: Live } {
+  const resources = { requests: { cpu: "1000m", memory: "1024Mi" }, limits: { cpu: 1, memory: "1Gi" } };
+  const container = { name: "main", image, ports: [{ containerPort: 80 }], resources, env: [...env], args: [] };
+  return { metadata: { labels: { app } }, spec: { hostNetwork: false, containers: [container] } };
+}
+
+function deployment(
+  metadata: Metadata,
+  {
+    replicas = 1,
+    app = "app",
+    image = "web:1",
+    env = [],
+  }: { replicas?: number; app?: string; image?: string; env?: readonly object[] },
+): { metadata: Metadata; spec: { replicas: number; selector: { matchLabels: { app: string } }; template: Live } } {
+  return { metadata, spec: { replicas, selector: { matchLabels: { app } }, template: podTemplate(app, image, env) } };
+}
+
+function statefulSet(metadata: Metadata): k8s.apps.v1.StatefulSetArgs {
+  const template = podTemplate("store", "store:1");
+  return {
+    metadata,
+    spec: { replicas: 2, serviceName: "store", selector: { matchLabels: { app: "store" } }, template },
+  };
+}
+
+function job(metadata: Metadata): { metadata: Metadata; spec: { backoffLimit: number; template: Live } } {
+  const { metadata: labels, spec } = podTemplate("once", "once:1");
+  return {
+    metadata,
+    spec: { backoffLimit: 0, template: { metadata: labels, spec: { ...spec, restartPolicy: "Never" } } },
+  };
+}
+
+function unschedulable(template: Live): Live {
+  return { ...template, spec: { ...template.spec, nodeSelector: { "kubernetes.io/hostname": "nowhere" } } };
+}
+
+function configMap(name: string, data: Record<string, string>, annotations: Record<string, string> = {}): Program {
+  return ({ namespace, opts }) => {
+    new k8s.core.v1.ConfigMap(name, { metadata: { name, namespace, annotations }, data }, opts);
+  };
+}
+
+const EVERYDAY_OBJECTS = 10;
+
+/** Objects with the forms that the server rewrites: quantities, zero values, a Secret's text. */
+function everyday({ password, level = "info" }: { password: string; level?: string }): Program {
+  return ({ namespace, opts }) => {
+    const named = (name: string): Metadata => ({ name, namespace });
+    new k8s.core.v1.Secret(
+      "login",
+      { metadata: named("login"), stringData: { password }, data: { raw: "aGk=" } },
+      opts,
+    );
+    new k8s.core.v1.ConfigMap("settings", { metadata: named("settings"), data: { level, "a.b": "c" } }, opts);
+    new k8s.core.v1.ServiceAccount(
+      "account",
+      { metadata: named("account"), automountServiceAccountToken: false },
+      opts,
+    );
+    new k8s.core.v1.ResourceQuota(
+      "quota",
+      { metadata: named("quota"), spec: { hard: { "limits.cpu": "20000m", pods: 50 as never } } },
+      opts,
+    );
+    new k8s.apps.v1.Deployment("web", deployment(named("web"), {}), opts);
+    new k8s.core.v1.Service(
+      "headless",
+      { metadata: named("headless"), spec: { clusterIP: "None", selector: { app: "app" }, ports: [{ port: 80 }] } },
+      opts,
+    );
+    const rules = [{ apiGroups: [""], resources: ["pods"], verbs: ["get"] }];
+    const role = new k8s.rbac.v1.Role("role", { metadata: named("role"), rules }, opts);
+    const subjects = [{ kind: "ServiceAccount", name: "account", namespace }];
+    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: role.metadata.name };
+    new k8s.rbac.v1.RoleBinding("binding", { metadata: named("binding"), subjects, roleRef }, opts);
+    const peers = [{ podSelector: { matchLabels: { app: "app" } }, namespaceSelector: {} }];
+    const policy = {
+      podSelector: {},
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ from: peers, ports: [{ port: 80 }] }],
+      egress: [],
+    };
+    new k8s.networking.v1.NetworkPolicy("policy", { metadata: named("policy"), spec: policy }, opts);
+    const claim = {
+      accessModes: ["ReadWriteOnce"],
+      storageClassName: "absent",
+      resources: { requests: { storage: "1024Mi" } },
+    };
+    const annotations = { "pulumi.com/skipAwait": "true" };
+    new k8s.core.v1.PersistentVolumeClaim("claim", { metadata: { ...named("claim"), annotations }, spec: claim }, opts);
+  };
+}
+
+function definition(
+  plural: string,
+  kind: string,
+  scope: "Cluster" | "Namespaced",
+  opts: pulumi.CustomResourceOptions,
+): k8s.apiextensions.v1.CustomResourceDefinition {
+  const schema = { openAPIV3Schema: { type: "object", x_kubernetes_preserve_unknown_fields: true } };
+  const version = { name: "v1", served: true, storage: true, schema, subresources: { status: {} } };
+  const names = { kind, plural, singular: plural.slice(0, -1) };
+  const spec = { group: "conformance.test", scope, names, versions: [version] };
+  return new k8s.apiextensions.v1.CustomResourceDefinition(
+    plural,
+    { metadata: { name: `${plural}.conformance.test` }, spec },
+    opts,
+  );
+}
+
+async function writeChart(directory: string, version: string): Promise<string> {
+  await mkdir(path.join(directory, "templates"), { recursive: true });
+  await writeFile(
+    path.join(directory, "Chart.yaml"),
+    `apiVersion: v2\nname: app\nversion: ${version}\nappVersion: "9.9"\n`,
+  );
+  await writeFile(path.join(directory, "values.yaml"), "replicas: 1\nos: linux\npassword: ''\n");
+  await writeFile(
+    path.join(directory, "templates", "app.yaml"),
+    `apiVersion: apps/v1
+kind: Deployment
+metadata: { name: "{{ .Release.Name }}" }
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: { matchLabels: { app: app } }
+  template:
+    metadata: { labels: { app: app } }
+    spec:
+      nodeSelector: { kubernetes.io/os: "{{ .Values.os }}" }
+      containers: [{ name: main, image: "app:1" }]
+`,
+  );
+  return directory;
+}

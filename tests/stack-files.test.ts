@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { parse } from "yaml";
+import { parseConfig } from "../stacks/config";
+import { SECRET_KEYS } from "../stacks/secrets";
+import { all, only } from "./support/mocks";
+import { program } from "./support/program";
+import { read } from "./support/sources";
+
+for (const stack of ["dev", "prod"]) {
+  describe(`Pulumi.${stack}.yaml`, () => {
+    const file = `Pulumi.${stack}.yaml`;
+    const { config } = parse(read(file)) as { config: Record<string, unknown> };
+
+    it("is a good config", () => {
+      parseConfig(config["carbon:platform"], file);
+    });
+
+    it("tells editors its schema in the first line", () => {
+      assert.equal(read(file).split("\n")[0], "# yaml-language-server: $schema=./docs/schema/stack-config.json");
+    });
+
+    it("holds credentials only encrypted", () => {
+      for (const [key, value] of Object.entries(config)) {
+        if (key === "carbon:platform") continue;
+        assert.ok(key.replace("carbon:", "") in SECRET_KEYS, `${key} is no credential`);
+        assert.deepEqual(Object.keys(value as object), ["secure"], `${key} is plain text`);
+      }
+    });
+  });
+}
+
+describe("the stack files", () => {
+  it("differ in values, not in keys: nodes and GPUs aside", () => {
+    const [dev, prod] = ["dev", "prod"].map((stack) => {
+      const { config } = parse(read(`Pulumi.${stack}.yaml`)) as { config: { "carbon:platform": any } };
+      const { cluster, ...rest } = config["carbon:platform"];
+      return keys({ ...rest, cluster: { ...cluster, nodes: [] } });
+    });
+    assert.deepEqual(dev, prod);
+  });
+
+  it("give prod the quota that the platform runs with today", async () => {
+    const { seen } = await program("prod");
+    assert.deepEqual(only(seen, "kubernetes:core/v1:ResourceQuota", "data-platform-quota").inputs.spec.hard, {
+      "requests.cpu": "80",
+      "limits.cpu": "200",
+      "requests.memory": "256Gi",
+      "limits.memory": "512Gi",
+      "requests.storage": "1024Gi",
+      persistentvolumeclaims: "100",
+      pods: "400",
+      services: "100",
+      "services.loadbalancers": "5",
+      "services.nodeports": "10",
+    });
+  });
+
+  it("have MLflow survive the loss of a node in prod, and not in dev", async () => {
+    for (const [stack, budgets] of [
+      ["prod", 1],
+      ["dev", 0],
+    ] as const) {
+      const { seen } = await program(stack);
+      assert.equal(all(seen, "kubernetes:policy/v1:PodDisruptionBudget").length, budgets, stack);
+    }
+  });
+});
+
+function keys(value: unknown, path = ""): string[] {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return [path];
+  return Object.entries(value)
+    .flatMap(([key, inner]) => keys(inner, `${path}.${key}`))
+    .sort();
+}

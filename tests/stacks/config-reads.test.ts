@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { SECRET_KEYS } from "../../stacks/secrets";
+import { run, SHAPES } from "../support/program";
+import { read, sources } from "../support/sources";
+
+// What only a rehearsal and the capacity table look at: the program does not know its nodes.
+const NOT_FOR_THE_PROGRAM = /^cluster\.(kubernetesVersion|nodes\.)/;
+// There is one choice so far: whoever reads it decides nothing.
+const ONE_CHOICE = ["storage.provisioner", "ray.mode"];
+
+// dev has the keys of prod: tests/stack-files.test.ts.
+for (const shape of Object.keys(SHAPES).slice(1)) {
+  it(`reads every value of ${shape} in exactly one file of stacks/`, async () => {
+    const config = SHAPES[shape]!();
+    const reads = new Map<string, Set<string>>();
+    await run(watched(config, [], reads));
+    const faults = leaves(config).flatMap((key) => {
+      if (ONE_CHOICE.includes(key)) return [];
+      const files = [...(reads.get(key) ?? [])];
+      const expected = NOT_FOR_THE_PROGRAM.test(key) ? 0 : 1;
+      return files.length === expected ? [] : [`${key} is read in ${files.join(", ") || "no file"}`];
+    });
+    assert.deepEqual(faults, []);
+  });
+}
+
+it("asks for every credential in exactly one file", () => {
+  for (const key of Object.keys(SECRET_KEYS)) {
+    const files = sources("stacks", "components").filter((file) => read(file).includes(`"${key}"`));
+    assert.equal(files.length, 1, `${key} is asked for in ${files.join(", ") || "no file"}`);
+  }
+});
+
+/**
+ * The config, noting for each value the file of stacks/ that reads it. What a file hands on as a whole counts as read
+ * there, whoever takes it apart.
+ */
+function watched<T extends object>(value: T, path: readonly string[], reads: Map<string, Set<string>>, owner = ""): T {
+  return new Proxy(value, {
+    get(target, key, receiver) {
+      const inner: unknown = Reflect.get(target, key, receiver);
+      if (typeof key === "symbol" || !Object.hasOwn(target, key)) return inner;
+      const own = [...path, key];
+      const reader = callerInStacks() ?? owner;
+      if (typeof inner === "object" && inner !== null) return watched(inner, own, reads, reader);
+      reads.set(own.join("."), (reads.get(own.join(".")) ?? new Set()).add(reader));
+      return inner;
+    },
+  });
+}
+
+/** The file of stacks/ whose code has just asked for a property; undefined where somebody else did. */
+function callerInStacks(): string | undefined {
+  const frames = (new Error().stack ?? "").split("\n").filter((line) => line.includes(".ts:"));
+  const caller = frames.find((line) => !line.includes("config-reads.test.ts"));
+  return /\/(stacks\/[\w-]+\.ts):/.exec(caller ?? "")?.[1];
+}
+
+function leaves(value: unknown, path: readonly string[] = []): string[] {
+  if (typeof value !== "object" || value === null) return [path.join(".")];
+  return Object.entries(value).flatMap(([key, inner]) => leaves(inner, [...path, key]));
+}

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { readStackFile } from "../../rehearsal/evaluate";
+import { loadConfig, parseConfig } from "../../stacks/config";
+import { mockEngine } from "../support/mocks";
+
+type Spoil = (config: any) => void;
+
+// Per case: what is spoilt, and the whole line that the user gets: key, value, what is allowed, next step.
+const FAULTS: readonly (readonly [Spoil, string])[] = [
+  [(c) => (c.domain = "A B"), `domain: "A B" is not allowed: expected a DNS name; correct it in FILE`],
+  [
+    (c) => (c.domian = "x"),
+    "domian: unknown key; docs/schema/stack-config.json lists what is allowed; remove it or correct its name in FILE",
+  ],
+  [
+    (c) => (c.postgres.instanzes = 1),
+    "postgres.instanzes: unknown key; docs/schema/stack-config.json lists what is allowed; remove it or correct its name in FILE",
+  ],
+  [(c) => delete c.mlflow.replicas, "mlflow.replicas: missing: expected number; add it to FILE"],
+  [
+    (c) => (c.postgres.instances = 0),
+    "postgres.instances: 0 is not allowed: expected number to be >=1; correct it in FILE",
+  ],
+  [
+    (c) => (c.postgres.instances = "two"),
+    `postgres.instances: "two" is not allowed: expected number; correct it in FILE`,
+  ],
+  [(c) => (c.mlflow.cpu.limit = 0.1), "mlflow.cpu.limit: 0.1 is below request (0.5); raise it in FILE"],
+  [(c) => (c.ray.workers.min = 0), "ray.workers.min: 0 is not allowed: expected number to be >=1; correct it in FILE"],
+  [(c) => (c.ray.workers.min = 6), "ray.workers.max: 5 is below min (6); raise it in FILE"],
+  [(c) => (c.ray.mode = "swarm"), `ray.mode: "swarm" is not allowed: expected 'standalone'; correct it in FILE`],
+  [
+    (c) => delete c.objectStore.kind,
+    "objectStore.kind: nothing is not allowed: expected 'minio' | 'external'; correct it in FILE",
+  ],
+  [(c) => (c.objectStore = "minio"), `objectStore: "minio" is not allowed: expected object; correct it in FILE`],
+  [(c) => (c.quota.container.cpu.max = 0.2), "quota.container.cpu.max: 0.2 is below limit (0.5); raise it in FILE"],
+  [
+    (c) => (c.quota.container.memoryMiB.request = 600),
+    "quota.container.memoryMiB.limit: 512 is below request (600); raise it in FILE",
+  ],
+  [
+    (c) => (c.cluster.podCidr = "10.244.0.0"),
+    `cluster.podCidr: "10.244.0.0" is not allowed: expected an IPv4 network such as 10.244.0.0/16; correct it in FILE`,
+  ],
+  [
+    (c) => (c.cluster.kubernetesVersion = "v1.34"),
+    `cluster.kubernetesVersion: "v1.34" is not allowed: expected a minor version such as 1.34, in quotes; correct it in FILE`,
+  ],
+  [
+    (c) => (c.cluster.apiServer.cidrs = []),
+    "cluster.apiServer.cidrs: [] is not allowed: expected array to have >=1 items; correct it in FILE",
+  ],
+  [(c) => (c.cluster.nodes = {}), "cluster.nodes: names no node; describe at least one in FILE"],
+  [
+    (c) => (c.cluster.nodes.CPU_1 = c.cluster.nodes.cpu1),
+    "cluster.nodes.CPU_1: this name is not allowed: expected lower-case letters, digits and dashes; correct it in FILE",
+  ],
+  [
+    (c) => (c.cluster.nodes.cpu1.reserved.cpu = 104),
+    "cluster.nodes.cpu1.reserved.cpu: 104 leaves nothing of the node's 104; lower it in FILE",
+  ],
+  [
+    (c) => (c.storage.className = "Fast SSD"),
+    `storage.className: "Fast SSD" is not allowed: expected lower-case letters, digits and dashes; correct it in FILE`,
+  ],
+  [
+    (c) => (c.protection = { lifted: ["minio"] }),
+    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"; correct it in FILE`,
+  ],
+  [
+    (c) => (c.secrets = { required: ["root"] }),
+    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"postgresFeastPassword"; correct it in FILE`,
+  ],
+];
+
+describe("a bad config", () => {
+  for (const [spoil, line] of FAULTS) {
+    it(`gets its key, value, what is allowed and the next step: ${line.split(":")[0] ?? ""}`, () => {
+      assert.deepEqual(faultsOf(prod(spoil)), [line.replace("FILE", "Pulumi.prod.yaml")]);
+    });
+  }
+
+  it("gets every fault at once", () => {
+    const spoils = [FAULTS[0], FAULTS[3], FAULTS[6], FAULTS[9]].map((fault) => fault?.[0]);
+    assert.equal(
+      faultsOf(
+        prod((c) => {
+          for (const spoil of spoils) spoil?.(c);
+        }),
+      ).length,
+      4,
+    );
+  });
+
+  it("is no fault of the program: Pulumi shows it without a stack trace", () => {
+    assert.throws(
+      () => parseConfig({}, "Pulumi.prod.yaml"),
+      (error: Error) => pulumi.RunError.isInstance(error),
+    );
+  });
+
+  it("that is missing altogether names the file to write", async () => {
+    await mockEngine();
+    assert.throws(() => loadConfig(), /carbon:platform: missing: expected object; add it to Pulumi\.test\.yaml/);
+  });
+});
+
+describe("a good config", () => {
+  it("is read from the stack's carbon:platform", async () => {
+    const value = readStackFile("prod")["carbon:platform"];
+    await mockEngine({}, { "carbon:platform": JSON.stringify(value) });
+    assert.deepEqual(loadConfig(), parseConfig(value, "Pulumi.prod.yaml"));
+  });
+
+  it("may scale Ray down to one worker", () => {
+    assert.deepEqual(faultsOf(prod((c) => (c.ray.workers.min = 1))), []);
+    assert.deepEqual(faultsOf(prod((c) => (c.ray.workers = { ...c.ray.workers, min: 1, max: 1 }))), []);
+  });
+});
+
+function prod(spoil: Spoil): unknown {
+  const config = structuredClone(readStackFile("prod")["carbon:platform"]);
+  spoil(config);
+  return config;
+}
+
+function faultsOf(config: unknown): string[] {
+  try {
+    parseConfig(config, "Pulumi.prod.yaml");
+  } catch (error) {
+    return (error as Error).message.split("\n  ").slice(1);
+  }
+  return [];
+}

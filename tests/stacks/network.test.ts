@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { all } from "../support/mocks";
+import { allPods, label, type Labels, OBSERVERS, ourPods, selected } from "../support/manifests";
+import { program, SHAPES } from "../support/program";
+
+const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+const NAMESPACE = "kubernetes.io/metadata.name";
+
+for (const shape of Object.keys(SHAPES)) {
+  describe(`the network of ${shape}`, () => {
+    it("has no Service without pods that listen on its ports", async () => {
+      const { seen } = await program(shape);
+      const services = all(seen, "kubernetes:core/v1:Service");
+      assert.ok(services.length > 0);
+      for (const service of services) {
+        const { metadata, spec } = service.inputs;
+        const behind = selected(ourPods(seen), metadata.namespace, spec.selector);
+        assert.ok(behind.length > 0, `${label(service)} selects no pod`);
+        for (const pod of behind) {
+          for (const { port, targetPort } of spec.ports) {
+            assert.equal(pod.ports?.[targetPort], port, `${label(service)}: ${pod.owner} has no port ${targetPort}`);
+          }
+        }
+      }
+    });
+
+    it("has no policy for or about pods that nobody runs", async () => {
+      const { seen } = await program(shape);
+      const pods = [...allPods(seen), ...OBSERVERS];
+      for (const policy of all(seen, POLICY)) {
+        const { metadata, spec } = policy.inputs;
+        const rules = [...(spec.ingress ?? []), ...(spec.egress ?? [])];
+        const peers = rules.flatMap(({ from = [], to = [] }: any) => [...from, ...to]).filter((one) => !one.ipBlock);
+        const ends: [string, Labels][] = [
+          [metadata.namespace, spec.podSelector.matchLabels ?? {}],
+          ...peers.map((one): [string, Labels] => [
+            one.namespaceSelector.matchLabels[NAMESPACE],
+            one.podSelector.matchLabels,
+          ]),
+        ];
+        for (const [namespace, labels] of ends) {
+          const isDefault = Object.keys(labels).length === 0;
+          if (isDefault) assert.match(policy.name, /-(default-deny|allow-dns)$/, "only defaults cover all pods");
+          else assert.ok(selected(pods, namespace, labels).length > 0, `${label(policy)}: ${JSON.stringify(labels)}`);
+        }
+      }
+    });
+
+    it("lets nothing out that the other side does not let in, and the reverse", async () => {
+      const { seen } = await program(shape);
+      const wires = { egress: new Set<string>(), ingress: new Set<string>() };
+      for (const { inputs, name } of all(seen, POLICY)) {
+        const { metadata, spec } = inputs;
+        if (name.endsWith("-allow-dns") || name.endsWith("-default-deny")) continue;
+        const own = end(metadata.namespace, spec.podSelector.matchLabels);
+        for (const direction of ["egress", "ingress"] as const) {
+          for (const rule of spec[direction] ?? []) {
+            for (const { ipBlock, namespaceSelector, podSelector } of rule.to ?? rule.from) {
+              if (ipBlock) continue;
+              const other = end(namespaceSelector.matchLabels[NAMESPACE], podSelector.matchLabels);
+              const [from, to] = direction === "egress" ? [own, other] : [other, own];
+              wires[direction].add(`${from} -> ${to} ${JSON.stringify(rule.ports)}`);
+            }
+          }
+        }
+      }
+      assert.ok(wires.egress.size > 5);
+      assert.deepEqual([...wires.egress].sort(), [...wires.ingress].sort());
+    });
+
+    it("opens only ports that somebody listens on", async () => {
+      const { seen } = await program(shape);
+      for (const policy of all(seen, POLICY)) {
+        const { metadata, spec } = policy.inputs;
+        for (const { ports } of spec.ingress ?? []) {
+          assert.ok(ports.length > 0, `${label(policy)} opens every port`);
+          for (const pod of selected(ourPods(seen), metadata.namespace, spec.podSelector.matchLabels)) {
+            // Ray's nodes talk among themselves on ports that no Service names: tests/components/ml/ray.test.ts.
+            if (metadata.name === "ray-from-ray") continue;
+            for (const { port } of ports) {
+              assert.ok(
+                Object.values(pod.ports ?? {}).includes(port),
+                `${label(policy)}: ${pod.owner} ${String(port)}`,
+              );
+            }
+          }
+        }
+      }
+    });
+
+    it("denies by default in every namespace, DNS aside", async () => {
+      const { seen } = await program(shape);
+      for (const { name } of all(seen, "kubernetes:core/v1:Namespace").filter(({ read }) => !read)) {
+        const policies = all(seen, POLICY).filter(({ inputs }) => inputs.metadata.namespace === name);
+        const deny = policies.find(({ inputs }) => inputs.metadata.name === "default-deny");
+        assert.deepEqual(deny?.inputs.spec, { podSelector: {}, policyTypes: ["Ingress", "Egress"] }, name);
+      }
+    });
+
+    it("budgets disruptions only where more than one pod runs", async () => {
+      const { seen } = await program(shape);
+      const budgets = all(seen, "kubernetes:policy/v1:PodDisruptionBudget");
+      for (const budget of budgets) {
+        const { metadata, spec } = budget.inputs;
+        const behind = selected(allPods(seen), metadata.namespace, spec.selector.matchLabels);
+        assert.ok(behind.length > 0, `${label(budget)} selects nothing`);
+        for (const { owner, replicas } of behind) assert.ok(replicas > 1, `${label(budget)}: ${owner}`);
+      }
+      for (const { owner, replicas, namespace, labels } of ourPods(seen).filter((pods) => pods.replicas > 1)) {
+        const covers = ({ inputs: { metadata, spec } }: { inputs: any }) =>
+          selected([{ owner, replicas, namespace, labels }], metadata.namespace, spec.selector.matchLabels).length > 0;
+        assert.ok(budgets.some(covers), `${owner} has ${replicas} pods and no budget`);
+      }
+      for (const { inputs } of all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster")) {
+        assert.equal(inputs.spec.enablePDB, inputs.spec.instances > 1);
+      }
+    });
+
+    it("leaves the replicas of what is autoscaled to the autoscaler", async () => {
+      const { seen } = await program(shape);
+      const scalers = all(seen, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler");
+      assert.ok(scalers.length > 0);
+      for (const scaler of scalers) {
+        const { kind, name } = scaler.inputs.spec.scaleTargetRef;
+        const targets = all(seen, `kubernetes:apps/v1:${String(kind)}`).filter(
+          (one) => one.inputs.metadata.name === name,
+        );
+        assert.equal(targets.length, 1, label(scaler));
+        assert.equal(targets[0]?.inputs.spec.replicas, undefined, label(scaler));
+      }
+    });
+
+    it("monitors only ports that every selected pod has", async () => {
+      const { seen } = await program(shape);
+      const monitors = all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor");
+      assert.ok(monitors.length > 0);
+      for (const monitor of monitors) {
+        const { metadata, spec } = monitor.inputs;
+        const pods = selected(ourPods(seen), metadata.namespace, spec.selector.matchLabels);
+        assert.ok(pods.length > 0, `${label(monitor)} selects no pod`);
+        for (const { owner, ports = {} } of pods) {
+          for (const { port } of spec.podMetricsEndpoints) assert.ok(port in ports, `${label(monitor)}: ${owner}`);
+        }
+      }
+    });
+  });
+}
+
+function end(namespace: string, labels: Labels): string {
+  return `${namespace} ${JSON.stringify(Object.entries(labels).sort())}`;
+}

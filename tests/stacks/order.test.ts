@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { all, only, type Registered, waitsFor } from "../support/mocks";
+import { label, ourPods } from "../support/manifests";
+import { program, SHAPES } from "../support/program";
+
+for (const shape of Object.keys(SHAPES)) {
+  describe(`the order of ${shape}`, () => {
+    it("starts pods after the Secrets, accounts, priorities and policies that they need", async () => {
+      const { seen } = await program(shape);
+      for (const { owner, namespace, template, labels, resource } of ourPods(seen)) {
+        const { serviceAccountName, containers } = template.spec;
+        const secrets = containers.flatMap((c: any) => c.envFrom).map((from: any) => from.secretRef.name);
+        const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(
+          ({ inputs: { metadata, spec } }) =>
+            spec.policyTypes.includes("Egress") &&
+            metadata.namespace === namespace &&
+            Object.entries(spec.podSelector.matchLabels ?? {}).every(([key, value]) => labels[key] === value),
+        );
+        assert.ok(policies.length > 0);
+        const needs = [
+          ...all(seen, "kubernetes:scheduling.k8s.io/v1:PriorityClass"),
+          ...policies,
+          ...all(seen, "kubernetes:core/v1:Secret").filter((one) => secrets.includes(one.inputs.metadata.name)),
+          ...all(seen, "kubernetes:core/v1:ServiceAccount").filter(
+            ({ inputs: { metadata } }) => metadata.name === serviceAccountName && metadata.namespace === namespace,
+          ),
+        ];
+        assert.ok(needs.length >= 4 + secrets.length);
+        for (const need of needs) assert.ok(waitsFor(seen, resource, need), `${owner} may start before ${label(need)}`);
+      }
+    });
+
+    it("asks for custom resources after whoever brings their kind", async () => {
+      const { seen } = await program(shape);
+      const after = (later: Registered[], earlier: Registered) => {
+        assert.ok(later.length > 0);
+        for (const one of later) assert.ok(waitsFor(seen, one, earlier), label(one));
+      };
+      const crd = only(
+        seen,
+        "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition",
+        "CustomResourceDefinition/examples.prometheus-operator.test",
+      );
+      after(all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor"), crd);
+      const operator = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg");
+      after(
+        seen.filter(({ type }) => type.startsWith("kubernetes:postgresql.cnpg.io/")),
+        operator,
+      );
+    });
+
+    it("destroys a system before the operator that cleans up after it", async () => {
+      const { seen } = await program(shape);
+      const operator = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg");
+      const cluster = only(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster");
+      assert.ok(waitsFor(seen, cluster, operator) && !waitsFor(seen, operator, cluster));
+    });
+  });
+}

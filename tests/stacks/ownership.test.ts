@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { DATA_OWNERS, type DataOwner } from "../../stacks/config";
+import { all, type Registered, waitsFor } from "../support/mocks";
+import { label, objects } from "../support/manifests";
+import { configOf, program, run, SHAPES } from "../support/program";
+
+// The session files and logs of the head: a lost volume costs no data.
+const MAY_BE_REPLACED = ["StatefulSet data-platform/ray-head"];
+
+for (const shape of Object.keys(SHAPES)) {
+  describe(`the objects of ${shape}`, () => {
+    it("have fixed names: kebab-case, at most 53 characters, each once", async () => {
+      const { seen } = await program(shape);
+      const ours = objects(seen).filter((one) => !isUpstream(one));
+      for (const one of ours)
+        assert.match(one.inputs.metadata.name, /^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$/, label(one));
+      for (const { inputs } of all(seen, "kubernetes:helm.sh/v3:Release"))
+        assert.match(inputs.name, /^[-a-z0-9]{1,53}$/);
+      assert.deepEqual(duplicates(objects(seen).map((one) => `${String(one.inputs.apiVersion)} ${label(one)}`)), []);
+    });
+
+    it("lie in namespaces of the program, never in default or kube-system", async () => {
+      const { seen } = await program(shape);
+      const made = all(seen, "kubernetes:core/v1:Namespace").filter(({ read }) => !read);
+      const clusterWide = ["Namespace", "PriorityClass", "CustomResourceDefinition"];
+      for (const one of [...objects(seen), ...all(seen, "kubernetes:helm.sh/v3:Release")]) {
+        if (clusterWide.includes(one.inputs.kind)) continue;
+        const namespace: string = one.inputs.metadata?.namespace ?? one.inputs.namespace;
+        const home = made.find(({ name }) => name === namespace);
+        assert.ok(home, `${one.urn} is in namespace ${namespace}`);
+        assert.ok(waitsFor(seen, one, home), `${one.urn} may come before its namespace`);
+      }
+    });
+
+    it("come to the cluster only through the provider that the identity guard released", async () => {
+      const { seen } = await program(shape);
+      const guard = seen.find(({ type }) => type === "pulumi:index:Stash");
+      assert.ok(guard);
+      const written = seen.filter(({ type, read }) => type.startsWith("kubernetes:") && !read);
+      for (const one of written) assert.ok(waitsFor(seen, one, guard), one.urn);
+    });
+
+    it("keep their volumes in the configured StorageClass", async () => {
+      const { config, seen } = await program(shape);
+      const claims = all(seen, "kubernetes:apps/v1:StatefulSet").flatMap(({ inputs }) => {
+        const { volumeClaimTemplates, persistentVolumeClaimRetentionPolicy: kept } = inputs.spec;
+        assert.deepEqual(kept, { whenDeleted: "Retain", whenScaled: "Retain" });
+        return volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName);
+      });
+      const clusters = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((one) => one.inputs.spec.storage);
+      const classes = [...claims, ...clusters.map(({ storageClass }) => storageClass)];
+      assert.ok(classes.length >= 2);
+      assert.deepEqual(new Set(classes), new Set([config.storage.className]));
+      assert.deepEqual(all(seen, "kubernetes:core/v1:PersistentVolumeClaim"), []);
+    });
+
+    it("are protected where they own data", async () => {
+      const { seen } = await program(shape);
+      for (const one of dataOwners(seen)) {
+        assert.equal(one.protect, !MAY_BE_REPLACED.includes(label(one)), label(one));
+      }
+    });
+  });
+}
+
+describe("protection", () => {
+  const lifted = async (names: DataOwner[]) => (await run({ ...configOf("prod"), protection: { lifted: names } })).seen;
+
+  it("is lifted for the one that the config names, and for nothing else", async () => {
+    const owners = (seen: readonly Registered[]) =>
+      dataOwners(seen)
+        .flatMap((one) => (one.protect ? [] : [label(one)]))
+        .sort();
+    assert.deepEqual(
+      owners(await lifted(["object-store"])),
+      [...MAY_BE_REPLACED, "StatefulSet data-platform/minio"].sort(),
+    );
+    assert.deepEqual(
+      owners(await lifted(["postgres"])),
+      [
+        ...MAY_BE_REPLACED,
+        "Cluster data-platform/postgres",
+        "Database data-platform/postgres-feast",
+        "Database data-platform/postgres-mlflow",
+      ].sort(),
+    );
+  });
+
+  it("stays on their namespace until the last one is lifted", async () => {
+    assert.deepEqual(
+      dataOwners(await lifted([...DATA_OWNERS])).filter((one) => one.protect),
+      [],
+    );
+  });
+});
+
+function dataOwners(seen: readonly Registered[]): Registered[] {
+  const kinds = ["Cluster", "Database", "StatefulSet"];
+  return objects(seen).filter(({ inputs }) => kinds.includes(inputs.kind) || inputs.metadata.name === "data-platform");
+}
+
+function isUpstream({ urn }: Registered): boolean {
+  return urn.includes("carbon:base:ManifestFile$");
+}
+
+function duplicates(names: readonly string[]): string[] {
+  return names.filter((name, index) => names.indexOf(name) !== index);
+}

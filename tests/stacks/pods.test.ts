@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { all } from "../support/mocks";
+import { podFaults, quantity } from "../support/pod-rules";
+import { ourPods } from "../support/manifests";
+import { program, SHAPES } from "../support/program";
+
+for (const shape of Object.keys(SHAPES)) {
+  describe(`pods of ${shape}`, () => {
+    it("pass Pod Security restricted, with sizes, probes, exact images and no token", async () => {
+      const { seen } = await program(shape);
+      const pods = ourPods(seen);
+      assert.ok(pods.length >= 5, "there are pods to look at");
+      const faults = pods.flatMap(({ owner, template, resource }) => {
+        const claims = (resource.inputs.spec.volumeClaimTemplates ?? []).map((claim: any) => claim.metadata.name);
+        const longRunning = resource.inputs.kind !== "Job";
+        return podFaults({ ...template, claims }, { longRunning }).map((fault) => `${owner}: ${fault}`);
+      });
+      assert.deepEqual(faults, []);
+    });
+
+    it("name a priority, a service account and Secrets that the program makes", async () => {
+      const { seen } = await program(shape);
+      const made = (type: string, namespace?: string) =>
+        all(seen, type).flatMap(({ inputs: { metadata } }) =>
+          namespace === undefined || metadata.namespace === namespace ? [metadata.name as string] : [],
+        );
+      for (const { owner, namespace, template } of ourPods(seen)) {
+        const { priorityClassName, serviceAccountName, initContainers = [], containers } = template.spec;
+        assert.ok(made("kubernetes:scheduling.k8s.io/v1:PriorityClass").includes(priorityClassName), owner);
+        assert.ok(made("kubernetes:core/v1:ServiceAccount", namespace).includes(serviceAccountName), owner);
+        for (const { secretRef } of [...initContainers, ...containers].flatMap((c: any) => c.envFrom)) {
+          assert.ok(made("kubernetes:core/v1:Secret", namespace).includes(secretRef.name), owner);
+        }
+      }
+    });
+
+    it("stay below what the namespace allows one container", async () => {
+      const { seen } = await program(shape);
+      for (const { inputs } of all(seen, "kubernetes:core/v1:LimitRange")) {
+        const { max } = inputs.spec.limits[0];
+        for (const { owner, namespace, template } of ourPods(seen)) {
+          if (namespace !== inputs.metadata.namespace) continue;
+          for (const { resources } of [...(template.spec.initContainers ?? []), ...template.spec.containers]) {
+            assert.ok(quantity(resources.limits.cpu) <= quantity(max.cpu), owner);
+            assert.ok(quantity(resources.limits.memory) <= quantity(max.memory), owner);
+          }
+        }
+      }
+    });
+
+    it("roll when a Secret that they read changes", async () => {
+      const { seen } = await program(shape);
+      for (const { owner, template } of ourPods(seen)) {
+        const read = template.spec.containers.flatMap((c: any) => c.envFrom).map((from: any) => from.secretRef.name);
+        for (const name of read) {
+          assert.match(template.metadata.annotations[`checksum.254carbon.com/${name}`], /^[0-9a-f]{32}$/, owner);
+        }
+      }
+    });
+  });
+}
+
+describe("the check of pods", () => {
+  const sound = (): any => ({
+    spec: {
+      automountServiceAccountToken: false,
+      priorityClassName: "standard-services",
+      securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } },
+      volumes: [{ name: "tmp", emptyDir: {} }],
+      containers: [
+        {
+          name: "main",
+          image: "example.com:5000/main:1.2.3",
+          ports: [{ name: "http", containerPort: 80 }],
+          resources: { requests: { cpu: "500m", memory: "1Gi" }, limits: { cpu: "1", memory: "1024Mi" } },
+          volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ["ALL"] },
+          },
+          ...Object.fromEntries(
+            ["startupProbe", "readinessProbe", "livenessProbe"].map((kind) => [
+              kind,
+              { httpGet: { path: "/", port: "http" }, timeoutSeconds: 5 },
+            ]),
+          ),
+        },
+      ],
+    },
+  });
+
+  it("finds nothing in a sound pod", () => {
+    assert.deepEqual(podFaults(sound(), { longRunning: true }), []);
+  });
+
+  const breakages: Record<string, (pod: any, main: any) => void> = {
+    "shares a namespace of the host": (pod) => (pod.hostNetwork = true),
+    "volume tmp is a hostPath": (pod) => (pod.volumes = [{ name: "tmp", hostPath: { path: "/" } }]),
+    "mounts a token": (pod) => delete pod.automountServiceAccountToken,
+    "has no priority": (pod) => delete pod.priorityClassName,
+    "main may run as root": (pod) => (pod.securityContext.runAsUser = 0),
+    "main has no seccomp profile": (pod) => delete pod.securityContext.seccompProfile,
+    "main may gain privileges": (_, main) => delete main.securityContext.allowPrivilegeEscalation,
+    "main keeps capabilities": (_, main) => (main.securityContext.capabilities = {}),
+    "main adds capabilities": (_, main) => (main.securityContext.capabilities.add = ["SYS_ADMIN"]),
+    "main takes a port of the host": (_, main) => (main.ports[0].hostPort = 80),
+    "main may write to its image": (_, main) => delete main.securityContext.readOnlyRootFilesystem,
+    "main has no exact image tag": (_, main) => (main.image = "example.com:5000/main"),
+    "main has no sound size of cpu": (_, main) => delete main.resources.limits.cpu,
+    "main has no sound size of memory": (_, main) => (main.resources.requests.memory = "2Gi"),
+    "main mounts tmp, which no volume is": (pod) => (pod.volumes = []),
+    "main has no sound livenessProbe": (_, main) => delete main.livenessProbe.timeoutSeconds,
+    "main has no sound readinessProbe": (_, main) => (main.readinessProbe.httpGet.port = "https"),
+    "main has no sound startupProbe": (_, main) => delete main.startupProbe,
+  };
+  for (const [fault, spoil] of Object.entries(breakages)) {
+    it(`finds one that ${fault}`, () => {
+      const pod = sound();
+      spoil(pod.spec, pod.spec.containers[0]);
+      assert.deepEqual(podFaults(pod, { longRunning: true }), [fault]);
+    });
+  }
+});

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { SECRET_KEYS, type SecretName, Secrets } from "../../stacks/secrets";
+import { all, mockEngine, only, settled, valueOf } from "../support/mocks";
+import { run, SHAPES } from "../support/program";
+
+// Characters that URLs, shells and YAML each read their own way; user names may not have any.
+const HOSTILE = `:/@?#%&+'"$\\`;
+const CANARIES = Object.fromEntries(
+  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, `Canary-${key}${form === "password" ? HOSTILE : ""}`]),
+);
+
+describe("credentials that somebody set", () => {
+  for (const shape of ["prod", "prod with an external object store"]) {
+    it(`stand in the Secrets of those who need them, and nowhere else: ${shape}`, async () => {
+      const config = SHAPES[shape]!();
+      const { seen, outputs } = await run(config, CANARIES);
+      const inside = all(seen, "kubernetes:core/v1:Secret").map(({ inputs }) => JSON.stringify(inputs.stringData));
+      const outside = JSON.stringify([
+        outputs,
+        seen.map(({ type, name, inputs: { stringData, data, ...inputs } }) => {
+          const isSecret = type === "kubernetes:core/v1:Secret";
+          return [name, inputs, ...(isSecret ? [] : [stringData, data])];
+        }),
+      ]);
+      for (const [key, canary] of Object.entries(CANARIES)) {
+        for (const [form, text] of Object.entries(forms(canary))) {
+          assert.ok(!outside.includes(text), `carbon:${key} shows as ${form} outside of Secrets`);
+        }
+        const { plain = "", "URL-encoded": encoded = "" } = forms(canary);
+        const isUsed = inside.some((data) => data.includes(plain) || data.includes(encoded));
+        assert.equal(isUsed, config.objectStore.kind === "minio" || !key.startsWith("minio"), key);
+      }
+      assert.deepEqual(all(seen, "random:index/randomPassword:RandomPassword"), [], "nothing is generated as well");
+    });
+  }
+});
+
+describe("Secrets", () => {
+  it("generates what is not set, and hands it out as a secret", async () => {
+    const seen = await mockEngine();
+    const password = new Secrets("secrets", []).get("minioRootPassword");
+    await settled();
+    assert.equal(await pulumi.isSecret(password), true);
+    const { inputs } = only(seen, "random:index/randomPassword:RandomPassword", "minioRootPassword");
+    assert.ok(inputs.length >= 32);
+  });
+
+  it("stops for every required credential that is not set, with the command that sets it", async () => {
+    await mockEngine({}, { "carbon:minioRootUser": "admin" });
+    const required: SecretName[] = ["minioRootUser", "minioRootPassword", "postgresFeastPassword"];
+    assert.throws(
+      () => new Secrets("secrets", required),
+      (error: Error) => {
+        assert.ok(pulumi.RunError.isInstance(error));
+        assert.deepEqual(error.message.split("\n"), [
+          "secrets.required: minioRootPassword is not set; run `pulumi config set --secret carbon:minioRootPassword -s test`",
+          "secrets.required: postgresFeastPassword is not set; run `pulumi config set --secret carbon:postgresFeastPassword -s test`",
+        ]);
+        return true;
+      },
+    );
+  });
+
+  for (const [key, value] of [
+    ["minioRootUser", "ab"],
+    ["minioRootUser", "with space"],
+    ["minioRootPassword", "short"],
+    ["minioRootPassword", "tab\tinside-it"],
+  ] as const) {
+    it(`refuses ${JSON.stringify(value)} for ${key} without showing it`, async () => {
+      await mockEngine({}, { [`carbon:${key}`]: value });
+      void valueOf(new Secrets("secrets", []).get(key));
+      await assert.rejects(settled(), (error: Error) => {
+        assert.match(
+          error.message,
+          new RegExp(`carbon:${key}: .*allowed are .*pulumi config set --secret carbon:${key}`),
+        );
+        assert.ok(!error.message.includes(value));
+        return true;
+      });
+    });
+  }
+});
+
+/** The shapes in which a value may turn up in JSON: as it is, encoded for URLs, and in base64 wherever it starts. */
+function forms(value: string): Record<string, string> {
+  const base64 = [0, 1, 2].map((offset): [string, string] => {
+    const text = Buffer.concat([Buffer.alloc(offset), Buffer.from(value)]).toString("base64");
+    // The first and last characters also depend on what stands around the value.
+    return [`base64 at ${offset}`, text.slice(4, -4)];
+  });
+  return {
+    plain: JSON.stringify(value).slice(1, -1),
+    "URL-encoded": encodeURIComponent(value),
+    ...Object.fromEntries(base64),
+  };
+}

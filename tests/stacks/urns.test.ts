@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { program } from "../support/program";
+
+const FIXTURES = path.join(__dirname, "..", "fixtures");
+
+for (const stack of ["dev", "prod"]) {
+  it(`${stack} keeps the URN of every resource: a changed one is deleted and made again`, async () => {
+    const { seen } = await program(stack);
+    const types = new Map<string, string>();
+    const urns = seen
+      .flatMap(({ read, urn, parent, type, name }) => {
+        // The mocks keep one parent in a URN, the engine all of them.
+        const ancestors = types.get(parent);
+        types.set(urn, ancestors === undefined ? type : `${ancestors}$${type}`);
+        return read || urn.includes("carbon:base:ManifestFile$") ? [] : [`${types.get(urn) ?? type}::${name}`];
+      })
+      .sort();
+    const file = path.join(FIXTURES, `urns.${stack}.txt`);
+    if (process.env["UPDATE_SNAPSHOTS"] === "1") fs.writeFileSync(file, `${urns.join("\n")}\n`);
+    const known = fs.readFileSync(file, "utf8").trim().split("\n");
+    const next =
+      "Renamed or moved? Give the resource an alias. Wanted? Run `UPDATE_SNAPSHOTS=1 npm test` and commit the file.";
+    assert.deepEqual(
+      { gone: known.filter((urn) => !urns.includes(urn)), added: urns.filter((urn) => !known.includes(urn)) },
+      { gone: [], added: [] },
+      `${path.relative(process.cwd(), file)} differs. ${next}`,
+    );
+  });
+}

@@ -1,0 +1,24 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { stringify } from "yaml";
+import { manifestFileName } from "../../components/base/chart-release";
+import { charts, manifests } from "../../components/base/versions";
+
+/** A chart directory with the least that the program reads: each chart's version, and one CRD in each manifest file. */
+export function makeChartDirectory(): string {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-charts-"));
+  for (const { chart, version } of Object.values(charts)) {
+    fs.mkdirSync(path.join(directory, chart));
+    fs.writeFileSync(path.join(directory, chart, "Chart.yaml"), stringify({ apiVersion: "v2", name: chart, version }));
+  }
+  for (const pin of Object.values(manifests)) {
+    const group = `${path.posix.basename(pin.repository)}.test`;
+    const crd = { apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition" };
+    fs.writeFileSync(
+      path.join(directory, manifestFileName(pin)),
+      stringify({ ...crd, metadata: { name: `examples.${group}` }, spec: { group } }),
+    );
+  }
+  return directory;
+}

@@ -1,0 +1,81 @@
+import { prometheus } from "../../components/base/observers";
+import { all, type Registered } from "./mocks";
+
+/** Labels, as selectors match them. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** Pods that something in the program brings about. */
+export interface Pods {
+  readonly owner: string;
+  readonly namespace: string;
+  readonly labels: Labels;
+  /** Undefined for the pods of operators and charts: their containers are not ours. */
+  readonly template?: any;
+  /** Container ports by name. */
+  readonly ports?: Readonly<Record<string, number>>;
+  readonly replicas: number;
+}
+
+const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job"];
+
+/** Kubernetes objects that the program makes. */
+export function objects(seen: readonly Registered[]): Registered[] {
+  return seen.filter(({ read, inputs }) => !read && inputs.kind !== undefined && inputs.metadata !== undefined);
+}
+
+/** `kind namespace/name`, for messages. */
+export function label({ inputs }: Registered): string {
+  return `${inputs.kind} ${inputs.metadata.namespace ?? ""}/${inputs.metadata.name}`;
+}
+
+/** Pods whose template the program writes. */
+export function ourPods(
+  seen: readonly Registered[],
+): (Pods & { readonly template: any; readonly resource: Registered })[] {
+  return WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
+    const { metadata, spec } = resource.inputs;
+    const containers: any[] = spec.template.spec.containers;
+    return {
+      resource,
+      owner: label(resource),
+      namespace: metadata.namespace,
+      labels: spec.template.metadata.labels,
+      template: spec.template,
+      ports: Object.fromEntries(containers.flatMap((c) => c.ports ?? []).map((p) => [p.name, p.containerPort])),
+      replicas: spec.replicas ?? 1,
+    };
+  });
+}
+
+/** All pods that there will be: ours, those of charts, and those of operators. */
+export function allPods(seen: readonly Registered[]): Pods[] {
+  const charts = all(seen, "carbon:base:ChartRelease").flatMap(({ name, inputs }) => {
+    const release = all(seen, "kubernetes:helm.sh/v3:Release").find((one) => one.name === name);
+    return inputs.declares.workloads.map((workload: any) => ({
+      owner: `chart ${name}, ${workload.name}`,
+      namespace: release?.inputs.namespace,
+      labels: workload.labels,
+      replicas: workload.replicas,
+    }));
+  });
+  const postgres = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((resource) => ({
+    owner: label(resource),
+    namespace: resource.inputs.metadata.namespace,
+    labels: { "cnpg.io/cluster": resource.inputs.metadata.name },
+    replicas: resource.inputs.spec.instances,
+  }));
+  return [...ourPods(seen), ...charts, ...postgres];
+}
+
+/** Whom policies name although nothing in the program makes them: observers, and the cluster's DNS. */
+export const OBSERVERS: readonly Pods[] = [
+  { owner: "Prometheus", namespace: "monitoring", labels: prometheus("monitoring").matchLabels, replicas: 1 },
+  { owner: "DNS", namespace: "kube-system", labels: { "k8s-app": "kube-dns" }, replicas: 1 },
+];
+
+/** The pods that a selector finds. */
+export function selected<P extends Pods>(pods: readonly P[], namespace: string, selector: Labels): P[] {
+  return pods.filter(
+    (pod) => pod.namespace === namespace && Object.entries(selector).every(([key, value]) => pod.labels[key] === value),
+  );
+}

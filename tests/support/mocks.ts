@@ -1,0 +1,168 @@
+import { once } from "node:events";
+import { setImmediate, setTimeout } from "node:timers/promises";
+import * as pulumi from "@pulumi/pulumi";
+import { computed } from "../../rehearsal/evaluate";
+
+/** One resource as the engine would have been asked for it. */
+export interface Registered {
+  readonly urn: string;
+  readonly type: string;
+  readonly name: string;
+  readonly custom: boolean;
+  /** True for what is looked up instead of made. */
+  readonly read: boolean;
+  /** Plain inputs; secrets are unwrapped. */
+  readonly inputs: any;
+  readonly protect: boolean;
+  /** `<URN>::<id>` of the provider that was handed over. */
+  readonly provider: string;
+  readonly parent: string;
+  /** URNs of all that it waits for. */
+  readonly dependencies: readonly string[];
+}
+
+// What of the engine's requests the tests look at; reads have no protection.
+interface Request {
+  getType(): string;
+  getName(): string;
+  getParent(): string;
+  getProvider(): string;
+  getDependenciesList(): string[];
+  getProtect?(): boolean;
+  getCustom?(): boolean;
+  getObject?(): { toJavaScript(): object } | undefined;
+  getProperties?(): { toJavaScript(): object } | undefined;
+}
+type Answer = (error: unknown, response?: { getUrn(): string }) => void;
+type Handler = (request: Request, answer: Answer) => Promise<void>;
+
+/** Overrides of what a resource has beside its inputs, by `type` or `type::name`. */
+export type Answers = Readonly<Record<string, object>>;
+
+/** Starts a fresh mock engine: records every registration, throws on calls that it does not know. */
+export async function mockEngine(answers: Answers = {}, config: Record<string, string> = {}): Promise<Registered[]> {
+  const seen: Registered[] = [];
+  await pulumi.runtime.setMocks(
+    {
+      newResource: ({ type, name, inputs, id }) => ({
+        id: id === undefined || id === "" ? `${name}-id` : id,
+        state: { ...(inputs as object), ...computed(type, name), ...answers[type], ...answers[`${type}::${name}`] },
+      }),
+      call: ({ token }) => {
+        throw new Error(`${token} is called, which the mocks do not know`);
+      },
+    },
+    "carbon",
+    "test",
+    // An unknown Output never resolves in a preview and the test would hang: mock an update.
+    false,
+  );
+  pulumi.runtime.setAllConfig(config);
+  const monitor = pulumi.runtime.getMonitor() as unknown as Record<"registerResource" | "readResource", Handler>;
+  for (const method of ["registerResource", "readResource"] as const) {
+    const original = monitor[method].bind(monitor);
+    monitor[method] = (request, answer) =>
+      original(request, (error, response) => {
+        if (response !== undefined) seen.push(registered(request, response.getUrn(), method === "readResource"));
+        answer(error, response);
+      });
+  }
+  return seen;
+}
+
+function registered(request: Request, urn: string, read: boolean): Registered {
+  return {
+    urn,
+    read,
+    type: request.getType(),
+    name: request.getName(),
+    custom: request.getCustom?.() ?? true,
+    inputs: unwrapped((request.getObject?.() ?? request.getProperties?.())?.toJavaScript() ?? {}),
+    protect: request.getProtect?.() ?? false,
+    provider: request.getProvider(),
+    parent: request.getParent(),
+    dependencies: request.getDependenciesList(),
+  };
+}
+
+function unwrapped(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(unwrapped);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = value as Record<string, unknown>;
+  if (entries[pulumi.runtime.specialSigKey] === pulumi.runtime.specialSecretSig) return unwrapped(entries["value"]);
+  return Object.fromEntries(Object.entries(entries).map(([key, inner]) => [key, unwrapped(inner)]));
+}
+
+// What an apply throws surfaces as an unhandled rejection, which mocha hands on to whoever listens: without a listener
+// a broken program would pass.
+const rejections: unknown[] = [];
+let rejected = new EventTarget();
+process.on("unhandledRejection", (reason) => {
+  rejections.push(reason);
+  rejected.dispatchEvent(new Event("rejection"));
+});
+
+/** Waits until every registration has arrived. Throws what went wrong on the way: what waits for that never arrives. */
+export async function settled(): Promise<void> {
+  rejected = new EventTarget();
+  const fault = (rejections.length > 0 ? Promise.resolve() : once(rejected, "rejection")).then(() =>
+    setTimeout(SETTLING_MS),
+  );
+  await Promise.race([pulumi.runtime.disconnect(), fault]);
+  await setImmediate();
+  failOnRejections();
+}
+
+// Long enough for everything that does not depend on the fault, so that a test may look at what was registered.
+const SETTLING_MS = 50;
+
+/** Throws the first fault since the last call. */
+export function failOnRejections(): void {
+  const [first] = rejections.splice(0);
+  if (first !== undefined) throw first instanceof Error ? first : new Error(String(first));
+}
+
+/** The value behind an Output. */
+export function valueOf<T>(output: pulumi.Input<T>): Promise<pulumi.Unwrap<T>> {
+  return new Promise((resolve) => {
+    pulumi.output(output).apply((value) => {
+      resolve(value);
+    });
+  });
+}
+
+/** All of a type. */
+export function all(seen: readonly Registered[], type: string): Registered[] {
+  return seen.filter((one) => one.type === type);
+}
+
+/** The one of a type, or of a type and name. */
+export function only(seen: readonly Registered[], type: string, name?: string): Registered {
+  const found = all(seen, type).filter((one) => name === undefined || one.name === name);
+  const [one] = found;
+  if (one === undefined || found.length > 1) {
+    throw new Error(`${found.length} instead of one ${type} ${name ?? ""}: ${seen.map((s) => s.name).join(", ")}`);
+  }
+  return one;
+}
+
+/**
+ * Whether one resource is made only after another stands: directly or through what is in between. A child waits for its
+ * component, and a component for what it depends on.
+ */
+export function waitsFor(seen: readonly Registered[], later: Registered, earlier: Registered): boolean {
+  const byUrn = new Map(seen.map((one) => [one.urn, one]));
+  const visited = new Set<string>();
+  const open = [later];
+  for (let one = open.pop(); one !== undefined; one = open.pop()) {
+    for (const urn of [...one.dependencies, one.parent, one.provider.replace(/::[^:]*$/, "")]) {
+      if (urn === earlier.urn) return true;
+      const next = byUrn.get(urn);
+      if (next !== undefined && !visited.has(urn)) {
+        visited.add(urn);
+        open.push(next);
+      }
+    }
+  }
+  return false;
+}

@@ -1,0 +1,56 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { stackConfig } from "../../rehearsal/evaluate";
+import type { PlatformConfig } from "../../stacks/config";
+import { platform } from "../../stacks/platform";
+import { makeChartDirectory } from "./chart-directory";
+import { mockEngine, type Registered, settled, valueOf } from "./mocks";
+
+/** What the whole program registers and hands out. */
+export interface Program {
+  readonly config: PlatformConfig;
+  readonly seen: readonly Registered[];
+  readonly outputs: unknown;
+}
+
+const directory = makeChartDirectory();
+
+/** The parsed config of a stack. */
+export function configOf(stack: string): PlatformConfig {
+  return stackConfig(stack, directory);
+}
+
+/** Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`. */
+export async function run(config: PlatformConfig, secrets: Record<string, string> = {}): Promise<Program> {
+  const set = Object.fromEntries(Object.entries(secrets).map(([key, value]) => [`carbon:${key}`, value]));
+  const seen = await mockEngine({}, set);
+  const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);
+  await settled();
+  return { config, seen, outputs };
+}
+
+/** Every shape in which the program is deployed: both stacks, and an object store of somebody else. */
+export const SHAPES: Readonly<Record<string, () => PlatformConfig>> = {
+  dev: () => configOf("dev"),
+  prod: () => configOf("prod"),
+  "prod with an external object store": () => ({
+    ...configOf("prod"),
+    objectStore: {
+      kind: "external",
+      url: "https://s3.example.com",
+      cidrs: ["203.0.113.0/24"],
+      region: "eu-central-1",
+      setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
+    },
+  }),
+};
+
+const programs = new Map<string, Promise<Program>>();
+
+/** The program in one of its shapes, run once for all tests that only look at it. */
+export function program(shape: keyof typeof SHAPES): Promise<Program> {
+  const config = SHAPES[shape];
+  if (config === undefined) throw new Error(`no shape ${shape}`);
+  const known = programs.get(shape) ?? run(config());
+  programs.set(shape, known);
+  return known;
+}

@@ -1,0 +1,59 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import type {
+  Bucket,
+  Endpoint,
+  ExternalPeer,
+  PodIdentity,
+  PostgresDatabase,
+  Protocol,
+} from "../../components/base/endpoint";
+import { prometheus } from "../../components/base/observers";
+import type { ContainerSize } from "../../components/base/pod";
+import type { Metrics } from "../../components/base/scrape";
+
+/** What a component is handed by others, as small as a test needs it. */
+export const SIZE: ContainerSize = { cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 1024, limit: 2048 } };
+
+export const kubeApi: ExternalPeer = { name: "kube-api", cidrs: ["10.0.0.1/32"], port: 6443 };
+
+export function pods(name: string): PodIdentity {
+  return { name, namespace: "elsewhere", matchLabels: { app: name }, serviceAccount: name };
+}
+
+export function endpoint<P extends Protocol>(name: string, protocol: P, port: number): Endpoint<P> {
+  const host = pulumi.output(`${name}.elsewhere`);
+  return { protocol, host, port, tls: false, server: pods(name), podPort: port, ready: [marker(`${name}-ready`)] };
+}
+
+export function database(password: string, name = "runs"): PostgresDatabase {
+  return {
+    server: endpoint("db", "postgresql", 5432),
+    database: name,
+    login: { username: pulumi.output("runner"), password: pulumi.secret(password) },
+  };
+}
+
+export function bucket(name = "artifacts"): Bucket {
+  const server = endpoint("s3", "http", 9000);
+  return {
+    name,
+    store: {
+      url: pulumi.output("http://s3.elsewhere:9000"),
+      region: "us-east-1",
+      destination: server,
+      login: { username: pulumi.secret("bucket-user"), password: pulumi.secret("bucket-password") },
+      secret: { namespace: pulumi.output("elsewhere"), name: "s3-login" },
+      ready: [marker("bucket-ready")],
+    },
+  };
+}
+
+export function metrics(): Metrics {
+  return { scraper: prometheus("monitoring"), crds: marker("metrics-crds") };
+}
+
+/** A resource that others wait for. */
+export function marker(name: string): pulumi.Resource {
+  return new k8s.core.v1.ConfigMap(name, { metadata: { name, namespace: "elsewhere" } });
+}
