@@ -21,6 +21,10 @@ export default defineConfig(
     },
   },
   {
+    files: ["**/*.cjs"],
+    languageOptions: { globals: { module: "writable", process: "readonly", require: "readonly" } },
+  },
+  {
     files: ["components/**"],
     rules: {
       "no-restricted-syntax": [
@@ -45,6 +49,9 @@ export default defineConfig(
       "@typescript-eslint/no-unsafe-call": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
       "@typescript-eslint/no-unsafe-return": "off",
+      // @kubernetes/client-node declares its models as classes and takes plain objects.
+      "@typescript-eslint/no-unsafe-class-instance-assignment": "off",
+      "@typescript-eslint/no-misused-spread": "off",
     },
   },
 );

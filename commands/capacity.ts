@@ -1,13 +1,7 @@
-import {
-  type Capacity,
-  capacity,
-  type NodeLoad,
-  peakOf,
-  type QuotaCheck,
-  type SystemDemand,
-  written,
-} from "../rehearsal/capacity";
+import { type Capacity, capacity, peakOf, type QuotaCheck, type SystemDemand } from "../rehearsal/capacity";
 import { evaluateStack } from "../rehearsal/charts";
+import type { NodeLoad } from "../rehearsal/placement";
+import { isBytes, written } from "../rehearsal/units";
 import { type Amounts, GPU } from "../rehearsal/demand";
 import { command, run } from "./cli";
 import { bar, table } from "./tables";
@@ -65,7 +59,8 @@ function pair(amounts: Amounts, resource: "cpu" | "memory"): string {
 
 function number(amounts: Amounts, resource: string): string {
   const amount = amounts[resource] ?? 0;
-  return amount === 0 ? "–" : written(resource, amount).replace(/ .*/, "");
+  const inUnits = isBytes(resource) ? amount / 1024 ** 3 : amount;
+  return amount === 0 ? "–" : `${Math.round(inUnits * 100) / 100}`;
 }
 
 function quotaRow(check: QuotaCheck): string[] {
@@ -95,10 +90,12 @@ function list(names: readonly string[]): string {
   return names.length === 0 ? "–" : names.join("\n");
 }
 
-const program = command("capacity", "Checks what a stack asks for against its quotas and nodes, without a cluster.", [
-  "npm run capacity -- --stack prod",
-  "npm run --silent capacity -- --stack dev --json",
-])
+/** The command line. */
+export const program = command(
+  "capacity",
+  "Checks what a stack asks for against its quotas and nodes, without a cluster.",
+  ["npm run capacity -- --stack prod", "npm run --silent capacity -- --stack dev --json"],
+)
   .requiredOption("--stack <name>", "the stack: dev or prod")
   .option("--json", "prints the numbers as JSON: cores, bytes and counts")
   .addHelpText("after", "\nExit codes: 0 it fits, 1 it does not, 2 wrong usage or config.")

@@ -140,13 +140,26 @@ function writeKeys({ chart, version }: ChartPin, source: string): string {
   return `${chart}: keys of ${version}`;
 }
 
-/** The keys of a chart's values: those of values.yaml, and those that its schema adds. */
+/** The keys of a chart's values: those of values.yaml, those that its schema adds, and those of its subcharts. */
 export function chartKeys(source: string): KeyTree {
   const keys = keysOfValues("", readYaml(path.join(source, "values.yaml")));
   const file = path.join(source, "values.schema.json");
-  if (!fs.existsSync(file)) return keys;
-  const schema = JSON.parse(fs.readFileSync(file, "utf8")) as Schema;
-  return merged(keys, keysOfSchema(schema, schema, []));
+  const schema = fs.existsSync(file) ? (JSON.parse(fs.readFileSync(file, "utf8")) as Schema) : undefined;
+  const own = schema === undefined ? keys : merged(keys, keysOfSchema(schema, schema, []));
+  return merged(own, keysOfSubcharts(source));
+}
+
+function keysOfSubcharts(source: string): KeyTree {
+  const { dependencies = [] } = readYaml(path.join(source, "Chart.yaml")) as {
+    dependencies?: { name: string; alias?: string }[];
+  };
+  const entries = dependencies.map(({ name, alias }) => {
+    // Inside the chart as Helm packs it, or beside it.
+    const candidates = [path.join(source, "charts", name), path.join(source, "..", name)];
+    const found = candidates.find((folder) => fs.existsSync(path.join(folder, "values.yaml")));
+    return [alias ?? name, found === undefined ? "any" : chartKeys(found)] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 // Maps of Kubernetes, not of the chart: it passes on whatever stands there.
@@ -208,12 +221,17 @@ function readYaml(file: string): unknown {
   return parse(fs.readFileSync(file, "utf8"));
 }
 
-const program = command(
+/** The command line. */
+export const program = command(
   "charts:keys",
   "Regenerates the fixtures of the charts' value keys and of the operators' CRDs for the pinned versions.",
   ["npm run charts:keys -- --from ../upstream"],
 )
   .requiredOption("--from <dir>", "directory with charts/<chart>/{Chart,values}.yaml and crds/<operator>/*.yaml")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 written, 2 wrong usage, or the directory holds other versions than those pinned.",
+  )
   .action(({ from }: { from: string }) => {
     if (!fs.existsSync(from)) {
       throw new pulumi.RunError(`--from ${from}: there is no such directory; it needs charts/ or crds/, or both`);

@@ -13,9 +13,9 @@ export function command(name: string, description: string, examples: readonly st
  * Parses the command line and runs the command. The exit code is what the action sets (1: it found something wrong), or 2
  * when the user asked for something impossible: then one message says so, without a stack trace.
  */
-export async function run(program: Command): Promise<void> {
+export async function run(program: Command, argv: readonly string[] = process.argv): Promise<void> {
   try {
-    await program.exitOverride().parseAsync();
+    await program.exitOverride().parseAsync(argv);
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? 0 : 2; // commander has printed it

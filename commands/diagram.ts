@@ -97,7 +97,8 @@ export function toMermaid({ systems, arrows }: Wiring): string {
 
 const FORMATS = { svg: toSvg, mermaid: toMermaid };
 
-const program = command("diagram", "Draws who may talk to whom, from the wires that the program makes.", [
+/** The command line. */
+export const program = command("diagram", "Draws who may talk to whom, from the wires that the program makes.", [
   "npm run diagram",
   "npm run --silent diagram -- --format mermaid --out -",
 ])

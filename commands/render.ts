@@ -146,7 +146,8 @@ interface Options {
   readonly json?: true;
 }
 
-const program = command(
+/** The command line. */
+export const program = command(
   "render",
   "Writes every Kubernetes object of a stack as YAML, one file each, without a cluster.",
   ["npm run render -- --stack prod --out out/prod", "npm run --silent render -- --stack dev --out out/dev --json"],
@@ -163,7 +164,7 @@ const program = command(
   .action(async ({ stack, out, charts, json }: Options) => {
     const objects = renderObjects(await evaluateStack(stack, charts));
     writeObjects(out, objects);
-    const list = objects.map(({ text: _, ...object }) => object);
+    const list = objects.map(({ namespace, kind, name, file }) => ({ namespace, kind, name, file }));
     console.log(json ? JSON.stringify({ stack, directory: out, objects: list }, null, 2) : summary(objects));
     if (!json) console.log(`${objects.length} objects of ${stack} are in ${out}; the data of Secrets is masked.`);
   });

@@ -22,7 +22,8 @@ export function stackFileSchema(): object {
     `carbon:${key}`,
     { ...secure, description: `A ${form}, for ${usedBy}; set it with \`pulumi config set --secret carbon:${key}\`` },
   ]);
-  const { $schema: _, ...platform } = jsonSchema(PlatformConfig);
+  const platform = jsonSchema(PlatformConfig);
+  delete platform["$schema"]; // it stands at the root
   return {
     $schema: DRAFT,
     title: "A stack of 254Carbon: Pulumi.<stack>.yaml",
@@ -57,6 +58,8 @@ function jsonSchema(schema: z.ZodType): Record<string, unknown> {
       // The bounds that zod gives every integer are JavaScript's, not ours.
       if (node.minimum === Number.MIN_SAFE_INTEGER) delete node.minimum;
       if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
+      // No format of JSON Schema; the pattern beside it says the same.
+      if (node.format === "cidrv4") delete node.format;
     },
   });
 }
@@ -72,7 +75,8 @@ export async function schemaText(schema: object): Promise<string> {
   return format(JSON.stringify(schema), { parser: "json", printWidth: 120 });
 }
 
-const program = command(
+/** The command line. */
+export const program = command(
   "schema",
   "Writes the JSON Schemas of the stack files and of the stack outputs to docs/schema.",
   ["npm run schema"],

@@ -63,7 +63,8 @@ function describe(secrets: readonly SecretReport[]): string {
   return [table(["credential", "state", "form", "used by"], rows), ...wrong].join("\n");
 }
 
-const program = command(
+/** The command line. */
+export const program = command(
   "secrets",
   "Lists the credentials of a stack: which are set, generated or missing. Never a value.",
   ["npm run secrets -- --stack prod", "npm run --silent secrets -- --stack prod --json"],

@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 
-// "–", "12.5", "3–6", "0.5/2", "1.5 cores", "12 of 110"
-const NUMERIC = /^(–|[\d.]+([–/][\d.]+)?( (GiB|cores?|of [\d.]+))?)$/;
+// "–", "-12.5", "3–6", "0.5/2", "1.5 cores", "12 of 110"
+const NUMERIC = /^(–|-?[\d.]+([–/][\d.]+)?( ([GM]iB|cores?|of [\d.]+))?)$/;
 
 /** A table as people read it: columns of numbers to the right, all others to the left. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -99,7 +99,7 @@ function fillChart(directory: string, { chart, version }: ChartPin, from: string
 }
 
 /** The version of the chart in a folder; undefined where there is none. */
-function chartVersion(chart: string): string | undefined {
+export function chartVersion(chart: string): string | undefined {
   const file = path.join(chart, "Chart.yaml");
   if (!fs.existsSync(file)) return undefined;
   return (parse(fs.readFileSync(file, "utf8")) as { version: string }).version;

@@ -65,7 +65,7 @@ export interface NamedProcess extends ProcessIdentity {
 
 const KUBECONFIG = "kubeconfig";
 const RECORD = "processes.json";
-const READY_SECONDS = 120; // 4 s on two idle cores; a busy CI machine may take ten times that
+const READY_SECONDS = 120; // 5 s on two idle cores; a busy CI machine may take ten times that
 
 /**
  * Starts a control plane in `directory`, which is made if it is not there and removed, with everything in it, when the
@@ -114,11 +114,17 @@ export async function stopClusterAt(directory: string): Promise<void> {
   const guardian = processes[0];
   if (guardian !== undefined && isAlive(guardian)) {
     process.kill(guardian.pid, "SIGTERM");
-    for (let waited = 0; waited < 5000 && isAlive(guardian); waited += 50) await sleep(50);
+    await gone([guardian]);
   }
   // Without its guardian (killed, or stuck) each process is ended by itself.
   for (const member of processes.filter(isAlive)) process.kill(member.pid, "SIGKILL");
+  await gone(processes);
   fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
+}
+
+/** Waits for the end of processes, for at most five seconds. */
+async function gone(processes: readonly NamedProcess[]): Promise<void> {
+  for (let waited = 0; waited < 5000 && processes.some(isAlive); waited += 50) await sleep(50);
 }
 
 /**
@@ -150,7 +156,7 @@ function readRecord(directory: string): NamedProcess[] | undefined {
  * kills everything at the end of it. That end comes with the death of our process, by whatever signal, since the system
  * closes the pipe; no polling and no lock is needed, and no process can start without somebody to end it. (`kwokctl`
  * gives each component a session of its own and writes down its pid later, so a kill in between leaves processes behind;
- * it also cannot keep the components off TCP.)
+ * its components also all listen on TCP ports, which it looks for long before they take them.)
  */
 const GUARDIAN = `
 dir=$1 pids=
@@ -180,10 +186,10 @@ class Guardian {
     this.shell.unref();
     // A guardian that was killed shows as the death of its components, which is reported where it is noticed.
     this.shell.stdin?.on("error", () => undefined);
-    if (this.shell.pid === undefined || !this.shell.stdout)
-      throw new Error("sh: cannot be started; it must be in PATH");
-    this.pids = readline.createInterface(this.shell.stdout)[Symbol.asyncIterator]();
-    this.record("guardian", this.shell.pid);
+    const { pid, stdout } = this.shell;
+    if (pid === undefined || !stdout) throw new Error("sh: cannot be started; it must be in PATH");
+    this.pids = readline.createInterface(stdout)[Symbol.asyncIterator]();
+    this.record("guardian", pid);
   }
 
   /** Starts a tool with its output in `<name>.log`. */
@@ -235,7 +241,9 @@ class Guardian {
     // A component that died before it could be identified is as dead as one that died after.
     const member = { name, ...(identify(pid) ?? { pid, started: "never" }) };
     this.processes.push(member);
-    fs.writeFileSync(path.join(this.directory, RECORD), JSON.stringify(this.processes));
+    const file = path.join(this.directory, RECORD);
+    fs.writeFileSync(`${file}.part`, JSON.stringify(this.processes));
+    fs.renameSync(`${file}.part`, file); // another run's sweep reads it whole
     return member;
   }
 }
@@ -435,7 +443,18 @@ async function furnish(guardian: Guardian, api: Api, spec: ClusterSpec): Promise
  * objects may come.
  */
 async function startKwok(guardian: Guardian, api: Api): Promise<void> {
+  // One pod after the other: of two at once, the first on their node, both may get the same IP address. The others are the
+  // defaults, which KWOK forgets when it is given a file.
+  const options = {
+    podPlayStageParallelism: 1,
+    nodePlayStageParallelism: 4,
+    nodeLeaseParallelism: 4,
+    podsOnNodeSyncParallelism: 4,
+  };
+  const config = { apiVersion: "config.kwok.x-k8s.io/v1alpha1", kind: "KwokConfiguration", options };
+  fs.writeFileSync(path.join(guardian.directory, "kwok.yaml"), yaml.stringify(config));
   await guardian.run("kwok", [
+    "--config=kwok.yaml",
     `--kubeconfig=${KUBECONFIG}`,
     "--manage-all-nodes=false",
     "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",

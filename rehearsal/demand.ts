@@ -1,11 +1,9 @@
 import type {
-  V1Container,
   V1CronJob,
   V1DaemonSet,
   V1Deployment,
   V1Job,
   V1PersistentVolumeClaim,
-  V1PodSpec,
   V1Service,
   V1StatefulSet,
   V1Toleration,
@@ -58,6 +56,22 @@ export interface Demand {
 }
 
 export const GPU = "nvidia.com/gpu";
+
+interface Container {
+  readonly resources?: {
+    readonly requests?: Readonly<Record<string, string>>;
+    readonly limits?: Readonly<Record<string, string>>;
+  };
+  readonly restartPolicy?: string;
+}
+
+/** What is read of a pod's specification. */
+interface PodSpec {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  readonly tolerations?: readonly V1Toleration[];
+}
 
 /** Adds amounts up. */
 export function total(all: readonly Amounts[]): Amounts {
@@ -151,7 +165,7 @@ function systemOf({ path, name }: Registration): string {
 
 function group(
   object: Registration,
-  spec: V1PodSpec | undefined,
+  spec: PodSpec | undefined,
   own: Pick<PodGroup, "pods"> & Partial<PodGroup>,
 ): PodGroup {
   const { name, namespace } = metadataOf(object);
@@ -201,7 +215,7 @@ function daemonSet(object: Registration): Made {
   return { groups: [group(object, spec?.template.spec, { pods: "each node" })] };
 }
 
-function job(object: Registration, spec: V1PodSpec | undefined): Made {
+function job(object: Registration, spec: PodSpec | undefined): Made {
   return { groups: [group(object, spec, { pods: { start: 1, most: 1 }, isTransient: true })] };
 }
 
@@ -212,12 +226,12 @@ function service(object: Registration): Made {
   return countedIn(object, {
     services: 1,
     "services.loadbalancers": isBalanced ? 1 : 0,
-    "services.nodeports": hasNodePorts ? (spec?.ports?.length ?? 0) : 0,
+    "services.nodeports": hasNodePorts ? (spec.ports?.length ?? 0) : 0,
   });
 }
 
 function claim(object: Registration): Made {
-  const size = sizeOf(object.inputs as unknown as V1PersistentVolumeClaim);
+  const size = sizeOf(object.inputs);
   return countedIn(object, { persistentvolumeclaims: 1, "requests.storage": size });
 }
 
@@ -238,7 +252,7 @@ function withClaims(pods: PodGroup, count: number, services = 0): Made {
 
 interface CnpgSpec {
   readonly instances: number;
-  readonly resources?: V1Container["resources"];
+  readonly resources?: Container["resources"];
   readonly storage: { readonly size: string };
   readonly walStorage?: { readonly size: string };
 }
@@ -249,7 +263,7 @@ const CNPG_SERVICES = 3;
 /** The operator makes a pod and a claim for each instance; a rollout replaces them one after the other. */
 function postgresCluster(object: Registration): Made {
   const { instances, resources: own, storage, walStorage } = object.inputs["spec"] as CnpgSpec;
-  const spec: V1PodSpec = { containers: [{ name: "postgres", ...(own && { resources: own }) }] };
+  const spec = { containers: [own ? { resources: own } : {}] };
   const volumes = [storage, walStorage].flatMap((volume) => (volume === undefined ? [] : [bytes(volume.size)]));
   const pods = { start: instances, most: instances };
   return withClaims(group(object, spec, { pods, volumes }), instances, CNPG_SERVICES);
@@ -287,7 +301,7 @@ function chartGroups(evaluation: Evaluation): PodGroup[] {
       // Charts leave Kubernetes' default of a quarter, rounded up.
       surge: kind === "Deployment" ? share("25%", replicas) : 0,
       isTransient: false,
-      ...amountsOf({ containers: [{ name, resources: resources(size) }] }),
+      ...amountsOf({ containers: [{ resources: resources(size) }] }),
       nodeSelector: {},
       tolerations: [],
       volumes: [],
@@ -304,9 +318,9 @@ function chartServices(evaluation: Evaluation): ObjectDemand[] {
 }
 
 /** What one pod takes: the sum of its containers, or the largest of those that run before them, if that is more. */
-function amountsOf(spec: V1PodSpec | undefined): Pick<PodGroup, "pod" | "largestContainer"> {
+function amountsOf(spec: PodSpec | undefined): Pick<PodGroup, "pod" | "largestContainer"> {
   const { containers = [], initContainers = [] } = spec ?? {};
-  const isSidecar = ({ restartPolicy }: V1Container): boolean => restartPolicy === "Always";
+  const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === "Always";
   const running = [...containers, ...initContainers.filter(isSidecar)].map(containerAmounts);
   const before = initContainers.filter((one) => !isSidecar(one)).map(containerAmounts);
   return {
@@ -320,7 +334,7 @@ function largest(all: readonly Amounts[]): Amounts {
   return Object.fromEntries(keys.map((key) => [key, Math.max(...all.map((amounts) => amounts[key] ?? 0))]));
 }
 
-function containerAmounts({ resources: own }: V1Container): Amounts {
+function containerAmounts({ resources: own }: Container): Amounts {
   const { requests = {}, limits = {} } = own ?? {};
   return {
     "requests.cpu": cores(requests["cpu"] ?? limits["cpu"] ?? "0"),

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { SECRET_KEYS, type SecretName } from "../stacks/secrets";
 import { ROOT } from "./evaluate";
 import { type Toolchain, versions } from "./toolchain";
@@ -28,6 +28,8 @@ export interface EngineResult {
   readonly changes: Readonly<Record<string, number>>;
   /** The errors that the engine reported, and what it printed when it reported none. */
   readonly errors: readonly string[];
+  /** Everything that it printed. */
+  readonly output: string;
 }
 
 /** Operations of the engine that rehearsals and tests use. */
@@ -35,6 +37,8 @@ export type EngineCommand = "preview" | "up" | "refresh" | "destroy";
 
 export interface EngineOptions {
   readonly args?: readonly string[];
+  /** Previews first, as a user's command does: nothing is done when the preview finds a fault. @default false */
+  readonly preview?: boolean;
   /** Interrupts the command as Ctrl-C does: the engine cancels what is under way and saves its state. */
   readonly signal?: AbortSignal;
   /** Is told how many resources are done. */
@@ -54,6 +58,8 @@ export class Engine {
   /** The values that stand in for the credentials of the stack. */
   readonly canaries: Readonly<Record<SecretName, string>>;
   private readonly pulumi: string;
+  private readonly project: string;
+  private readonly stackFile: string;
 
   private constructor(private readonly spec: EngineSpec) {
     const { toolchain, directory, kubeconfig } = spec;
@@ -72,6 +78,8 @@ export class Engine {
     this.canaries = Object.fromEntries(
       Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, canary(key, form)]),
     ) as Record<SecretName, string>;
+    this.project = path.join(directory, "project");
+    this.stackFile = path.join(this.project, `Pulumi.${spec.stack}.yaml`);
     this.pulumi = path.join(home, "versions", versions.pulumi.slice(1), "bin", "pulumi");
   }
 
@@ -79,12 +87,11 @@ export class Engine {
   static async create(spec: EngineSpec): Promise<Engine> {
     const engine = new Engine(spec);
     const { directory, stack } = spec;
-    const project = path.join(directory, "project");
+    const { project, stackFile } = engine;
     for (const folder of [project, path.join(directory, "state"), path.dirname(engine.pulumi)]) {
       fs.mkdirSync(folder, { recursive: true });
     }
     fs.symlinkSync(spec.plugins, path.join(engine.env["PULUMI_HOME"] ?? "", "plugins"));
-    const stackFile = path.join(project, `Pulumi.${stack}.yaml`);
     fs.writeFileSync(engine.pulumi, launcher(spec.toolchain.pulumi, stackFile), { mode: 0o755 });
     fs.copyFileSync(path.join(ROOT, "Pulumi.yaml"), path.join(project, "Pulumi.yaml"));
     fs.writeFileSync(stackFile, stringify({ config: spec.config }), { mode: 0o600 });
@@ -98,9 +105,9 @@ export class Engine {
 
   /** Runs one command of the engine to its end; a command that fails is a result, not an exception. */
   async run(command: EngineCommand, options: EngineOptions = {}): Promise<EngineResult> {
-    const { args = [], signal, progress } = options;
+    const { args = [], preview = false, signal, progress } = options;
     const log = path.join(this.spec.directory, `events-${command}-${Date.now()}.json`);
-    const confirm = command === "preview" ? [] : ["--yes", "--skip-preview"];
+    const confirm = command === "preview" ? [] : ["--yes", ...(preview ? [] : ["--skip-preview"])];
     const started = Date.now();
     const child = this.spawn([
       ...[command, "--stack", this.spec.stack, "--non-interactive", "--event-log", log],
@@ -119,7 +126,15 @@ export class Engine {
       seconds: (Date.now() - started) / 1000,
       changes,
       errors: code === 0 ? [] : errors.length > 0 ? errors : [output.trim()],
+      output,
     };
+  }
+
+  /** Changes the plain values of `carbon:platform`, as an editor would change the stack file. */
+  setValues(change: (values: object) => object): void {
+    const file = parse(fs.readFileSync(this.stackFile, "utf8")) as { config: Record<string, object> };
+    file.config["carbon:platform"] = change(file.config["carbon:platform"] ?? {});
+    fs.writeFileSync(this.stackFile, stringify(file), { mode: 0o600 });
   }
 
   /** Runs any other command of the CLI in the repository and returns what it prints. */

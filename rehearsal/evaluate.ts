@@ -50,23 +50,12 @@ export function stackConfig(stack: string, chartDirectory?: string): PlatformCon
  * Credentials that the stack file sets, and those it requires, get a canary: their values are never read.
  */
 export async function evaluate(stack: string, config: PlatformConfig): Promise<Evaluation> {
-  const registrations: Registration[] = [];
-  const paths = new Map<string, readonly string[]>();
-  const owners = new WeakMap<pulumi.Resource, readonly string[]>();
   await pulumi.runtime.setMocks(
     {
-      newResource: ({ type, name, inputs, custom = false, id }) => {
-        const owner = paths.get(`${type}::${name}`) ?? [];
-        registrations.push({
-          type,
-          name,
-          inputs: inputs as Record<string, unknown>,
-          custom,
-          read: custom && id !== "",
-          path: owner,
-        });
-        return { id: id || `${name}-id`, state: { ...(inputs as object), ...computed(type, name) } };
-      },
+      newResource: ({ type, name, inputs, id }) => ({
+        id: id === undefined || id === "" ? `${name}-id` : id,
+        state: { ...(inputs as object), ...computed(type, name) },
+      }),
       call: ({ token }) => {
         throw new Error(`the program calls ${token}, which the mocks do not know`);
       },
@@ -76,18 +65,54 @@ export async function evaluate(stack: string, config: PlatformConfig): Promise<E
     false,
   );
   pulumi.runtime.setAllConfig(canaries(stack, config.secrets.required));
-  const outputs: unknown = await pulumi.runtime.runInPulumiStack(async () => {
-    // The mocks are not told the parent; a transformation is, before the registration.
-    pulumi.runtime.registerStackTransformation(({ resource, type, name, opts }) => {
-      const owner = opts.parent === undefined ? [] : (owners.get(opts.parent) ?? []);
-      paths.set(`${type}::${name}`, owner);
-      owners.set(resource, [...owner, name]);
-      return undefined;
-    });
-    return Promise.resolve(platform(config));
-  });
+  const registrations = recordRegistrations();
+  const outputs = await valueOf(platform(config));
   await pulumi.runtime.disconnect();
-  return { registrations: registrations.filter(({ type }) => type !== "pulumi:pulumi:Stack"), outputs };
+  return { registrations, outputs };
+}
+
+// What is read of the requests that the engine would receive; mocks themselves are not told the parent.
+interface Request {
+  getType(): string;
+  getName(): string;
+  getParent(): string;
+  getCustom?(): boolean;
+  getObject?(): { toJavaScript(): Record<string, unknown> } | undefined;
+}
+type Answer = (error: unknown, response?: { getUrn(): string }) => void;
+type Handler = (request: Request, answer: Answer) => Promise<void>;
+
+/** Fills the returned list while the program runs. */
+function recordRegistrations(): Registration[] {
+  const registrations: Registration[] = [];
+  const paths = new Map<string, readonly string[]>();
+  const monitor = pulumi.runtime.getMonitor() as unknown as Record<"registerResource" | "readResource", Handler>;
+  for (const method of ["registerResource", "readResource"] as const) {
+    const original = monitor[method].bind(monitor);
+    monitor[method] = (request, answer) =>
+      original(request, (error, response) => {
+        if (response !== undefined) {
+          const path = paths.get(request.getParent()) ?? [];
+          const [type, name] = [request.getType(), request.getName()];
+          paths.set(response.getUrn(), [...path, name]);
+          registrations.push({
+            type,
+            name,
+            path,
+            inputs: request.getObject?.()?.toJavaScript() ?? {},
+            custom: request.getCustom?.() ?? true,
+            read: method === "readResource",
+          });
+        }
+        answer(error, response);
+      });
+  }
+  return registrations;
+}
+
+/** The value behind an Output; rejects when the program failed on the way to it. */
+function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
+  return (pulumi.output(value) as unknown as { promise(): Promise<unknown> }).promise();
 }
 
 /** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */

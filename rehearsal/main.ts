@@ -1,12 +1,12 @@
 import * as fs from "node:fs";
-import { Command } from "commander";
-import { isUserFault } from "../commands/cli";
+import { InvalidArgumentError } from "commander";
+import { command, isUserFault, run } from "../commands/cli";
 import { rehearse, takeDown } from "./rehearse";
 import { render } from "./report";
 
 interface Options {
   readonly stack: string;
-  readonly config: Record<string, string>;
+  readonly config: Readonly<Record<string, string>>;
   readonly keep: boolean;
   readonly down: boolean;
   readonly json?: string;
@@ -14,8 +14,16 @@ interface Options {
 
 const INTERRUPTED = 130;
 
-const command = new Command("npm run rehearse --")
-  .description("Brings a stack up on a real Kubernetes control plane with simulated nodes, twice, and reports.")
+const program = command(
+  "rehearse",
+  "Brings a stack up on a real Kubernetes control plane with simulated nodes, twice, and reports what came of it.",
+  [
+    "npm run rehearse -- --stack dev",
+    "npm run rehearse -- --stack prod --config ray.workers.max=3 --json report.json",
+    "npm run rehearse -- --stack dev --keep",
+    "npm run rehearse -- --stack dev --down",
+  ],
+)
   .requiredOption("--stack <name>", "the stack: dev or prod")
   .option("--config <path=value>", "replaces a value of the stack file; may be repeated", collect, {})
   .option("--keep", "leaves it running, and says how to use it by hand", false)
@@ -24,46 +32,39 @@ const command = new Command("npm run rehearse --")
   .addHelpText(
     "after",
     `
-Examples:
-  npm run rehearse -- --stack dev
-  npm run rehearse -- --stack prod --config ray.workers.max=3 --json report.json
-  npm run rehearse -- --stack dev --keep    then: npm run rehearse -- --stack dev --down
-
 The first run builds its tools (about 15 minutes on two cores); later ones take about a minute.
 Exit codes: 0 all is well, 1 the rehearsal found faults, 2 wrong usage or config, 130 interrupted.`,
   )
-  .parse();
+  .action(async (options: Options) => {
+    process.exitCode = options.down ? await down(options.stack) : await bringUp(options);
+  });
 
-void main(command.opts<Options>());
+void run(program).finally(() => {
+  // Streams of a cancelled engine may hold the process for a moment longer than there is something to do.
+  process.exit();
+});
 
-async function main(options: Options): Promise<void> {
+async function bringUp({ stack, config, keep, json }: Options): Promise<number> {
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
+      // A second one does not wait for the engine to save a state that nobody needs.
+      if (interruption.signal.aborted) process.exit(INTERRUPTED);
       progress(`${signal}: taking everything down`);
       interruption.abort(new Error("interrupted"));
     });
   }
   try {
-    process.exitCode = options.down ? await down(options.stack) : await run(options, interruption.signal);
+    const report = await rehearse({ stack, overrides: config, keep, progress }, interruption.signal);
+    if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+    console.log(render(report));
+    return report.ok ? 0 : 1;
   } catch (error) {
-    if (interruption.signal.aborted) {
-      process.exitCode = INTERRUPTED;
-    } else {
-      console.error(error instanceof Error ? (isUserFault(error) ? error.message : error.stack) : error);
-      process.exitCode = 2;
-    }
+    if (interruption.signal.aborted) return INTERRUPTED;
+    if (isUserFault(error)) throw error;
+    console.error(error);
+    return 1;
   }
-  // The engine's log streams may hold the process for a moment longer than there is something to do.
-  process.exit();
-}
-
-async function run({ stack, config, keep, json }: Options, interrupted: AbortSignal): Promise<number> {
-  const report = await rehearse({ stack, overrides: config, keep, progress }, interrupted);
-  if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
-  console.log(render(report));
-  if (interrupted.aborted) return INTERRUPTED;
-  return report.ok ? 0 : 1;
 }
 
 async function down(stack: string): Promise<number> {
@@ -76,8 +77,8 @@ function progress(line: string): void {
   console.error(`${new Date().toISOString().slice(11, 19)}  ${line}`);
 }
 
-function collect(value: string, all: Record<string, string>): Record<string, string> {
+function collect(value: string, all: Readonly<Record<string, string>>): Record<string, string> {
   const at = value.indexOf("=");
-  if (at < 1) command.error(`--config ${value}: allowed is PATH=VALUE, such as ray.workers.max=3`, { exitCode: 2 });
+  if (at < 1) throw new InvalidArgumentError("allowed is PATH=VALUE, such as ray.workers.max=3");
   return { ...all, [value.slice(0, at)]: value.slice(at + 1) };
 }

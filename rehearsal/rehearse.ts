@@ -52,10 +52,12 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
   const { cluster, engine } = rehearsal;
   try {
     const up = await watchedUp(rehearsal, progress, interrupted);
+    interrupted.throwIfAborted();
     const settled = up.ok ? await settle(rehearsal, interrupted) : [];
     const works = up.ok && settled.length === 0;
     if (works) progress("up again: it must change nothing");
     const secondUp = works ? await engine.run("up", { signal: interrupted }) : undefined;
+    interrupted.throwIfAborted();
     const outputs = up.ok ? (JSON.parse(await engine.query("stack", "output", "--json")) as unknown) : {};
     const report = await inspect(rehearsal, {
       up,
@@ -86,8 +88,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   const given = parseConfig(values, `Pulumi.${stack}.yaml`);
 
   const started = Date.now();
-  const toolchain = await ensureToolchain(progress);
-  const plugins = await installed(toolchain, progress);
+  const toolchain = await until(interrupted, ensureToolchain(progress));
+  const plugins = await until(interrupted, installed(toolchain, progress));
   const tools = (Date.now() - started) / 1000;
 
   const runs = runsDirectory(toolchain);
@@ -129,6 +131,17 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     await cluster.stop();
     throw error;
   }
+}
+
+/** Gives up waiting when interrupted: what a build has under way ends with this process. */
+function until<T>(interrupted: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (interrupted === undefined) return work;
+  const interruption = new Promise<never>((_, reject) => {
+    interrupted.addEventListener("abort", () => {
+      reject(interrupted.reason as Error);
+    });
+  });
+  return Promise.race([work, interruption]);
 }
 
 /** An `up` that ends as soon as something has failed for good; its first error then says what. */

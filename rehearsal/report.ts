@@ -252,7 +252,8 @@ function brokenQuorums(active: readonly V1Pod[], node: string): string[] {
   const members = new Map<string, V1Pod[]>();
   for (const pod of active) {
     const owner = pod.metadata?.ownerReferences?.[0];
-    if (owner?.kind !== "StatefulSet") continue;
+    // PostgreSQL's replicas need no quorum: the operator promotes one that is left.
+    if (owner?.kind !== "StatefulSet" || pod.metadata?.labels?.["cnpg.io/cluster"] !== undefined) continue;
     const name = `${pod.metadata?.namespace}/${owner.name}`;
     members.set(name, [...(members.get(name) ?? []), pod]);
   }

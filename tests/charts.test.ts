@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
-import { type ChartKeys, KEY_FIXTURES, type KeyTree, OPERATORS } from "../commands/charts-keys";
-import { charts } from "../components/base/versions";
-import { CRD_FIXTURES, definitions, releasesOf } from "../rehearsal/charts";
-import { evaluate, type Registration } from "../rehearsal/evaluate";
+import { type ChartKeys, chartKeys as keysOf, KEY_FIXTURES, type KeyTree, OPERATORS } from "../commands/charts-keys";
+import { manifestFileName } from "../components/base/chart-release";
+import { charts, manifests } from "../components/base/versions";
+import { CRD_FIXTURES, definitions, fillChartDirectory, releasesOf } from "../rehearsal/charts";
+import type { Registration } from "../rehearsal/evaluate";
+import { evaluated } from "./commands/program";
 import { configOf } from "./support/program";
 
 describe("the values of charts", () => {
   for (const stack of ["dev", "prod"]) {
     it(`of ${stack} name only keys that the pinned charts have`, async () => {
-      const evaluation = await evaluate(stack, configOf(stack));
+      const evaluation = await evaluated(stack);
       const faults = releasesOf(evaluation).flatMap(({ release, chart }) => {
         const { inputs } = only(evaluation.registrations, "kubernetes:helm.sh/v3:Release", release);
         return unknownKeys(inputs["values"], chartKeys(chart).keys).map((fault) => `${chart}: ${fault}`);
@@ -27,6 +30,43 @@ describe("the values of charts", () => {
     assert.deepEqual(unknownKeys({ crds: { keep: { all: true } } }, keys), [
       "crds.keep is a single value in the chart, not a map",
     ]);
+  });
+});
+
+describe("the keys of a chart", () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-keys-"));
+  });
+  afterEach(() => {
+    fs.rmSync(directory, { recursive: true });
+  });
+
+  it("are those of its values, its schema and its subcharts; what Kubernetes defines is open", () => {
+    const files = {
+      "Chart.yaml": "dependencies: [{ name: sub, alias: nested }, { name: absent }]",
+      "values.yaml": "replicas: 1\nenv: {}\nargs: [a]\nnodeSelector: { kubernetes.io/os: linux }\nimage: { tag: x }",
+      "values.schema.json": JSON.stringify({
+        properties: { image: { $ref: "#/$defs/image" }, labels: { type: "object" } },
+        $defs: { image: { properties: { digest: { type: "string" } } } },
+      }),
+      "charts/sub/Chart.yaml": "name: sub",
+      "charts/sub/values.yaml": "port: 80",
+    };
+    for (const [file, text] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(directory, file)), { recursive: true });
+      fs.writeFileSync(path.join(directory, file), text);
+    }
+    assert.deepEqual(keysOf(directory), {
+      replicas: "value",
+      env: "any",
+      args: "any",
+      nodeSelector: "any",
+      image: { tag: "value", digest: "value" },
+      labels: "any",
+      nested: { port: "value" },
+      absent: "any",
+    });
   });
 });
 
@@ -58,7 +98,7 @@ describe("the fixtures of upstream", () => {
       .flatMap((file) => definitions(fs.readFileSync(path.join(CRD_FIXTURES, file), "utf8")))
       .map(({ spec }) => spec as { group: string; names: { kind: string } })
       .map(({ group, names }) => `${group} ${names.kind}`);
-    const { registrations } = await evaluate("prod", configOf("prod"));
+    const { registrations } = await evaluated("prod");
     const made = registrations.flatMap(({ inputs, type }) => {
       const group = /^([^/]+\.[^/]+)\//.exec(String(inputs["apiVersion"]))?.[1] ?? "";
       const isOurs = type.startsWith("kubernetes:") && group !== "" && !group.endsWith(".k8s.io");
@@ -71,6 +111,63 @@ describe("the fixtures of upstream", () => {
     assert.ok(made.length > 0);
   });
 });
+
+describe("the chart directory of a rehearsal", () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-fill-"));
+  });
+  afterEach(() => {
+    fs.rmSync(directory, { recursive: true });
+  });
+
+  it("gets a stand-in for each pin, with the pods, Services and CRDs that the program declares", async () => {
+    const config = configOf("prod");
+    const target = path.join(directory, "charts");
+    const filled = await fillChartDirectory(target, "prod", { ...config, charts: { directory: "absent" } });
+    assert.ok(filled.every(({ source }) => source === "stand-in"));
+    const pins = [
+      ...Object.values(charts).map(({ chart }) => chart),
+      ...Object.values(manifests).map(manifestFileName),
+    ];
+    assert.deepEqual(fs.readdirSync(target).sort(), pins.sort());
+
+    for (const { release, chart, declares } of releasesOf(
+      await evaluate("prod", { ...config, charts: { directory: target } }),
+    )) {
+      const templates = path.join(target, chart, "templates");
+      const texts = fs.readdirSync(templates).map((file) => fs.readFileSync(path.join(templates, file), "utf8"));
+      const heads = texts.map(
+        (text) => /kind: (.*)\nmetadata:\n {2}name: (.*)\n/.exec(text)?.slice(1).join(" ") ?? text,
+      );
+      for (const { kind, name } of declares.workloads) assert.ok(heads.includes(`${kind} ${name}`), `${kind} ${name}`);
+      for (const { name } of declares.services) assert.ok(heads.includes(`Service ${name}`), name);
+      for (const name of declares.crds) assert.ok(heads.includes(`CustomResourceDefinition ${name}`), name);
+      const crds = texts.filter((text) => text.includes("kind: CustomResourceDefinition"));
+      assert.ok(crds.every((text) => text.includes("helm.sh/resource-policy: keep")));
+      assert.ok(texts.every((text) => text.startsWith(`{{- if eq .Release.Name "${release}" }}\n`)));
+    }
+  });
+
+  it("gets what upstream published where that is at hand in the pinned version", async () => {
+    const real = path.join(directory, "real");
+    const [{ chart, version }, other] = [charts.certManager, charts.cloudnativePg];
+    writeChart(real, chart, version);
+    writeChart(real, other.chart, "0.0.1");
+    fs.writeFileSync(path.join(real, manifestFileName(manifests.gatewayApi)), "");
+    const target = path.join(directory, "charts");
+    const filled = await fillChartDirectory(target, "dev", { ...configOf("dev"), charts: { directory: real } });
+    const upstream = filled.filter(({ source }) => source === "upstream").map(({ name }) => name);
+    assert.deepEqual(upstream, [chart, "gateway-api"]);
+    assert.equal(fs.readFileSync(path.join(target, chart, "values.yaml"), "utf8"), "real: true\n");
+  });
+});
+
+function writeChart(directory: string, chart: string, version: string): void {
+  fs.mkdirSync(path.join(directory, chart), { recursive: true });
+  fs.writeFileSync(path.join(directory, chart, "Chart.yaml"), `name: ${chart}\nversion: ${version}\n`);
+  fs.writeFileSync(path.join(directory, chart, "values.yaml"), "real: true\n");
+}
 
 function only(registrations: readonly Registration[], type: string, name: string): Registration {
   const [one, ...more] = registrations.filter(
@@ -101,9 +198,9 @@ function unknownKeys(value: unknown, keys: KeyTree, above: readonly string[] = [
 /** Letters to insert, delete or replace to make one word of another. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (const [i, letter] of [...a].entries()) {
+  for (const [i, letter] of Array.from(a).entries()) {
     const next = [i + 1];
-    for (const [j, other] of [...b].entries()) {
+    for (const [j, other] of Array.from(b).entries()) {
       next.push(Math.min((next[j] ?? 0) + 1, (row[j + 1] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)));
     }
     row = next;

@@ -6,7 +6,7 @@ import { platform } from "../stacks/platform";
 import { all, mockEngine, settled, valueOf } from "./support/mocks";
 import { configOf, program, SHAPES } from "./support/program";
 
-for (const shape of Object.keys(SHAPES)) {
+for (const shape of SHAPES) {
   describe(`the outputs of ${shape}`, () => {
     it("keep the contract", async () => {
       PlatformOutputs.parse((await program(shape)).outputs);

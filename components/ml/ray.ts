@@ -177,7 +177,9 @@ export class Ray extends pulumi.ComponentResource {
               {
                 ...workerContainer,
                 lifecycle: {
-                  preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`GCS=${gcsAddress}; ${DRAIN}`] } },
+                  preStop: {
+                    exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcsAddress}; ${DRAIN}`] },
+                  },
                 },
               },
             ],
@@ -207,10 +209,18 @@ const WAIT_FOR_HEAD =
   "for attempt in $(seq 60); do ray health-check --address $GCS && exit; sleep 5; done; " +
   'echo "no Ray head at $GCS for five minutes" >&2; exit 1';
 
-// A draining raylet finishes its tasks and then exits; only then may Kubernetes stop the container.
+// Prints the ID of the node that runs in this pod.
+const NODE_ID = `import os, socket
+from ray.util.state import list_nodes
+here = [("node_ip", "=", socket.gethostbyname(socket.gethostname())), ("state", "=", "ALIVE")]
+print(list_nodes(address=os.environ["GCS"], filters=here)[0].node_id)`;
+
+// A draining raylet takes no new task, finishes what it runs and exits; only then may Kubernetes stop the container. It is
+// drained by its ID, which Ray picks at random. Without a head there is nothing to drain.
 const DRAIN =
-  `ray drain-node --address $GCS --reason DRAIN_NODE_REASON_PREEMPTION --reason-message "the pod is being deleted" ` +
-  `--deadline-remaining-seconds ${DRAIN_SECONDS}; ` +
+  `NODE=$(python -c '${NODE_ID}') || exit 0; ` +
+  `ray drain-node --address $GCS --node-id $NODE --reason DRAIN_NODE_REASON_PREEMPTION ` +
+  `--reason-message "the pod is being deleted" --deadline-remaining-seconds ${DRAIN_SECONDS} && ` +
   `while python -c 'import urllib.request; urllib.request.urlopen("http://127.0.0.1:${AGENT_PORT}` +
   `/api/local_raylet_healthz", timeout=5)' 2>/dev/null; do sleep 2; done`;
 

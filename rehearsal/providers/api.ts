@@ -267,15 +267,12 @@ export class ApiServer {
           }
         }
       } catch (error) {
-        if (signal.aborted) {
-          return;
-        }
-        if (!(error instanceof Error) || error instanceof ApiError) {
+        // The signal ends the connection; otherwise it broke, because the server is starting again.
+        if (!(error instanceof Error) || error instanceof ApiError || error instanceof SyntaxError) {
           throw error;
         }
-        // A connection that broke; the server may be starting again.
-        await sleep(250);
       }
+      await sleep(250, undefined, { signal }).catch(() => undefined);
     }
   }
 

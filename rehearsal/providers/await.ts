@@ -1,7 +1,7 @@
 /** Waits until an object is what it should become, as the official plugin does, or is gone. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, referenceOf, type ApiServer, type KubeObject, type Reference } from "./api";
-import { at, isList, isObject, numberAt, same, textAt, type Properties, type Value } from "./values";
+import { asText, at, isList, isObject, numberAt, same, textAt, type Properties } from "./values";
 import { conditions, parseWaitFor, READY, waiting, type Verdict } from "./wait-for";
 
 /** What a wait needs of its surroundings. */
@@ -71,7 +71,7 @@ export async function becomeReady(
         return true;
       }
       if (verdict.kind === "failed") {
-        throw await unready(waiter.api, `${describe(reference)} failed: ${verdict.why}`, last, verdict.why);
+        throw await unready(waiter.api, `${describe(reference)} failed: ${verdict.why}`, last);
       }
       if (verdict.why !== why) {
         why = verdict.why;
@@ -83,13 +83,15 @@ export async function becomeReady(
   if (ready) {
     return last;
   }
-  const end = waiter.cancelled.aborted ? "the wait was cancelled" : `it was not ready within ${seconds} s`;
-  throw await unready(waiter.api, `${describe(reference)}: ${end} (${why})`, last, why);
+  const end = waiter.cancelled.aborted
+    ? "was waited for no longer, because of an interrupt"
+    : `was not ready within ${seconds} s`;
+  throw await unready(waiter.api, `${describe(reference)} ${end}: ${why}`, last);
 }
 
 /** Runs something that ends with a signal, which comes after some time or with a cancellation. */
 async function within<T>(seconds: number, cancelled: AbortSignal, run: (ended: AbortSignal) => Promise<T>): Promise<T> {
-  // AbortSignal.any and AbortSignal.timeout would do, but Node 20 may collect them before they fire (nodejs/node#54614).
+  // AbortSignal.any and AbortSignal.timeout would do, but Node 20 may collect them before they fire (nodejs/node#57736).
   const ended = new AbortController();
   const end = (): void => {
     ended.abort();
@@ -118,7 +120,7 @@ export async function readyNow(api: ApiServer, inputs: Properties, live: KubeObj
   const verdict = (await check?.(live)) ?? READY;
   return verdict.kind === "ready"
     ? undefined
-    : unready(api, `${describe(referenceOf(live))} is not ready: ${verdict.why}`, live, verdict.why);
+    : unready(api, `${describe(referenceOf(live))} is not ready: ${verdict.why}`, live);
 }
 
 /** Waits until an object is gone; one of the same name with another UID is another object. */
@@ -145,12 +147,12 @@ export async function becomeGone(
   const finalizers = at(last, "metadata", "finalizers");
   const why =
     isList(finalizers) && finalizers.length > 0
-      ? `its finalizers hold it: ${finalizers.join(", ")}`
+      ? `its finalizers hold it: ${finalizers.map(asText).join(", ")}`
       : "it is still there";
   const end = waiter.cancelled.aborted
-    ? "the wait for its deletion was cancelled"
-    : `it was not gone within ${seconds} s`;
-  throw await unready(waiter.api, `${describe(reference)}: ${end} (${why})`, last, why);
+    ? "is being deleted, which an interrupt kept from being waited for"
+    : `was not gone within ${seconds} s`;
+  throw await unready(waiter.api, `${describe(reference)} ${end}: ${why}`, last);
 }
 
 interface Readiness {
@@ -309,7 +311,7 @@ function resourceQuota(live: KubeObject): Verdict {
 }
 
 function tokenSecret(live: KubeObject): Verdict {
-  return isObject(live["data"] as Value | undefined) ? READY : waiting("waiting for the token controller");
+  return isObject(live["data"]) ? READY : waiting("waiting for the token controller");
 }
 
 async function claimVerdict(api: ApiServer, claim: KubeObject): Promise<Verdict> {
@@ -386,13 +388,13 @@ function kindOf(object: Properties): string {
 
 const EVENTS_SHOWN = 5;
 
-async function unready(api: ApiServer, message: string, object: KubeObject, why: string): Promise<Unready> {
+async function unready(api: ApiServer, message: string, object: KubeObject): Promise<Unready> {
   const bad = conditions(object).map(
     (entry) =>
       `condition ${textAt(entry, "type")}=${textAt(entry, "status")} [${textAt(entry, "reason")}] ${textAt(entry, "message")}`,
   );
-  const reasons = [why, ...bad, ...(await warnings(api, referenceOf(object)))].filter((reason) => reason !== "");
-  return new Unready([message, ...reasons.slice(1)].join("\n  "), object, reasons);
+  const reasons = [message, ...bad, ...(await warnings(api, referenceOf(object)))];
+  return new Unready(reasons.join("\n  "), object, reasons);
 }
 
 /** Warnings about an object and about what it made: a ReplicaSet's and a Pod's name begins with its owner's. */

@@ -5,7 +5,7 @@ import { ApiServer, connection } from "./api";
 import { Objects } from "./objects";
 import { servePlugin, type Host, type Plugin, type ResourceType } from "./plugin";
 import { Releases } from "./release";
-import { isSet, optional, plainObject, textAt, type Properties } from "./values";
+import { asText, isSet, optional, plainObject, textAt, type Properties } from "./values";
 
 const RELEASE = "kubernetes:helm.sh/v3:Release";
 
@@ -72,7 +72,7 @@ function clusterOf(config: Properties): string | undefined {
 
 /** A switch of the provider, given as JSON text by the SDK, else an environment variable. */
 function isOn(config: Properties, key: string, variable: string): boolean {
-  return String(config[key] ?? process.env[variable]) === "true";
+  return asText(config[key] ?? process.env[variable]) === "true";
 }
 
 servePlugin(kubernetes);

@@ -29,6 +29,7 @@ import {
   type UpdateRequest,
 } from "./plugin";
 import {
+  asText,
   at,
   hasUnknown,
   isList,
@@ -37,6 +38,7 @@ import {
   markSecrets,
   plainObject,
   textAt,
+  without,
   withoutSecrets,
   withValue,
   type Properties,
@@ -149,6 +151,8 @@ export class Objects implements ResourceType {
       if (preview && isUnpreviewable(error)) {
         return { id: "", state: news };
       }
+      // The cause stays out: its message may hold a secret value.
+      // eslint-disable-next-line preserve-caught-error
       throw new Error(`cannot create ${describe(referenceOf(inputs))}: ${explain(error, news)}`);
     }
     if (preview) {
@@ -408,7 +412,7 @@ export class Objects implements ResourceType {
     const { data } = rest;
     const encoded = isObject(data) ? Object.entries(data).map(([key, value]) => [key, reencode(value)] as const) : [];
     const texts = isObject(stringData)
-      ? Object.entries(stringData).map(([key, value]) => [key, Buffer.from(String(value)).toString("base64")] as const)
+      ? Object.entries(stringData).map(([key, value]) => [key, Buffer.from(asText(value)).toString("base64")] as const)
       : [];
     const all = Object.fromEntries<Value>([...encoded, ...texts]);
     return Object.keys(all).length > 0 ? { ...rest, data: all } : clean;
@@ -482,10 +486,9 @@ function propagation(inputs: Properties): string {
 
 /** The state of a resource: the live object, so that its fields are outputs, and what was asked for. */
 function checkpoint(inputs: Properties, live: Properties, given: Properties, manager: string): Properties {
-  const { managedFields: _, ...metadata } = isObject(live["metadata"]) ? live["metadata"] : {};
   const secrets = { ...given, ...(isObject(given["__inputs"]) ? given["__inputs"] : {}) };
   return {
-    ...markSecrets(forEngine({ ...live, metadata }), secrets),
+    ...markSecrets(forEngine(withValue(live, ["metadata", "managedFields"], undefined)), secrets),
     __inputs: markSecrets(forEngine(inputs), secrets),
     __initialApiVersion: textAt(inputs, "apiVersion"),
     __fieldManager: manager,
@@ -493,8 +496,12 @@ function checkpoint(inputs: Properties, live: Properties, given: Properties, man
 }
 
 function parseState(state: Properties): { inputs: Properties; live: Properties } {
-  const { __inputs: inputs, __initialApiVersion: _, __fieldManager: __, ...live } = fromEngine(state);
-  return { inputs: isObject(inputs) ? inputs : {}, live };
+  const all = fromEngine(state);
+  const { __inputs: inputs } = all;
+  return {
+    inputs: isObject(inputs) ? inputs : {},
+    live: without(all, "__inputs", "__initialApiVersion", "__fieldManager"),
+  };
 }
 
 /** A live object as somebody would have written it: for what was only ever read. */

@@ -8,7 +8,7 @@ import * as messages from "@pulumi/pulumi/proto/provider_pb";
 import { Status } from "@pulumi/pulumi/proto/status_pb";
 import { Any } from "google-protobuf/google/protobuf/any_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
-import { JavaScriptValue, Struct } from "google-protobuf/google/protobuf/struct_pb";
+import { Struct } from "google-protobuf/google/protobuf/struct_pb";
 import type { Properties } from "./values";
 
 /** How one property changes, and whether that takes a new resource. */
@@ -226,11 +226,11 @@ function serviceError(error: unknown): Partial<grpc.StatusObject> {
 }
 
 function struct(properties: Properties): Struct {
-  return Struct.fromJavaScript(properties as Record<string, JavaScriptValue>);
+  return Struct.fromJavaScript(properties);
 }
 
 function properties(value: Struct | undefined): Properties {
-  return (value?.toJavaScript() ?? {}) as Properties;
+  return value?.toJavaScript() ?? {};
 }
 
 /** `urn:pulumi:stack::project::parent$type::name`: newer engines send the type too, but not for every call. */
@@ -354,7 +354,7 @@ function service(plugin: Plugin): grpc.UntypedServiceImplementation {
     }),
   };
   // What is missing here answers "unimplemented", and the engine does without.
-  return handlers as unknown as grpc.UntypedServiceImplementation;
+  return handlers;
 }
 
 function checkFailure({ property, reason }: Failure): messages.CheckFailure {

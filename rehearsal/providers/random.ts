@@ -8,6 +8,7 @@ import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { difference } from "./diff";
 import { servePlugin, type Failure, type Plugin, type ResourceType } from "./plugin";
 import {
+  asText,
   hasUnknown,
   isSet,
   isUnknown,
@@ -162,7 +163,7 @@ function faults(kind: Kind, inputs: Properties): readonly Failure[] {
   for (const property of ["length", "byteLength"].filter((key) => allowed.includes(key) && inputs[key] !== undefined)) {
     const value = inputs[property];
     if (!isUnknown(value) && !(Number.isInteger(value) && Number(value) >= 1)) {
-      failures.push({ property, reason: `${property} is ${String(value)}; give a whole number of at least 1` });
+      failures.push({ property, reason: `${property} is ${asText(value)}; give a whole number of at least 1` });
     }
   }
   if (kind.defaults === TEXT_DEFAULTS && !hasUnknown(inputs)) {

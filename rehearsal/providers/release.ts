@@ -32,6 +32,7 @@ import {
   secret,
   textAt,
   UNKNOWN,
+  without,
   withoutSecrets,
   type Properties,
   type Value,
@@ -91,7 +92,7 @@ export class Releases implements ResourceType {
   }
 
   async check({ urn, news }: CheckRequest): Promise<{ inputs: Properties; failures: readonly Failure[] }> {
-    const { resourceNames: _, status: __, checksum: ___, ...given } = news;
+    const given = without(news, "resourceNames", "status", "checksum");
     const release = plainObject(given);
     const failures: Failure[] = [];
     if (textAt(release, "name") === "") {

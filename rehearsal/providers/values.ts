@@ -209,3 +209,13 @@ export function isSet(value: Value | undefined): boolean {
 export function optional(text: string): string | undefined {
   return text === "" ? undefined : text;
 }
+
+/** A value as one would write it: scalars as they are, the rest as JSON. */
+export function asText(value: Value | undefined): string {
+  return typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
+}
+
+/** A copy without some of its properties. */
+export function without(properties: Properties, ...keys: readonly string[]): Properties {
+  return Object.fromEntries(Object.entries(properties).filter(([key]) => !keys.includes(key)));
+}

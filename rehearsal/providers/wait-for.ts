@@ -1,5 +1,5 @@
 /** The annotation `pulumi.com/waitFor`: one expression, or a JSON list of them, all of which must hold. */
-import { at, isList, isObject, numberAt, textAt, type Properties, type Value } from "./values";
+import { asText, at, isList, isObject, numberAt, textAt, type Properties, type Value } from "./values";
 
 /** Whether an object is what it should become. */
 export type Verdict =
@@ -149,7 +149,7 @@ function select(values: readonly Value[], [step, ...rest]: readonly Step[]): rea
     const elements = isList(value) ? value : isObject(value) ? Object.values(value) : [];
     return "every" in step
       ? elements
-      : elements.filter((element) => String(at(element, ...step.where)) === step.equals);
+      : elements.filter((element) => asText(at(element, ...step.where)) === step.equals);
   });
   return select(next, rest);
 }

@@ -6,7 +6,7 @@ import { program, SHAPES } from "../support/program";
 const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const NAMESPACE = "kubernetes.io/metadata.name";
 
-for (const shape of Object.keys(SHAPES)) {
+for (const shape of SHAPES) {
   describe(`the network of ${shape}`, () => {
     it("has no Service without pods that listen on its ports", async () => {
       const { seen } = await program(shape);

@@ -3,13 +3,13 @@ import { all, only, type Registered, waitsFor } from "../support/mocks";
 import { label, ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
-for (const shape of Object.keys(SHAPES)) {
+for (const shape of SHAPES) {
   describe(`the order of ${shape}`, () => {
     it("starts pods after the Secrets, accounts, priorities and policies that they need", async () => {
       const { seen } = await program(shape);
       for (const { owner, namespace, template, labels, resource } of ourPods(seen)) {
         const { serviceAccountName, containers } = template.spec;
-        const secrets = containers.flatMap((c: any) => c.envFrom).map((from: any) => from.secretRef.name);
+        const secrets: string[] = containers.flatMap((c: any) => c.envFrom).map((from: any) => from.secretRef.name);
         const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(
           ({ inputs: { metadata, spec } }) =>
             spec.policyTypes.includes("Egress") &&

@@ -7,7 +7,7 @@ import { configOf, program, run, SHAPES } from "../support/program";
 // The session files and logs of the head: a lost volume costs no data.
 const MAY_BE_REPLACED = ["StatefulSet data-platform/ray-head"];
 
-for (const shape of Object.keys(SHAPES)) {
+for (const shape of SHAPES) {
   describe(`the objects of ${shape}`, () => {
     it("have fixed names: kebab-case, at most 53 characters, each once", async () => {
       const { seen } = await program(shape);

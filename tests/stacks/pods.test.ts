@@ -4,7 +4,7 @@ import { podFaults, quantity } from "../support/pod-rules";
 import { ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
-for (const shape of Object.keys(SHAPES)) {
+for (const shape of SHAPES) {
   describe(`pods of ${shape}`, () => {
     it("pass Pod Security restricted, with sizes, probes, exact images and no token", async () => {
       const { seen } = await program(shape);

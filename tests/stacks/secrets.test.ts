@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { SECRET_KEYS, type SecretName, Secrets } from "../../stacks/secrets";
 import { all, mockEngine, only, settled, valueOf } from "../support/mocks";
-import { run, SHAPES } from "../support/program";
+import { run, shaped } from "../support/program";
 
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
 const HOSTILE = `:/@?#%&+'"$\\`;
@@ -11,9 +11,9 @@ const CANARIES = Object.fromEntries(
 );
 
 describe("credentials that somebody set", () => {
-  for (const shape of ["prod", "prod with an external object store"]) {
+  for (const shape of ["prod", "prod with an external object store"] as const) {
     it(`stand in the Secrets of those who need them, and nowhere else: ${shape}`, async () => {
-      const config = SHAPES[shape]!();
+      const config = shaped(shape);
       const { seen, outputs } = await run(config, CANARIES);
       const inside = all(seen, "kubernetes:core/v1:Secret").map(({ inputs }) => JSON.stringify(inputs.stringData));
       const outside = JSON.stringify([

@@ -5,7 +5,7 @@ import { program } from "../support/program";
 
 const FIXTURES = path.join(__dirname, "..", "fixtures");
 
-for (const stack of ["dev", "prod"]) {
+for (const stack of ["dev", "prod"] as const) {
   it(`${stack} keeps the URN of every resource: a changed one is deleted and made again`, async () => {
     const { seen } = await program(stack);
     const types = new Map<string, string>();

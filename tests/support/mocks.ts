@@ -95,10 +95,10 @@ function unwrapped(value: unknown): unknown {
 
 // What an apply throws surfaces as an unhandled rejection, which mocha hands on to whoever listens: without a listener
 // a broken program would pass.
-const rejections: unknown[] = [];
+const rejections: Error[] = [];
 let rejected = new EventTarget();
 process.on("unhandledRejection", (reason) => {
-  rejections.push(reason);
+  rejections.push(reason instanceof Error ? reason : new Error("rejected", { cause: reason }));
   rejected.dispatchEvent(new Event("rejection"));
 });
 
@@ -119,7 +119,7 @@ const SETTLING_MS = 50;
 /** Throws the first fault since the last call. */
 export function failOnRejections(): void {
   const [first] = rejections.splice(0);
-  if (first !== undefined) throw first instanceof Error ? first : new Error(String(first));
+  if (first !== undefined) throw first;
 }
 
 /** The value behind an Output. */

@@ -29,10 +29,10 @@ export async function run(config: PlatformConfig, secrets: Record<string, string
 }
 
 /** Every shape in which the program is deployed: both stacks, and an object store of somebody else. */
-export const SHAPES: Readonly<Record<string, () => PlatformConfig>> = {
+const CONFIGS = {
   dev: () => configOf("dev"),
   prod: () => configOf("prod"),
-  "prod with an external object store": () => ({
+  "prod with an external object store": (): PlatformConfig => ({
     ...configOf("prod"),
     objectStore: {
       kind: "external",
@@ -44,13 +44,20 @@ export const SHAPES: Readonly<Record<string, () => PlatformConfig>> = {
   }),
 };
 
-const programs = new Map<string, Promise<Program>>();
+/** The name of a shape. */
+export type Shape = keyof typeof CONFIGS;
+export const SHAPES = Object.keys(CONFIGS) as Shape[];
+
+/** The config of a shape. */
+export function shaped(shape: Shape): PlatformConfig {
+  return CONFIGS[shape]();
+}
+
+const programs = new Map<Shape, Promise<Program>>();
 
 /** The program in one of its shapes, run once for all tests that only look at it. */
-export function program(shape: keyof typeof SHAPES): Promise<Program> {
-  const config = SHAPES[shape];
-  if (config === undefined) throw new Error(`no shape ${shape}`);
-  const known = programs.get(shape) ?? run(config());
+export function program(shape: Shape): Promise<Program> {
+  const known = programs.get(shape) ?? run(shaped(shape));
   programs.set(shape, known);
   return known;
 }

@@ -17,7 +17,7 @@ export const SIZE: ContainerSize = { cpu: { request: 0.5, limit: 1 }, memoryMiB:
 
 export const kubeApi: ExternalPeer = { name: "kube-api", cidrs: ["10.0.0.1/32"], port: 6443 };
 
-export function pods(name: string): PodIdentity {
+function pods(name: string): PodIdentity {
   return { name, namespace: "elsewhere", matchLabels: { app: name }, serviceAccount: name };
 }
 
@@ -54,6 +54,6 @@ export function metrics(): Metrics {
 }
 
 /** A resource that others wait for. */
-export function marker(name: string): pulumi.Resource {
+function marker(name: string): pulumi.Resource {
   return new k8s.core.v1.ConfigMap(name, { metadata: { name, namespace: "elsewhere" } });
 }

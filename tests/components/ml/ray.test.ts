@@ -60,7 +60,7 @@ describe("Ray", () => {
     ] as const) {
       const policy = only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", name(suffix));
       const opened = policy.inputs.spec[side][0].ports.map(({ port: first, endPort }: any) =>
-        endPort === undefined ? `${String(first)}` : `${String(first)}-${String(endPort)}`,
+        endPort === undefined ? String(first) : `${String(first)}-${String(endPort)}`,
       );
       assert.deepEqual(new Set(opened), pinned);
     }
@@ -110,20 +110,29 @@ describe("Ray", () => {
   });
 
   it("drains a worker before it goes: it waits for the raylet, and no longer than the pod may live", async () => {
-    const seen = await ray();
-    const pod = worker(seen);
+    const pod = worker(await ray());
     const { command } = pod.containers[0].lifecycle.preStop.exec;
-    // The raylet answers twice and is gone then.
     const drain = bash(command, {
       ray: "exit 0",
       sleep: "exit 0",
-      python: 'n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2',
+      // The raylet answers twice and is gone then.
+      python: `case "$*" in *list_nodes*) test "$GCS" = ray-head.ml.svc.cluster.local:6379 && echo node-1; exit ;; esac
+n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     });
     assert.equal(drain.status, 0);
-    assert.match(drain.calls[0] ?? "", /^ray drain-node --address ray-head\.ml\.svc\.cluster\.local:6379 /);
-    assert.equal(drain.calls.filter((call) => call.startsWith("python ")).length, 3);
-    const deadline = Number(/--deadline-remaining-seconds (\d+)/.exec(drain.calls[0] ?? "")?.[1]);
+    const call = drain.calls.find((one) => one.startsWith("ray ")) ?? "";
+    assert.match(call, /^ray drain-node --address ray-head\.ml\.svc\.cluster\.local:6379 --node-id node-1 --reason /);
+    assert.equal(drain.calls.filter((one) => one.includes("local_raylet_healthz")).length, 3);
+    const deadline = Number(/--deadline-remaining-seconds (\d+)/.exec(call)?.[1]);
     assert.ok(deadline > 0 && deadline < pod.terminationGracePeriodSeconds);
+  });
+
+  it("lets a worker go at once when there is no head to drain it, or nothing to drain", async () => {
+    const { command } = worker(await ray()).containers[0].lifecycle.preStop.exec;
+    const headless = bash(command, { ray: "exit 1", sleep: "exit 0", python: "exit 1" });
+    assert.deepEqual([headless.status, headless.calls.some((one) => one.startsWith("ray "))], [0, false]);
+    const refused = bash(command, { ray: "exit 1", sleep: "exit 0", python: "echo node-1" });
+    assert.ok(!refused.calls.some((one) => one.startsWith("sleep ")));
   });
 
   it("scales between the configured bounds, of which one worker is the least", async () => {
@@ -148,8 +157,8 @@ describe("Ray", () => {
     const seen = await ray();
     for (const { containers } of [head(seen), worker(seen)]) {
       const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
-      assert.equal(env.MLFLOW_TRACKING_URI, "http://mlflow.elsewhere:5000");
-      assert.equal(env.AWS_ENDPOINT_URL_S3, "http://s3.elsewhere:9000");
+      assert.equal(env["MLFLOW_TRACKING_URI"], "http://mlflow.elsewhere:5000");
+      assert.equal(env["AWS_ENDPOINT_URL_S3"], "http://s3.elsewhere:9000");
       assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "ray-object-store" } }]);
     }
   });

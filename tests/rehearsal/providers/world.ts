@@ -25,7 +25,7 @@ export type Program = (scene: Scene) => pulumi.Inputs | undefined;
 export type Changes = Readonly<Record<string, number>>;
 
 /** Objects as kubectl prints them. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- tests look at single fields of any kind
+
 export type Live = any;
 
 /** One cluster, one Pulumi home with the plugins under test, and any number of stacks. */
@@ -33,7 +33,8 @@ export interface World {
   readonly kubernetesPlugin: PluginSource;
   /** Where a test may leave files. */
   readonly directory: string;
-  stack(name: string, config?: k8s.ProviderArgs): Promise<TestStack>;
+  /** A stack, and a namespace of the same name; `server` is an API server that it is to use instead of the cluster's. */
+  stack(name: string, config?: k8s.ProviderArgs, server?: string): Promise<TestStack>;
   /** Runs kubectl; what it prints, as JSON where it is some. */
   kubectl(...args: readonly string[]): Promise<Live>;
   /** Applies an object by kubectl, as somebody else than Pulumi. */
@@ -112,11 +113,16 @@ export async function startWorld(): Promise<World> {
       await kubectl("apply", "--server-side", "-f", file, ...args);
     },
     helm: (...args) => tool("helm", args),
-    stack: async (name, config = {}) => {
+    stack: async (name, config = {}, server) => {
       await kubectl("create", "namespace", name);
+      const other = server === undefined ? undefined : await writeKubeconfig(directory, name, server);
       const stack = await automation.LocalWorkspace.createStack(
         { stackName: name, projectName: "conformance", program: () => Promise.resolve() },
-        { pulumiCommand: command, envVars: env, workDir: await workDirectory(directory, name) },
+        {
+          pulumiCommand: command,
+          envVars: { ...env, ...(other !== undefined && { KUBECONFIG: other }) },
+          workDir: await workDirectory(directory, name),
+        },
       );
       return testStack(stack, name, config, path.join(state, ".pulumi", "stacks", "conformance", `${name}.json`));
     },
@@ -138,7 +144,7 @@ function startTestCluster(bin: string, directory: string): ReturnType<typeof sta
 async function withoutDownloads<T>(home: string, install: () => Promise<T>): Promise<T> {
   await mkdir(home, { recursive: true });
   for (const name of ["kubernetes", "random"]) {
-    const manifest = JSON.parse(await readFile(require.resolve(`@pulumi/${name}/package.json`), "utf8")) as Live;
+    const manifest = JSON.parse(await readFile(require.resolve(`@pulumi/${name}/package.json`), "utf8"));
     const failure = { version: manifest.version as string, at: new Date().toISOString(), error: "not tried" };
     await writeFile(path.join(home, `not-downloaded-${name}.json`), JSON.stringify(failure));
   }
@@ -152,6 +158,16 @@ async function cliRoot(directory: string, pulumi: string): Promise<string> {
   const script = `#!/bin/sh\nexec '${pulumi}' "$@"\n`;
   await writeFile(path.join(root, "bin", "pulumi"), script, { mode: 0o755 });
   return root;
+}
+
+async function writeKubeconfig(directory: string, name: string, server: string): Promise<string> {
+  const file = path.join(directory, `kubeconfig-${name}.json`);
+  const contexts = [{ name, context: { cluster: name } }];
+  await writeFile(
+    file,
+    JSON.stringify({ "current-context": name, clusters: [{ name, cluster: { server } }], contexts }),
+  );
+  return file;
 }
 
 async function workDirectory(directory: string, name: string): Promise<string> {
@@ -215,7 +231,7 @@ function testStack(stack: automation.Stack, namespace: string, config: k8s.Provi
     },
     outputs: async () => {
       const outputs = await stack.outputs();
-      return Object.fromEntries(Object.entries(outputs).map(([key, { value }]) => [key, value as Live]));
+      return Object.fromEntries(Object.entries(outputs).map(([key, { value }]) => [key, value]));
     },
     stateText: () => readFile(file, "utf8"),
     state: async (name) => {

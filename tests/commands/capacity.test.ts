@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { describe as explain } from "../../commands/capacity";
+import { capacity, checkCapacity } from "../../rehearsal/capacity";
+import type { Evaluation, Registration } from "../../rehearsal/evaluate";
+import type { PlatformConfig } from "../../stacks/config";
+import { configOf } from "../support/program";
+import { evaluated } from "./program";
+
+describe("capacity", () => {
+  for (const stack of ["dev", "prod"]) {
+    it(`finds that ${stack} fits its quota and nodes`, async () => {
+      const evaluation = await evaluated(stack);
+      assert.deepEqual(checkCapacity(evaluation, evaluation.config), []);
+    });
+
+    it(`knows of every custom resource of ${stack} what its operator runs`, async () => {
+      const evaluation = await evaluated(stack);
+      assert.deepEqual(capacity(evaluation, evaluation.config).notCounted, []);
+    });
+  }
+
+  it("counts instances of PostgreSQL, autoscaled workers and the operators' pods, each in its namespace", async () => {
+    const evaluation = await evaluated("prod");
+    const { systems } = capacity(evaluation, evaluation.config);
+    const most = (system: string, namespace: string, resource: string) =>
+      systems.find((one) => one.system === system && one.namespace === namespace)?.most[resource];
+    const { postgres, ray } = evaluation.config;
+    assert.equal(most("postgres", "data-platform", "pods"), postgres.instances);
+    assert.equal(most("postgres", "data-platform", "limits.cpu"), postgres.instances * postgres.cpu.limit);
+    assert.equal(most("postgres", "data-platform", "persistentvolumeclaims"), postgres.instances);
+    assert.equal(most("postgres", "cnpg-system", "pods"), 1);
+    assert.equal(most("ray", "data-platform", "pods"), 1 + ray.workers.max);
+  });
+
+  it("shows what was checked, and the verdict", async () => {
+    const evaluation = await evaluated("prod");
+    const text = explain("prod", capacity(evaluation, evaluation.config));
+    assert.match(text, /data-platform-quota/);
+    assert.match(text, /lost node/);
+    assert.match(text, /prod fits\.$/);
+  });
+
+  it("demands room for every rollout at once: a quota must not stop one half-way", () => {
+    const program = [
+      quota({ "limits.cpu": "5", pods: "10" }),
+      deployment("a", { replicas: 2 }),
+      deployment("b", { replicas: 2 }),
+    ];
+    assert.deepEqual(checkCapacity(evaluationOf(program), twoNodes()), [
+      "quota.cpu.limit: 6 cores needed of limits.cpu (4 cores with every autoscaler at its maximum + 2 cores while " +
+        "everything is rolled out), but the-quota allows 5 cores; raise it by 1 core or ask for less: a 3 cores, b 3 cores",
+    ]);
+  });
+
+  it("takes an autoscaler at its maximum, and the default surge of a quarter", () => {
+    const program = [quota({ pods: "100" }), deployment("a", { surge: undefined }), autoscaler("a", 1, 5)];
+    const [pods] = capacity(evaluationOf(program), twoNodes()).quotas;
+    assert.deepEqual([pods?.start, pods?.most, pods?.surge], [1, 5, 2]);
+  });
+
+  it("counts Jobs apart, and the larger of init containers and containers", () => {
+    const small = container({ cpu: "1", memory: "1Gi" });
+    const large = container({ cpu: "3", memory: "1Gi" });
+    const spec = { initContainers: [large], containers: [small, small] };
+    const program = [quota({ "limits.cpu": "10" }), registered("batch/v1:Job", "j", { spec: { template: { spec } } })];
+    const [cpu] = capacity(evaluationOf(program), twoNodes()).quotas;
+    assert.deepEqual([cpu?.most, cpu?.jobs], [0, 3]);
+  });
+
+  it("counts claims, storage, services, load balancers and node ports", () => {
+    const ports = [{ port: 80 }, { port: 443 }];
+    const claim = { spec: { resources: { requests: { storage: "10Gi" } } } };
+    const hard = { persistentvolumeclaims: "2", "requests.storage": "30Gi", services: "1", "services.nodeports": "1" };
+    const program = [
+      quota(hard),
+      registered("apps/v1:StatefulSet", "s", {
+        spec: { replicas: 3, volumeClaimTemplates: [claim], template: { spec: { containers: [] } } },
+      }),
+      registered("core/v1:PersistentVolumeClaim", "c", claim),
+      registered("core/v1:Service", "front", { spec: { type: "LoadBalancer", ports } }),
+    ];
+    const faults = checkCapacity(evaluationOf(program), twoNodes());
+    assert.deepEqual(
+      faults.map((fault) => fault.replace(/, but.*/, "")),
+      [
+        "quota.claims: 4 needed of persistentvolumeclaims",
+        "quota.storageGiB: 40 GiB needed of requests.storage",
+        "quota.nodePorts: 2 needed of services.nodeports",
+      ],
+    );
+  });
+
+  it("names every pod that no node has room for, with what it needs and what is free", () => {
+    const program = [deployment("big", { replicas: 3, cpu: "6", surge: 0 })];
+    assert.deepEqual(checkCapacity(evaluationOf(program), twoNodes()), [
+      "cluster.nodes: 1 pod(s) of Deployment ns/big have no room: each needs 6 cores, 1 GiB, but free are " +
+        "2 cores, 7 GiB on one and 2 cores, 7 GiB on two; lower its requests or its number of pods, or add a node",
+    ]);
+  });
+
+  it("honours node selectors and taints", () => {
+    const config = twoNodes({ taints: [{ key: "gpu", effect: "NoSchedule" }], labels: { kind: "gpu" } });
+    const selector = { nodeSelector: { kind: "gpu" } };
+    const tolerant = { ...selector, tolerations: [{ key: "gpu", operator: "Exists" }] };
+    const faults = (pod: object) => checkCapacity(evaluationOf([deployment("a", { surge: 0, pod })]), config);
+    assert.deepEqual(faults(tolerant), []);
+    assert.match(faults(selector).join("\n"), /its node selector and tolerations admit none of one, two/);
+  });
+
+  it("runs one pod of a DaemonSet on each node that lets it in", () => {
+    const spec = { containers: [container({ cpu: "1", memory: "1Gi" })] };
+    const program = [quota({ pods: "5" }), registered("apps/v1:DaemonSet", "d", { spec: { template: { spec } } })];
+    assert.equal(capacity(evaluationOf(program), twoNodes()).quotas[0]?.most, 2);
+    const tainted = twoNodes({ taints: [{ key: "gpu", effect: "NoSchedule" }] });
+    assert.equal(capacity(evaluationOf(program), tainted).quotas[0]?.most, 1);
+  });
+
+  it("counts GPUs against those of the nodes", () => {
+    const pod = { containers: [container({ cpu: "1", memory: "1Gi", "nvidia.com/gpu": "2" })] };
+    const program = [deployment("train", { surge: 0, pod })];
+    assert.deepEqual(checkCapacity(evaluationOf(program), twoNodes({ gpus: { product: "K80", count: 2 } })), []);
+    assert.match(checkCapacity(evaluationOf(program), twoNodes()).join("\n"), /Deployment ns\/train have no room/);
+  });
+
+  it("refuses a container that is larger than its namespace lets one be", () => {
+    const range = registered("core/v1:LimitRange", "r", {
+      spec: { limits: [{ type: "Container", max: { cpu: "1" } }] },
+    });
+    const faults = checkCapacity(evaluationOf([range, deployment("a", { cpu: "2", surge: 0 })]), twoNodes());
+    assert.deepEqual(faults, [
+      "quota.container.cpu.max: a container of Deployment a may use 2 cores, but 1 core is the most; raise it or lower the limit",
+    ]);
+  });
+
+  it("says what a lost node leaves without a place, and what waits for its volumes", () => {
+    const claim = { spec: { resources: { requests: { storage: "10Gi" } } } };
+    const spec = { containers: [container({ cpu: "1", memory: "1Gi" })] };
+    const program = [
+      deployment("web", { replicas: 2, cpu: "5", surge: 0 }),
+      registered("apps/v1:StatefulSet", "db", {
+        spec: { replicas: 2, volumeClaimTemplates: [claim], template: { spec } },
+      }),
+    ];
+    const [one] = capacity(evaluationOf(program), twoNodes()).lostNodes;
+    assert.deepEqual(one, { name: "one", moving: 0, homeless: ["web"], waiting: ["db"] });
+  });
+
+  it("says which custom resources it cannot count", () => {
+    const unknown = registered("example.com/v1:Engine", "e", { spec: { replicas: 3 } });
+    assert.deepEqual(capacity(evaluationOf([unknown]), twoNodes()).notCounted, ["Engine e"]);
+  });
+});
+
+function evaluationOf(registrations: readonly Registration[]): Evaluation {
+  return { registrations, outputs: {} };
+}
+
+/** Two nodes of 8 cores and 8 GiB; `second` changes the second. */
+function twoNodes(second: Partial<PlatformConfig["cluster"]["nodes"][string]> = {}): PlatformConfig {
+  const config = configOf("prod");
+  const node = { cpu: 8, memoryGiB: 8, pods: 110, labels: {}, taints: [], reserved: { cpu: 0, memoryGiB: 0 } };
+  return { ...config, cluster: { ...config.cluster, nodes: { one: node, two: { ...node, ...second } } } };
+}
+
+function registered(kind: string, name: string, inputs: object): Registration {
+  const metadata = { name, namespace: "ns" };
+  return { type: `kubernetes:${kind}`, name, custom: true, read: false, path: [name], inputs: { metadata, ...inputs } };
+}
+
+function quota(hard: Readonly<Record<string, string>>): Registration {
+  return registered("core/v1:ResourceQuota", "the-quota", { spec: { hard } });
+}
+
+function container(limits: Readonly<Record<string, string>>): object {
+  return { name: "main", resources: { requests: limits, limits } };
+}
+
+interface DeploymentOptions {
+  readonly replicas?: number;
+  readonly cpu?: string;
+  readonly surge?: number | undefined;
+  readonly pod?: object;
+}
+
+function deployment(name: string, options: DeploymentOptions = {}): Registration {
+  const { replicas = 1, cpu = "1", surge, pod } = { surge: 1, ...options };
+  const strategy = surge === undefined ? {} : { rollingUpdate: { maxSurge: surge } };
+  const spec = { containers: [container({ cpu, memory: "1Gi" })], ...pod };
+  return registered("apps/v1:Deployment", name, { spec: { replicas, strategy, template: { spec } } });
+}
+
+function autoscaler(name: string, minReplicas: number, maxReplicas: number): Registration {
+  return registered("autoscaling/v2:HorizontalPodAutoscaler", name, {
+    spec: { scaleTargetRef: { name }, minReplicas, maxReplicas },
+  });
+}

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import { toMermaid, toSvg, WIRING_FILE } from "../../commands/diagram";
+import { wiringOf } from "../../commands/wiring";
+import { evaluated } from "./program";
+
+describe("the diagram", () => {
+  it("in docs/wiring.svg shows the wires of prod", async () => {
+    const svg = await toSvg(wiringOf(await evaluated("prod")));
+    assert.ok(fs.readFileSync(WIRING_FILE, "utf8") === svg, "docs/wiring.svg is out of date; run `npm run diagram`");
+  });
+
+  it("needs nothing but itself: no script, no picture, no font from elsewhere", async () => {
+    const svg = await toSvg(wiringOf(await evaluated("prod")));
+    assert.doesNotMatch(svg, /<script|<image|@import|url\(/);
+  });
+
+  it("draws one arrow from a system to another, with all ports, and none within a system", async () => {
+    const { arrows } = wiringOf(await evaluated("prod"));
+    const arrow = arrows.find(({ from, to }) => from === "mlflow" && to === "postgres");
+    assert.deepEqual(arrow, { from: "mlflow", to: "postgres", ports: ["5432"], observes: false });
+    assert.equal(new Set(arrows.map(({ from, to }) => `${from} ${to}`)).size, arrows.length);
+    assert.ok(arrows.every(({ from, to }) => from !== to));
+  });
+
+  it("tells observers from clients", async () => {
+    const { arrows } = wiringOf(await evaluated("prod"));
+    assert.deepEqual([...new Set(arrows.filter(({ observes }) => observes).map(({ from }) => from))], ["prometheus"]);
+  });
+
+  it("puts systems in their layers, and peers that the program does not run outside", async () => {
+    const { systems } = wiringOf(await evaluated("prod"));
+    const layerOf = (name: string) => systems.find((system) => system.name === name)?.layer;
+    assert.deepEqual(["mlflow", "postgres", "kube-api"].map(layerOf), ["ml", "data", undefined]);
+  });
+
+  it("comes as Mermaid text, too", async () => {
+    const text = toMermaid(wiringOf(await evaluated("prod")));
+    assert.match(text, /^flowchart LR\n/);
+    assert.match(text, /mlflow -->\|"5432"\| postgres/);
+    assert.match(text, /prometheus -\.->\|"5000"\| mlflow/);
+  });
+});

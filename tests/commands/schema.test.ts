@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { SCHEMAS, schemaText, stackFileSchema } from "../../commands/schema";
+import { ROOT } from "../../rehearsal/evaluate";
+import { SECRET_KEYS } from "../../stacks/secrets";
+
+describe("the JSON Schemas", () => {
+  for (const [file, schema] of Object.entries(SCHEMAS)) {
+    it(`in ${file} are those of the code`, async () => {
+      const committed = fs.readFileSync(path.join(ROOT, file), "utf8");
+      assert.ok(committed === (await schemaText(schema())), `${file} is out of date; run \`npm run schema\``);
+    });
+  }
+
+  it("allow every credential as a secure value, and no other key of ours", () => {
+    const { properties } = stackFileSchema() as {
+      properties: { config: { properties: object; additionalProperties: boolean } };
+    };
+    const { config } = properties;
+    const secrets = Object.keys(SECRET_KEYS).map((key) => `carbon:${key}`);
+    assert.deepEqual(Object.keys(config.properties), ["carbon:platform", ...secrets]);
+    assert.equal(config.additionalProperties, false);
+  });
+
+  it("are named in the first line of each stack file", () => {
+    for (const file of ["Pulumi.dev.yaml", "Pulumi.prod.yaml"]) {
+      const [first] = fs.readFileSync(path.join(ROOT, file), "utf8").split("\n");
+      assert.equal(first, "# yaml-language-server: $schema=./docs/schema/stack-config.json");
+    }
+  });
+});

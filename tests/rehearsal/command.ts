@@ -1,0 +1,43 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { ROOT } from "../../rehearsal/evaluate";
+import type { Report } from "../../rehearsal/report";
+
+/** How a command of this project ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+/** Starts one of the project's commands as `npm run` does, in a process of its own. */
+export function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return spawn(process.execPath, ["-r", "ts-node/register", file, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+/** Waits for the end of a command and returns what it printed. */
+export function end(child: ChildProcess): Promise<Ended> {
+  return new Promise((resolve) => {
+    let output = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    child.once("close", (code) => {
+      resolve({ code, output });
+    });
+  });
+}
+
+/** Runs `npm run rehearse` and reads the report it wrote. */
+export async function rehearsed(stack: string, ...args: string[]): Promise<Ended & { readonly report: Report }> {
+  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "carbon-report-")), "report.json");
+  const ended = await end(start("rehearsal/main.ts", ["--stack", stack, "--json", file, ...args]));
+  if (!fs.existsSync(file)) throw new Error(`no report was written:\n${ended.output}`);
+  const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report;
+  fs.rmSync(path.dirname(file), { recursive: true });
+  return { ...ended, report };
+}

@@ -1,0 +1,122 @@
+import * as assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
+import { countChanges } from "../../rehearsal/report";
+import { end, rehearsed, start } from "./command";
+
+const silent = (): void => undefined;
+
+describe("an interrupted rehearsal", () => {
+  const points = { "while the control plane starts": /starting the control plane/, "during up": /up: \d+ resources/ };
+  for (const [when, line] of Object.entries(points)) {
+    it(`leaves no process and no directory after Ctrl-C ${when}`, async () => {
+      const { child, runs } = await rehearsalAt(line);
+      const ended = end(child);
+      child.kill("SIGINT");
+      assert.equal((await ended).code, 130);
+      await nothingLeft(runs);
+    });
+  }
+
+  it("leaves no process after a kill, and the next two work at the same time", async () => {
+    const { child, runs } = await rehearsalAt(/up: \d+ resources/);
+    child.kill("SIGKILL");
+    await nothingLeft(runs);
+    const both = await Promise.all([rehearsed("dev"), rehearsed("dev", "--config", "mlflow.replicas=2")]);
+    assert.deepEqual(
+      both.map(({ report }) => report.faults),
+      [[], []],
+    );
+  });
+});
+
+describe("an interrupted up", () => {
+  let rehearsal: Rehearsal;
+  beforeEach(async () => {
+    rehearsal = await openRehearsal({ stack: "dev", progress: silent });
+  });
+  afterEach(() => rehearsal.cluster.stop());
+
+  it("converges by a plain up after Ctrl-C", async () => {
+    const { engine } = rehearsal;
+    const interruption = new AbortController();
+    const result = await engine.run("up", {
+      signal: interruption.signal,
+      progress: (done) => {
+        if (done > 60) interruption.abort();
+      },
+    });
+    assert.equal(result.ok, false);
+    assert.deepEqual((await engine.run("up")).errors, []);
+    assert.equal(countChanges(await engine.run("up")), 0);
+  });
+
+  for (const resources of [10, 70, 130]) {
+    it(`converges by \`npm run recover\` after a kill at ${resources} resources`, async () => {
+      const { engine, directory } = rehearsal;
+      const result = await engine.run("up", {
+        progress: (done) => {
+          if (done > resources) killAll(`events-up-`, directory);
+        },
+      });
+      assert.equal(result.ok, false);
+      const recovered = await end(start("commands/recover.ts", ["--stack", "dev"], engine.env));
+      assert.equal(recovered.code, 0, recovered.output);
+      assert.equal(countChanges(await engine.run("up")), 0);
+    });
+  }
+});
+
+/** Starts a rehearsal and waits until it prints a line; tells where it works. */
+async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: string }> {
+  const cache = fs.mkdtempSync(path.join(fs.realpathSync("/tmp"), "carbon-runs-"));
+  const child = start("rehearsal/main.ts", ["--stack", "dev"], { CARBON_RUNS: cache });
+  await new Promise<void>((resolve, reject) => {
+    let output = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+      if (line.test(output)) resolve();
+    });
+    child.once("close", () => {
+      reject(new Error(output));
+    });
+  });
+  return { child, runs: cache };
+}
+
+/** Waits up to ten seconds for the end of everything that names the directory. */
+async function nothingLeft(directory: string): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const left = [...processesNaming(directory).values(), ...fs.readdirSync(directory)];
+    if (left.length === 0) break;
+    assert.ok(Date.now() < deadline, `left behind: ${left.join("; ")}`);
+    await sleep(200);
+  }
+  fs.rmdirSync(directory);
+}
+
+function killAll(...words: string[]): void {
+  for (const [pid, line] of processesNaming(words[0] ?? "")) {
+    if (words.every((word) => line.includes(word))) process.kill(pid, "SIGKILL");
+  }
+}
+
+function processesNaming(word: string): Map<number, string> {
+  const found = new Map<number, string>();
+  for (const pid of fs.readdirSync("/proc").map(Number).filter(Boolean)) {
+    const read = (file: string): string => {
+      try {
+        return fs.readFileSync(`/proc/${pid}/${file}`, "utf8").replaceAll("\0", " ");
+      } catch {
+        return ""; // it has ended
+      }
+    };
+    const line = `${read("cmdline")} ${read("environ")}`;
+    if (pid !== process.pid && line.includes(word)) found.set(pid, line.slice(0, 200));
+  }
+  return found;
+}

@@ -1,0 +1,56 @@
+import * as assert from "node:assert/strict";
+import { PlatformOutputs } from "../../stacks/outputs";
+import { end, rehearsed, start } from "./command";
+
+// What the README promises on two cores, in seconds and MiB.
+const LIMITS = { dev: 90, prod: 120, memoryMiB: 3072 };
+
+for (const stack of ["dev", "prod"] as const) {
+  describe(`npm run rehearse -- --stack ${stack}`, () => {
+    it("brings everything up, changes nothing the second time, and keeps its promises on time and memory", async () => {
+      const { report, code, output } = await rehearsed(stack);
+      assert.equal(code, 0, output);
+      assert.deepEqual(report.faults, []);
+      assert.equal(report.ok, true);
+      assert.ok(report.resources > 100, `${report.resources} resources`);
+      assert.deepEqual(report.secondUp, { changes: 0 });
+      assert.ok(report.pods.total > 8 && report.pods.ready === report.pods.total, JSON.stringify(report.pods));
+      assert.ok(report.claims.total > 2 && report.claims.bound === report.claims.total, JSON.stringify(report.claims));
+      // Each part of the report exists for each part of the stack.
+      assert.ok(report.nodes.length > 0 && report.lostNodes.length === report.nodes.length);
+      assert.ok(report.quotas.some(({ name, used }) => name === "data-platform-quota" && used !== "0"));
+      PlatformOutputs.parse(report.outputs);
+      const seconds = report.seconds.total - report.seconds.tools;
+      assert.ok(seconds < LIMITS[stack], `${seconds} s`);
+      assert.ok((report.peakMemoryMiB ?? 0) < LIMITS.memoryMiB, `${report.peakMemoryMiB} MiB`);
+    });
+  });
+}
+
+describe("npm run rehearse -- --config", () => {
+  it("names every fault of a bad value and starts nothing", async () => {
+    const { code, output } = await end(
+      start("rehearsal/main.ts", ["--stack", "dev", "--config", "ray.workers.max=0", "--config", "mlfow.replicas=1"]),
+    );
+    assert.equal(code, 2);
+    assert.match(output, /ray\.workers\.max: 0 is below min \(1\)/);
+    assert.match(output, /mlfow: unknown key/);
+    assert.doesNotMatch(output, /control plane/);
+  });
+
+  it("refuses a quota that the stack does not fit, with both numbers, before the first call", async () => {
+    const { code, output } = await end(
+      start("rehearsal/main.ts", [
+        "--stack",
+        "dev",
+        "--config",
+        "quota.cpu.limit=5",
+        "--config",
+        "quota.cpu.request=1",
+      ]),
+    );
+    assert.equal(code, 2);
+    assert.match(output, /data-platform-quota.*limits\.cpu/);
+    assert.doesNotMatch(output, /up:/);
+  });
+});
