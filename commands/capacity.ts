@@ -90,6 +90,11 @@ function list(names: readonly string[]): string {
   return names.length === 0 ? "–" : names.join("\n");
 }
 
+/** 0.15, where sums in binary come to 0.15000000000000002. */
+function exact(_key: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toPrecision(12)) : value;
+}
+
 /** The command line. */
 export const program = command(
   "capacity",
@@ -102,7 +107,7 @@ export const program = command(
   .action(async ({ stack, json }: { stack: string; json?: true }) => {
     const evaluation = await evaluateStack(stack);
     const found = capacity(evaluation, evaluation.config);
-    console.log(json ? JSON.stringify({ stack, ...found }, null, 2) : describe(stack, found));
+    console.log(json ? JSON.stringify({ stack, ...found }, exact, 2) : describe(stack, found));
     if (found.faults.length > 0) process.exitCode = 1;
   });
 

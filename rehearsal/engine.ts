@@ -3,6 +3,8 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse, stringify } from "yaml";
+import type { z } from "zod";
+import type { PlatformConfig } from "../stacks/config";
 import { SECRET_KEYS, type SecretName } from "../stacks/secrets";
 import { ROOT } from "./evaluate";
 import { type Toolchain, versions } from "./toolchain";
@@ -44,6 +46,9 @@ export interface EngineOptions {
   /** Is told how many resources are done. */
   readonly progress?: (done: number) => void;
 }
+
+/** The value of `carbon:platform`, as a stack file has it. */
+export type StackValues = z.input<typeof PlatformConfig>;
 
 /** How long an interrupted engine may take to save its state before it is killed. */
 const CANCEL_SECONDS = 10;
@@ -131,9 +136,9 @@ export class Engine {
   }
 
   /** Changes the plain values of `carbon:platform`, as an editor would change the stack file. */
-  setValues(change: (values: object) => object): void {
-    const file = parse(fs.readFileSync(this.stackFile, "utf8")) as { config: Record<string, object> };
-    file.config["carbon:platform"] = change(file.config["carbon:platform"] ?? {});
+  setValues(change: (values: StackValues) => StackValues): void {
+    const file = parse(fs.readFileSync(this.stackFile, "utf8")) as { config: { "carbon:platform": StackValues } };
+    file.config["carbon:platform"] = change(file.config["carbon:platform"]);
     fs.writeFileSync(this.stackFile, stringify(file), { mode: 0o600 });
   }
 

@@ -68,7 +68,7 @@ async function bringUp({ stack, config, keep, json }: Options): Promise<number> 
 }
 
 async function down(stack: string): Promise<number> {
-  const ended = await takeDown(stack, progress);
+  const ended = await takeDown(stack);
   console.log(ended ? `The kept rehearsal of ${stack} is gone.` : `No rehearsal of ${stack} is kept.`);
   return 0;
 }

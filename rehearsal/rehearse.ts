@@ -14,7 +14,7 @@ import { evaluate, readStackFile, ROOT } from "./evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type PluginSource } from "./providers/install";
 import { inspect, isReadyOrDone, type Report } from "./report";
-import { ensureToolchain, type Toolchain } from "./toolchain";
+import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
 
 /** What to rehearse. */
@@ -92,7 +92,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   const plugins = await until(interrupted, installed(toolchain, progress));
   const tools = (Date.now() - started) / 1000;
 
-  const runs = runsDirectory(toolchain);
+  const runs = runsDirectory();
   await sweep(runs);
   const directory = path.join(runs, keep ? keptName(stack) : `${stack}-${randomBytes(4).toString("hex")}`);
   if (fs.existsSync(directory)) {
@@ -202,8 +202,8 @@ function nameOf({ metadata }: { metadata?: { namespace?: string; name?: string }
 }
 
 /** Ends the kept rehearsal of a stack; says whether there was one. */
-export async function takeDown(stack: string, progress: (line: string) => void): Promise<boolean> {
-  const directory = path.join(runsDirectory(await ensureToolchain(progress)), keptName(stack));
+export async function takeDown(stack: string): Promise<boolean> {
+  const directory = path.join(runsDirectory(), keptName(stack));
   if (!fs.existsSync(directory)) return false;
   await stopClusterAt(directory);
   return true;
@@ -218,8 +218,8 @@ function writeEnvFile({ directory, engine }: Rehearsal): string {
   return file;
 }
 
-function runsDirectory(toolchain: Toolchain): string {
-  return path.join(toolchain.cache, "runs");
+function runsDirectory(): string {
+  return path.join(cacheDirectory(), "runs");
 }
 
 // Two checkouts may each keep a rehearsal of the same stack.

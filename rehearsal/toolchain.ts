@@ -133,7 +133,8 @@ export function installPulumi(toolchain: Toolchain, pulumiHome: string): void {
   }
 }
 
-function cacheDirectory(): string {
+/** Where tools, plugins and runs lie: CARBON_CACHE, or `254carbon` in the user's cache directory. */
+export function cacheDirectory(): string {
   const { CARBON_CACHE, XDG_CACHE_HOME } = process.env;
   return path.resolve(CARBON_CACHE ?? path.join(XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "254carbon"));
 }

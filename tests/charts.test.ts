@@ -132,9 +132,7 @@ describe("the chart directory of a rehearsal", () => {
     ];
     assert.deepEqual(fs.readdirSync(target).sort(), pins.sort());
 
-    for (const { release, chart, declares } of releasesOf(
-      await evaluate("prod", { ...config, charts: { directory: target } }),
-    )) {
+    for (const { release, chart, declares } of releasesOf(await evaluated("prod"))) {
       const templates = path.join(target, chart, "templates");
       const texts = fs.readdirSync(templates).map((file) => fs.readFileSync(path.join(templates, file), "utf8"));
       const heads = texts.map(

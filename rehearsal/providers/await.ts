@@ -171,7 +171,8 @@ function readiness(api: ApiServer, inputs: Properties, live: KubeObject): Readin
   }
   const check = standard(api, live);
   if (check === undefined || !needsPods(live)) {
-    return check && { polled: false, run: check };
+    // A claim waits for its StorageClass too, which may come at the same time.
+    return check && { polled: kindOf(live) === "v1/PersistentVolumeClaim", run: check };
   }
   return {
     polled: true,

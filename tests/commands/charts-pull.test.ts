@@ -7,6 +7,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { type Lock, pullCharts, type PullOptions } from "../../commands/charts-pull";
 
+const HELM = "helm";
 const CHART = "example";
 const VERSION = "1.2.3";
 const MANIFEST = { repository: "someone/crds", asset: "install.yaml", version: "v1.0.0" };
@@ -119,7 +120,7 @@ describe("charts:pull", function () {
 
 function hasHelm(): boolean {
   try {
-    execFileSync("helm", ["version", "--short"], { stdio: "ignore" });
+    execFileSync(HELM, ["version", "--short"], { stdio: "ignore" });
     return true;
   } catch {
     return false;
@@ -131,8 +132,8 @@ function publish(files: string, url: string): void {
   const chart = path.join(files, CHART);
   fs.mkdirSync(chart, { recursive: true });
   fs.writeFileSync(path.join(chart, "Chart.yaml"), `apiVersion: v2\nname: ${CHART}\nversion: ${VERSION}\n`);
-  execFileSync("helm", ["package", chart, "--destination", files], { stdio: "ignore" });
-  execFileSync("helm", ["repo", "index", files, "--url", url], { stdio: "ignore" });
+  execFileSync(HELM, ["package", chart, "--destination", files], { stdio: "ignore" });
+  execFileSync(HELM, ["repo", "index", files, "--url", url], { stdio: "ignore" });
   const { repository, version, asset } = MANIFEST;
   const release = path.join(files, repository, "releases/download", version);
   fs.mkdirSync(release, { recursive: true });

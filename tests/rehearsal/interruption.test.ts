@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
 import { countChanges } from "../../rehearsal/report";
+import { cacheDirectory } from "../../rehearsal/toolchain";
 import { end, rehearsed, start } from "./command";
 
 const silent = (): void => undefined;
@@ -72,8 +73,12 @@ describe("an interrupted up", () => {
 
 /** Starts a rehearsal and waits until it prints a line; tells where it works. */
 async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: string }> {
-  const cache = fs.mkdtempSync(path.join(fs.realpathSync("/tmp"), "carbon-runs-"));
-  const child = start("rehearsal/main.ts", ["--stack", "dev"], { CARBON_RUNS: cache });
+  // A cache of its own beside the same tools, so that what is left in it is this rehearsal's.
+  const cache = cacheDirectory();
+  const own = fs.mkdtempSync(path.join(cache, "test-"));
+  for (const shared of ["tools", "plugins"]) fs.symlinkSync(path.join(cache, shared), path.join(own, shared));
+  const runs = path.join(own, "runs");
+  const child = start("rehearsal/main.ts", ["--stack", "dev"], { CARBON_CACHE: own });
   await new Promise<void>((resolve, reject) => {
     let output = "";
     child.stderr?.on("data", (chunk: Buffer) => {
@@ -84,19 +89,19 @@ async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: s
       reject(new Error(output));
     });
   });
-  return { child, runs: cache };
+  return { child, runs };
 }
 
 /** Waits up to ten seconds for the end of everything that names the directory. */
-async function nothingLeft(directory: string): Promise<void> {
+async function nothingLeft(runs: string): Promise<void> {
   const deadline = Date.now() + 10_000;
   for (;;) {
-    const left = [...processesNaming(directory).values(), ...fs.readdirSync(directory)];
+    const left = [...processesNaming(runs).values(), ...(fs.existsSync(runs) ? fs.readdirSync(runs) : [])];
     if (left.length === 0) break;
     assert.ok(Date.now() < deadline, `left behind: ${left.join("; ")}`);
     await sleep(200);
   }
-  fs.rmdirSync(directory);
+  fs.rmSync(path.dirname(runs), { recursive: true });
 }
 
 function killAll(...words: string[]): void {

@@ -1,13 +1,13 @@
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { stringify } from "yaml";
 import { manifestFileName } from "../../components/base/chart-release";
 import { charts, manifests } from "../../components/base/versions";
+import { temporaryDirectory } from "./temporary";
 
 /** A chart directory with the least that the program reads: each chart's version, and one CRD in each manifest file. */
 export function makeChartDirectory(): string {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-charts-"));
+  const directory = temporaryDirectory();
   for (const { chart, version } of Object.values(charts)) {
     fs.mkdirSync(path.join(directory, chart));
     fs.writeFileSync(path.join(directory, chart, "Chart.yaml"), stringify({ apiVersion: "v2", name: chart, version }));

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { ObjectStore, type ObjectStoreArgs } from "../../../components/data/object-store";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { endpoint, SIZE } from "../../support/stubs";
+import { temporaryDirectory } from "../../support/temporary";
 
 const LOGIN = { username: pulumi.secret("app-user"), password: pulumi.secret("app-password") };
 const ADMIN = { username: pulumi.secret("root-user"), password: pulumi.secret("root-password") };
@@ -115,7 +115,7 @@ async function setup(
 ): Promise<{ status: number | null; calls: string[] }> {
   const { seen } = await objectStore(own);
   const { command, env, envFrom } = jobContainer(seen);
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-mc-"));
+  const directory = temporaryDirectory();
   // Reads standard input only where mc would ask for a login.
   fs.writeFileSync(
     path.join(directory, "mc"),

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
 import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { bucket, endpoint, metrics, SIZE } from "../../support/stubs";
+import { temporaryDirectory } from "../../support/temporary";
 
 async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registered[]> {
   const seen = await mockEngine();
@@ -166,7 +166,7 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
 
 /** Runs a container's command with stand-ins for programs, which note how they are called. */
 function bash(command: readonly string[], programs: Record<string, string>) {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-ray-"));
+  const directory = temporaryDirectory();
   for (const [name, body] of Object.entries(programs)) {
     const script = `#!/bin/sh\ncd "${directory}"\necho "${name} $*" >> calls\n${body}\n`;
     fs.writeFileSync(path.join(directory, name), script, { mode: 0o755 });
