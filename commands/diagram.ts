@@ -65,7 +65,9 @@ function node({ name, namespaces }: System, look: string): string {
 }
 
 function edge({ from, to, ports, observes }: Arrow): string {
-  return `"${from}" -> "${to}" [label="${ports.join(", ")}"${observes ? ", style=dashed" : ""}];`;
+  // Paler and without a say in the layout: a scraper reaches nearly everything.
+  const look = observes ? `, style=dashed, weight=0, penwidth=1, color="#94a3b8", fontcolor="#94a3b8"` : "";
+  return `"${from}" -> "${to}" [label="${ports.join(", ")}"${look}];`;
 }
 
 // Graphviz gives all lines of a label one font, and no label a background.

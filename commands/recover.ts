@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process";
 import * as path from "node:path";
-import { CoreV1Api, KubeConfig, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
+import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
-import { parseConfig } from "../stacks/config";
-import { readStackFile, ROOT } from "../rehearsal/evaluate";
+import { ROOT } from "../rehearsal/evaluate";
 import { command, run } from "./cli";
+import { kubeconfigOf } from "./kubeconfig";
 
 const program = command(
   "recover",
@@ -34,16 +34,7 @@ void run(program);
 const ADOPT = { PULUMI_K8S_UPSERT_EXISTING_OBJECTS: "true", PULUMI_K8S_ENABLE_PATCH_FORCE: "true" };
 
 async function recover(stack: string): Promise<void> {
-  const { cluster } = parseConfig(readStackFile(stack)["carbon:platform"], `Pulumi.${stack}.yaml`);
-  const kubeconfig = new KubeConfig();
-  kubeconfig.loadFromDefault();
-  if (kubeconfig.getContextObject(cluster.context) === null) {
-    const known = kubeconfig.getContexts().map(({ name }) => name);
-    throw new pulumi.RunError(
-      `cluster.context: ${cluster.context} is not in the kubeconfig; it has ${known.join(", ") || "none"}; set KUBECONFIG`,
-    );
-  }
-  kubeconfig.setCurrentContext(cluster.context);
+  const kubeconfig = kubeconfigOf(stack);
 
   say("1/4 lock: taking back that of the dead update");
   cli(["cancel", "--yes", "--stack", stack]);

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { InvalidArgumentError } from "commander";
 import { command, isUserFault, run } from "../commands/cli";
 import { rehearse, takeDown } from "./rehearse";
-import { render } from "./report";
+import { picture, render } from "./report";
 
 interface Options {
   readonly stack: string;
@@ -10,6 +10,7 @@ interface Options {
   readonly keep: boolean;
   readonly down: boolean;
   readonly json?: string;
+  readonly svg?: string;
 }
 
 const INTERRUPTED = 130;
@@ -29,6 +30,7 @@ const program = command(
   .option("--keep", "leaves it running, and says how to use it by hand", false)
   .option("--down", "ends the kept rehearsal of the stack", false)
   .option("--json <file>", "writes the report as JSON, too")
+  .option("--svg <file>", "writes the report as a picture, too")
   .addHelpText(
     "after",
     `
@@ -44,7 +46,7 @@ void run(program).finally(() => {
   process.exit();
 });
 
-async function bringUp({ stack, config, keep, json }: Options): Promise<number> {
+async function bringUp({ stack, config, keep, json, svg }: Options): Promise<number> {
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
@@ -57,6 +59,7 @@ async function bringUp({ stack, config, keep, json }: Options): Promise<number> 
   try {
     const report = await rehearse({ stack, overrides: config, keep, progress }, interruption.signal);
     if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+    if (svg !== undefined) fs.writeFileSync(svg, picture(report));
     console.log(render(report));
     return report.ok ? 0 : 1;
   } catch (error) {

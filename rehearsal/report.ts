@@ -318,6 +318,35 @@ export function render(report: Report): string {
   return sections.filter((section) => section !== "").join("\n");
 }
 
+// A character of a monospace font at 14 px, and its line.
+const CELL = { width: 8.43, height: 18 };
+const MARGIN = 16;
+
+/** The report as a picture: an SVG of the text, for pull requests and documents. */
+export function picture(report: Report): string {
+  const lines = render(report).split("\n");
+  const width = Math.ceil(Math.max(...lines.map(({ length }) => length)) * CELL.width) + 2 * MARGIN;
+  const height = lines.length * CELL.height + 2 * MARGIN;
+  const text = lines.map((line, index) => {
+    const y = MARGIN + (index + 0.8) * CELL.height;
+    const length = `textLength="${(line.length * CELL.width).toFixed(1)}" lengthAdjust="spacingAndGlyphs"`;
+    return line === ""
+      ? ""
+      : `<text x="${MARGIN}" y="${y.toFixed(1)}" ${length} xml:space="preserve">${escape(line)}</text>`;
+  });
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`,
+    ` font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14" fill="#d7dde4">`,
+    `<rect width="100%" height="100%" rx="8" fill="#1b222b"/>`,
+    ...text,
+    "</svg>\n",
+  ].join("\n");
+}
+
+function escape(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
 function kept(envFile: string, stack: string): string {
   return [
     "It is left running. To use it by hand, in this directory:",

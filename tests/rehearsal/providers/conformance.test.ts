@@ -271,6 +271,16 @@ describe("the kubernetes plugin", function () {
             spec: { selector: { app: "app" }, ports: [{ port: 80 }] },
           };
           new k8s.core.v1.Service("web", service, opts);
+          // The claim names a class that comes at the same time, and stays pending until a pod uses it.
+          const late = { provisioner: "conformance.test/none", volumeBindingMode: "WaitForFirstConsumer" };
+          new k8s.storage.v1.StorageClass("late", { metadata: { name: "conformance-late" }, ...late }, opts);
+          const claim = { accessModes: ["ReadWriteOnce"], storageClassName: "conformance-late" };
+          const resources = { requests: { storage: "1Gi" } };
+          new k8s.core.v1.PersistentVolumeClaim(
+            "claim",
+            { metadata: { name: "claim", namespace }, spec: { ...claim, resources } },
+            opts,
+          );
           const once = new k8s.batch.v1.Job("once", job({ name: "once", namespace }), opts);
           return { web: web.status.readyReplicas, store: store.status.readyReplicas, once: once.status.succeeded };
         });

@@ -1,0 +1,19 @@
+import { KubeConfig } from "@kubernetes/client-node";
+import * as pulumi from "@pulumi/pulumi";
+import { parseConfig } from "../stacks/config";
+import { readStackFile } from "../rehearsal/evaluate";
+
+/** The kubeconfig of the shell, at the context of a stack. Throws a RunError that lists the contexts there are. */
+export function kubeconfigOf(stack: string): KubeConfig {
+  const { cluster } = parseConfig(readStackFile(stack)["carbon:platform"], `Pulumi.${stack}.yaml`);
+  const kubeconfig = new KubeConfig();
+  kubeconfig.loadFromDefault();
+  if (kubeconfig.getContextObject(cluster.context) === null) {
+    const known = kubeconfig.getContexts().map(({ name }) => name);
+    throw new pulumi.RunError(
+      `cluster.context: ${cluster.context} is not in the kubeconfig; it has ${known.join(", ") || "none"}; set KUBECONFIG`,
+    );
+  }
+  kubeconfig.setCurrentContext(cluster.context);
+  return kubeconfig;
+}

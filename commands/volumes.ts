@@ -1,0 +1,56 @@
+import { CoreV1Api, type V1PersistentVolume } from "@kubernetes/client-node";
+import { command, run } from "./cli";
+import { kubeconfigOf } from "./kubeconfig";
+import { table } from "./tables";
+
+const program = command("volumes", "Lists the volumes of a stack's cluster, those first that nobody claims any more.", [
+  "npm run volumes -- --stack prod",
+])
+  .requiredOption("--stack <name>", "the stack whose cluster to ask")
+  .option("--json", "as JSON", false)
+  .addHelpText(
+    "after",
+    `
+\`pulumi destroy\` deletes claims, never volumes: they stay, Released, until somebody deletes them by name with
+kubectl. It uses the kubeconfig of your shell.`,
+  )
+  .action(async ({ stack, json }: { stack: string; json: boolean }) => {
+    const { items } = await kubeconfigOf(stack).makeApiClient(CoreV1Api).listPersistentVolume();
+    const volumes = items.map(describe).sort((a, b) => Number(a.phase === "Bound") - Number(b.phase === "Bound"));
+    console.log(json ? JSON.stringify(volumes, null, 2) : tableOf(volumes));
+  });
+
+void run(program);
+
+interface Volume {
+  readonly name: string;
+  readonly phase: string;
+  readonly claim: string;
+  readonly size: string;
+  readonly node: string;
+  readonly reclaimPolicy: string;
+}
+
+function describe({ metadata, spec, status }: V1PersistentVolume): Volume {
+  const { namespace, name } = spec?.claimRef ?? {};
+  const terms = spec?.nodeAffinity?.required?.nodeSelectorTerms ?? [];
+  return {
+    name: metadata?.name ?? "",
+    phase: status?.phase ?? "",
+    claim: name === undefined ? "" : `${namespace}/${name}`,
+    size: spec?.capacity?.["storage"] ?? "",
+    node: terms
+      .flatMap(({ matchExpressions = [] }) => matchExpressions.flatMap(({ values = [] }) => values))
+      .join(", "),
+    reclaimPolicy: spec?.persistentVolumeReclaimPolicy ?? "",
+  };
+}
+
+function tableOf(volumes: readonly Volume[]): string {
+  const unowned = volumes.filter(({ phase }) => phase !== "Bound").length;
+  const rows = volumes.map((v) => [v.phase, v.claim, v.size, v.node, v.reclaimPolicy, v.name]);
+  return [
+    table(["phase", "claim", "size", "node", "reclaim policy", "volume"], rows),
+    `${volumes.length} volumes, ${unowned} of them claimed by nobody.`,
+  ].join("\n");
+}
