@@ -46,12 +46,7 @@ module.exports = {
       { path: `${AREA}.+` },
       "They read what the program registers, not how a component makes it.",
     ),
-    rule(
-      "rehearsal-knows-no-command",
-      { path: "^rehearsal/", pathNot: "^rehearsal/main\\.ts$" },
-      "^commands/",
-      "Commands call the rehearsal; its main.ts is a command itself.",
-    ),
+    rule("rehearsal-knows-no-command", "^rehearsal/", "^commands/", "Commands look at a rehearsal."),
     rule(
       "only-tests-import-tests",
       { path: "^(index\\.ts|stacks|components|rehearsal|commands)" },

@@ -3,8 +3,8 @@ import { evaluateStack } from "../rehearsal/charts";
 import type { NodeLoad } from "../rehearsal/placement";
 import { isBytes, written } from "../rehearsal/units";
 import { type Amounts, GPU } from "../rehearsal/demand";
-import { command, run } from "./cli";
-import { bar, table } from "./tables";
+import { command, run } from "../rehearsal/cli";
+import { bar, table } from "../rehearsal/tables";
 
 /** The findings as people read them. */
 export function describe(stack: string, { systems, quotas, nodes, lostNodes, notCounted, faults }: Capacity): string {

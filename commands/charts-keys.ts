@@ -5,7 +5,7 @@ import { parse, stringify } from "yaml";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
 import { CRD_FIXTURES, definitions, type Manifest } from "../rehearsal/charts";
 import { ROOT } from "../rehearsal/evaluate";
-import { command, run } from "./cli";
+import { command, run } from "../rehearsal/cli";
 
 /** Where the key paths of each pinned chart lie. */
 export const KEY_FIXTURES = path.join(ROOT, "tests/fixtures/chart-keys");

@@ -8,7 +8,7 @@ import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, type ManifestPin, manifests } from "../components/base/versions";
 import { chartVersion } from "../rehearsal/charts";
 import { ROOT, stackConfig } from "../rehearsal/evaluate";
-import { command, run } from "./cli";
+import { command, run } from "../rehearsal/cli";
 
 const execute = promisify(execFile);
 

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { instance } from "@viz-js/viz";
 import { evaluateStack } from "../rehearsal/charts";
 import { ROOT } from "../rehearsal/evaluate";
-import { command, run } from "./cli";
+import { command, run } from "../rehearsal/cli";
 import { type Arrow, type System, type Wiring, wiringOf } from "./wiring";
 
 /** The picture in the repository. */

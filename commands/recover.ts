@@ -3,7 +3,7 @@ import * as path from "node:path";
 import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import { ROOT } from "../rehearsal/evaluate";
-import { command, run } from "./cli";
+import { command, run } from "../rehearsal/cli";
 import { kubeconfigOf } from "./kubeconfig";
 
 const program = command(

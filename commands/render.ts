@@ -4,8 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { evaluateStack } from "../rehearsal/charts";
 import { type Evaluation, type Registration } from "../rehearsal/evaluate";
-import { command, run } from "./cli";
-import { table } from "./tables";
+import { command, run } from "../rehearsal/cli";
+import { table } from "../rehearsal/tables";
 
 /** An object of the program, as it is written. */
 export interface RenderedObject {

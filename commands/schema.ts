@@ -6,7 +6,7 @@ import { ROOT } from "../rehearsal/evaluate";
 import { PlatformConfig } from "../stacks/config";
 import { PlatformOutputs } from "../stacks/outputs";
 import { SECRET_KEYS } from "../stacks/secrets";
-import { command, run } from "./cli";
+import { command, run } from "../rehearsal/cli";
 
 const DRAFT = "http://json-schema.org/draft-07/schema#";
 

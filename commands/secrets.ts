@@ -1,7 +1,7 @@
 import { readStackFile, stackConfig } from "../rehearsal/evaluate";
 import { SECRET_KEYS } from "../stacks/secrets";
-import { command, run } from "./cli";
-import { table } from "./tables";
+import { command, run } from "../rehearsal/cli";
+import { table } from "../rehearsal/tables";
 
 /** How a stack comes to a credential. */
 export type SecretState = "set" | "generated" | "missing" | "plain text" | "unknown key";

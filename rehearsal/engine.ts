@@ -154,16 +154,37 @@ export class Engine {
   }
 
   private spawn(args: readonly string[]): ChildProcess {
-    return spawn(this.pulumi, args, {
+    return spawn("sh", ["-c", GUARDED, "carbon-engine", this.pulumi, ...args], {
       cwd: ROOT,
       // The event log is a command for debugging.
       env: { ...process.env, ...this.env, PULUMI_DEBUG_COMMANDS: "true" },
-      stdio: ["ignore", "pipe", "pipe"],
-      // In a group of its own, so that Ctrl-C in a terminal reaches it once, through us.
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+      // A session of its own: Ctrl-C in a terminal reaches it once, through us, and all that it starts can be found.
       detached: true,
     });
   }
 }
+
+/**
+ * Runs a command and then kills what it has left in its session, also when our end of the pipe closes because we were
+ * killed: the engine's plugins are in process groups of their own, and a program whose engine was killed never ends.
+ */
+const GUARDED = `
+sweep() {
+  self=$(exec sh -c 'echo $PPID')
+  for stat in /proc/[0-9]*/stat; do
+    pid=\${stat#/proc/} pid=\${pid%/stat}
+    set -- $(sed 's/.*) //' "$stat" 2>/dev/null)
+    [ "$4" = $$ ] && [ "$pid" != $$ ] && [ "$pid" != "$self" ] && kill -KILL "$pid" 2>/dev/null
+  done
+}
+trap : INT
+{ read -r _; sweep; kill -KILL $$; } <&3 3<&- 2>/dev/null &
+"$@" 3<&- </dev/null
+code=$?
+sweep
+exit $code
+`;
 
 /** The CLI behind a script that hands this run's stack file to every command that reads one. */
 function launcher(pulumi: string, stackFile: string): string {
@@ -185,8 +206,8 @@ function canary(key: string, form: "user" | "password"): string {
 }
 
 async function interrupt(child: ChildProcess): Promise<void> {
-  child.kill("SIGINT");
-  const timer = setTimeout(() => child.kill("SIGKILL"), CANCEL_SECONDS * 1000);
+  if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+  const timer = setTimeout(() => child.stdio[3]?.destroy(), CANCEL_SECONDS * 1000);
   await ended(child);
   clearTimeout(timer);
 }

@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import { InvalidArgumentError } from "commander";
-import { command, isUserFault, run } from "../commands/cli";
+import { command, isUserFault, run } from "./cli";
 import { rehearse, takeDown } from "./rehearse";
 import { picture, render } from "./report";
 

@@ -150,13 +150,12 @@ export async function watchedUp(
   progress: (line: string) => void,
   interrupted?: AbortSignal,
 ): Promise<EngineResult> {
-  const watch = new FailureWatch(api.core);
+  const watch = new FailureWatch(api.core, interrupted);
   watch.start();
   let shown = 0;
   try {
-    const signal = interrupted ? AbortSignal.any([watch.signal, interrupted]) : watch.signal;
     const result = await engine.run("up", {
-      signal,
+      signal: watch.signal,
       progress: (done) => {
         if (done < shown + 20) return;
         shown = done;

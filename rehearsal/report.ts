@@ -1,8 +1,8 @@
-import type { V1Node, V1PersistentVolumeClaim, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
-import Table from "cli-table3";
+import type { CoreV1Api, V1Node, V1PersistentVolumeClaim, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
 import type { EngineResult } from "./engine";
-import type { Rehearsal } from "./rehearse";
+import type { PluginSource } from "./providers/install";
 import { bytes, cores } from "./quantity";
+import { bar, table } from "./tables";
 
 /** What a rehearsal found. Written as it is by `--json`; keys are added, never changed. */
 export interface Report {
@@ -11,7 +11,7 @@ export interface Report {
   /** Why `ok` is false: each fault by itself. */
   readonly faults: readonly string[];
   /** Where the kubernetes plugin came from. */
-  readonly plugin: "official" | "stand-in";
+  readonly plugin: PluginSource;
   /** Resources of the stack, as the engine counts them. */
   readonly resources: number;
   readonly pods: { readonly total: number; readonly ready: number };
@@ -71,6 +71,14 @@ interface LostNode {
   readonly brokenQuorums: readonly string[];
 }
 
+/** Where a report reads from. */
+export interface Inspected {
+  readonly stack: string;
+  readonly plugin: PluginSource;
+  readonly api: { readonly core: CoreV1Api };
+  readonly seconds: { readonly tools: number; readonly controlPlane: number };
+}
+
 interface Course {
   readonly up: EngineResult;
   readonly settled: readonly string[];
@@ -81,7 +89,7 @@ interface Course {
 }
 
 /** Reads from the cluster what a rehearsal came to. */
-export async function inspect(rehearsal: Rehearsal, course: Course): Promise<Report> {
+export async function inspect(rehearsal: Inspected, course: Course): Promise<Report> {
   const { core } = rehearsal.api;
   const [pods, claims, nodes, quotas] = await Promise.all([
     core.listPodForAllNamespaces(),
@@ -91,12 +99,12 @@ export async function inspect(rehearsal: Rehearsal, course: Course): Promise<Rep
   ]);
   const { up, secondUp, settled } = course;
   const resources = sum(Object.values(up.changes));
-  const changes = secondUp && countChanges(secondUp);
+  const changes = secondUp === undefined ? 0 : countChanges(secondUp);
   const faults = [
     ...up.errors,
     ...settled,
     ...(secondUp?.errors ?? []),
-    ...(changes ? [`the second up changed ${changes} resources: ${JSON.stringify(secondUp?.changes)}`] : []),
+    ...(changes > 0 ? [`the second up changed ${changes} resources; a preview says which`] : []),
   ];
   return {
     stack: rehearsal.stack,
@@ -109,7 +117,7 @@ export async function inspect(rehearsal: Rehearsal, course: Course): Promise<Rep
       total: claims.items.length,
       bound: claims.items.filter(({ status }) => status?.phase === "Bound").length,
     },
-    secondUp: changes === undefined ? null : { changes },
+    secondUp: secondUp === undefined ? null : { changes },
     seconds: {
       tools: round(rehearsal.seconds.tools),
       controlPlane: round(rehearsal.seconds.controlPlane),
@@ -282,7 +290,7 @@ export function render(report: Report): string {
     `Rehearsal of ${report.stack}: ${verdict}`,
     ...report.faults.map((fault) => `  ✗ ${fault}`),
     table(
-      ["", ""],
+      ["result", ""],
       [
         ["resources", `${report.resources} in ${seconds.up} s (${seconds.perResource} s each)`],
         ["pods", `${pods.ready} of ${pods.total} Ready or done`],
@@ -295,9 +303,7 @@ export function render(report: Report): string {
     ),
     table(
       ["quota", "resource", "used", "hard", ""],
-      report.quotas
-        .filter(({ share }) => share > 0)
-        .map((q) => [q.name, q.resource, q.used, q.hard, `${bar(q.share)} ${percent(q.share)}`]),
+      report.quotas.filter(({ share }) => share > 0).map((q) => [q.name, q.resource, q.used, q.hard, bar(q.share)]),
     ),
     table(
       ["node", "pods", "CPU requested", "memory requested", "GPUs"],
@@ -315,7 +321,7 @@ export function render(report: Report): string {
     `What a rehearsal cannot show:\n${NOT_SHOWN.map((line) => `  - ${line}`).join("\n")}`,
     ...(report.envFile === undefined ? [] : [kept(report.envFile, report.stack)]),
   ];
-  return sections.filter((section) => section !== "").join("\n");
+  return sections.join("\n");
 }
 
 // A character of a monospace font at 14 px, and its line.
@@ -356,14 +362,6 @@ function kept(envFile: string, stack: string): string {
   ].join("\n");
 }
 
-function table(head: string[], rows: string[][]): string {
-  if (rows.length === 0) return "";
-  const untitled = head.every((title) => title === "");
-  const all = new Table({ ...(untitled ? {} : { head }), style: { head: [], border: [], compact: true } });
-  all.push(...rows);
-  return all.toString();
-}
-
 function endpointRows(outputs: unknown, prefix = ""): string[][] {
   if (typeof outputs !== "object" || outputs === null) return [];
   return Object.entries(outputs).flatMap(([key, value]) => {
@@ -375,20 +373,11 @@ function endpointRows(outputs: unknown, prefix = ""): string[][] {
 
 function share({ requested, allocatable }: { requested: number; allocatable: number }, unit: string): string {
   const part = requested / Math.max(allocatable, 1e-9);
-  return `${bar(part)} ${requested} of ${allocatable} ${unit}`;
+  return `${bar(part)}, ${requested} of ${allocatable} ${unit}`;
 }
 
 function gpus({ requested, allocatable }: { requested: number; allocatable: number }): string {
   return allocatable === 0 ? "–" : `${requested} of ${allocatable}`;
-}
-
-function bar(part: number): string {
-  const filled = Math.min(10, Math.ceil(part * 10));
-  return "█".repeat(filled) + "░".repeat(10 - filled);
-}
-
-function percent(part: number): string {
-  return `${Math.round(part * 100)} %`;
 }
 
 function list(names: readonly string[]): string {

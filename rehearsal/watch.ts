@@ -15,9 +15,17 @@ export class FailureWatch {
   private timer: NodeJS.Timeout | undefined;
   private reason: string | undefined;
 
-  constructor(private readonly api: CoreV1Api) {}
+  constructor(
+    private readonly api: CoreV1Api,
+    interrupted?: AbortSignal,
+  ) {
+    // Not AbortSignal.any: on Node 20 the combined signal may be collected while it is waited for (nodejs/node#57736).
+    interrupted?.addEventListener("abort", () => {
+      this.aborted.abort();
+    });
+  }
 
-  /** Aborts when something fails for good. */
+  /** Aborts when something fails for good, or when the user interrupts. */
   get signal(): AbortSignal {
     return this.aborted.signal;
   }

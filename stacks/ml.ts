@@ -3,6 +3,7 @@ import { Ray } from "../components/ml/ray";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
+import type { Secrets } from "./secrets";
 
 /** What trains, tracks and serves models. */
 export interface Ml {
@@ -11,7 +12,7 @@ export interface Ml {
 }
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
-export function ml(config: PlatformConfig, { postgres, objectStore }: Data, ground: Foundation): Ml {
+export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
   const { opts, namespaces, metrics, storageClass } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
@@ -39,6 +40,7 @@ export function ml(config: PlatformConfig, { postgres, objectStore }: Data, grou
       namespace,
       head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } },
       workers,
+      token: secrets.get("rayAuthToken"),
       tracking: mlflow.tracking,
       artifacts,
       metrics,

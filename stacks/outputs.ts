@@ -27,6 +27,7 @@ export const PlatformOutputs = z.strictObject({
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
   secrets: z.strictObject({
     objectStore: secretReference,
+    ray: secretReference,
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
   }),

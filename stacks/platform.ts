@@ -11,7 +11,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const { mlflow, ray } = ml(config, stores, ground);
+  const { mlflow, ray } = ml(config, secrets, stores, ground);
 
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
@@ -28,6 +28,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     objectStore: { url: store.url, region: store.region },
     secrets: {
       objectStore: store.secret,
+      ray: { namespace, name: ray.authSecret },
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
     },

@@ -17,6 +17,7 @@ export const SECRET_KEYS = {
   objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Secret minio-credentials", length: 20 },
   objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
+  rayAuthToken: { form: "password", usedBy: "Ray nodes and clients", length: 48 },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
 } as const satisfies Record<string, SecretKey>;
 export type SecretName = keyof typeof SECRET_KEYS;

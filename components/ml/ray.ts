@@ -45,6 +45,8 @@ export interface RayArgs {
   };
   /** Workers: autoscaled between `min` and `max` by CPU. */
   readonly workers: ContainerSize & { readonly min: number; readonly max: number };
+  /** What every node and client must show: without it Ray runs the code of anybody who reaches it. */
+  readonly token: pulumi.Output<string>;
   readonly tracking: Endpoint<"http">;
   /** Bucket of the user that tasks act as. */
   readonly artifacts: Bucket;
@@ -61,10 +63,13 @@ export class Ray extends pulumi.ComponentResource {
   readonly client: Endpoint<"ray">;
   /** The HTTP proxy of Ray Serve, once an application is deployed. */
   readonly serve: Endpoint<"http">;
+  /** Name of the Secret with the token, under the variable that clients read. */
+  readonly authSecret: string;
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
-    const { namespace, head, workers, tracking, artifacts, metrics } = args;
+    this.authSecret = `${name}-auth`;
+    const { namespace, head, workers, token, tracking, artifacts, metrics } = args;
     const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
     const headName = `${name}-head`;
     const headPods: PodIdentity = { ...pods, name: headName, matchLabels: { app: name, component: "head" } };
@@ -81,6 +86,8 @@ export class Ray extends pulumi.ComponentResource {
       { namespace, data: s3ClientSecret(artifacts.store) },
       { parent: this },
     );
+    const auth = envSecret(this.authSecret, { namespace, data: { RAY_AUTH_TOKEN: token } }, { parent: this });
+    const secretEnv = [objectStore, auth];
     const wires = connect(this, {
       from: pods,
       talksTo: [{ server: pods, ports: clusterPorts() }, tracking, artifacts.store.destination],
@@ -89,10 +96,11 @@ export class Ray extends pulumi.ComponentResource {
       env: {
         HOME: "/tmp",
         RAY_USAGE_STATS_ENABLED: "0",
+        RAY_AUTH_MODE: "token",
         MLFLOW_TRACKING_URI: url(tracking),
         ...s3ClientEnv(artifacts.store),
       },
-      secretEnv: [objectStore],
+      secretEnv,
       image: images.ray,
       mounts: { "/tmp": "tmp", "/dev/shm": "shm" },
     };
@@ -131,7 +139,7 @@ export class Ray extends pulumi.ComponentResource {
             ],
             uid: RAY_UID,
             priorityClass: "standard-services",
-            secretEnv: [objectStore],
+            secretEnv,
             scratch: scratch(head),
           }),
           persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
@@ -147,7 +155,10 @@ export class Ray extends pulumi.ComponentResource {
           ],
         },
       },
-      { parent: this, dependsOn: [account, objectStore.resource, headService, ...wires, ...tracking.ready] },
+      {
+        parent: this,
+        dependsOn: [account, objectStore.resource, auth.resource, headService, ...wires, ...tracking.ready],
+      },
     );
 
     const workerContainer = container(workerPods.name, {
@@ -185,7 +196,7 @@ export class Ray extends pulumi.ComponentResource {
             ],
             uid: RAY_UID,
             priorityClass: "low-priority-batch",
-            secretEnv: [objectStore],
+            secretEnv,
             scratch: scratch(workers),
             terminationGracePeriodSeconds: DRAIN_SECONDS + 30,
           }),

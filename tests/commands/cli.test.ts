@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import * as capacity from "../../commands/capacity";
 import * as chartsKeys from "../../commands/charts-keys";
 import * as chartsPull from "../../commands/charts-pull";
-import { command, run } from "../../commands/cli";
+import { command, run } from "../../rehearsal/cli";
 import * as diagram from "../../commands/diagram";
 import * as render from "../../commands/render";
 import * as schema from "../../commands/schema";

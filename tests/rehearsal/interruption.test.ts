@@ -3,6 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ROOT } from "../../rehearsal/evaluate";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
 import { countChanges } from "../../rehearsal/report";
 import { cacheDirectory } from "../../rehearsal/toolchain";
@@ -22,11 +23,11 @@ describe("an interrupted rehearsal", () => {
     });
   }
 
-  it("leaves no process after a kill, and the next two work at the same time", async () => {
+  it("leaves no process after a kill; the next two work at the same time, one with a credential nobody can decrypt", async () => {
     const { child, runs } = await rehearsalAt(/up: \d+ resources/);
     child.kill("SIGKILL");
     await nothingLeft(runs);
-    const both = await Promise.all([rehearsed("dev"), rehearsed("dev", "--config", "mlflow.replicas=2")]);
+    const both = await Promise.all([rehearsed("dev"), withSecuredStack((stack) => rehearsed(stack))]);
     assert.deepEqual(
       both.map(({ report }) => report.faults),
       [[], []],
@@ -70,6 +71,21 @@ describe("an interrupted up", () => {
     });
   }
 });
+
+/** A copy of dev whose stack file holds an encrypted credential; there is no passphrase for it. */
+async function withSecuredStack<T>(work: (stack: string) => Promise<T>): Promise<T> {
+  const file = path.join(ROOT, "Pulumi.secured-test.yaml");
+  const dev = fs.readFileSync(path.join(ROOT, "Pulumi.dev.yaml"), "utf8");
+  fs.writeFileSync(
+    file,
+    `encryptionsalt: v1:nobody-knows-the-passphrase\n${dev}  carbon:minioRootPassword:\n    secure: v1:not:decipherable\n`,
+  );
+  try {
+    return await work("secured-test");
+  } finally {
+    fs.rmSync(file);
+  }
+}
 
 /** Starts a rehearsal and waits until it prints a line; tells where it works. */
 async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: string }> {

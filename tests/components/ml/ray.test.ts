@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
 import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { bucket, endpoint, metrics, SIZE } from "../../support/stubs";
@@ -15,6 +16,7 @@ async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registere
       namespace: "ml",
       head: { ...SIZE, volume: { storageClass: "disk", sizeGiB: 10 } },
       workers: { ...SIZE, min: 2, max: 5, ...workers },
+      token: pulumi.secret("t0ken"),
       tracking: endpoint("mlflow", "http", 5000),
       artifacts: bucket(),
       metrics: metrics(),
@@ -159,8 +161,19 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
       const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
       assert.equal(env["MLFLOW_TRACKING_URI"], "http://mlflow.elsewhere:5000");
       assert.equal(env["AWS_ENDPOINT_URL_S3"], "http://s3.elsewhere:9000");
-      assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "ray-object-store" } }]);
+      assert.ok(containers[0].envFrom.some(({ secretRef }: any) => secretRef.name === "ray-object-store"));
     }
+  });
+
+  it("runs nobody's code without the token: each node, its wait and its clients show the same one", async () => {
+    const seen = await ray();
+    const [wait] = worker(seen).initContainers;
+    for (const container of [head(seen).containers[0], worker(seen).containers[0], wait]) {
+      assert.ok(container.env.some(({ name, value }: any) => name === "RAY_AUTH_MODE" && value === "token"));
+      assert.ok(container.envFrom.some(({ secretRef }: any) => secretRef.name === "ray-auth"));
+    }
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "ray-auth").inputs;
+    assert.deepEqual(stringData, { RAY_AUTH_TOKEN: "t0ken" });
   });
 });
 
