@@ -9,6 +9,7 @@ import { type ChartPin, charts, type ManifestPin, manifests } from "../component
 import { chartVersion } from "../rehearsal/charts";
 import { ROOT, stackConfig } from "../rehearsal/evaluate";
 import { command, run } from "../rehearsal/cli";
+import { builtHelm } from "../rehearsal/toolchain";
 
 const execute = promisify(execFile);
 
@@ -161,7 +162,7 @@ async function download(url: string, into: string): Promise<string> {
 
 interface Options {
   readonly stack: string;
-  readonly helm: string;
+  readonly helm?: string;
   readonly update?: boolean;
 }
 
@@ -175,10 +176,10 @@ export const program = command(
   ],
 )
   .option("--stack <name>", "the stack whose charts.directory is filled", "dev")
-  .option("--helm <file>", "the helm to run", "helm")
+  .option("--helm <file>", "the helm to run (default: the one that a rehearsal built, else the one on PATH)")
   .option("--update", `accepts what upstream has now and writes its digests to ${LOCK_FILE}`)
   .addHelpText("after", "\nExit codes: 0 all are there, 2 something is missing or is not what the lock file says.")
-  .action(async ({ stack, helm, update = false }: Options) => {
+  .action(async ({ stack, helm = builtHelm() ?? "helm", update = false }: Options) => {
     const lockFile = path.join(ROOT, LOCK_FILE);
     const lock = fs.existsSync(lockFile) ? (JSON.parse(fs.readFileSync(lockFile, "utf8")) as Lock) : {};
     const directory = path.resolve(ROOT, stackConfig(stack).charts.directory);

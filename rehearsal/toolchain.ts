@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import * as pulumi from "@pulumi/pulumi";
 import { identify, isAlive, type ProcessIdentity } from "./processes";
 
 /** The tools of a rehearsal, ready to run. */
@@ -93,7 +94,7 @@ const FREE_MEMORY_BYTES = 4 * GIB; // linking kube-apiserver took 1.7 GiB, besid
  */
 export async function ensureToolchain(progress: (line: string) => void): Promise<Toolchain> {
   const cache = cacheDirectory();
-  const bin = path.join(cache, "tools", toolsKey());
+  const bin = toolsDirectory(cache);
   const isBuilt = (tool: Tool): boolean => fs.existsSync(path.join(bin, tool.name));
   if (!TOOLS.every(isBuilt)) {
     fs.mkdirSync(bin, { recursive: true });
@@ -104,7 +105,7 @@ export async function ensureToolchain(progress: (line: string) => void): Promise
       const work = path.join(cache, "build"); // what an interrupted build left there is used again
       const environment = goEnvironment(work);
       const found = faults(measure(cache, environment));
-      if (found.length > 0) throw new Error(`the rehearsal's tools cannot be built here:\n${found.join("\n")}`);
+      if (found.length > 0) throw new pulumi.RunError(`the rehearsal's tools cannot be built here:\n${found.join("\n")}`);
       await build(missing, TOOLS, bin, (tool, output) => compile(tool, output, environment), progress);
       fs.rmSync(work, { recursive: true, force: true });
     });
@@ -137,6 +138,16 @@ export function installPulumi(toolchain: Toolchain, pulumiHome: string): void {
 export function cacheDirectory(): string {
   const { CARBON_CACHE, XDG_CACHE_HOME } = process.env;
   return path.resolve(CARBON_CACHE ?? path.join(XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "254carbon"));
+}
+
+function toolsDirectory(cache: string): string {
+  return path.join(cache, "tools", toolsKey());
+}
+
+/** The helm of an earlier rehearsal; undefined where none was built yet. */
+export function builtHelm(): string | undefined {
+  const helm = path.join(toolsDirectory(cacheDirectory()), "helm");
+  return fs.existsSync(helm) ? helm : undefined;
 }
 
 /** Names what is built, so that two versions of the checkout do not get in each other's way. */
