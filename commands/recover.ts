@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import * as path from "node:path";
 import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
+import { evaluateStack } from "../rehearsal/charts";
 import { ROOT } from "../rehearsal/evaluate";
 import { command, run } from "../rehearsal/cli";
 import { kubeconfigOf } from "./kubeconfig";
@@ -20,7 +21,8 @@ What it does, in this order, and may be repeated at any point:
   2. drops what the state only planned to make, and reads the rest from the cluster (pulumi refresh)
   3. forgets Helm operations that died half-way; what they made stays and is taken over by the next one
   4. runs \`pulumi up\` so that it adopts the objects which the dead update made but did not record.
-     An object that this program did not make is never adopted: it is named, and nothing is changed.
+     An object that no Pulumi program made is never adopted: it is named, and nothing is changed.
+It stops before the first step when the kubeconfig leads to another cluster than the stack's.
 
 It uses the backend, passphrase and kubeconfig of your shell, like \`npx pulumi\`.`,
   )
@@ -36,18 +38,20 @@ const ADOPT = { PULUMI_K8S_UPSERT_EXISTING_OBJECTS: "true", PULUMI_K8S_ENABLE_PA
 async function recover(stack: string): Promise<void> {
   const kubeconfig = kubeconfigOf(stack);
 
+  const core = kubeconfig.makeApiClient(CoreV1Api);
+  await refuseOtherCluster(stack, core);
   say("1/4 lock: taking back that of the dead update");
   cli(["cancel", "--yes", "--stack", stack]);
   say("2/4 state: dropping pending creations, reading the rest from the cluster");
   cli(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--non-interactive", "--stack", stack]);
   say("3/4 Helm: forgetting operations that died half-way");
-  for (const release of await forgetPendingReleases(kubeconfig.makeApiClient(CoreV1Api))) say(`    ${release}`);
+  for (const release of await forgetPendingReleases(core, await releasesOfProgram(stack))) say(`    ${release}`);
   say("4/4 objects: adopting what was made but not recorded");
   const preview = cli(["preview", "--json", "--non-interactive", "--stack", stack], ADOPT);
   const { ours, foreign } = await existing(plannedObjects(preview), KubernetesObjectApi.makeApiClient(kubeconfig));
   if (foreign.length > 0) {
     throw new pulumi.RunError(
-      `these objects exist and were not made by this program, so they are not adopted:\n` +
+      `these objects exist and were made by no Pulumi program, so they are not adopted:\n` +
         `${foreign.map((name) => `  ${name}`).join("\n")}\n` +
         `delete or rename them, or bring them in by name with \`npx pulumi import\`; then run this again`,
     );
@@ -73,20 +77,46 @@ function cli(args: readonly string[], env: Readonly<Record<string, string>> = {}
   throw new pulumi.RunError(`pulumi ${args.join(" ")} failed:\n${stdout}${stderr}`);
 }
 
+/** A refresh against another cluster would find everything gone and forget it. */
+async function refuseOtherCluster(stack: string, core: CoreV1Api): Promise<void> {
+  const state = JSON.parse(cli(["stack", "export", "--stack", stack])) as StackExport;
+  const recorded = state.deployment?.resources?.find(({ type }) => type === "pulumi:index:Stash")?.outputs?.output;
+  const { metadata } = await core.readNamespace({ name: "kube-system" });
+  if (recorded === undefined || recorded === metadata?.uid) return;
+  throw new pulumi.RunError(
+    `the kubeconfig leads to cluster ${metadata?.uid}, but this stack was made on cluster ${recorded}; ` +
+      `set KUBECONFIG to that cluster's; nothing was changed`,
+  );
+}
+
+interface StackExport {
+  readonly deployment?: {
+    readonly resources?: readonly { readonly type: string; readonly outputs?: { readonly output?: string } }[];
+  };
+}
+
+/** The releases that the program installs, as `<namespace>/<name>`: those of others may be under way. */
+async function releasesOfProgram(stack: string): Promise<ReadonlySet<string>> {
+  const { registrations } = await evaluateStack(stack);
+  const releases = registrations.filter(({ type }) => type === "kubernetes:helm.sh/v3:Release");
+  return new Set(releases.map(({ inputs }) => `${String(inputs["namespace"])}/${String(inputs["name"])}`));
+}
+
 /**
  * Deletes the records of operations that Helm believes to be under way: it refuses any other until they are gone.
  * Objects and volumes of the release stay; the next operation takes them over by their release annotations.
  */
-async function forgetPendingReleases(api: CoreV1Api): Promise<string[]> {
-  const { items } = await api.listSecretForAllNamespaces({
+async function forgetPendingReleases(core: CoreV1Api, ours: ReadonlySet<string>): Promise<string[]> {
+  const { items } = await core.listSecretForAllNamespaces({
     labelSelector: "owner=helm,status in (pending-install,pending-upgrade,pending-rollback,uninstalling)",
   });
-  for (const { metadata } of items) {
-    await api.deleteNamespacedSecret({ name: metadata?.name ?? "", namespace: metadata?.namespace ?? "" });
-  }
-  return items.map(
-    ({ metadata }) => `${metadata?.namespace}/${metadata?.labels?.["name"]}: ${metadata?.labels?.["status"]}`,
-  );
+  const pending = items.flatMap(({ metadata }) => {
+    const { namespace = "", name = "", labels = {} } = metadata ?? {};
+    const release = `${namespace}/${labels["name"]}`;
+    return ours.has(release) ? [{ namespace, name, text: `${release}: ${labels["status"]}` }] : [];
+  });
+  for (const { namespace, name } of pending) await core.deleteNamespacedSecret({ name, namespace });
+  return pending.map(({ text }) => text);
 }
 
 interface PreviewStep {

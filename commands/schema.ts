@@ -20,7 +20,10 @@ export function stackFileSchema(): object {
   };
   const secrets = Object.entries(SECRET_KEYS).map(([key, { form, usedBy }]) => [
     `carbon:${key}`,
-    { ...secure, description: `A ${form}, for ${usedBy}; set it with \`pulumi config set --secret carbon:${key}\`` },
+    {
+      ...secure,
+      description: `A ${form}, for ${usedBy}; set it with \`npx pulumi config set --secret carbon:${key}\``,
+    },
   ]);
   const platform = jsonSchema(PlatformConfig);
   delete platform["$schema"]; // it stands at the root

@@ -33,7 +33,7 @@ export function secretsOf(
       state,
       form,
       usedBy,
-      ...(isWrong && { command: `pulumi config set --secret ${PREFIX}${key} -s ${stack}` }),
+      ...(isWrong && { command: `npx pulumi config set --secret ${PREFIX}${key} -s ${stack}` }),
     };
   });
   const unknown = Object.keys(file)

@@ -3,6 +3,7 @@ import type { EngineResult } from "./engine";
 import type { PluginSource } from "./providers/install";
 import { bytes, cores } from "./quantity";
 import { bar, table } from "./tables";
+import { versions } from "./toolchain";
 
 /** What a rehearsal found. Written as it is by `--json`; keys are added, never changed. */
 export interface Report {
@@ -12,6 +13,8 @@ export interface Report {
   readonly faults: readonly string[];
   /** Where the kubernetes plugin came from. */
   readonly plugin: PluginSource;
+  /** Kubernetes that was simulated, and that of the stack's cluster. */
+  readonly kubernetes: { readonly simulated: string; readonly declared: string };
   /** Resources of the stack, as the engine counts them. */
   readonly resources: number;
   readonly pods: { readonly total: number; readonly ready: number };
@@ -75,6 +78,7 @@ interface LostNode {
 export interface Inspected {
   readonly stack: string;
   readonly plugin: PluginSource;
+  readonly config: { readonly cluster: { readonly kubernetesVersion: string } };
   readonly api: { readonly core: CoreV1Api };
   readonly seconds: { readonly tools: number; readonly controlPlane: number };
 }
@@ -111,6 +115,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     ok: up.ok && faults.length === 0,
     faults,
     plugin: rehearsal.plugin,
+    kubernetes: { simulated: versions.kubernetes.slice(1), declared: rehearsal.config.cluster.kubernetesVersion },
     resources,
     pods: { total: pods.items.length, ready: pods.items.filter(isReadyOrDone).length },
     claims: {
@@ -298,6 +303,7 @@ export function render(report: Report): string {
         ["second up", secondUp === null ? "not run" : `${secondUp.changes} changes in ${seconds.secondUp} s`],
         ["time", `${seconds.total} s (tools ${seconds.tools} s, control plane ${seconds.controlPlane} s)`],
         ["memory", report.peakMemoryMiB === null ? "unknown" : `${report.peakMemoryMiB} MiB at most`],
+        ["Kubernetes", `${report.kubernetes.simulated} simulated, ${report.kubernetes.declared} declared`],
         ["kubernetes plugin", report.plugin],
       ],
     ),

@@ -105,7 +105,8 @@ export async function ensureToolchain(progress: (line: string) => void): Promise
       const work = path.join(cache, "build"); // what an interrupted build left there is used again
       const environment = goEnvironment(work);
       const found = faults(measure(cache, environment));
-      if (found.length > 0) throw new pulumi.RunError(`the rehearsal's tools cannot be built here:\n${found.join("\n")}`);
+      if (found.length > 0)
+        throw new pulumi.RunError(`the rehearsal's tools cannot be built here:\n${found.join("\n")}`);
       await build(missing, TOOLS, bin, (tool, output) => compile(tool, output, environment), progress);
       fs.rmSync(work, { recursive: true, force: true });
     });

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ManifestFile } from "../components/base/chart-release";
-import type { ExternalPeer } from "../components/base/endpoint";
+import type { ApiServer } from "../components/base/endpoint";
 import { prometheus } from "../components/base/observers";
 import type { Metrics } from "../components/base/scrape";
 import { manifests } from "../components/base/versions";
@@ -29,7 +29,9 @@ export interface Foundation {
   readonly opts: pulumi.ComponentResourceOptions;
   /** The namespaces by name: each Output is known once the namespace and its default policies stand. */
   readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
-  readonly kubeApi: ExternalPeer;
+  readonly kubeApi: ApiServer;
+  /** Network of all pods. */
+  readonly podCidr: string;
   readonly metrics: Metrics;
   /** Directory of the pinned charts. */
   readonly chartDirectory: string;
@@ -58,7 +60,8 @@ export function foundation(config: PlatformConfig): Foundation {
   const namespaces = Object.fromEntries(tenants) as unknown as Foundation["namespaces"];
   new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
 
-  const kubeApi: ExternalPeer = { name: "kube-api", ...cluster.apiServer };
+  const { podCidr, apiServer } = cluster;
+  const kubeApi: ApiServer = { name: "kube-api", ...apiServer, callsFrom: [...apiServer.cidrs, podCidr] };
   new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
   const metrics = {
     scraper: prometheus(namespaces.monitoring),
@@ -74,5 +77,5 @@ export function foundation(config: PlatformConfig): Foundation {
     },
     opts,
   );
-  return { opts, namespaces, kubeApi, metrics, chartDirectory, storageClass, isProtected };
+  return { opts, namespaces, kubeApi, podCidr, metrics, chartDirectory, storageClass, isProtected };
 }

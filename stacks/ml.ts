@@ -13,7 +13,7 @@ export interface Ml {
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
 export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
-  const { opts, namespaces, metrics, storageClass } = ground;
+  const { opts, namespaces, metrics, podCidr, storageClass } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
   const { replicas, webWorkers, ...size } = config.mlflow;
@@ -23,12 +23,13 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     {
       namespace,
       store: postgres.database("mlflow"),
+      encryptionPassphrase: secrets.get("mlflowEncryptionPassphrase"),
       artifacts,
       replicas,
       webWorkers,
       size,
       publicHost: `mlflow.${config.domain}`,
-      podCidr: config.cluster.podCidr,
+      podCidr,
       metrics,
     },
     opts,

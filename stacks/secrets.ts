@@ -10,13 +10,14 @@ interface SecretKey {
   readonly length: number;
 }
 
-/** Every credential that a stack may set with `pulumi config set --secret carbon:<key>`. */
+/** Every credential that a stack may set with `npx pulumi config set --secret carbon:<key>`. */
 export const SECRET_KEYS = {
   minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
   objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Secret minio-credentials", length: 20 },
   objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
+  mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
   rayAuthToken: { form: "password", usedBy: "Ray nodes and clients", length: 48 },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
 } as const satisfies Record<string, SecretKey>;
@@ -62,5 +63,5 @@ function checked(key: SecretName, form: SecretKey["form"], value: string): strin
 }
 
 function setCommand(key: SecretName): string {
-  return `\`pulumi config set --secret carbon:${key} -s ${pulumi.getStack()}\``;
+  return `\`npx pulumi config set --secret carbon:${key} -s ${pulumi.getStack()}\``;
 }

@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import type { Endpoint, ExternalPeer, PodIdentity, PodPorts, PortRange } from "./endpoint";
+import type { ApiServer, Endpoint, ExternalPeer, PodIdentity, PodPorts, PortRange } from "./endpoint";
 import { objectName } from "./names";
 
 /** What pods may talk to. */
@@ -71,7 +71,7 @@ export class Wire extends pulumi.ComponentResource {
 /** Lets the API server, which is no pod, call a webhook of ours. */
 export function admitApiServer(
   parent: pulumi.Resource,
-  apiServer: ExternalPeer,
+  apiServer: ApiServer,
   { server, ports }: PodPorts,
 ): k8s.networking.v1.NetworkPolicy {
   const name = objectName(server.name, "from", apiServer.name);
@@ -84,7 +84,7 @@ export function admitApiServer(
         policyTypes: ["Ingress"],
         ingress: [
           {
-            from: apiServer.cidrs.map((cidr) => ({ ipBlock: { cidr } })),
+            from: apiServer.callsFrom.map((cidr) => ({ ipBlock: { cidr } })),
             ports: ports.map((range) => ({ protocol: "TCP", ...range })),
           },
         ],

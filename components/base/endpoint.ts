@@ -49,6 +49,12 @@ export interface Credential {
   readonly password: pulumi.Output<string>;
 }
 
+/** The API server: where pods reach it, and from where it calls webhooks. */
+export interface ApiServer extends ExternalPeer {
+  /** Its own addresses and, where it reaches pods of other nodes through an overlay, those of the pod network. */
+  readonly callsFrom: readonly string[];
+}
+
 /** A database of one service, with the role that owns it. */
 export interface PostgresDatabase {
   readonly server: Endpoint<"postgresql">;

@@ -10,6 +10,8 @@ export interface SetupJobArgs extends ContainerArgs {
   readonly namespace: pulumi.Input<string>;
   readonly uid: number;
   readonly talksTo: readonly Destination[];
+  /** How long it may take, all tries together, in seconds. @default 600 */
+  readonly timeoutSeconds?: number;
 }
 
 /**
@@ -22,7 +24,7 @@ export class SetupJob extends pulumi.ComponentResource {
 
   constructor(name: string, args: SetupJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:SetupJob", name, {}, opts);
-    const { namespace, uid, talksTo, secretEnv = [] } = args;
+    const { namespace, uid, talksTo, secretEnv = [], timeoutSeconds = 600 } = args;
     const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
 
     const account = serviceAccount(identity, { parent: this });
@@ -40,12 +42,14 @@ export class SetupJob extends pulumi.ComponentResource {
       {
         // A Job that gave up stays failed: the next `up` must make it again instead of waiting for it.
         metadata: { name, namespace, annotations: { "pulumi.com/replaceUnready": "true" } },
-        spec: { backoffLimit: 6, template },
+        spec: { backoffLimit: 6, activeDeadlineSeconds: timeoutSeconds, template },
       },
       {
         parent: this,
         dependsOn: [account, ...wires, ...secretEnv.map((s) => s.resource)],
         deleteBeforeReplace: true,
+        // A little longer than the Job itself, so that it is the Job that says why it ended.
+        customTimeouts: { create: `${timeoutSeconds + 60}s`, update: `${timeoutSeconds + 60}s` },
       },
     );
     this.registerOutputs();

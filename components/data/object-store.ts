@@ -105,7 +105,7 @@ else
   printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc alias set store "$S3_URL"
 fi
 for bucket in $BUCKETS; do
-  mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"
+  mc ls "store/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"
 done
 `;
 

@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
-import { type ExternalPeer, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
+import { type ApiServer, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
 import { objectName } from "../base/names";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -20,7 +20,7 @@ export interface PostgresArgs {
   /** Namespace of the CloudNativePG operator; it must exist. */
   readonly operatorNamespace: pulumi.Input<string>;
   readonly chartDirectory: string;
-  readonly kubeApi: ExternalPeer;
+  readonly kubeApi: ApiServer;
   /** One primary, the others its replicas. */
   readonly instances: number;
   readonly size: ContainerSize;

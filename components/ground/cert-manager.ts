@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredWorkload } from "../base/chart-release";
 import { admitApiServer } from "../base/connect";
-import type { ExternalPeer } from "../base/endpoint";
+import type { ApiServer } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { charts } from "../base/versions";
 
@@ -12,7 +12,7 @@ const METRICS_PORT = 9402;
 export interface CertManagerArgs {
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
-  readonly kubeApi: ExternalPeer;
+  readonly kubeApi: ApiServer;
   /** Size of each of its three pods. */
   readonly size: ContainerSize;
 }

@@ -60,7 +60,7 @@ function refuseOtherCluster(context: string, recorded: string, live: string, urn
   if (recorded === live) return;
   throw new pulumi.RunError(
     `cluster.context: ${context} leads to cluster ${live}, but this stack was made on cluster ${recorded}; ` +
-      `set cluster.context to that cluster's, or, if it was rebuilt on purpose, run \`pulumi up --replace '${urn}'\``,
+      `set cluster.context to that cluster's, or, if it was rebuilt on purpose, run \`npx pulumi refresh\` and then \`npx pulumi up --replace '${urn}'\``,
   );
 }
 

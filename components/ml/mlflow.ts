@@ -23,6 +23,8 @@ export interface MlflowArgs {
   readonly namespace: pulumi.Input<string>;
   /** Database of runs and registered models. */
   readonly store: PostgresDatabase;
+  /** Encrypts the API keys that users store: upstream's default is a published text. */
+  readonly encryptionPassphrase: pulumi.Output<string>;
   /** Bucket of the artifacts: clients reach it through the server, without S3 keys of their own. */
   readonly artifacts: Bucket;
   /** Tracking server pods. @default 2 */
@@ -44,11 +46,25 @@ export class Mlflow extends pulumi.ComponentResource {
 
   constructor(name: string, args: MlflowArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Mlflow", name, {}, opts);
-    const { namespace, store, artifacts, replicas = 2, size, webWorkers = 2, publicHost, podCidr, metrics } = args;
+    const {
+      namespace,
+      store,
+      encryptionPassphrase,
+      artifacts,
+      replicas = 2,
+      size,
+      webWorkers = 2,
+      publicHost,
+      podCidr,
+      metrics,
+    } = args;
 
     const database = envSecret(
       `${name}-database`,
-      { namespace, data: { MLFLOW_BACKEND_STORE_URI: connectionUri(store) } },
+      {
+        namespace,
+        data: { MLFLOW_BACKEND_STORE_URI: connectionUri(store), MLFLOW_CRYPTO_KEK_PASSPHRASE: encryptionPassphrase },
+      },
       { parent: this },
     );
     const objectStore = envSecret(
@@ -68,6 +84,8 @@ export class Mlflow extends pulumi.ComponentResource {
         env: { HOME: "/tmp" },
         secretEnv: [database],
         talksTo: [store.server],
+        // A large tracking database takes its time, and a migration that is stopped half-way is worse than a long one.
+        timeoutSeconds: 3600,
       },
       { parent: this, dependsOn: [...store.server.ready] },
     );
@@ -95,6 +113,10 @@ export class Mlflow extends pulumi.ComponentResource {
           HOME: "/tmp",
           ...s3ClientEnv(artifacts.store),
           MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, namespace, publicHost, podCidr),
+          // The page that the public host serves posts to that host, and the server compares no origin with its own name.
+          MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `https://${publicHost}`,
+          // Ray runs the jobs here; MLflow's own runner would add a process for each kind of job.
+          MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
         },
         secretEnv: [database, objectStore],
         probe: { path: "/health", port: "http", startupSeconds: 180 },
@@ -130,10 +152,11 @@ function allowedHosts(
     pulumi.interpolate`${service}.${namespace}.svc`,
     serviceHost(service, namespace),
     addressPattern(podCidr),
+    // What `kubectl port-forward` leads to.
+    "localhost",
+    "127.0.0.1",
   ];
-  return pulumi
-    .all(inside)
-    .apply((hosts) => [...hosts.flatMap((host) => [host, `${host}:${TRACKING_PORT}`]), publicHost].join(","));
+  return pulumi.all(inside).apply((hosts) => [...hosts.flatMap((host) => [host, `${host}:*`]), publicHost].join(","));
 }
 
 /** 10.244.0.0/16 as the pattern 10.244.*: MLflow matches shell patterns, not networks. */

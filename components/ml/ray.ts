@@ -165,7 +165,10 @@ export class Ray extends pulumi.ComponentResource {
       ...environment,
       size: workers,
       ports: { ...WORKER_PORTS, agent: AGENT_PORT },
-      command: startCommand(workers, { address: gcsAddress, "num-cpus": workers.cpu.limit }),
+      command: startCommand(workers, {
+        address: gcsAddress, // Whole ones: Ray takes no other.
+        "num-cpus": Math.max(1, Math.floor(workers.cpu.limit)),
+      }),
       probe: { path: "/api/local_raylet_healthz", port: "agent" },
     });
     const workerSet = new k8s.apps.v1.Deployment(

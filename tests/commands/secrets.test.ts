@@ -25,7 +25,7 @@ describe("secrets", () => {
       ({ command }) => command !== undefined,
     );
     assert.equal(missing?.state, "missing");
-    assert.equal(missing.command, "pulumi config set --secret carbon:minioRootPassword -s prod");
+    assert.equal(missing.command, "npx pulumi config set --secret carbon:minioRootPassword -s prod");
     assert.deepEqual(more, []);
   });
 

@@ -4,6 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/evaluate";
 import type { Report } from "../../rehearsal/report";
+import { cacheDirectory } from "../../rehearsal/toolchain";
 
 /** How a command of this project ended. */
 export interface Ended {
@@ -30,6 +31,18 @@ export function end(child: ChildProcess): Promise<Ended> {
       resolve({ code, output });
     });
   });
+}
+
+/** A cache of a test's own beside the same tools, so that what is left in its `runs` is that test's. */
+export function ownCache(): string {
+  const cache = cacheDirectory();
+  fs.mkdirSync(cache, { recursive: true });
+  const own = fs.mkdtempSync(path.join(cache, "test-"));
+  for (const shared of ["tools", "plugins"]) {
+    fs.mkdirSync(path.join(cache, shared), { recursive: true });
+    fs.symlinkSync(path.join(cache, shared), path.join(own, shared));
+  }
+  return own;
 }
 
 /** Runs `npm run rehearse` and reads the report it wrote. */

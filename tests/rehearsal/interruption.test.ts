@@ -6,8 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "../../rehearsal/evaluate";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
 import { countChanges } from "../../rehearsal/report";
-import { cacheDirectory } from "../../rehearsal/toolchain";
-import { end, rehearsed, start } from "./command";
+import { end, ownCache, rehearsed, start } from "./command";
 
 const silent = (): void => undefined;
 
@@ -89,10 +88,7 @@ async function withSecuredStack<T>(work: (stack: string) => Promise<T>): Promise
 
 /** Starts a rehearsal and waits until it prints a line; tells where it works. */
 async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: string }> {
-  // A cache of its own beside the same tools, so that what is left in it is this rehearsal's.
-  const cache = cacheDirectory();
-  const own = fs.mkdtempSync(path.join(cache, "test-"));
-  for (const shared of ["tools", "plugins"]) fs.symlinkSync(path.join(cache, shared), path.join(own, shared));
+  const own = ownCache();
   const runs = path.join(own, "runs");
   const child = start("rehearsal/main.ts", ["--stack", "dev"], { CARBON_CACHE: own });
   await new Promise<void>((resolve, reject) => {

@@ -54,8 +54,8 @@ describe("Secrets", () => {
       (error: Error) => {
         assert.ok(pulumi.RunError.isInstance(error));
         assert.deepEqual(error.message.split("\n"), [
-          "secrets.required: minioRootPassword is not set; run `pulumi config set --secret carbon:minioRootPassword -s test`",
-          "secrets.required: postgresFeastPassword is not set; run `pulumi config set --secret carbon:postgresFeastPassword -s test`",
+          "secrets.required: minioRootPassword is not set; run `npx pulumi config set --secret carbon:minioRootPassword -s test`",
+          "secrets.required: postgresFeastPassword is not set; run `npx pulumi config set --secret carbon:postgresFeastPassword -s test`",
         ]);
         return true;
       },
@@ -74,7 +74,7 @@ describe("Secrets", () => {
       await assert.rejects(settled(), (error: Error) => {
         assert.match(
           error.message,
-          new RegExp(`carbon:${key}: .*allowed are .*pulumi config set --secret carbon:${key}`),
+          new RegExp(`carbon:${key}: .*allowed are .*npx pulumi config set --secret carbon:${key}`),
         );
         assert.ok(!error.message.includes(value));
         return true;

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type {
   Bucket,
   Endpoint,
-  ExternalPeer,
+  ApiServer,
   PodIdentity,
   PostgresDatabase,
   Protocol,
@@ -15,7 +15,12 @@ import type { Metrics } from "../../components/base/scrape";
 /** What a component is handed by others, as small as a test needs it. */
 export const SIZE: ContainerSize = { cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 1024, limit: 2048 } };
 
-export const kubeApi: ExternalPeer = { name: "kube-api", cidrs: ["10.0.0.1/32"], port: 6443 };
+export const kubeApi: ApiServer = {
+  name: "kube-api",
+  cidrs: ["10.0.0.1/32"],
+  port: 6443,
+  callsFrom: ["10.0.0.1/32", "10.244.0.0/16"],
+};
 
 function pods(name: string): PodIdentity {
   return { name, namespace: "elsewhere", matchLabels: { app: name }, serviceAccount: name };

@@ -40,7 +40,7 @@ describe("Cluster", () => {
       fault?.message ?? "",
       /cluster\.context: prod leads to cluster uid-2, but .* was made on cluster uid-1;/,
     );
-    assert.ok(fault?.message.includes(`run \`pulumi up --replace '${urn}'\``));
+    assert.ok(fault?.message.includes(`run \`npx pulumi refresh\` and then \`npx pulumi up --replace '${urn}'\``));
   });
 
   it("refuses a StorageClass that deletes volumes with their claims, before it writes anything", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
 import { Mlflow, type MlflowArgs } from "../../../components/ml/mlflow";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { bucket, database, metrics, SIZE } from "../../support/stubs";
@@ -12,6 +13,7 @@ async function mlflow(own: Partial<MlflowArgs> = {}): Promise<Registered[]> {
     {
       namespace: "ml",
       store: database(HOSTILE),
+      encryptionPassphrase: pulumi.secret("passphrase"),
       artifacts: bucket(),
       size: SIZE,
       publicHost: "mlflow.example.com",
@@ -46,11 +48,21 @@ describe("Mlflow", () => {
 
   it("answers to its Service's names and its pods' addresses, with and without the port, and to its public host", async () => {
     const hosts = envOf(await mlflow(), "MLFLOW_SERVER_ALLOWED_HOSTS").split(",");
-    for (const host of ["mlflow", "mlflow.ml", "mlflow.ml.svc", "mlflow.ml.svc.cluster.local", "10.244.*"]) {
-      assert.ok(hosts.includes(host) && hosts.includes(`${host}:5000`), host);
+    const inside = ["mlflow", "mlflow.ml", "mlflow.ml.svc", "mlflow.ml.svc.cluster.local", "10.244.*"];
+    for (const host of [...inside, "localhost", "127.0.0.1"]) {
+      assert.ok(hosts.includes(host) && hosts.includes(`${host}:*`), host);
     }
     assert.ok(hosts.includes("mlflow.example.com"));
     assert.ok(!hosts.includes("*"));
+  });
+
+  it("lets the page of its public host post to it, and no other page", async () => {
+    assert.equal(envOf(await mlflow(), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"), "https://mlflow.example.com");
+  });
+
+  it("encrypts what users store with a passphrase of ours, not with the published one", async () => {
+    const { stringData } = only(await mlflow(), "kubernetes:core/v1:Secret", "mlflow-database").inputs as any;
+    assert.equal(stringData.MLFLOW_CRYPTO_KEK_PASSPHRASE, "passphrase");
   });
 
   it("admits the pod network where its prefix ends inside a number", async () => {
