@@ -63,7 +63,7 @@ export function checkCapacity(evaluation: Evaluation, config: PlatformConfig): s
 
 /**
  * Works out what fits. Every autoscaler is taken at its maximum, every rollout and every Job at the same time: a quota
- * that admits less stops a rollout half-way. Pods that are shutting down are left out, since they go by themselves.
+ * that admits less stops a rollout half-way. Pods that are shutting down are left out, unless they may take minutes.
  */
 export function capacity(evaluation: Evaluation, config: PlatformConfig): Capacity {
   const demand = demandOf(evaluation);

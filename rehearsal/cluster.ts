@@ -384,14 +384,19 @@ function apiOf(directory: string, port: number, token: string): Api {
   };
 }
 
-async function until(guardian: Guardian, name: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + READY_SECONDS * 1000;
+async function until(
+  guardian: Guardian,
+  name: string,
+  condition: () => Promise<boolean>,
+  seconds = READY_SECONDS,
+): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
   while (Date.now() < deadline) {
     guardian.check();
     if (await condition()) return;
     await sleep(50);
   }
-  throw new Error(`${name}: not ready after ${READY_SECONDS} s\n${guardian.log(name)}`);
+  throw new Error(`${name}: not ready after ${seconds} s\n${guardian.log(name)}`);
 }
 
 const STAGES = "/apis/kwok.x-k8s.io/v1alpha1/stages";
@@ -426,45 +431,73 @@ async function furnish(guardian: Guardian, api: Api, spec: ClusterSpec): Promise
   await until(guardian, "kube-apiserver", () => found(STAGES));
   await post(STAGES, stages());
   await post("/apis/storage.k8s.io/v1/storageclasses", spec.storageClasses.map(storageClass));
-  await startKwok(guardian, api);
+  const kwok = new Kwok(guardian);
+  await kwok.start();
+  await kwok.until(() => knowsItsStages(api));
   await post("/api/v1/nodes", spec.nodes.map(node));
   await write(api, "PATCH", "/api/v1/namespaces/kube-system", annotated(REHEARSAL_ANNOTATION, "true"));
 
   await until(guardian, "kube-controller-manager", () => found("/api/v1/namespaces/default/serviceaccounts/default"));
-  await until(guardian, "kwok", async () => {
+  await kwok.until(async () => {
     const answer = await api("GET", "/api/v1/nodes");
     return answer?.status === 200 && (JSON.parse(answer.body) as NodeList).items.every(isReady);
   });
 }
 
+/** KWOK, which is started anew when it does not do what is waited for: rarely, it misses a part of what it lists first. */
+class Kwok {
+  private process: NamedProcess | undefined;
+
+  constructor(private readonly guardian: Guardian) {
+    // One pod after the other: of two at once, the first on their node, both may get the same IP address. The others are the
+    // defaults, which KWOK forgets when it is given a file.
+    const options = {
+      podPlayStageParallelism: 1,
+      nodePlayStageParallelism: 4,
+      nodeLeaseParallelism: 4,
+      podsOnNodeSyncParallelism: 4,
+    };
+    const config = { apiVersion: "config.kwok.x-k8s.io/v1alpha1", kind: "KwokConfiguration", options };
+    fs.writeFileSync(path.join(guardian.directory, "kwok.yaml"), yaml.stringify(config));
+  }
+
+  async start(): Promise<void> {
+    this.process = await this.guardian.run("kwok", [
+      "--config=kwok.yaml",
+      `--kubeconfig=${KUBECONFIG}`,
+      "--manage-all-nodes=false",
+      "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+      "--enable-crds=Stage",
+      "--node-lease-duration-seconds=40",
+    ]);
+  }
+
+  async until(condition: () => Promise<boolean>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await until(this.guardian, "kwok", condition, KWOK_SECONDS);
+        return;
+      } catch (error) {
+        if (attempt === 4 || this.process === undefined || !isAlive(this.process)) throw error;
+        process.kill(this.process.pid, "SIGKILL");
+        this.guardian.processes.splice(this.guardian.processes.indexOf(this.process), 1);
+        await this.start();
+      }
+    }
+  }
+}
+
+// It takes 1 s where nothing goes wrong, and some on a busy machine.
+const KWOK_SECONDS = 15;
+
 /**
  * KWOK may take the first few Stages of its first list for all of them, until a Stage changes, and it looks at an object
- * only when that changes. So Stages change here until the Stage `retry` has shown that KWOK knows them, and only then
+ * only when that changes. So a Stage changes here until the Stage `retry` has shown that KWOK knows them, and only then
  * objects may come.
  */
-async function startKwok(guardian: Guardian, api: Api): Promise<void> {
-  // One pod after the other: of two at once, the first on their node, both may get the same IP address. The others are the
-  // defaults, which KWOK forgets when it is given a file.
-  const options = {
-    podPlayStageParallelism: 1,
-    nodePlayStageParallelism: 4,
-    nodeLeaseParallelism: 4,
-    podsOnNodeSyncParallelism: 4,
-  };
-  const config = { apiVersion: "config.kwok.x-k8s.io/v1alpha1", kind: "KwokConfiguration", options };
-  fs.writeFileSync(path.join(guardian.directory, "kwok.yaml"), yaml.stringify(config));
-  await guardian.run("kwok", [
-    "--config=kwok.yaml",
-    `--kubeconfig=${KUBECONFIG}`,
-    "--manage-all-nodes=false",
-    "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-    "--enable-crds=Stage",
-    "--node-lease-duration-seconds=40",
-  ]);
-  await until(guardian, "kwok", async () => {
-    await write(api, "PATCH", `${STAGES}/node-ready`, annotated("carbon.254carbon.com/touched", String(Date.now())));
-    return (await api("GET", `${STAGES}/retry`))?.body.includes('carbon.254carbon.com/retried":"') === true;
-  });
+async function knowsItsStages(api: Api): Promise<boolean> {
+  await write(api, "PATCH", `${STAGES}/node-ready`, annotated("carbon.254carbon.com/touched", String(Date.now())));
+  return (await api("GET", `${STAGES}/retry`))?.body.includes('carbon.254carbon.com/retried":"') === true;
 }
 
 function annotated(key: string, value: string): object {

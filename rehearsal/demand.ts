@@ -193,10 +193,16 @@ function deployment(object: Registration, autoscalers: readonly V2HorizontalPodA
   const start = autoscaler?.minReplicas ?? spec?.replicas ?? 1;
   const most = autoscaler?.maxReplicas ?? start;
   const strategy = spec?.strategy;
+  // Pods that take long to go, as drained Ray workers do, all still count while their successors run.
+  const lingers = (spec?.template.spec?.terminationGracePeriodSeconds ?? 0) > LONG_GRACE_SECONDS;
   // Kubernetes' own default is a quarter, rounded up.
-  const surge = strategy?.type === "Recreate" ? 0 : share(strategy?.rollingUpdate?.maxSurge ?? "25%", most);
+  const rolling = lingers ? most : share(strategy?.rollingUpdate?.maxSurge ?? "25%", most);
+  const surge = strategy?.type === "Recreate" ? 0 : rolling;
   return { groups: [group(object, spec?.template.spec, { pods: { start, most }, surge })] };
 }
+
+// Kubernetes' default is 30 s: such pods are gone before the next ones are ready.
+const LONG_GRACE_SECONDS = 60;
 
 function share(value: number | string, of: number): number {
   return typeof value === "string" ? Math.ceil((Number.parseFloat(value) / 100) * of) : value;

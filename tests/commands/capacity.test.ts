@@ -52,6 +52,12 @@ describe("capacity", () => {
     ]);
   });
 
+  it("counts pods that take minutes to go beside those that follow them", () => {
+    const pod = { terminationGracePeriodSeconds: 330 };
+    const program = [quota({ pods: "100" }), deployment("a", { replicas: 3, surge: 1, pod })];
+    assert.equal(capacity(evaluationOf(program), twoNodes()).quotas[0]?.surge, 3);
+  });
+
   it("takes an autoscaler at its maximum, and the default surge of a quarter", () => {
     const program = [quota({ pods: "100" }), deployment("a", { surge: undefined }), autoscaler("a", 1, 5)];
     const [pods] = capacity(evaluationOf(program), twoNodes()).quotas;

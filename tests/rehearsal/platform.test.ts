@@ -141,7 +141,7 @@ describe("a stack through its life", () => {
   it("refuses to be destroyed while it owns protected data, and deletes nothing", async () => {
     const { engine, api } = rehearsal;
     const before = await api.core.listPodForAllNamespaces();
-    const result = await engine.run("destroy", { preview: true });
+    const result = await engine.run("destroy", { preview: true, args: ["--run-program"] });
     assert.match(result.errors.join("\n"), /StatefulSet minio.*cannot be deleted.*protected/s);
     const after = await api.core.listPodForAllNamespaces();
     assert.equal(after.items.length, before.items.length);
@@ -152,7 +152,7 @@ describe("a stack through its life", () => {
     const volumes = await api.core.listPersistentVolume();
     engine.setValues((values) => ({ ...values, protection: { lifted: ["postgres", "object-store"] } }));
     assert.deepEqual((await up()).errors, []);
-    const result = await engine.run("destroy", { preview: true });
+    const result = await engine.run("destroy", { preview: true, args: ["--run-program"] });
     assert.deepEqual(result.errors, []);
     const left = await api.core.listPersistentVolume();
     assert.deepEqual(names(left.items), names(volumes.items));

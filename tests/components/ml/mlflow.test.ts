@@ -61,7 +61,7 @@ describe("Mlflow", () => {
   });
 
   it("encrypts what users store with a passphrase of ours, not with the published one", async () => {
-    const { stringData } = only(await mlflow(), "kubernetes:core/v1:Secret", "mlflow-database").inputs as any;
+    const { stringData } = only(await mlflow(), "kubernetes:core/v1:Secret", "mlflow-database").inputs;
     assert.equal(stringData.MLFLOW_CRYPTO_KEK_PASSPHRASE, "passphrase");
   });
 
