@@ -105,27 +105,10 @@ function slim(definition: Manifest, keepSchema: boolean): object {
     served,
     storage,
     ...(subresources && { subresources }),
-    schema: { openAPIV3Schema: keepSchema ? withoutDescriptions(schema.openAPIV3Schema) : open },
+    schema: { openAPIV3Schema: keepSchema ? schema.openAPIV3Schema : open },
   }));
   const { name, annotations } = metadata;
   return { apiVersion, kind, metadata: { name, ...(annotations && { annotations }) }, spec: { ...spec, versions } };
-}
-
-function withoutDescriptions(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(withoutDescriptions);
-  if (typeof schema !== "object" || schema === null) return schema;
-  return Object.fromEntries(
-    Object.entries(schema).flatMap(([key, value]: [string, unknown]) => {
-      if (key === "description" || key === "externalDocs") return [];
-      // Names of fields and values of defaults are no keywords, whatever they are called.
-      if (key === "default" || key === "enum") return [[key, value]];
-      if (key !== "properties") return [[key, withoutDescriptions(value)]];
-      const fields = Object.entries(value as object).map(
-        ([name, field]) => [name, withoutDescriptions(field)] as const,
-      );
-      return [[key, Object.fromEntries(fields)]];
-    }),
-  );
 }
 
 function writeKeys({ chart, version }: ChartPin, source: string): string {

@@ -172,7 +172,28 @@ class CrdLibrary {
 /** The CRDs of a text of YAML documents. */
 export function definitions(text: string): Manifest[] {
   const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest | null);
-  return objects.filter((object) => object !== null).filter(({ kind }) => kind === "CustomResourceDefinition");
+  return objects
+    .filter((object) => object !== null)
+    .filter(({ kind }) => kind === "CustomResourceDefinition")
+    .map((definition) => withoutDescriptions(definition) as Manifest);
+}
+
+// They are nine tenths of a CRD, check nothing, and would be written to the state with every step of the engine.
+function withoutDescriptions(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withoutDescriptions);
+  if (typeof schema !== "object" || schema === null) return schema;
+  return Object.fromEntries(
+    Object.entries(schema).flatMap(([key, value]: [string, unknown]) => {
+      if (key === "description" || key === "externalDocs") return [];
+      // Names of fields and values of defaults are no keywords, whatever they are called.
+      if (key === "default" || key === "enum") return [[key, value]];
+      if (key !== "properties") return [[key, withoutDescriptions(value)]];
+      const fields = Object.entries(value as object).map(
+        ([name, field]) => [name, withoutDescriptions(field)] as const,
+      );
+      return [[key, Object.fromEntries(fields)]];
+    }),
+  );
 }
 
 function writeTemplates(chart: string, release: string, declares: ChartDeclaration): void {

@@ -41,6 +41,8 @@ export interface EngineOptions {
   readonly args?: readonly string[];
   /** Previews first, as a user's command does: nothing is done when the preview finds a fault. @default false */
   readonly preview?: boolean;
+  /** Saves the state at the end alone, not at each step: for a state that nobody needs after a kill. @default false */
+  readonly saveOnce?: boolean;
   /** Interrupts the command as Ctrl-C does: the engine cancels what is under way and saves its state. */
   readonly signal?: AbortSignal;
   /** Is told how many resources are done. */
@@ -110,11 +112,12 @@ export class Engine {
 
   /** Runs one command of the engine to its end; a command that fails is a result, not an exception. */
   async run(command: EngineCommand, options: EngineOptions = {}): Promise<EngineResult> {
-    const { args = [], preview = false, signal, progress } = options;
+    const { args = [], preview = false, saveOnce = false, signal, progress } = options;
     const log = path.join(this.spec.directory, `events-${command}-${Date.now()}.json`);
     const confirm = command === "preview" ? [] : ["--yes", ...(preview ? [] : ["--skip-preview"])];
     const started = Date.now();
-    const child = this.spawn([
+    const env = saveOnce ? { PULUMI_SKIP_CHECKPOINTS: "true", PULUMI_EXPERIMENTAL: "true" } : {};
+    const child = this.spawn(env, [
       ...[command, "--stack", this.spec.stack, "--non-interactive", "--event-log", log],
       ...[...confirm, ...args],
     ]);
@@ -148,16 +151,16 @@ export class Engine {
   }
 
   private async must(args: readonly string[]): Promise<string> {
-    const { code, output, stdout } = await ended(this.spawn(args));
+    const { code, output, stdout } = await ended(this.spawn({}, args));
     if (code !== 0) throw new Error(`pulumi ${args.slice(0, 2).join(" ")} failed:\n${output}`);
     return stdout;
   }
 
-  private spawn(args: readonly string[]): ChildProcess {
+  private spawn(env: Readonly<Record<string, string>>, args: readonly string[]): ChildProcess {
     return spawn("sh", ["-c", GUARDED, "carbon-engine", this.pulumi, ...args], {
       cwd: ROOT,
       // The event log is a command for debugging.
-      env: { ...process.env, ...this.env, PULUMI_DEBUG_COMMANDS: "true" },
+      env: { ...process.env, ...this.env, ...env, PULUMI_DEBUG_COMMANDS: "true" },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
       // A session of its own: Ctrl-C in a terminal reaches it once, through us, and all that it starts can be found.
       detached: true,

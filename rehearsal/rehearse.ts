@@ -56,7 +56,7 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
     const settled = up.ok ? await settle(rehearsal, interrupted) : [];
     const works = up.ok && settled.length === 0;
     if (works) progress("up again: it must change nothing");
-    const secondUp = works ? await engine.run("up", { signal: interrupted }) : undefined;
+    const secondUp = works ? await engine.run("up", { saveOnce: true, signal: interrupted }) : undefined;
     interrupted.throwIfAborted();
     const outputs = up.ok ? (JSON.parse(await engine.query("stack", "output", "--json")) as unknown) : {};
     const report = await inspect(rehearsal, {
@@ -155,6 +155,7 @@ export async function watchedUp(
   let shown = 0;
   try {
     const result = await engine.run("up", {
+      saveOnce: true,
       signal: watch.signal,
       progress: (done) => {
         if (done < shown + 20) return;
