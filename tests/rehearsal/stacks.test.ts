@@ -50,7 +50,7 @@ describe("npm run rehearse -- --config", () => {
       ]),
     );
     assert.equal(code, 2);
-    assert.match(output, /data-platform-quota.*limits\.cpu/);
+    assert.match(output, /quota\.cpu\.limit: .* cores needed of limits\.cpu .* data-platform-quota allows 5 cores/);
     assert.doesNotMatch(output, /up:/);
   });
 });
