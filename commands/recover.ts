@@ -21,7 +21,7 @@ What it does, in this order, and may be repeated at any point:
   2. drops what the state only planned to make, and reads the rest from the cluster (pulumi refresh)
   3. forgets Helm operations that died half-way; what they made stays and is taken over by the next one
   4. runs \`pulumi up\` so that it adopts the objects which the dead update made but did not record.
-     An object that no Pulumi program made is never adopted: it is named, and nothing is changed.
+     An object that no Pulumi program made is never adopted: it is named, and step 4 changes nothing.
 It stops before the first step when the kubeconfig leads to another cluster than the stack's.
 
 It uses the backend, passphrase and kubeconfig of your shell, like \`npx pulumi\`.`,
