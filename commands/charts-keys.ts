@@ -30,6 +30,10 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     used: ["clusters.postgresql.cnpg.io", "databaseroles.postgresql.cnpg.io", "databases.postgresql.cnpg.io"],
     foreign: ["objectstores.barmancloud.cnpg.io"],
   },
+  kuberay: {
+    origin: `chart kuberay-operator ${charts.kuberay.version}`,
+    used: ["rayclusters.ray.io", "rayservices.ray.io"],
+  },
   "gateway-api": {
     origin: `gateway-api ${manifests.gatewayApi.version}`,
     used: ["gatewayclasses", "gateways", "httproutes"].map((plural) => `${plural}.gateway.networking.k8s.io`),

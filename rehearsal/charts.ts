@@ -86,7 +86,7 @@ function fillPins(directory: string, from: string): FilledChart[] {
   ];
 }
 
-function fillChart(directory: string, { chart, version }: ChartPin, from: string): FilledChart {
+function fillChart(directory: string, { chart, version, crds = [] }: ChartPin, from: string): FilledChart {
   const target = path.join(directory, chart);
   const real = path.resolve(ROOT, from, chart);
   if (chartVersion(real) === version) {
@@ -95,6 +95,7 @@ function fillChart(directory: string, { chart, version }: ChartPin, from: string
   }
   const description = `Stand-in for ${chart} ${version}: runs what this program declares about it`;
   write(path.join(target, "Chart.yaml"), stringify({ apiVersion: "v2", name: chart, version, description }));
+  for (const name of crds) write(path.join(target, "crds", `${name}.yaml`), toYaml(new CrdLibrary().one(name)));
   return { name: chart, version, source: "stand-in" };
 }
 
