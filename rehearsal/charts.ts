@@ -49,10 +49,15 @@ export async function fillChartDirectory(
  */
 export async function evaluateStack(stack: string, charts?: string): Promise<StackEvaluation> {
   const config = stackConfig(stack);
+  return { config, ...(await evaluateConfig(stack, config, charts)) };
+}
+
+/** Evaluates a stack with a config of its own, as {@link evaluateStack} does. */
+export async function evaluateConfig(stack: string, config: PlatformConfig, charts?: string): Promise<Evaluation> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-charts-"));
   try {
     fillPins(directory, charts ?? config.charts.directory);
-    return { config, ...(await evaluate(stack, { ...config, charts: { directory } })) };
+    return await evaluate(stack, { ...config, charts: { directory } });
   } finally {
     fs.rmSync(directory, { recursive: true });
   }

@@ -7,10 +7,10 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { checkCapacity } from "./capacity";
-import { fillChartDirectory } from "./charts";
+import { evaluateConfig, fillChartDirectory } from "./charts";
 import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
 import { Engine, type EngineResult } from "./engine";
-import { evaluate, readStackFile, ROOT } from "./evaluate";
+import { readStackFile, ROOT } from "./evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type PluginSource } from "./providers/install";
 import { GPU_LABELS } from "./placement";
@@ -82,11 +82,18 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
   }
 }
 
-/** Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config. */
+/**
+ * Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config.
+ * What is wrong with the config or does not fit is said first, before a tool is built.
+ */
 export async function openRehearsal(options: RehearsalOptions, interrupted?: AbortSignal): Promise<Rehearsal> {
   const { stack, overrides = {}, keep = false, progress } = options;
   const values = overridden(readStackFile(stack)["carbon:platform"], overrides);
   const given = parseConfig(values, `Pulumi.${stack}.yaml`);
+  const faults = checkCapacity(await evaluateConfig(stack, given), given);
+  if (faults.length > 0) {
+    throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
+  }
 
   const started = Date.now();
   const toolchain = await until(interrupted, ensureToolchain(progress));
@@ -111,10 +118,6 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     interrupted?.throwIfAborted();
     progress("charts: filling the chart directory");
     await fillChartDirectory(config.charts.directory, stack, given);
-    const faults = checkCapacity(await evaluate(stack, config), config);
-    if (faults.length > 0) {
-      throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
-    }
     const engine = await Engine.create({
       toolchain,
       directory,
