@@ -127,12 +127,9 @@ const RayWorkers = z
 
 const RayGpuWorkers = z
   .strictObject({
-    image: z
-      .string()
-      .regex(/:[^/:]+$/, "expected an image with an exact tag")
-      .meta({
-        description: "Image with the libraries that the cards need; its tag names the CUDA version, such as -cu117",
-      }),
+    image: z.string().min(1).meta({
+      description: "Image with the libraries that the cards need; its tag names the CUDA version, such as -cu117",
+    }),
     gpusPerWorker: z.int().min(1),
     ...size,
     min: z.int().min(1),
