@@ -236,7 +236,7 @@ describe("access to Ray", () => {
         wire?.inputs.spec.ingress[0].ports.map(({ port }: any) => port),
         [8265, 10001],
       );
-      assert.equal(wire?.inputs.spec.podSelector.matchLabels.component, "head");
+      assert.equal(wire.inputs.spec.podSelector.matchLabels.component, "head");
       const { rules } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:Role", "ray-user").inputs;
       assert.deepEqual(
         rules.map(({ resources, resourceNames }: any) => [resources[0], resourceNames[0]]),
