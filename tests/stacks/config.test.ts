@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
 import { readStackFile } from "../../rehearsal/evaluate";
 import { loadConfig, parseConfig } from "../../stacks/config";
 import { mockEngine } from "../support/mocks";
+import { read } from "../support/sources";
 
 type Spoil = (config: any) => void;
 
@@ -171,6 +173,13 @@ describe("a good config", () => {
     const value = readStackFile("prod")["carbon:platform"];
     await mockEngine({}, { "carbon:platform": JSON.stringify(value) });
     assert.deepEqual(loadConfig(), parseConfig(value, "Pulumi.prod.yaml"));
+  });
+
+  it("may be what docs/ray.md shows", () => {
+    const blocks = [...read("docs/ray.md").matchAll(/```yaml\n([^]*?)```/g)].map(([, text = ""]) => parse(text));
+    assert.equal(blocks.length, 3);
+    const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
+    assert.deepEqual(faultsOf(prod((c) => (c.ray = shown))), []);
   });
 
   it("may scale Ray down to one worker", () => {
