@@ -109,7 +109,8 @@ function slim(definition: Manifest, keepSchema: boolean): object {
     served,
     storage,
     ...(subresources && { subresources }),
-    schema: { openAPIV3Schema: keepSchema ? schema.openAPIV3Schema : open },
+    // The program's objects are of the version that is stored.
+    schema: { openAPIV3Schema: keepSchema && storage ? schema.openAPIV3Schema : open },
   }));
   const { name, annotations } = metadata;
   return { apiVersion, kind, metadata: { name, ...(annotations && { annotations }) }, spec: { ...spec, versions } };
