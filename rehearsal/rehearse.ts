@@ -13,6 +13,7 @@ import { Engine, type EngineResult } from "./engine";
 import { readStackFile, ROOT } from "./evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type PluginSource } from "./providers/install";
+import { GPU_LABELS } from "./placement";
 import { inspect, isReadyOrDone, type Report } from "./report";
 import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
@@ -266,9 +267,10 @@ function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Param
   return {
     name: `rehearsal-${stack}`,
     context: cluster.context,
-    nodes: Object.entries(cluster.nodes).map(([name, { gpus, reserved, taints, ...node }]) => ({
+    nodes: Object.entries(cluster.nodes).map(([name, { gpus, labels, reserved, taints, ...node }]) => ({
       name,
       ...node,
+      labels: { ...(gpus && GPU_LABELS), ...labels },
       taints: taints.map(({ key, value, effect }) => ({ key, effect, ...(value !== undefined && { value }) })),
       ...(gpus && { gpus: { resource: "nvidia.com/gpu", count: gpus.count } }),
       reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
 const requestLimit = z
@@ -124,11 +125,65 @@ const RayWorkers = z
     error: ({ input }) => below(input, "max", "min"),
   });
 
+const RayGpuWorkers = z
+  .strictObject({
+    image: z.string().min(1).meta({
+      description: "Image with the libraries that the cards need; its tag names the CUDA version, such as -cu117",
+    }),
+    gpusPerWorker: z.int().min(1),
+    ...size,
+    min: z.int().min(1),
+    max: z.int().min(1),
+  })
+  .refine(({ min, max }) => min <= max, {
+    path: ["max"],
+    error: ({ input }) => below(input, "max", "min"),
+  })
+  .optional()
+  .meta({ description: "Workers with GPUs; none unless they are described" });
+
+// Where pods of other systems run; all other namespaces are those of operators.
+const CLIENT_NAMESPACES = ["data-platform", "monitoring", "kong"] as const;
+
+const RayAccess = z
+  .strictObject({
+    pods: z
+      .record(
+        kubernetesName,
+        z.strictObject({
+          namespace: z.enum(CLIENT_NAMESPACES),
+          labels: z
+            .record(z.string(), z.string())
+            .refine((labels) => Object.keys(labels).length > 0, "selects every pod; name at least one label"),
+        }),
+      )
+      .default({})
+      .meta({ description: "Pods that reach the dashboard, the job API and the client port" }),
+    groups: z
+      .array(z.string().min(1))
+      .default([])
+      .meta({ description: "Groups of people who may read the token and forward a port to the head" }),
+  })
+  .default({ pods: {}, groups: [] })
+  .meta({ description: "Who may run code on Ray: nobody unless named here" });
+
+const ray = { workers: RayWorkers, gpuWorkers: RayGpuWorkers, access: RayAccess };
+
 const Ray = z.discriminatedUnion("mode", [
   z.strictObject({
     mode: z.literal("standalone"),
     head: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
-    workers: RayWorkers,
+    ...ray,
+  }),
+  z.strictObject({
+    mode: z.literal("kuberay"),
+    head: Size,
+    ...ray,
+    serving: z
+      .strictObject({ head: Size, workers: RayWorkers })
+      .meta({ description: "The cluster that runs Ray Serve; while it is replaced, there are two of it" }),
+    autoscaler: Size.meta({ description: "The container beside each head that scales the workers" }),
+    operator: Size,
   }),
 ]);
 
@@ -137,42 +192,49 @@ export const DATA_OWNERS = ["postgres", "object-store"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
-export const PlatformConfig = z.strictObject({
-  domain: z
-    .string()
-    .regex(/^[a-z0-9.-]+$/, "expected a DNS name")
-    .meta({ description: "DNS zone of every public host name" }),
-  cluster: Cluster,
-  charts: z
-    .strictObject({ directory: z.string().min(1) })
-    .meta({ description: "Folder with the pinned charts; `npm run charts:pull` fills it" }),
-  storage: z.strictObject({
-    provisioner: z.literal("existing").meta({ description: "The cluster brings the provisioner of its volumes" }),
-    className: kubernetesName.meta({
-      description: "StorageClass of all volumes; it must keep the volumes of deleted claims",
-      immutable: true,
+export const PlatformConfig = z
+  .strictObject({
+    domain: z
+      .string()
+      .regex(/^[a-z0-9.-]+$/, "expected a DNS name")
+      .meta({ description: "DNS zone of every public host name" }),
+    cluster: Cluster,
+    charts: z
+      .strictObject({ directory: z.string().min(1) })
+      .meta({ description: "Folder with the pinned charts; `npm run charts:pull` fills it" }),
+    storage: z.strictObject({
+      provisioner: z.literal("existing").meta({ description: "The cluster brings the provisioner of its volumes" }),
+      className: kubernetesName.meta({
+        description: "StorageClass of all volumes; it must keep the volumes of deleted claims",
+        immutable: true,
+      }),
     }),
-  }),
-  quota: Quota,
-  protection: z
-    .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
-    .default({ lifted: [] })
-    .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
-  certManager: Size,
-  postgres: z.strictObject({
-    instances: z.int().min(1),
-    ...size,
-    volume: z.strictObject({ sizeGiB }),
-    operator: Size,
-  }),
-  objectStore: ObjectStore,
-  mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
-  ray: Ray,
-  secrets: z
-    .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
-    .default({ required: [] })
-    .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
-});
+    quota: Quota,
+    protection: z
+      .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
+      .default({ lifted: [] })
+      .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
+    certManager: Size,
+    postgres: z.strictObject({
+      instances: z.int().min(1),
+      ...size,
+      volume: z.strictObject({ sizeGiB }),
+      operator: Size,
+    }),
+    objectStore: ObjectStore,
+    mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
+    ray: Ray,
+    secrets: z
+      .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
+      .default({ required: [] })
+      .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
+  })
+  .superRefine(({ ray: { gpuWorkers }, cluster: { nodes } }, context) => {
+    if (gpuWorkers === undefined) return;
+    for (const { path, message } of gpuFaults({ workers: gpuWorkers, nodes })) {
+      context.addIssue({ code: "custom", path: ["ray", "gpuWorkers", ...path], message });
+    }
+  });
 export type PlatformConfig = z.output<typeof PlatformConfig>;
 
 /** The values of the current stack. Throws one RunError that names every fault. */

@@ -1,5 +1,6 @@
+import * as pulumi from "@pulumi/pulumi";
 import { Mlflow } from "../components/ml/mlflow";
-import { Ray } from "../components/ml/ray";
+import { Ray, type RayArgs } from "../components/ml/ray";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
@@ -13,7 +14,7 @@ export interface Ml {
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
 export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
-  const { opts, namespaces, metrics, podCidr, storageClass } = ground;
+  const { opts, namespaces, metrics, podCidr, storageClass, kubeApi, chartDirectory } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
   const { replicas, webWorkers, ...size } = config.mlflow;
@@ -34,19 +35,45 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  const { head, workers } = config.ray;
+  const { workers, gpuWorkers, access } = config.ray;
   const ray = new Ray(
     "ray",
     {
       namespace,
-      head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } },
+      mode: rayMode(),
       workers,
+      ...(gpuWorkers && { gpuWorkers }),
       token: secrets.get("rayAuthToken"),
-      tracking: mlflow.tracking,
+      services: { MLFLOW_TRACKING_URI: mlflow.tracking },
       artifacts,
+      access: {
+        groups: access.groups,
+        pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
+          name,
+          namespace: namespaces[home],
+          matchLabels: labels,
+          serviceAccount: name,
+        })),
+      },
       metrics,
     },
     opts,
   );
   return { mlflow, ray };
+
+  function rayMode(): RayArgs["mode"] {
+    if (config.ray.mode === "standalone") {
+      const { head } = config.ray;
+      return { kind: "standalone", head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } } };
+    }
+    const { head, serving, autoscaler, operator } = config.ray;
+    return {
+      kind: "kuberay",
+      head,
+      serving,
+      autoscaler,
+      serveConfig: pulumi.output("applications: []\n"),
+      operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
+    };
+  }
 }

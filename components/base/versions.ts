@@ -8,6 +8,8 @@ export interface ChartPin {
   readonly repo: string;
   readonly chart: string;
   readonly version: string;
+  /** The CRDs in its `crds/` folder, `<plural>.<group>`: Helm would never upgrade them, so they are resources of ours. */
+  readonly crds?: readonly string[];
 }
 
 /** A file of manifests that a GitHub release carries: CRDs that no chart of ours brings. */
@@ -20,6 +22,12 @@ export interface ManifestPin {
 export const charts = {
   certManager: { repo: "oci://quay.io/jetstack/charts", chart: "cert-manager", version: "v1.21.1" },
   cloudnativePg: { repo: "https://cloudnative-pg.github.io/charts", chart: "cloudnative-pg", version: "0.29.0" },
+  kuberay: {
+    repo: "https://ray-project.github.io/kuberay-helm/",
+    chart: "kuberay-operator",
+    version: "1.7.0",
+    crds: ["rayclusters.ray.io", "raycronjobs.ray.io", "rayjobs.ray.io", "rayservices.ray.io"],
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {
