@@ -1,5 +1,10 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { url } from "../components/base/endpoint";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray } from "../components/ml/ray";
+import { ServeApplications } from "../components/ml/serve-applications";
+import { ServeDeployment } from "../components/ml/serve-deployment";
+import { ServeTraining, type TrainingJob } from "../components/ml/serve-training";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
@@ -9,9 +14,11 @@ import type { Secrets } from "./secrets";
 export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
+  /** Where each Serve application answers, by its name. */
+  readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
 }
 
-/** The ML stack: tracking, and the Ray cluster that is wired to it. */
+/** The ML stack: tracking, the Ray cluster that is wired to it, and what that serves and trains. */
 export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
   const { opts, namespaces, metrics, podCidr, storageClass } = ground;
   const namespace = namespaces["data-platform"];
@@ -34,19 +41,46 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
+  const { jobs, applications } = config.serve;
+  const code = new ServeApplications(
+    "serve",
+    {
+      namespace,
+      applications,
+      bucket: objectStore.bucket("ray-applications"),
+      // The Service of a cluster without an operator leads to the head.
+      proxies: "HeadOnly",
+      size: jobs,
+    },
+    opts,
+  );
   const { head, workers } = config.ray;
+  const token = secrets.get("rayAuthToken");
   const ray = new Ray(
     "ray",
     {
       namespace,
       head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } },
       workers,
-      token: secrets.get("rayAuthToken"),
+      token,
       tracking: mlflow.tracking,
       artifacts,
       metrics,
     },
     opts,
   );
-  return { mlflow, ray };
+  const client = { namespace, dashboard: ray.dashboard, token, size: jobs };
+  new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
+  new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
+  const urls = Object.entries(applications).map(
+    ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
+  );
+  return { mlflow, ray, applications: Object.fromEntries(urls) };
+}
+
+/** The training of all applications: each with the code of its own. */
+function trainingJobs(applications: PlatformConfig["serve"]["applications"], served: ServeApplications): TrainingJob[] {
+  return Object.entries(applications).flatMap(([app, { training }]) =>
+    Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),
+  );
 }

@@ -16,7 +16,13 @@ export interface Pods {
   readonly replicas: number;
 }
 
-const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job"];
+const WORKLOADS = [
+  "apps/v1:Deployment",
+  "apps/v1:StatefulSet",
+  "apps/v1:DaemonSet",
+  "batch/v1:Job",
+  "batch/v1:CronJob",
+];
 
 /** Kubernetes objects that the program makes. */
 export function objects(seen: readonly Registered[]): Registered[] {
@@ -33,7 +39,8 @@ export function ourPods(
   seen: readonly Registered[],
 ): (Pods & { readonly template: any; readonly resource: Registered })[] {
   return WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
-    const { metadata, spec } = resource.inputs;
+    const { metadata } = resource.inputs;
+    const spec = resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
     const containers: any[] = spec.template.spec.containers;
     return {
       resource,
