@@ -56,7 +56,7 @@ class FeatureClient:
         try:
             async with self._session.post(self._url, json=question) as response:
                 if response.status != 200:
-                    raise _refused(response.status, await response.json(content_type=None))
+                    raise _refused(response.status, await response.text())
                 answer = await response.json()
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = f"Feast does not answer at {self._url}: {error or type(error).__name__}"
@@ -72,9 +72,9 @@ class FeatureClient:
         return {reference: values[reference] for reference in references}
 
 
-def _refused(status: int, detail: Any) -> FeatureError:
+def _refused(status: int, detail: str) -> FeatureError:
     """Feast names what it lacks: a view with 404, a field of one with 500 and a text."""
-    reason = f"Feast answers {status}: {str(detail)[:500]}"
+    reason = f"Feast answers {status}: {detail[:500]}"
     if status < 500 or "not found in projection" in reason:
         return FeatureError(502, "features_mismatch", f"{reason}; the model wants features that are not defined")
     return FeatureError(502, "features_unavailable", reason)

@@ -48,9 +48,14 @@ def champion(name: str, held: Champion | None) -> Champion:
         found = MlflowClient().get_model_version_by_alias(name, CHAMPION)
         if held is not None and held.version == found.version:
             return held
-        model = mlflow.pyfunc.load_model(f"models:/{name}/{found.version}")
     except MlflowException as error:
         raise ModelError(_explained(name, error)) from error
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{name}/{found.version}")
+    except (
+        Exception
+    ) as error:  # a library that the image lacks, an artifact that is gone: one model must not stop the others
+        raise ModelError(f"{name} {found.version} cannot be loaded: {error}") from error
     return Champion(name, str(found.version), found.creation_timestamp / 1000, _references(name, model), model)
 
 
@@ -68,4 +73,4 @@ def _references(name: str, model: mlflow.pyfunc.PyFuncModel) -> tuple[str, ...]:
 def _explained(name: str, error: MlflowException) -> str:
     if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST) or CHAMPION in error.message:
         return f"{name} has no {CHAMPION} in the MLflow registry yet; train it, or set the alias"
-    return f"MLflow does not hand out {name}: {error.message[:300]}"
+    return f"MLflow does not tell the {CHAMPION} of {name}: {error.message[:300]}"

@@ -6,6 +6,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException
@@ -17,6 +18,8 @@ from commodity.features import FeatureClient, FeatureError
 from commodity.models import Champion, ModelError, champion
 
 JOIN_KEY = "commodity_code"
+# Ray forgets a gauge that was not set since the last scrape, so all are set in between.
+REPORT_SECONDS = 5
 api = FastAPI(title="Commodity predictions")
 
 
@@ -72,7 +75,10 @@ class Predictor:
             "model_created_timestamp_seconds", "When the loaded model was registered.", tag_keys=("model",)
         )
         await self._refresh()
-        self._following = asyncio.create_task(self._follow(args.refresh_seconds))
+        self._tasks = [
+            asyncio.create_task(_every(args.refresh_seconds, self._refresh)),
+            asyncio.create_task(_every(REPORT_SECONDS, self._report)),
+        ]
 
     @api.post("/predict/{model}")
     async def predict(self, model: str, question: Question) -> Prediction:
@@ -116,24 +122,29 @@ class Predictor:
         self._predictions.inc(tags={"model": model, "outcome": outcome})
         return HTTPException(status, reason)
 
-    async def _follow(self, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await self._refresh()
-
     async def _refresh(self) -> None:
         for name in self._names:
             try:
                 # In a thread: MLflow's client blocks, and requests go on.
                 held = await asyncio.to_thread(champion, name, self._champions.get(name))
                 self._champions[name] = held
-                self._version.set(float(held.version), tags={"model": name})
-                self._created.set(held.created, tags={"model": name})
                 await self._features.check(held.references)
                 self._faults.pop(name, None)
             except (ModelError, FeatureError) as error:
                 self._faults[name] = str(error)
+
+    async def _report(self) -> None:
+        for name in self._names:
             self._ready.set(0 if name in self._faults else 1, tags={"model": name})
+        for name, held in self._champions.items():
+            self._version.set(float(held.version), tags={"model": name})
+            self._created.set(held.created, tags={"model": name})
+
+
+async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await do()
 
 
 def app(args: Args) -> Application:
