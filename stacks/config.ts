@@ -187,6 +187,62 @@ const Ray = z.discriminatedUnion("mode", [
   }),
 ]);
 
+const cronSchedule = z
+  .string()
+  .regex(/^\S+( \S+){4}$/, "expected five cron fields such as 15 3 * * *")
+  .meta({ description: "When it runs, in UTC" });
+
+const ServeApplication = z.strictObject({
+  directory: z.string().min(1).meta({ description: "Folder with the application's Python packages" }),
+  importPath: z
+    .string()
+    .regex(/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$/, "expected <module>:<builder>")
+    .meta({ description: "What Ray Serve imports and calls with `args`" }),
+  routePrefix: z.string().regex(/^\/([\w.-]+(\/[\w.-]+)*)?$/, "expected a path such as / or /prices"),
+  args: z.record(z.string(), z.unknown()).default({}).meta({ description: "Arguments of the builder" }),
+  deployments: z
+    .record(
+      z.string(),
+      z.strictObject({
+        replicas: z
+          .strictObject({ min: z.int().min(1), max: z.int().min(1) })
+          .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") }),
+        targetOngoingRequests: z
+          .number()
+          .positive()
+          .meta({ description: "Requests per replica, running and waiting, that more replicas are started for" }),
+        cpu: z.number().positive().meta({ description: "Logical CPUs of one replica" }),
+      }),
+    )
+    .meta({ description: "Scale of each deployment, by the name of its class" }),
+  training: z
+    .record(
+      kubernetesName,
+      z.strictObject({
+        schedule: cronSchedule,
+        command: z.array(z.string()).min(1).meta({ description: "What Ray runs on a worker, word by word" }),
+        cpu: z.number().positive().meta({ description: "Logical CPUs that it takes" }),
+        timeoutSeconds: z.int().min(60).default(3600),
+      }),
+    )
+    .default({})
+    .meta({ description: "Jobs on the Ray cluster, by the clock" }),
+});
+
+const Serve = z.strictObject({
+  jobs: Size.meta({ description: "A Job that uploads code, deploys it or submits training" }),
+  applications: z
+    .record(kubernetesName, ServeApplication)
+    .refine(
+      (applications) => {
+        const prefixes = Object.values(applications).map(({ routePrefix }) => routePrefix);
+        return new Set(prefixes).size === prefixes.length;
+      },
+      { error: "two applications answer under one routePrefix; give each its own" },
+    )
+    .meta({ description: "What Ray Serve runs: another application is another entry" }),
+});
+
 /** What owns data, by the name that `protection.lifted` takes. */
 export const DATA_OWNERS = ["postgres", "object-store"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
@@ -224,6 +280,7 @@ export const PlatformConfig = z
     objectStore: ObjectStore,
     mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
     ray: Ray,
+    serve: Serve,
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })

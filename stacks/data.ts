@@ -7,7 +7,7 @@ import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
-const BUCKETS = ["mlflow-artifacts"];
+const BUCKETS = ["mlflow-artifacts", "ray-applications"];
 
 /** What the layers above keep their data in. */
 export interface Data {

@@ -1,6 +1,10 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
+import { url } from "../components/base/endpoint";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray, type RayArgs } from "../components/ml/ray";
+import { ServeApplications } from "../components/ml/serve-applications";
+import { ServeDeployment } from "../components/ml/serve-deployment";
+import { ServeTraining, type TrainingJob } from "../components/ml/serve-training";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
@@ -10,9 +14,11 @@ import type { Secrets } from "./secrets";
 export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
+  /** Where each Serve application answers, by its name. */
+  readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
 }
 
-/** The ML stack: tracking, and the Ray cluster that is wired to it. */
+/** The ML stack: tracking, the Ray cluster that is wired to it, and what that serves and trains. */
 export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
   const { opts, namespaces, metrics, podCidr, storageClass, kubeApi, chartDirectory } = ground;
   const namespace = namespaces["data-platform"];
@@ -35,7 +41,21 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  const { workers, gpuWorkers, access } = config.ray;
+  const { jobs, applications } = config.serve;
+  const { mode, workers, gpuWorkers, access } = config.ray;
+  const code = new ServeApplications(
+    "serve",
+    {
+      namespace,
+      applications,
+      bucket: objectStore.bucket("ray-applications"),
+      // Without an operator the Service leads to the head; KubeRay's leads to every node that has a proxy.
+      proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
+      size: jobs,
+    },
+    opts,
+  );
+  const token = secrets.get("rayAuthToken");
   const ray = new Ray(
     "ray",
     {
@@ -43,7 +63,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       mode: rayMode(),
       workers,
       ...(gpuWorkers && { gpuWorkers }),
-      token: secrets.get("rayAuthToken"),
+      token,
       services: { MLFLOW_TRACKING_URI: mlflow.tracking },
       artifacts,
       access: {
@@ -59,7 +79,13 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  return { mlflow, ray };
+  const client = { namespace, dashboard: ray.dashboard, token, size: jobs };
+  if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
+  new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
+  const urls = Object.entries(applications).map(
+    ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
+  );
+  return { mlflow, ray, applications: Object.fromEntries(urls) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {
@@ -72,8 +98,15 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       head,
       serving,
       autoscaler,
-      serveConfig: pulumi.output("applications: []\n"),
+      serveConfig: code.config,
       operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
     };
   }
+}
+
+/** The training of all applications: each with the code of its own. */
+function trainingJobs(applications: PlatformConfig["serve"]["applications"], served: ServeApplications): TrainingJob[] {
+  return Object.entries(applications).flatMap(([app, { training }]) =>
+    Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),
+  );
 }

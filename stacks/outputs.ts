@@ -23,6 +23,11 @@ export const PlatformOutputs = z.strictObject({
     client: service("ray"),
     serve: service("http"),
   }),
+  serve: z.strictObject({
+    applications: z
+      .record(z.string(), z.string())
+      .meta({ description: "Where each Serve application answers, by its name" }),
+  }),
   postgres: service("postgresql"),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
   secrets: z.strictObject({

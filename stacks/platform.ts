@@ -11,7 +11,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const { mlflow, ray } = ml(config, secrets, stores, ground);
+  const { mlflow, ray, applications } = ml(config, secrets, stores, ground);
 
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
@@ -24,6 +24,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       client: published(ray.client),
       serve: published(ray.serve),
     },
+    serve: { applications },
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
     secrets: {

@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity } from "./endpoint";
+import type { MountedFiles } from "./files";
 import type { EnvSecret } from "./secret";
 
 type Container = k8s.types.input.core.v1.Container;
@@ -93,9 +94,11 @@ export interface PodArgs {
   readonly secretEnv?: readonly EnvSecret[];
   /** Memory-backed or disk scratch space: volume name to its limit in MiB. */
   readonly scratch?: Readonly<Record<string, { readonly sizeMiB: number; readonly medium?: "Memory" }>>;
+  /** Volume name to its files; the pods roll when they change. */
+  readonly files?: Readonly<Record<string, MountedFiles>>;
   readonly terminationGracePeriodSeconds?: number;
   /** Set for the pods of a Job. */
-  readonly restartPolicy?: "OnFailure";
+  readonly restartPolicy?: "OnFailure" | "Never";
   /** Volumes besides the scratch space and the claims of a StatefulSet. */
   readonly volumes?: readonly k8s.types.input.core.v1.Volume[];
   /** Labels of the nodes that they may run on. */
@@ -106,11 +109,13 @@ export interface PodArgs {
 
 /** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */
 export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.input.core.v1.PodTemplateSpec {
-  const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {} } = args;
+  const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {}, files = {} } = args;
   return {
     metadata: {
       labels: { ...identity.matchLabels },
-      annotations: Object.fromEntries(secretEnv.map((s) => [`checksum.254carbon.com/${s.name}`, s.checksum])),
+      annotations: Object.fromEntries(
+        [...secretEnv, ...Object.values(files)].map((one) => [`checksum.254carbon.com/${one.name}`, one.checksum]),
+      ),
     },
     spec: {
       serviceAccountName: identity.serviceAccount,
@@ -147,6 +152,7 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
           emptyDir: { sizeLimit: `${sizeMiB}Mi`, ...(medium && { medium }) },
         })),
         ...(args.volumes ?? []),
+        ...Object.entries(files).map(([name, { volume }]) => ({ name, ...volume })),
       ],
     },
   };

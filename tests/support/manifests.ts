@@ -16,7 +16,13 @@ export interface Pods {
   readonly replicas: number;
 }
 
-const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job"];
+const WORKLOADS = [
+  "apps/v1:Deployment",
+  "apps/v1:StatefulSet",
+  "apps/v1:DaemonSet",
+  "batch/v1:Job",
+  "batch/v1:CronJob",
+];
 
 /** Kubernetes objects that the program makes. */
 export function objects(seen: readonly Registered[]): Registered[] {
@@ -33,7 +39,7 @@ export function ourPods(
   seen: readonly Registered[],
 ): (Pods & { readonly template: any; readonly resource: Registered })[] {
   const workloads = WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
-    const { template, replicas = 1 } = resource.inputs.spec;
+    const { template, replicas = 1 } = resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
     return { resource, owner: label(resource), template, labels: template.metadata.labels, replicas };
   });
   return [...workloads, ...rayPods(seen)].map((pods) => {
