@@ -9,6 +9,8 @@ import type { Secrets } from "./secrets";
 export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
+  /** Ray workers that there are at least: fewer raise an alert. */
+  readonly rayWorkersMin: number;
 }
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
@@ -48,5 +50,5 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  return { mlflow, ray };
+  return { mlflow, ray, rayWorkersMin: workers.min };
 }

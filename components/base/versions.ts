@@ -20,6 +20,11 @@ export interface ManifestPin {
 export const charts = {
   certManager: { repo: "oci://quay.io/jetstack/charts", chart: "cert-manager", version: "v1.21.1" },
   cloudnativePg: { repo: "https://cloudnative-pg.github.io/charts", chart: "cloudnative-pg", version: "0.29.0" },
+  kubePrometheusStack: {
+    repo: "oci://ghcr.io/prometheus-community/charts",
+    chart: "kube-prometheus-stack",
+    version: "88.5.3",
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {
