@@ -55,7 +55,12 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       // Nothing asks for metrics about Secrets, and reading them takes the right to read all that is in them.
       collectorsExclude: ["secrets"],
     },
-    "prometheus-node-exporter": { resources: resources(args.nodeExporter), priorityClassName: "critical-services" },
+    // It looks at the node itself, which Pod Security only admits as privileged; of that it needs to read.
+    "prometheus-node-exporter": {
+      resources: resources(args.nodeExporter),
+      priorityClassName: "critical-services",
+      containerSecurityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+    },
   };
 }
 
@@ -115,6 +120,7 @@ function claim({ storageClass, sizeGiB }: Volume): HelmValue {
 }
 
 function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHost }: ValuesArgs): HelmValue {
+  const tmp = { name: "tmp", mountPath: "/tmp" };
   return {
     resources: resources(size),
     priorityClassName: "standard-services",
@@ -122,18 +128,23 @@ function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHos
     // It takes the password over when it starts with an empty database, as each of its pods does.
     podAnnotations: { [`checksum.254carbon.com/${grafanaSecret.name}`]: grafanaSecret.checksum },
     containerSecurityContext: { readOnlyRootFilesystem: true },
+    // Grafana and its sidecar do not start without a place for temporary files (kubara#302, grafana/helm-charts#3936).
+    extraVolumes: [{ name: "tmp", emptyDir: { sizeLimit: "64Mi" } }],
+    extraVolumeMounts: [tmp],
     // A pod with a test framework, run by `helm test` alone.
     testFramework: { enabled: false },
     rbac: { create: false },
     "grafana.ini": {
       server: { root_url: `https://${publicHost}` },
       analytics: { check_for_updates: false, check_for_plugin_updates: false, reporting_enabled: false },
+      // The image brings the plugin of Prometheus; all others would be fetched at each start.
+      plugins: { preinstall_disabled: true },
     },
     sidecar: {
       resources: resources(reloader),
       securityContext: { readOnlyRootFilesystem: true },
       // Grafana itself looks for changed files every 30 s: no need to hand the sidecar its password.
-      dashboards: { searchNamespace: null, resource: "configmap", skipReload: true },
+      dashboards: { searchNamespace: null, resource: "configmap", skipReload: true, extraMounts: [tmp] },
       datasources: { enabled: false },
     },
     datasources: {

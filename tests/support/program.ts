@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { stackConfig } from "../../rehearsal/evaluate";
+import { canary, stackConfig } from "../../rehearsal/evaluate";
 import type { PlatformConfig } from "../../stacks/config";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
@@ -19,9 +19,13 @@ export function configOf(stack: string): PlatformConfig {
   return stackConfig(stack, directory);
 }
 
-/** Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`. */
+/**
+ * Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`; those that
+ * nobody may generate get a canary.
+ */
 export async function run(config: PlatformConfig, secrets: Record<string, string> = {}): Promise<Program> {
-  const set = Object.fromEntries(Object.entries(secrets).map(([key, value]) => [`carbon:${key}`, value]));
+  const required = Object.fromEntries(config.secrets.required.map((key) => [key, canary(key)]));
+  const set = Object.fromEntries(Object.entries({ ...required, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]));
   const seen = await mockEngine({}, set);
   const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);
   await settled();
