@@ -39,6 +39,8 @@ export interface Foundation {
   readonly certManager: CertManager;
   /** Directory of the pinned charts. */
   readonly chartDirectory: string;
+  /** Host name of a service for people outside the cluster. */
+  readonly publicHost: (service: string) => string;
   /** StorageClass of every volume. */
   readonly storageClass: string;
   /** Whether what owns data refuses to be deleted or replaced. */
@@ -90,6 +92,7 @@ export function foundation(config: PlatformConfig): Foundation {
     metrics,
     certManager,
     chartDirectory,
+    publicHost: (service) => `${service}.${config.domain}`,
     storageClass,
     isProtected,
   };

@@ -15,7 +15,7 @@ export interface Ml {
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
 export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
-  const { opts, namespaces, metrics, podCidr, storageClass } = ground;
+  const { opts, namespaces, metrics, podCidr, storageClass, publicHost } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
   const { replicas, webWorkers, ...size } = config.mlflow;
@@ -30,7 +30,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       replicas,
       webWorkers,
       size,
-      publicHost: `mlflow.${config.domain}`,
+      publicHost: publicHost("mlflow"),
       podCidr,
       metrics,
     },

@@ -31,7 +31,7 @@ export function observability(
       ...sizes,
       prometheus: { ...prometheus, volume: volume(prometheus.volume.sizeGiB) },
       alertmanager: { ...alertmanager, volume: volume(alertmanager.volume.sizeGiB) },
-      publicHost: `grafana.${config.domain}`,
+      publicHost: ground.publicHost("grafana"),
       grafanaPassword: secrets.get("grafanaAdminPassword"),
       paging: pagingOf(paging, secrets),
     },

@@ -67,6 +67,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
 function operator({ operator: size, reloader }: ValuesArgs): HelmValue {
   return {
     resources: resources(size),
+    priorityClassName: "critical-services",
     admissionWebhooks: { certManager: { enabled: true } },
     prometheusConfigReloader: { resources: resources(reloader) },
   };
