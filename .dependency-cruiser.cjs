@@ -23,8 +23,9 @@ module.exports = {
     ),
     rule(
       "components-know-no-sibling",
-      { path: `${AREA}.+` },
-      { path: `${AREA}.+` },
+      { path: `${AREA}(.+)\\.ts$` },
+      // A component's own values are a file beside it.
+      { path: `${AREA}.+`, pathNot: "/$1\\.values\\.ts$" },
       "A layer file in stacks/ joins components; the types that they share live in base.",
     ),
     rule(

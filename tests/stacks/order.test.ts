@@ -62,7 +62,7 @@ for (const shape of SHAPES) {
         only(seen, "kubernetes:core/v1:Secret", "grafana-admin"),
         only(seen, "kubernetes:core/v1:Secret", "alertmanager-config"),
       ]) {
-        assert.ok(waitsFor(seen, monitoring, need), `it may come before ${label(need)}`);
+        assert.ok(waitsFor(seen, monitoring, need), `it may come before ${need.name}`);
       }
       // The webhook of the operator checks rules: without it a mistyped one would only be missing.
       const rules = only(seen, "kubernetes:monitoring.coreos.com/v1:PrometheusRule");
