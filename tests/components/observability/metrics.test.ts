@@ -6,7 +6,7 @@ import { exported, fixture, fixtureOf, METRIC_FIXTURES } from "../../support/met
 
 const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: 2 };
 
-// What Prometheus adds to every series of a monitor (stacks' scrape.ts: the job and `component`).
+// What Prometheus adds to every series of a monitor (components/base/scrape.ts: the job and `component`).
 const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "endpoint", "component"];
 // Words of PromQL that are no functions.
 const WORDS = ["and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset"];
