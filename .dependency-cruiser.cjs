@@ -23,9 +23,9 @@ module.exports = {
     ),
     rule(
       "components-know-no-sibling",
-      // The parts of a large component lie in a folder of its name.
+      // The parts of a large component lie in a folder of its name, the values of a chart in a file beside it.
       { path: `${AREA}([^/]+/[^/.]+)` },
-      { path: `${AREA}.+`, pathNot: "^components/$1(/|\\.ts$)" },
+      { path: `${AREA}.+`, pathNot: "^components/$1(/|\\.(values\\.)?ts$)" },
       "A layer file in stacks/ joins components; the types that they share live in base.",
     ),
     rule(

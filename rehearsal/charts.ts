@@ -230,7 +230,7 @@ function standInObjects({ workloads, services }: ChartDeclaration): Manifest[] {
 }
 
 function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredService[]): Manifest {
-  const { kind, name, labels, replicas } = workload;
+  const { kind, name, labels, replicas, volume } = workload;
   const behind = services.filter((service) => service.workload === name);
   return {
     apiVersion: "apps/v1",
@@ -239,8 +239,20 @@ function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredS
     spec: {
       ...(kind !== "DaemonSet" && { replicas }),
       ...(kind === "StatefulSet" && { serviceName: behind[0]?.name ?? name }),
+      ...(volume && { volumeClaimTemplates: [claimTemplate(volume)] }),
       selector: { matchLabels: labels },
       template: { metadata: { labels }, spec: podSpec(workload, behind) },
+    },
+  };
+}
+
+function claimTemplate({ name, storageClass, sizeGiB }: NonNullable<DeclaredWorkload["volume"]>): object {
+  return {
+    metadata: { name },
+    spec: {
+      accessModes: ["ReadWriteOnce"],
+      storageClassName: storageClass,
+      resources: { requests: { storage: `${sizeGiB}Gi` } },
     },
   };
 }

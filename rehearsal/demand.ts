@@ -94,7 +94,7 @@ export function demandOf(evaluation: Evaluation): Demand {
   const made = objects.flatMap((object) => MAKERS[kindOf(object)]?.(object, autoscalers) ?? []);
   return {
     groups: [...made.flatMap(({ groups = [] }) => groups), ...chartGroups(evaluation)],
-    objects: [...made.flatMap(({ objects: amounts = [] }) => amounts), ...chartServices(evaluation)],
+    objects: [...made.flatMap(({ objects: amounts = [] }) => amounts), ...chartObjects(evaluation)],
     unknown: objects
       .filter((object) => isCustom(object) && !(kindOf(object) in MAKERS))
       .map(describe)
@@ -346,7 +346,7 @@ function releases({ registrations }: Evaluation): Release[] {
 
 function chartGroups(evaluation: Evaluation): PodGroup[] {
   return releases(evaluation).flatMap(({ component, namespace, declares }) =>
-    declares.workloads.map(({ kind, name, replicas, size }) => ({
+    declares.workloads.map(({ kind, name, replicas, size, volume }) => ({
       system: systemOf(component),
       namespace,
       kind,
@@ -358,17 +358,24 @@ function chartGroups(evaluation: Evaluation): PodGroup[] {
       ...amountsOf({ containers: [{ resources: resources(size) }] }),
       nodeSelector: {},
       tolerations: [],
-      volumes: [],
+      volumes: volume === undefined ? [] : [volume.sizeGiB * 1024 ** 3],
     })),
   );
 }
 
-function chartServices(evaluation: Evaluation): ObjectDemand[] {
-  return releases(evaluation).map(({ component, namespace, declares }) => ({
-    system: systemOf(component),
-    namespace,
-    amounts: { services: declares.services.length },
-  }));
+function chartObjects(evaluation: Evaluation): ObjectDemand[] {
+  return releases(evaluation).map(({ component, namespace, declares }) => {
+    const claims = declares.workloads.flatMap(({ replicas, volume }) => (volume ? [{ replicas, ...volume }] : []));
+    return {
+      system: systemOf(component),
+      namespace,
+      amounts: {
+        services: declares.services.length,
+        persistentvolumeclaims: claims.reduce((sum, { replicas }) => sum + replicas, 0),
+        "requests.storage": claims.reduce((sum, { replicas, sizeGiB }) => sum + replicas * sizeGiB * 1024 ** 3, 0),
+      },
+    };
+  });
 }
 
 /** What one pod takes: the sum of its containers, or the largest of those that run before them, if that is more. */

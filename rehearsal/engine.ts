@@ -203,7 +203,7 @@ function launcher(pulumi: string, stackFile: string): string {
 }
 
 /** A value that is recognised wherever it turns up, in plain, in Base64 or URL-encoded. */
-function canary(key: string, form: "user" | "password"): string {
+function canary(key: string, form: "user" | "password" | "token"): string {
   const unique = randomBytes(8).toString("hex");
   return form === "user" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
 }

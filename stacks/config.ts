@@ -79,6 +79,7 @@ const Cluster = z.strictObject({
     .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })
     .meta({ description: "Where pods reach the API server, and from where it calls webhooks" }),
   podCidr: cidr.meta({ description: "Network of all pods", immutable: true }),
+  nodeCidrs: z.array(cidr).min(1).meta({ description: "Networks of the nodes, where Prometheus asks kubelets" }),
   nodes: z
     .record(kubernetesName, Node)
     .refine((nodes) => Object.keys(nodes).length > 0, "names no node; describe at least one")
@@ -243,6 +244,30 @@ const Serve = z.strictObject({
     .meta({ description: "What Ray Serve runs: another application is another entry" }),
 });
 
+const Paging = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.enum(["pagerduty", "webhook"]),
+    cidrs: z.array(cidr).min(1).meta({ description: "Where it leads: what policies let Alertmanager reach" }),
+    port: z.int().min(1).max(65535).default(443),
+  }),
+  z.strictObject({
+    kind: z.literal("none"),
+    because: z.string().min(10).meta({ description: "Why nobody is told of a critical alert" }),
+  }),
+]);
+
+const Monitoring = z.strictObject({
+  retentionDays: z.int().min(1).meta({ description: "How long metrics are kept, while the volume has room" }),
+  prometheus: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
+  alertmanager: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
+  grafana: Size,
+  operator: Size,
+  kubeStateMetrics: Size,
+  nodeExporter: Size,
+  reloader: Size.meta({ description: "Each container that watches configuration beside another" }),
+  paging: Paging.meta({ description: "Who is told of alerts; the credential is carbon:pagingCredential" }),
+});
+
 /** What owns data, by the name that `protection.lifted` takes. */
 export const DATA_OWNERS = ["postgres", "object-store"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
@@ -281,6 +306,7 @@ export const PlatformConfig = z
     mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
     ray: Ray,
     serve: Serve,
+    monitoring: Monitoring,
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })

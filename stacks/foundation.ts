@@ -32,9 +32,15 @@ export interface Foundation {
   readonly kubeApi: ApiServer;
   /** Network of all pods. */
   readonly podCidr: string;
+  /** Networks of the nodes. */
+  readonly nodeCidrs: readonly string[];
   readonly metrics: Metrics;
+  /** Issues certificates: who asks for one waits for it. */
+  readonly certManager: CertManager;
   /** Directory of the pinned charts. */
   readonly chartDirectory: string;
+  /** Host name of a service for people outside the cluster. */
+  readonly publicHost: (service: string) => string;
   /** StorageClass of every volume. */
   readonly storageClass: string;
   /** Whether what owns data refuses to be deleted or replaced. */
@@ -60,14 +66,14 @@ export function foundation(config: PlatformConfig): Foundation {
   const namespaces = Object.fromEntries(tenants) as unknown as Foundation["namespaces"];
   new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
 
-  const { podCidr, apiServer } = cluster;
+  const { podCidr, nodeCidrs, apiServer } = cluster;
   const kubeApi: ApiServer = { name: "kube-api", ...apiServer, callsFrom: [...apiServer.cidrs, podCidr] };
   new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
   const metrics = {
     scraper: prometheus(namespaces.monitoring),
     crds: new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
   };
-  new CertManager(
+  const certManager = new CertManager(
     "cert-manager",
     {
       namespace: namespaces["cert-manager"],
@@ -77,5 +83,17 @@ export function foundation(config: PlatformConfig): Foundation {
     },
     opts,
   );
-  return { opts, namespaces, kubeApi, podCidr, metrics, chartDirectory, storageClass, isProtected };
+  return {
+    opts,
+    namespaces,
+    kubeApi,
+    podCidr,
+    nodeCidrs,
+    metrics,
+    certManager,
+    chartDirectory,
+    publicHost: (service) => `${service}.${config.domain}`,
+    storageClass,
+    isProtected,
+  };
 }

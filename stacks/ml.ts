@@ -16,11 +16,13 @@ export interface Ml {
   readonly ray: Ray;
   /** Where each Serve application answers, by its name. */
   readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
+  /** Ray workers that there are at least: fewer raise an alert. */
+  readonly rayWorkersMin: number;
 }
 
 /** The ML stack: tracking, the Ray cluster that is wired to it, and what that serves and trains. */
 export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
-  const { opts, namespaces, metrics, podCidr, storageClass, kubeApi, chartDirectory } = ground;
+  const { opts, namespaces, metrics, podCidr, storageClass, publicHost, kubeApi, chartDirectory } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
   const { replicas, webWorkers, ...size } = config.mlflow;
@@ -35,7 +37,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       replicas,
       webWorkers,
       size,
-      publicHost: `mlflow.${config.domain}`,
+      publicHost: publicHost("mlflow"),
       podCidr,
       metrics,
     },
@@ -85,7 +87,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
   const urls = Object.entries(applications).map(
     ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
   );
-  return { mlflow, ray, applications: Object.fromEntries(urls) };
+  return { mlflow, ray, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

@@ -30,9 +30,15 @@ export const PlatformOutputs = z.strictObject({
   }),
   postgres: service("postgresql"),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
+  monitoring: z.strictObject({
+    prometheus: service("http"),
+    alertmanager: service("http"),
+    grafana: service("http"),
+  }),
   secrets: z.strictObject({
     objectStore: secretReference,
     ray: secretReference,
+    grafana: secretReference,
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
   }),

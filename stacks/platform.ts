@@ -3,6 +3,7 @@ import type { PlatformConfig } from "./config";
 import { data } from "./data";
 import { foundation } from "./foundation";
 import { ml } from "./ml";
+import { observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
 import { Secrets } from "./secrets";
 
@@ -11,8 +12,10 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const { mlflow, ray, applications } = ml(config, secrets, stores, ground);
+  const models = ml(config, secrets, stores, ground);
+  const { stack: monitoring } = observability(config, secrets, models, ground);
 
+  const { mlflow, ray, applications } = models;
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
   return {
@@ -27,9 +30,15 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     serve: { applications },
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
+    monitoring: {
+      prometheus: published(monitoring.prometheus),
+      alertmanager: published(monitoring.alertmanager),
+      grafana: published(monitoring.grafana),
+    },
     secrets: {
       objectStore: store.secret,
       ray: { namespace, name: ray.authSecret },
+      grafana: { namespace: ground.namespaces.monitoring, name: monitoring.grafanaSecret },
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
     },

@@ -3,11 +3,11 @@ import * as random from "@pulumi/random";
 
 interface SecretKey {
   /** What the value must look like. */
-  readonly form: "password" | "user";
+  readonly form: "password" | "user" | "token";
   /** Who reads it: shown by `npm run secrets`. */
   readonly usedBy: string;
-  /** Length of a generated value. */
-  readonly length: number;
+  /** Length of a generated value. Absent where only somebody else can issue one. */
+  readonly length?: number;
 }
 
 /** Every credential that a stack may set with `npx pulumi config set --secret carbon:<key>`. */
@@ -24,6 +24,9 @@ export const SECRET_KEYS = {
     length: 48,
   },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+  grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
+  pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;
 export type SecretName = keyof typeof SECRET_KEYS;
 
@@ -31,6 +34,7 @@ export type SecretName = keyof typeof SECRET_KEYS;
 const FORMS: Record<SecretKey["form"], { pattern: RegExp; allowed: string }> = {
   user: { pattern: /^[A-Za-z0-9._-]{3,128}$/, allowed: "3 to 128 letters, digits, dots, dashes or underscores" },
   password: { pattern: /^[\x21-\x7e]{8,128}$/, allowed: "8 to 128 printable ASCII characters without spaces" },
+  token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },
 };
 
 /** The credentials of a stack: what is set, and for the rest what is generated. */
@@ -49,9 +53,12 @@ export class Secrets extends pulumi.ComponentResource {
 
   /** The value of a credential: a secret Output. */
   get(key: SecretName): pulumi.Output<string> {
-    const { form, length } = SECRET_KEYS[key];
+    const { form, length }: SecretKey = SECRET_KEYS[key];
     if (this.config.getSecret(key) !== undefined) {
       return this.config.requireSecret(key).apply((value) => checked(key, form, value));
+    }
+    if (length === undefined) {
+      throw new pulumi.RunError(`carbon:${key} is not set, and nobody can generate it; run ${setCommand(key)}`);
     }
     // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
     return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);

@@ -30,13 +30,20 @@ for (const stack of ["dev", "prod"]) {
 }
 
 describe("the stack files", () => {
-  it("differ in values, not in keys: nodes and GPUs aside", () => {
+  it("differ in values, not in keys: nodes, GPUs and who is paged aside", () => {
     const [dev, prod] = ["dev", "prod"].map((stack) => {
       const { config } = parse(read(`Pulumi.${stack}.yaml`)) as { config: { "carbon:platform": any } };
-      const { cluster, ...rest } = config["carbon:platform"];
-      return keys({ ...rest, cluster: { ...cluster, nodes: [] } });
+      const { cluster, monitoring, ...rest } = config["carbon:platform"];
+      return keys({ ...rest, cluster: { ...cluster, nodes: [] }, monitoring: { ...monitoring, paging: [] } });
     });
     assert.deepEqual(dev, prod);
+  });
+
+  it("have somebody paged where the platform is in use", () => {
+    const { config } = parse(read("Pulumi.prod.yaml")) as { config: { "carbon:platform": any } };
+    const { monitoring, secrets } = config["carbon:platform"];
+    assert.notEqual(monitoring.paging.kind, "none");
+    assert.ok(secrets.required.includes("pagingCredential"), "an `up` without it stops before any call");
   });
 
   it("give prod the quota that the platform runs with today", async () => {

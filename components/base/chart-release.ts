@@ -6,27 +6,34 @@ import { parse, parseAllDocuments } from "yaml";
 import { connect, type Destination } from "./connect";
 import type { PodIdentity } from "./endpoint";
 import type { ContainerSize } from "./pod";
+import type { EnvSecret } from "./secret";
 import type { ChartPin, ManifestPin } from "./versions";
 
-/** Plain data, as Helm takes it. A password never becomes a value: charts get the names of Secrets. */
+/**
+ * Plain data, as Helm takes it. A password never becomes a value: charts get the names of Secrets, and the checksums that
+ * roll pods when these change.
+ */
 export type HelmValue =
   | string
   | number
   | boolean
   | null
   | undefined
-  | pulumi.Output<string>
+  | EnvSecret["checksum"]
   | readonly HelmValue[]
   | { readonly [key: string]: HelmValue };
 
-/** A workload that a chart runs, from the same numbers as its values. */
+/** A workload that a chart runs, itself or by an operator that it brings, from the same numbers as its values. */
 export interface DeclaredWorkload {
   readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly replicas: number;
+  /** What one pod takes, all its containers together. */
   readonly size: ContainerSize;
+  /** What each pod of a StatefulSet claims for itself. */
+  readonly volume?: { readonly name: string; readonly storageClass: string; readonly sizeGiB: number };
 }
 
 /** A Service that a chart makes. */
@@ -70,12 +77,7 @@ export class ChartRelease extends pulumi.ComponentResource {
     const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600 } = args;
     const chart = findChart(directory, pin);
 
-    this.identities = new Map(
-      declares.workloads.map((w) => [
-        w.name,
-        { name: w.name, namespace, matchLabels: w.labels, serviceAccount: w.serviceAccount },
-      ]),
-    );
+    this.identities = new Map(declares.workloads.map((workload) => [workload.name, podsOf(workload, namespace)]));
     const wires = Object.entries(talksTo).flatMap(([workload, destinations]) =>
       connect(this, { from: this.identity(workload), talksTo: destinations }),
     );
@@ -102,6 +104,14 @@ export class ChartRelease extends pulumi.ComponentResource {
     if (identity === undefined) throw new Error(`the chart declares no workload ${workload}`);
     return identity;
   }
+}
+
+/** The pods of a declared workload, as policies see them: for wires between the workloads of one chart. */
+export function podsOf(
+  { name, labels, serviceAccount }: DeclaredWorkload,
+  namespace: pulumi.Input<string>,
+): PodIdentity {
+  return { name, namespace, matchLabels: labels, serviceAccount };
 }
 
 /**

@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity } from "./endpoint";
 
-/** Prometheus, as kube-prometheus-stack's operator labels its pods. */
+/** Prometheus, as the prometheus-operator labels its pods, under the service account that we have the chart make. */
 export function prometheus(namespace: pulumi.Input<string>): PodIdentity {
   return {
     name: "prometheus",

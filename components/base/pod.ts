@@ -32,6 +32,15 @@ export type ResourceQuantities = {
   readonly limits: { readonly cpu: string; readonly memory: string };
 };
 
+/** The size of several containers together: that of their pod. */
+export function total(...sizes: readonly ContainerSize[]): ContainerSize {
+  const sum = (part: (size: ContainerSize) => number): number => sizes.reduce((all, size) => all + part(size), 0);
+  return {
+    cpu: { request: sum(({ cpu }) => cpu.request), limit: sum(({ cpu }) => cpu.limit) },
+    memoryMiB: { request: sum(({ memoryMiB }) => memoryMiB.request), limit: sum(({ memoryMiB }) => memoryMiB.limit) },
+  };
+}
+
 function cores(count: number): string {
   return Number.isInteger(count) ? `${count}` : `${Math.round(count * 1000)}m`;
 }

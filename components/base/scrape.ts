@@ -20,7 +20,10 @@ export interface ScrapeArgs {
   readonly by: Metrics;
 }
 
-/** Has every pod of a workload scraped, and lets the scraper in. */
+/**
+ * Has every pod of a workload scraped, and lets the scraper in. Rules tell series apart by `job`, the pods' label `app`
+ * whatever their monitor is called, and by `component` where a system has several kinds of pods.
+ */
 export function scrape(parent: pulumi.Resource, { pods, port, by }: ScrapeArgs): void {
   observe(parent, by.scraper, { server: pods, ports: [{ port: port.number }] });
   new k8s.apiextensions.CustomResource(
@@ -31,6 +34,8 @@ export function scrape(parent: pulumi.Resource, { pods, port, by }: ScrapeArgs):
       metadata: { name: pods.name, namespace: pods.namespace },
       spec: {
         selector: { matchLabels: pods.matchLabels },
+        jobLabel: "app",
+        podTargetLabels: ["component"],
         podMetricsEndpoints: [{ port: port.name, path: "/metrics", interval: "30s" }],
       },
     },

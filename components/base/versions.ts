@@ -30,6 +30,11 @@ export const charts = {
     version: "1.7.0",
     crds: ["rayclusters.ray.io", "raycronjobs.ray.io", "rayjobs.ray.io", "rayservices.ray.io"],
   },
+  kubePrometheusStack: {
+    repo: "oci://ghcr.io/prometheus-community/charts",
+    chart: "kube-prometheus-stack",
+    version: "88.5.3",
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {

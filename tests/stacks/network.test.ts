@@ -150,6 +150,20 @@ for (const shape of SHAPES) {
         }
       }
     });
+
+    it("tells the series of its systems apart by the labels that alerts name", async () => {
+      const { seen } = await program(shape);
+      const scraped = new Set<string>();
+      for (const monitor of all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor")) {
+        const { metadata, spec } = monitor.inputs;
+        for (const { owner, labels } of selected(ourPods(seen), metadata.namespace, spec.selector.matchLabels)) {
+          assert.ok(labels[spec.jobLabel], `${label(monitor)}: ${owner} has no label for its job`);
+          assert.deepEqual(spec.podTargetLabels, ["component"], label(monitor));
+          scraped.add(`${String(labels[spec.jobLabel])} ${labels["component"] ?? ""}`);
+        }
+      }
+      for (const target of ["ray head", "ray worker", "mlflow "]) assert.ok(scraped.has(target), target);
+    });
   });
 }
 

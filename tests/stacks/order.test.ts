@@ -68,6 +68,26 @@ for (const shape of SHAPES) {
       }
     });
 
+    it("installs monitoring after the CRDs that it makes objects of, and after who certifies its webhooks", async () => {
+      const { seen } = await program(shape);
+      const monitoring = only(seen, "kubernetes:helm.sh/v3:Release", "kube-prometheus-stack");
+      for (const need of [
+        only(seen, "kubernetes:helm.sh/v3:Release", "cert-manager"),
+        only(
+          seen,
+          "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition",
+          "CustomResourceDefinition/examples.prometheus-operator.test",
+        ),
+        only(seen, "kubernetes:core/v1:Secret", "grafana-admin"),
+        only(seen, "kubernetes:core/v1:Secret", "alertmanager-config"),
+      ]) {
+        assert.ok(waitsFor(seen, monitoring, need), `it may come before ${need.name}`);
+      }
+      // The webhook of the operator checks rules: without it a mistyped one would only be missing.
+      const rules = only(seen, "kubernetes:monitoring.coreos.com/v1:PrometheusRule");
+      assert.ok(waitsFor(seen, rules, monitoring));
+    });
+
     it("destroys a system before the operator that cleans up after it", async () => {
       const { seen } = await program(shape);
       const operator = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg");

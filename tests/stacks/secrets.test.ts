@@ -7,7 +7,7 @@ import { run, shaped } from "../support/program";
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
 const HOSTILE = `:/@?#%&+'"$\\`;
 const CANARIES = Object.fromEntries(
-  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, `Canary-${key}${form === "password" ? HOSTILE : ""}`]),
+  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, `Canary-${key}${form === "user" ? "" : HOSTILE}`]),
 );
 
 describe("credentials that somebody set", () => {

@@ -1,4 +1,3 @@
-import { prometheus } from "../../components/base/observers";
 import { all, type Registered } from "./mocks";
 
 /** Labels, as selectors match them. */
@@ -89,9 +88,8 @@ export function allPods(seen: readonly Registered[]): Pods[] {
   return [...ourPods(seen), ...charts, ...postgres];
 }
 
-/** Whom policies name although nothing in the program makes them: observers, and the cluster's DNS. */
+/** Whom policies name although nothing in the program makes them: the cluster's DNS. */
 export const OBSERVERS: readonly Pods[] = [
-  { owner: "Prometheus", namespace: "monitoring", labels: prometheus("monitoring").matchLabels, replicas: 1 },
   { owner: "DNS", namespace: "kube-system", labels: { "k8s-app": "kube-dns" }, replicas: 1 },
 ];
 

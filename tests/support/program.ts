@@ -1,6 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { stackConfig } from "../../rehearsal/evaluate";
+import { canary, stackConfig } from "../../rehearsal/evaluate";
 import type { PlatformConfig } from "../../stacks/config";
+import { SECRET_KEYS } from "../../stacks/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import { mockEngine, type Registered, settled, valueOf } from "./mocks";
@@ -14,14 +15,24 @@ export interface Program {
 
 const directory = makeChartDirectory();
 
+/** The credentials that nobody may generate, by their key without `carbon:`. */
+export const ISSUED = Object.fromEntries(
+  Object.entries(SECRET_KEYS).flatMap(([key, secret]) => ("length" in secret ? [] : [[key, canary(key)]])),
+);
+
 /** The parsed config of a stack. */
 export function configOf(stack: string): PlatformConfig {
   return stackConfig(stack, directory);
 }
 
-/** Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`. */
+/**
+ * Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`; those that
+ * nobody may generate get a canary.
+ */
 export async function run(config: PlatformConfig, secrets: Record<string, string> = {}): Promise<Program> {
-  const set = Object.fromEntries(Object.entries(secrets).map(([key, value]) => [`carbon:${key}`, value]));
+  const set = Object.fromEntries(
+    Object.entries({ ...ISSUED, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
+  );
   const seen = await mockEngine({}, set);
   const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);
   await settled();

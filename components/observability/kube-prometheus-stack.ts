@@ -1,0 +1,266 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
+import { admitApiServer, connect } from "../base/connect";
+import { type ApiServer, type Endpoint, type ExternalPeer, type PodIdentity, serviceHost } from "../base/endpoint";
+import { prometheus } from "../base/observers";
+import { total } from "../base/pod";
+import { envSecret } from "../base/secret";
+import { charts } from "../base/versions";
+import { type StackSizes, values, type Volume } from "./kube-prometheus-stack.values";
+
+/** Name of the release: the chart derives the names of all its objects from it. */
+const RELEASE = "kube-prometheus-stack";
+const ALERTMANAGER_CONFIG = "alertmanager-config";
+const GRAFANA_ADMIN = "grafana-admin";
+
+const PORTS = {
+  prometheus: 9090,
+  alertmanager: 9093,
+  grafana: 3000,
+  kubeStateMetrics: 8080,
+  nodeExporter: 9100,
+  webhook: 10250,
+  kubelet: 10250,
+  // Beside Prometheus and Alertmanager: what has them read a changed configuration.
+  reloader: 8080,
+};
+
+/** Who is told of an alert. */
+export type Paging =
+  | {
+      readonly kind: "pagerduty" | "webhook";
+      /** The routing key of a PagerDuty service, or the URL that takes Alertmanager's JSON. */
+      readonly credential: pulumi.Output<string>;
+      /** Where that leads. */
+      readonly destination: ExternalPeer;
+    }
+  | { readonly kind: "none" };
+
+/** Inputs of {@link KubePrometheusStack}. */
+export interface KubePrometheusStackArgs extends StackSizes {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly kubeApi: ApiServer;
+  /** Networks of the nodes: their kubelets and exporters are asked there. */
+  readonly nodeCidrs: readonly string[];
+  /** Host name under which people reach Grafana from outside. */
+  readonly publicHost: string;
+  /** Password of Grafana's user `admin`. */
+  readonly grafanaPassword: pulumi.Output<string>;
+  readonly paging: Paging;
+}
+
+/** Prometheus, Alertmanager, Grafana and what they measure the cluster with, by the chart kube-prometheus-stack. */
+export class KubePrometheusStack extends pulumi.ComponentResource {
+  readonly prometheus: Endpoint<"http">;
+  readonly alertmanager: Endpoint<"http">;
+  readonly grafana: Endpoint<"http">;
+  /** Name of the Secret with Grafana's administrator: keys `admin-user` and `admin-password`. */
+  readonly grafanaSecret = GRAFANA_ADMIN;
+
+  constructor(name: string, args: KubePrometheusStackArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:observability:KubePrometheusStack", name, {}, opts);
+    const { namespace, chartDirectory, kubeApi, nodeCidrs, paging } = args;
+    const workloads = declaredWorkloads(args);
+    const scraper = prometheus(namespace);
+    const pods = {
+      alertmanager: podsOf(workloads.alertmanager, namespace),
+      grafana: podsOf(workloads.grafana, namespace),
+      kubeStateMetrics: podsOf(workloads.kubeStateMetrics, namespace),
+      operator: podsOf(workloads.operator, namespace),
+    };
+    const node = (what: string, port: number) => ({ name: what, cidrs: nodeCidrs, port });
+    const on = (server: PodIdentity, ...ports: number[]) => ({ server, ports: ports.map((port) => ({ port })) });
+
+    const admin = envSecret(
+      GRAFANA_ADMIN,
+      { namespace, data: { "admin-user": "admin", "admin-password": args.grafanaPassword } },
+      { parent: this },
+    );
+    const routing = envSecret(
+      ALERTMANAGER_CONFIG,
+      { namespace, data: { "alertmanager.yaml": alertmanagerConfig(paging) } },
+      { parent: this },
+    );
+    const dashboards = readConfigMaps(this, pods.grafana);
+    // As the observer that all scraped pods know it by, and not by the long name of its StatefulSet.
+    const wires = connect(this, {
+      from: scraper,
+      talksTo: [
+        kubeApi,
+        node("kubelets", PORTS.kubelet),
+        node("node-exporters", PORTS.nodeExporter),
+        on(pods.kubeStateMetrics, PORTS.kubeStateMetrics),
+        on(pods.alertmanager, PORTS.alertmanager, PORTS.reloader),
+        on(pods.grafana, PORTS.grafana),
+        on(pods.operator, PORTS.webhook),
+        on(scraper, PORTS.prometheus, PORTS.reloader),
+      ],
+    });
+    const release = new ChartRelease(
+      RELEASE,
+      charts.kubePrometheusStack,
+      {
+        namespace,
+        directory: chartDirectory,
+        values: values({
+          ...args,
+          prometheusServiceAccount: scraper.serviceAccount,
+          grafanaSecret: admin,
+          alertmanagerSecret: routing.name,
+          datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
+        }),
+        declares: {
+          workloads: Object.values(workloads),
+          services: [
+            { name: `${RELEASE}-prometheus`, port: PORTS.prometheus, workload: workloads.prometheus },
+            { name: `${RELEASE}-alertmanager`, port: PORTS.alertmanager, workload: workloads.alertmanager },
+            { name: `${RELEASE}-grafana`, port: 80, podPort: PORTS.grafana, workload: workloads.grafana },
+            { name: `${RELEASE}-operator`, port: 443, podPort: PORTS.webhook, workload: workloads.operator },
+            {
+              name: `${RELEASE}-kube-state-metrics`,
+              port: PORTS.kubeStateMetrics,
+              workload: workloads.kubeStateMetrics,
+            },
+            {
+              name: `${RELEASE}-prometheus-node-exporter`,
+              port: PORTS.nodeExporter,
+              workload: workloads.nodeExporter,
+            },
+          ].map(({ workload, ...service }) => ({ podPort: service.port, ...service, workload: workload.name })),
+          // The program brings them, so that upgrades reach them.
+          crds: [],
+        },
+        talksTo: {
+          [workloads.operator.name]: [kubeApi],
+          [workloads.kubeStateMetrics.name]: [kubeApi],
+          [workloads.grafana.name]: [kubeApi, on(scraper, PORTS.prometheus), on(pods.alertmanager, PORTS.alertmanager)],
+          [workloads.alertmanager.name]: paging.kind === "none" ? [] : [paging.destination],
+        },
+        // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.
+        timeoutSeconds: 900,
+      },
+      { parent: this, dependsOn: [admin.resource, routing.resource, ...dashboards, ...wires] },
+    );
+    const webhook = admitApiServer(this, kubeApi, on(pods.operator, PORTS.webhook));
+
+    const endpoint = (service: string, port: number, server: PodIdentity, podPort = port): Endpoint<"http"> => ({
+      protocol: "http",
+      host: serviceHost(`${RELEASE}-${service}`, namespace),
+      port,
+      tls: false,
+      server,
+      podPort,
+      ready: [release, webhook],
+    });
+    this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
+    this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);
+    this.grafana = endpoint("grafana", 80, pods.grafana, PORTS.grafana);
+    this.registerOutputs();
+  }
+}
+
+type WorkloadName = "operator" | "prometheus" | "alertmanager" | "grafana" | "kubeStateMetrics" | "nodeExporter";
+
+/** The StatefulSets are the operator's, from the custom resources Prometheus and Alertmanager of the chart. */
+function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, DeclaredWorkload> {
+  const { reloader } = args;
+  const scraper = prometheus(args.namespace);
+  const subchart = (chart: string) => ({
+    name: `${RELEASE}-${chart}`,
+    labels: { "app.kubernetes.io/name": chart, "app.kubernetes.io/instance": RELEASE },
+    serviceAccount: `${RELEASE}-${chart}`,
+    replicas: 1,
+  });
+  const custom = (kind: string, volume: Volume) => ({
+    kind: "StatefulSet" as const,
+    name: `${kind}-${RELEASE}-${kind}`,
+    replicas: 1,
+    volume: { name: `${kind}-${RELEASE}-${kind}-db`, ...volume },
+  });
+  return {
+    operator: {
+      kind: "Deployment",
+      name: `${RELEASE}-operator`,
+      labels: { app: `${RELEASE}-operator`, release: RELEASE },
+      serviceAccount: `${RELEASE}-operator`,
+      replicas: 1,
+      size: args.operator,
+    },
+    prometheus: {
+      ...custom("prometheus", args.prometheus.volume),
+      labels: scraper.matchLabels,
+      serviceAccount: scraper.serviceAccount,
+      size: total(args.prometheus, reloader),
+    },
+    alertmanager: {
+      ...custom("alertmanager", args.alertmanager.volume),
+      labels: { "app.kubernetes.io/name": "alertmanager", alertmanager: `${RELEASE}-alertmanager` },
+      serviceAccount: `${RELEASE}-alertmanager`,
+      size: total(args.alertmanager, reloader),
+    },
+    grafana: { kind: "Deployment", ...subchart("grafana"), size: total(args.grafana, reloader) },
+    kubeStateMetrics: { kind: "Deployment", ...subchart("kube-state-metrics"), size: args.kubeStateMetrics },
+    nodeExporter: { kind: "DaemonSet", ...subchart("prometheus-node-exporter"), size: args.nodeExporter },
+  };
+}
+
+/** Grafana's sidecar reads dashboards from ConfigMaps of its namespace; the chart's own role would show it all Secrets. */
+function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: PodIdentity): pulumi.Resource[] {
+  const metadata = { name: "grafana-dashboards", namespace };
+  const role = new k8s.rbac.v1.Role(
+    metadata.name,
+    { metadata, rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }] },
+    { parent },
+  );
+  const binding = new k8s.rbac.v1.RoleBinding(
+    metadata.name,
+    {
+      metadata,
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: metadata.name },
+      subjects: [{ kind: "ServiceAccount", name: serviceAccount, namespace }],
+    },
+    { parent },
+  );
+  return [role, binding];
+}
+
+/** Alertmanager's configuration: critical alerts page at once and hourly, warnings daily, the rest is for dashboards. */
+function alertmanagerConfig(paging: Paging): pulumi.Output<string> {
+  const receiver = paging.kind === "none" ? "nobody" : "pager";
+  const credential = paging.kind === "none" ? pulumi.output("") : paging.credential;
+  return credential.apply((secret) =>
+    stringify({
+      route: {
+        receiver: "nobody",
+        group_by: ["alertname", "namespace"],
+        group_wait: "30s",
+        group_interval: "5m",
+        repeat_interval: "12h",
+        routes: [
+          // It always fires: whoever looks for it knows that alerts get here. A page would tell nobody anything.
+          { matchers: ['alertname = "Watchdog"'], receiver: "nobody" },
+          { matchers: ['severity = "critical"'], receiver, repeat_interval: "1h" },
+          { matchers: ['severity = "warning"'], receiver, repeat_interval: "24h" },
+        ],
+      },
+      inhibit_rules: [
+        {
+          source_matchers: ['severity = "critical"'],
+          target_matchers: ['severity =~ "warning|info"'],
+          equal: ["namespace", "alertname"],
+        },
+      ],
+      receivers: [{ name: "nobody" }, ...(paging.kind === "none" ? [] : [pager(paging.kind, secret)])],
+    }),
+  );
+}
+
+function pager(kind: "pagerduty" | "webhook", credential: string): object {
+  if (kind === "webhook") return { name: "pager", webhook_configs: [{ url: credential }] };
+  const severity = '{{ if eq .CommonLabels.severity "critical" }}critical{{ else }}warning{{ end }}';
+  return { name: "pager", pagerduty_configs: [{ routing_key: credential, severity }] };
+}

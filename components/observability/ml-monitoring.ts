@@ -1,0 +1,95 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+
+/** Alert rules, one file for each service. */
+const ALERTS = path.join(__dirname, "alerts");
+const DASHBOARDS = path.join(__dirname, "dashboards");
+
+/** What the rules and panels leave open, as `${name}`. */
+export interface Placeholders {
+  /** Namespace of the ML workloads. */
+  readonly namespace: string;
+  /** Ray workers that there are at least. */
+  readonly rayWorkersMin: number;
+}
+
+/** A rule file, as Prometheus reads it. */
+export interface RuleFile {
+  readonly groups: readonly {
+    readonly name: string;
+    readonly rules: readonly {
+      readonly alert: string;
+      readonly expr: string;
+      readonly for: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly annotations: Readonly<Record<string, string>>;
+    }[];
+  }[];
+}
+
+/** Inputs of {@link MlMonitoring}. */
+export interface MlMonitoringArgs {
+  /** Namespace of every object made here; Grafana reads its dashboards there. */
+  readonly namespace: pulumi.Input<string>;
+  readonly workloads: { readonly [name in keyof Placeholders]: pulumi.Input<Placeholders[name]> };
+}
+
+/** What Prometheus and Grafana know of the ML stack: its alerts and its dashboard. */
+export class MlMonitoring extends pulumi.ComponentResource {
+  constructor(name: string, args: MlMonitoringArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:observability:MlMonitoring", name, {}, opts);
+    const { namespace } = args;
+    const filled = pulumi.output(args.workloads);
+
+    new k8s.apiextensions.CustomResource(
+      "ml-platform-alerts",
+      {
+        apiVersion: "monitoring.coreos.com/v1",
+        kind: "PrometheusRule",
+        metadata: { name: "ml-platform-alerts", namespace },
+        spec: { groups: filled.apply((placeholders) => alertFiles(placeholders).flatMap(({ groups }) => groups)) },
+      },
+      { parent: this },
+    );
+    new k8s.core.v1.ConfigMap(
+      "grafana-dashboard-ml-platform",
+      {
+        // By this label Grafana's sidecar finds it.
+        metadata: { name: "grafana-dashboard-ml-platform", namespace, labels: { grafana_dashboard: "1" } },
+        data: { "ml-platform.json": filled.apply((placeholders) => dashboard(placeholders)) },
+      },
+      { parent: this },
+    );
+    this.registerOutputs();
+  }
+}
+
+/** Every rule file with its placeholders filled, and each alert with the page that says what to do. */
+export function alertFiles(placeholders: Placeholders): RuleFile[] {
+  return fs.readdirSync(ALERTS).map((file) => {
+    const { groups } = parse(fill(path.join(ALERTS, file), placeholders)) as RuleFile;
+    return {
+      groups: groups.map(({ name, rules }) => ({
+        name,
+        rules: rules.map((rule) => ({
+          ...rule,
+          annotations: { ...rule.annotations, runbook: `docs/runbooks/${rule.alert}.md` },
+        })),
+      })),
+    };
+  });
+}
+
+/** The dashboard "ML Platform - Ray & Feast" with its placeholders filled. */
+export function dashboard(placeholders: Placeholders): string {
+  return fill(path.join(DASHBOARDS, "ml-platform.json"), placeholders);
+}
+
+// Grafana's own variables have the same form: what is not a placeholder of ours stays.
+function fill(file: string, placeholders: Placeholders): string {
+  const values: Readonly<Record<string, string | number>> = { ...placeholders };
+  return fs.readFileSync(file, "utf8").replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => `${values[name] ?? whole}`);
+}

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parse, stringify } from "yaml";
+import { alertFiles } from "../../../components/observability/ml-monitoring";
+import { ROOT } from "../../../rehearsal/evaluate";
+import { promtool } from "../../support/promtool";
+import { temporaryDirectory } from "../../support/temporary";
+
+const CASES = path.join(ROOT, "tests/alerts");
+const RUNBOOKS = path.join(ROOT, "docs/runbooks");
+const files = alertFiles({ namespace: "data-platform", rayWorkersMin: 2 });
+const alerts = files.flatMap(({ groups }) => groups.flatMap(({ rules }) => rules));
+
+interface CaseFile {
+  readonly tests: readonly {
+    readonly name: string;
+    readonly promql_expr_test: readonly { readonly expr: string; readonly exp_samples: readonly unknown[] }[];
+  }[];
+}
+
+describe("the alerts on the ML stack", () => {
+  it("are at least ten, each under a name of its own", () => {
+    const names = alerts.map(({ alert }) => alert);
+    assert.ok(names.length >= 10);
+    assert.deepEqual(
+      names.filter((name, index) => names.indexOf(name) !== index),
+      [],
+    );
+  });
+
+  it("say how long, how bad, what happened and what to do", () => {
+    for (const { alert, for: duration, labels, annotations } of alerts) {
+      assert.match(duration, /^\d+m$/, alert);
+      assert.match(String(labels["severity"]), /^(critical|warning|info)$/, alert);
+      assert.match(String(annotations["summary"]), /\.$/, alert);
+      assert.ok(fs.existsSync(path.join(ROOT, String(annotations["runbook"]))), `${alert} has no runbook`);
+    }
+  });
+
+  it("leave no runbook without its alert", () => {
+    const pages = fs.readdirSync(RUNBOOKS).map((file) => path.basename(file, ".md"));
+    assert.deepEqual(pages.sort(), alerts.map(({ alert }) => alert).sort());
+  });
+
+  it("take their numbers from the config", () => {
+    const rules = JSON.stringify(alertFiles({ namespace: "elsewhere", rayWorkersMin: 7 }));
+    assert.match(rules, /< 7/);
+    assert.match(rules, /namespace=\\"elsewhere\\"/);
+    assert.doesNotMatch(rules, /\$\{/);
+  });
+
+  it("watch Ray in both modes", () => {
+    const jobs = alerts.flatMap(({ alert, expr }) =>
+      [...expr.matchAll(/job=~?"(ray[^"]*)"/g)].map(([, job]) => `${alert} ${String(job)}`),
+    );
+    assert.ok(jobs.length > 0);
+    assert.deepEqual(
+      jobs.filter((one) => !one.endsWith(" ray|ray-cluster")),
+      [],
+    );
+  });
+
+  it("have tests that fire and tests that stay silent", () => {
+    const cases = fs
+      .readdirSync(CASES)
+      .flatMap((file) => (parse(fs.readFileSync(path.join(CASES, file), "utf8")) as CaseFile).tests)
+      .flatMap((one) => one.promql_expr_test);
+    for (const { alert } of alerts) {
+      const own = cases.filter(({ expr }) => expr.includes(`alertname="${alert}"`));
+      for (const fires of [true, false]) {
+        const found = own.some(({ exp_samples: samples }) => samples.length > 0 === fires);
+        assert.ok(found, `no test has ${alert} ${fires ? "fire" : "stay silent"}`);
+      }
+    }
+  });
+
+  it("fire and stay silent as promtool's tests say", function () {
+    const run = promtool(this);
+    const directory = temporaryDirectory();
+    fs.cpSync(CASES, directory, { recursive: true });
+    fs.mkdirSync(path.join(directory, "rules"));
+    for (const file of files) {
+      fs.writeFileSync(path.join(directory, "rules", `${file.groups[0]?.name ?? ""}.yaml`), stringify(file));
+    }
+    const own = (folder: string) => fs.readdirSync(folder).filter((file) => file.endsWith(".yaml"));
+    run(path.join(directory, "rules"), "check", "rules", ...own(path.join(directory, "rules")));
+    run(directory, "test", "rules", ...own(directory));
+  });
+});

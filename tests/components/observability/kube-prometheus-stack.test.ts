@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+import { KubePrometheusStack, type Paging } from "../../../components/observability/kube-prometheus-stack";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
+
+const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+const size = { cpu: { request: 0.1, limit: 1 }, memoryMiB: { request: 128, limit: 512 } };
+const pagerduty: Paging = {
+  kind: "pagerduty",
+  credential: pulumi.secret("routing-key-canary"),
+  destination: { name: "pager", cidrs: ["203.0.113.0/24"], port: 443 },
+};
+
+async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
+  const seen = await mockEngine();
+  const reader = pulumi.output("monitoring");
+  new KubePrometheusStack(
+    "prometheus",
+    {
+      namespace: reader,
+      chartDirectory: makeChartDirectory(),
+      kubeApi: { name: "kube-api", cidrs: ["10.0.0.1/32"], port: 6443, callsFrom: ["10.0.0.0/24"] },
+      nodeCidrs: ["10.0.0.0/24"],
+      retentionDays: 30,
+      prometheus: { ...size, volume: { storageClass: "kept", sizeGiB: 100 } },
+      alertmanager: { ...size, volume: { storageClass: "kept", sizeGiB: 1 } },
+      grafana: size,
+      operator: size,
+      kubeStateMetrics: size,
+      nodeExporter: size,
+      reloader: size,
+      publicHost: "grafana.example.com",
+      grafanaPassword: pulumi.secret("password-canary"),
+      paging,
+    },
+    {},
+  );
+  await settled();
+  return seen;
+}
+
+function release(seen: readonly Registered[]): any {
+  return only(seen, "kubernetes:helm.sh/v3:Release", "kube-prometheus-stack").inputs;
+}
+
+function routing(seen: readonly Registered[]): any {
+  return parse(only(seen, "kubernetes:core/v1:Secret", "alertmanager-config").inputs.stringData["alertmanager.yaml"]);
+}
+
+describe("KubePrometheusStack", () => {
+  it("hands the chart names of Secrets, and no password", async () => {
+    const seen = await stack();
+    const { values } = release(seen);
+    assert.doesNotMatch(JSON.stringify(values), /canary/);
+    assert.equal(values.grafana.admin.existingSecret, "grafana-admin");
+    assert.equal(values.alertmanager.alertmanagerSpec.configSecret, "alertmanager-config");
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "grafana-admin").inputs;
+    assert.deepEqual(stringData, { "admin-user": "admin", "admin-password": "password-canary" });
+  });
+
+  it("rolls Grafana when its password changes", async () => {
+    const { values } = release(await stack());
+    assert.match(values.grafana.podAnnotations["checksum.254carbon.com/grafana-admin"], /^[0-9a-f]{32}$/);
+  });
+
+  it("scrapes and evaluates what every namespace asks for", async () => {
+    const { prometheusSpec } = release(await stack()).values.prometheus;
+    for (const selector of ["podMonitor", "serviceMonitor", "rule"]) {
+      assert.equal(prometheusSpec[`${selector}SelectorNilUsesHelmValues`], false, selector);
+    }
+  });
+
+  it("has cert-manager issue the certificate of its webhooks, which only the API server calls", async () => {
+    const seen = await stack();
+    assert.equal(release(seen).values.prometheusOperator.admissionWebhooks.certManager.enabled, true);
+    const { spec } = only(seen, POLICY, "kube-prometheus-stack-operator-from-kube-api").inputs;
+    assert.deepEqual(spec.ingress, [
+      { from: [{ ipBlock: { cidr: "10.0.0.0/24" } }], ports: [{ protocol: "TCP", port: 10250 }] },
+    ]);
+  });
+
+  it("keeps metrics within four fifths of their volume, and the volume when the release goes", async () => {
+    const { prometheus, alertmanager } = release(await stack()).values;
+    assert.equal(prometheus.prometheusSpec.retention, "30d");
+    assert.equal(prometheus.prometheusSpec.retentionSize, "81920MiB");
+    for (const { persistentVolumeClaimRetentionPolicy: kept } of [
+      prometheus.prometheusSpec,
+      alertmanager.alertmanagerSpec,
+    ]) {
+      assert.deepEqual(kept, { whenDeleted: "Retain", whenScaled: "Retain" });
+    }
+  });
+
+  it("shows Grafana the ConfigMaps of its own namespace, and no Secret", async () => {
+    const seen = await stack();
+    const { rules, metadata } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:Role").inputs;
+    assert.deepEqual(rules, [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }]);
+    const { subjects, roleRef } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding").inputs;
+    assert.equal(roleRef.name, metadata.name);
+    assert.deepEqual(
+      subjects.map(({ name }: any) => name),
+      ["kube-prometheus-stack-grafana"],
+    );
+    assert.equal(release(seen).values.grafana.rbac.create, false);
+  });
+
+  it("declares the pods of the operator with all of their containers and volumes", async () => {
+    const { declares } = only(await stack(), "carbon:base:ChartRelease").inputs;
+    const workload = (kind: string) => declares.workloads.find(({ name }: any) => name.startsWith(`${kind}-`));
+    assert.deepEqual(workload("prometheus").size.memoryMiB, { request: 256, limit: 1024 });
+    assert.deepEqual(workload("prometheus").volume, {
+      name: "prometheus-kube-prometheus-stack-prometheus-db",
+      storageClass: "kept",
+      sizeGiB: 100,
+    });
+    assert.equal(workload("alertmanager").volume.sizeGiB, 1);
+  });
+});
+
+describe("the routing of alerts", () => {
+  it("pages critical alerts hourly and warnings daily, and nothing else", async () => {
+    const { route, receivers } = routing(await stack());
+    assert.deepEqual(
+      route.routes.map(({ matchers, receiver, repeat_interval: every }: any) => [matchers[0], receiver, every]),
+      [
+        ['alertname = "Watchdog"', "nobody", undefined],
+        ['severity = "critical"', "pager", "1h"],
+        ['severity = "warning"', "pager", "24h"],
+      ],
+    );
+    assert.equal(route.receiver, "nobody");
+    assert.deepEqual(receivers[0], { name: "nobody" });
+    assert.equal(receivers[1].pagerduty_configs[0].routing_key, "routing-key-canary");
+  });
+
+  it("lets Alertmanager reach the pager", async () => {
+    const seen = await stack();
+    const to = all(seen, POLICY).filter(
+      ({ inputs }) => inputs.spec.podSelector.matchLabels?.alertmanager !== undefined,
+    );
+    const [egress] = to.flatMap(({ inputs }) => inputs.spec.egress ?? []);
+    assert.deepEqual(egress, {
+      to: [{ ipBlock: { cidr: "203.0.113.0/24" } }],
+      ports: [{ protocol: "TCP", port: 443 }],
+    });
+  });
+
+  it("posts to a webhook where the config says so", async () => {
+    const credential = pulumi.secret("https://pager.example.com/canary");
+    const { receivers } = routing(await stack({ ...pagerduty, kind: "webhook", credential }));
+    assert.deepEqual(receivers[1], {
+      name: "pager",
+      webhook_configs: [{ url: "https://pager.example.com/canary" }],
+    });
+  });
+
+  it("tells nobody only where the config says so", async () => {
+    const { route, receivers } = routing(await stack({ kind: "none" }));
+    assert.deepEqual(receivers, [{ name: "nobody" }]);
+    assert.ok(route.routes.every(({ receiver }: any) => receiver === "nobody"));
+  });
+});
