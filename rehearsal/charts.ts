@@ -45,14 +45,18 @@ export async function fillChartDirectory(
 
 /**
  * Evaluates a stack as its file has it, with stand-ins for charts that are not at hand. `charts` names a directory of
- * real ones instead of the stack's own.
+ * real ones instead of the stack's own, `credentials` their values.
  */
-export async function evaluateStack(stack: string, charts?: string): Promise<StackEvaluation> {
+export async function evaluateStack(
+  stack: string,
+  charts?: string,
+  credentials?: Readonly<Record<string, string>>,
+): Promise<StackEvaluation> {
   const config = stackConfig(stack);
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-charts-"));
   try {
     fillPins(directory, charts ?? config.charts.directory);
-    return { config, ...(await evaluate(stack, { ...config, charts: { directory } })) };
+    return { config, ...(await evaluate(stack, { ...config, charts: { directory } }, credentials)) };
   } finally {
     fs.rmSync(directory, { recursive: true });
   }
