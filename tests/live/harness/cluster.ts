@@ -7,6 +7,7 @@ import { Network } from "./network";
 import { Pod, type Site } from "./pod";
 import { Postgres } from "./postgres";
 import { portOf } from "./probe";
+import { Prometheus } from "./prometheus";
 import { Program, type Rendered, selects } from "./program";
 
 /** Where logs and metrics stay for those who want to read them. */
@@ -22,6 +23,7 @@ export class Cluster implements Site {
   private readonly network: Network;
   private readonly started = new Map<string, Promise<Pod>>();
   private readonly servers = new Map<string, Promise<Postgres>>();
+  private monitoring: Prometheus | undefined;
   private readonly ran = new Map<string, Promise<void>>();
 
   private constructor(readonly program: Program) {
@@ -63,8 +65,16 @@ export class Cluster implements Site {
     });
   }
 
-  /** Runs a Job to its end. */
-  job(name: string): Promise<void> {
+  /** A Prometheus that watches the pods as they are now. */
+  async prometheus(): Promise<Prometheus> {
+    this.monitoring ??= new Prometheus(this);
+    await this.monitoring.watch(await this.pods());
+    return this.monitoring;
+  }
+
+  /** Runs a Job to its end: once for all tests, or `again`. */
+  job(name: string, { again = false } = {}): Promise<void> {
+    if (again) this.ran.delete(name);
     return once(this.ran, name, () => this.run(name, this.program.object(name, "Job")));
   }
 

@@ -19,6 +19,8 @@ export type Labels = Readonly<Record<string, string>>;
 export class Program {
   private constructor(
     readonly config: PlatformConfig,
+    /** What the stack hands out to other teams. */
+    readonly outputs: any,
     private readonly objects: readonly Rendered[],
   ) {}
 
@@ -27,11 +29,11 @@ export class Program {
     const credentials = Object.fromEntries(
       Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, form === "user" ? user() : password()]),
     );
-    const { config, registrations } = await evaluateStack(stack, undefined, credentials);
+    const { config, outputs, registrations } = await evaluateStack(stack, undefined, credentials);
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
       .map(({ inputs }) => revealed(inputs) as Rendered);
-    return new Program(config, objects);
+    return new Program(config, outputs, objects);
   }
 
   /** Every object of a kind. */

@@ -29,7 +29,8 @@ export async function ensureVenv(lock: string, progress: (line: string) => void)
     const uv = await ensureUv(progress);
     progress(`installing ${path.relative(process.cwd(), lock)}`);
     run(uv, ["venv", "--quiet", "--python", PYTHON, target]);
-    run(uv, ["pip", "sync", "--quiet", "--require-hashes", "--python", path.join(target, "bin/python"), lock]);
+    const exact = ["--quiet", "--require-hashes", "--compile-bytecode"]; // nobody may write there later
+    run(uv, ["pip", "sync", ...exact, "--python", path.join(target, "bin/python"), lock]);
   });
   return { directory, base };
 }
@@ -75,5 +76,6 @@ export function pythonBase(): string {
 }
 
 function run(file: string, args: readonly string[]): void {
-  execFileSync(file, args, { stdio: ["ignore", "inherit", "inherit"] });
+  const env = { ...process.env, UV_CACHE_DIR: path.join(cacheDirectory(), "uv"), PIP_DISABLE_PIP_VERSION_CHECK: "1" };
+  execFileSync(file, args, { env, stdio: ["ignore", "inherit", "inherit"] });
 }
