@@ -34,14 +34,14 @@ describe("MLflow", () => {
 
   it("migrates an empty database, over TLS, as the role that owns it", async () => {
     const postgres = await cluster.postgres();
-    const tables = postgres.query(
+    const tables = await postgres.query(
       "SELECT tablename || ' ' || tableowner FROM pg_tables WHERE tablename IN ('runs', 'registered_models')",
       "mlflow",
     );
     assert.deepEqual(tables.sort(), ["registered_models mlflow", "runs mlflow"]);
     const plain =
       "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'mlflow' AND NOT ssl";
-    assert.deepEqual(postgres.query(plain), ["0"]);
+    assert.deepEqual(await postgres.query(plain), ["0"]);
   });
 
   it("answers every probe on the pod's address", async () => {
@@ -49,7 +49,7 @@ describe("MLflow", () => {
   });
 
   it("refuses a name that nobody gave it", async () => {
-    const asked = python(
+    const asked = await python(
       server,
       `
 import http.client
@@ -63,8 +63,11 @@ print(json.dumps([status(host) for host in input]))`,
     assert.deepEqual(asked, [200, 403]);
   });
 
-  it("logs a run whose artifact lands in its bucket, and registers the model", () => {
-    const answer = python(server, LOG_A_RUN, { url: cluster.program.outputs.mlflow.url, bucket: "mlflow-artifacts" });
+  it("logs a run whose artifact lands in its bucket, and registers the model", async () => {
+    const answer = await python(server, LOG_A_RUN, {
+      url: cluster.program.outputs.mlflow.url,
+      bucket: "mlflow-artifacts",
+    });
     assert.equal(answer.metric, 0.25);
     assert.equal(answer.artifact, "forty-two");
     assert.equal(answer.stored.length, 1, "objects of the run in the bucket");

@@ -21,7 +21,7 @@ print(json.dumps([outcome(call, **args) for call, args in input["calls"]]))
 describe("the object store", () => {
   let cluster: Cluster;
   let client: Pod;
-  const calls = (list: unknown[], login = {}): string[] => python(client, CALLS, { calls: list, login });
+  const calls = (list: unknown[], login = {}): Promise<string[]> => python(client, CALLS, { calls: list, login });
   before(async () => {
     cluster = await theCluster();
     client = await trackingServer(cluster); // an S3 client with the environment that the program gives to one
@@ -32,7 +32,7 @@ describe("the object store", () => {
     assert.equal(await server.fault("livenessProbe"), undefined);
   });
 
-  it("has every bucket that the set-up Job was told to make, and its user may use them", () => {
+  it("has every bucket that the set-up Job was told to make, and its user may use them", async () => {
     const { env } = cluster.program.object("object-store-setup", "Job")["spec"].template.spec.containers[0];
     const buckets: string[] = env.find(({ name }: any) => name === "BUCKETS").value.split(" ");
     const each = buckets.flatMap((Bucket) => [
@@ -41,10 +41,10 @@ describe("the object store", () => {
       ["list_objects_v2", { Bucket }],
       ["delete_object", { Bucket, Key: "live" }],
     ]);
-    assert.deepEqual(new Set(calls(each)), new Set(["OK"]));
+    assert.deepEqual(new Set(await calls(each)), new Set(["OK"]));
   });
 
-  it("keeps the user out of every other bucket", () => {
+  it("keeps the user out of every other bucket", async () => {
     const { MINIO_ROOT_USER, MINIO_ROOT_PASSWORD } = cluster.program.data("Secret", "minio-root");
     const root = { aws_access_key_id: MINIO_ROOT_USER, aws_secret_access_key: MINIO_ROOT_PASSWORD };
     const Bucket = "somebody-elses";
@@ -63,19 +63,19 @@ describe("the object store", () => {
       { Bucket, ...(call !== "list_objects_v2" && { Key: "k" }) },
     ]);
     assert.deepEqual(
-      calls([...refused, ["create_bucket", { Bucket: "one-more" }], ["delete_bucket", { Bucket }]]),
+      await calls([...refused, ["create_bucket", { Bucket: "one-more" }], ["delete_bucket", { Bucket }]]),
       Array(5).fill("AccessDenied"),
     );
   });
 
-  it("does not know the vendor's login", () => {
+  it("does not know the vendor's login", async () => {
     const vendor = { aws_access_key_id: "minioadmin", aws_secret_access_key: "minioadmin" };
-    assert.deepEqual(calls([["list_buckets", {}]], vendor), ["InvalidAccessKeyId"]);
+    assert.deepEqual(await calls([["list_buckets", {}]], vendor), ["InvalidAccessKeyId"]);
   });
 
   it("lets the set-up Job run again, and keeps what is there", async () => {
-    assert.deepEqual(calls([["put_object", { Bucket: "mlflow-artifacts", Key: "kept" }]]), ["OK"]);
+    assert.deepEqual(await calls([["put_object", { Bucket: "mlflow-artifacts", Key: "kept" }]]), ["OK"]);
     await cluster.job("object-store-setup", { again: true });
-    assert.deepEqual(calls([["get_object", { Bucket: "mlflow-artifacts", Key: "kept" }]]), ["OK"]);
+    assert.deepEqual(await calls([["get_object", { Bucket: "mlflow-artifacts", Key: "kept" }]]), ["OK"]);
   });
 });

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { type Pod, PROBES } from "./harness/pod";
 import { python } from "./harness/python";
+import { eventually } from "./harness/eventually";
 import { rayCluster } from "./harness/systems";
 
 const TRAIN = `
@@ -15,6 +16,17 @@ def train():
         mlflow.log_param("host", socket.gethostname())
     return run.info.run_id
 print("RUN", ray.get(train.remote()))
+`;
+
+// A task on every worker, longer than it takes until one of them is told to go.
+const OUTLIVE = `
+import ray, time
+ray.init()
+@ray.remote(num_cpus=2, max_retries=0)
+def work():
+    time.sleep(25)
+    return 1
+print("FINISHED", sum(ray.get([work.remote(), work.remote()])))
 `;
 
 const RUN_OF = `
@@ -37,7 +49,7 @@ describe("Ray", () => {
     fetch(head.url("dashboard", route), { ...init, headers: { Authorization: `Bearer ${token()}` } });
   /** CPUs of the nodes that the control store holds for alive. */
   const nodes = async (): Promise<number[]> => {
-    const { data } = (await (await api("/nodes?view=summary")).json()) as any;
+    const { data } = (await (await api("/nodes?view=summary")).json());
     const alive = data.summary.filter((node: any) => node.raylet.state === "ALIVE");
     return alive.map((node: any) => node.raylet.resourcesTotal.CPU ?? 0).sort();
   };
@@ -58,23 +70,27 @@ describe("Ray", () => {
   });
 
   it("runs a job whose task on a worker logs to MLflow", async () => {
-    const body = JSON.stringify({ entrypoint: `python - <<'END'\n${TRAIN}\nEND` });
-    const { submission_id } = (await (await api("/api/jobs/", { method: "POST", body })).json()) as any;
-    let job: any;
-    do {
-      await sleep(1000);
-      job = await (await api(`/api/jobs/${submission_id}`)).json();
-    } while (["PENDING", "RUNNING"].includes(job.status));
-    const { logs } = (await (await api(`/api/jobs/${submission_id}/logs`)).json()) as any;
-    assert.equal(job.status, "SUCCEEDED", logs);
+    const { url } = cluster.program.outputs.ray.dashboard;
+    const logs = await head.exec(["ray", "job", "submit", "--address", url, "--", "python", "-c", TRAIN], {
+      timeoutSeconds: 200,
+    });
     const id = /RUN (\w+)/.exec(logs)?.[1];
-    assert.deepEqual(python(head, RUN_OF, { id }), { host: worker.name, artifact: "trained" });
+    assert.deepEqual(await python(head, RUN_OF, { id }), { host: worker.name, artifact: "trained" });
   });
 
   it("drains a worker before it goes, and loses no task", async () => {
     const second = await cluster.pod("ray-worker", 1);
-    assert.equal((await nodes()).length, 3);
-    await cluster.stop(second);
-    assert.equal((await nodes()).length, 2);
+    const { limit } = cluster.program.config.ray.workers.cpu;
+    await eventually(30, async () => {
+      assert.deepEqual(await nodes(), [0, limit, limit]);
+    });
+    const [result] = await Promise.all([
+      head.exec(["python", "-c", OUTLIVE], { timeoutSeconds: 120 }),
+      sleep(15_000).then(() => cluster.stop(second)),
+    ]);
+    assert.match(result, /FINISHED 2/);
+    await eventually(30, async () => {
+      assert.deepEqual(await nodes(), [0, limit]);
+    });
   });
 });

@@ -1,11 +1,11 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { eventually } from "./eventually";
 import { environmentOf, expanded, type PodFacts } from "./environment";
 import { softwareOf } from "./images";
 import { ask, portOf } from "./probe";
 import type { Labels, Program } from "./program";
-import { Sandbox } from "./sandbox";
+import { type ExecOptions, Sandbox } from "./sandbox";
 import { Volumes } from "./volumes";
 
 /** Where pods live: what they share, and where they leave their files. */
@@ -88,20 +88,18 @@ export class Pod implements PodFacts {
   /** Waits until every probe of every container has answered; throws when one ends or takes longer than its probes allow. */
   async ready(): Promise<void> {
     for (const { container, sandbox } of this.running) {
-      for (const kind of PROBES) {
-        const probe = container[kind];
-        if (probe === undefined) continue;
-        const { initialDelaySeconds = 0, periodSeconds = 10, failureThreshold = 3 } = probe;
-        const deadline = Date.now() + (initialDelaySeconds + periodSeconds * failureThreshold) * 1000;
-        for (
-          let fault = await this.fault(kind, container.name);
-          fault;
-          fault = await this.fault(kind, container.name)
-        ) {
-          sandbox.assertRunning();
-          if (Date.now() > deadline) throw new Error(`${this.name}: ${kind}: ${fault}\n${sandbox.tail()}`);
-          await sleep(500);
-        }
+      for (const kind of PROBES.filter((one) => one in container)) {
+        const { initialDelaySeconds = 0, periodSeconds = 10, failureThreshold = 3 } = container[kind];
+        await eventually(
+          Number(initialDelaySeconds) + periodSeconds * failureThreshold,
+          async () => {
+            const fault = await this.fault(kind, container.name);
+            if (fault !== undefined) throw new Error(`${this.name}: ${kind}: ${fault}\n${sandbox.tail()}`);
+          },
+          () => {
+            sandbox.assertRunning();
+          },
+        );
       }
     }
   }
@@ -124,11 +122,8 @@ export class Pod implements PodFacts {
     return `http://${this.address}:${portOf(container, port)}${route}`;
   }
 
-  /** Runs a command in a container, the first one unless another is named. */
-  exec(
-    command: readonly string[],
-    options: { input?: string; timeoutSeconds?: number; container?: string } = {},
-  ): string {
+  /** Runs a command in a container, the first one unless another is named, and returns its output. */
+  exec(command: readonly string[], options: ExecOptions & { container?: string } = {}): Promise<string> {
     return this.one(options.container).sandbox.exec(command, options);
   }
 
@@ -139,7 +134,7 @@ export class Pod implements PodFacts {
     await Promise.all(
       this.running.map(async ({ container, sandbox }) => {
         const command = container.lifecycle?.preStop?.exec?.command;
-        if (command && sandbox.isRunning) sandbox.exec(command, { timeoutSeconds: grace });
+        if (command && sandbox.isRunning) await sandbox.exec(command, { timeoutSeconds: grace });
         await sandbox.stop(Math.max(0, deadline - Date.now()) / 1000);
       }),
     );

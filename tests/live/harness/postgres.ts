@@ -1,8 +1,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { execFileSync } from "node:child_process";
 import { postgresBin } from "../prepare/machine";
+import { eventually } from "./eventually";
 import type { Site } from "./pod";
 import type { Program } from "./program";
 import { Sandbox } from "./sandbox";
@@ -58,13 +58,13 @@ export class Postgres {
     const command = ["postgres", "-D", DATA, ...settings.flatMap((one) => ["-c", one])];
     const server = new Postgres(address, sandbox("server", command));
     await server.ready();
-    server.fill(site.program);
+    await server.fill(site.program);
     return server;
   }
 
   /** Rows of a query, as its superuser sees them. */
-  query(sql: string, database = "postgres"): string[] {
-    const output = this.server.exec(
+  async query(sql: string, database = "postgres"): Promise<string[]> {
+    const output = await this.server.exec(
       ["psql", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1", database],
       {
         input: sql,
@@ -73,27 +73,24 @@ export class Postgres {
     return output.split("\n").filter((line) => line !== "");
   }
 
-  private async ready(): Promise<void> {
-    for (let attempt = 0; attempt < 60; attempt++) {
+  private ready(): Promise<void> {
+    const asked = async (): Promise<void> => {
+      await this.query("SELECT 1");
+    };
+    return eventually(30, asked, () => {
       this.server.assertRunning();
-      try {
-        this.query("SELECT 1");
-        return;
-      } catch {
-        await sleep(500); // it still starts
-      }
-    }
-    throw new Error(`PostgreSQL did not start in 30 s:\n${this.server.tail()}`);
+    });
   }
 
-  private fill(program: Program): void {
+  private async fill(program: Program): Promise<void> {
     for (const { spec } of program.all("DatabaseRole")) {
       const { password = "" } = program.data("Secret", spec.passwordSecret.name);
       this.query(
         `CREATE ROLE "${spec.name}" ${spec.login ? "LOGIN" : ""} PASSWORD '${password.replaceAll("'", "''")}'`,
       );
     }
-    for (const { spec } of program.all("Database")) this.query(`CREATE DATABASE "${spec.name}" OWNER "${spec.owner}"`);
+    for (const { spec } of program.all("Database"))
+      await this.query(`CREATE DATABASE "${spec.name}" OWNER "${spec.owner}"`);
   }
 }
 

@@ -17,7 +17,7 @@ export async function ask(probe: any, { address, container, sandbox }: Target): 
   if (httpGet) return get(address, portOf(container, httpGet.port), httpGet, milliseconds);
   if (tcpSocket) return connect(address, portOf(container, tcpSocket.port), milliseconds);
   if (grpc) return health(`${address}:${grpc.port}`, grpc.service ?? "", milliseconds);
-  sandbox.exec(exec.command, { timeoutSeconds });
+  await sandbox.exec(exec.command, { timeoutSeconds });
 }
 
 /** The number of a port, given by name or number. */

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
+import { eventually } from "./eventually";
 import type { Pod, Site } from "./pod";
 import { portOf } from "./probe";
 import { type Rendered, selects } from "./program";
@@ -46,14 +46,14 @@ export class Prometheus {
 
   /** Every target, and how its last scrape went. */
   async targets(): Promise<ScrapeTarget[]> {
-    const { data } = (await (await this.request("/api/v1/targets?state=active")).json()) as any;
+    const { data } = (await (await this.request("/api/v1/targets?state=active")).json());
     return data.activeTargets;
   }
 
   /** The instant value of an expression: label sets and numbers. */
   async query(expression: string): Promise<{ labels: Readonly<Record<string, string>>; value: number }[]> {
     const answer = await this.request(`/api/v1/query?query=${encodeURIComponent(expression)}`);
-    const { data } = (await answer.json()) as any;
+    const { data } = (await answer.json());
     return data.result.map(({ metric, value }: any) => ({ labels: metric, value: Number(value[1]) }));
   }
 
@@ -88,14 +88,16 @@ export class Prometheus {
   }
 
   /** Waits until each target was asked once with this configuration. */
-  private async settled(count: number): Promise<void> {
-    for (let attempt = 0; attempt < 60; attempt++) {
-      this.server?.assertRunning();
-      const targets = await this.targets().catch(() => []);
-      if (targets.length === count && targets.every(({ health }) => health !== "unknown")) return;
-      await sleep(500);
-    }
-    throw new Error(`Prometheus did not ask its ${count} targets in 30 s:\n${this.server?.tail() ?? ""}`);
+  private settled(count: number): Promise<void> {
+    return eventually(
+      30,
+      async () => {
+        const asked = (await this.targets()).filter(({ health }) => health !== "unknown").length;
+        if (asked !== count)
+          throw new Error(`Prometheus asked ${asked} of ${count} targets:\n${this.server?.tail() ?? ""}`);
+      },
+      () => this.server?.assertRunning(),
+    );
   }
 
   private async request(route: string, method = "GET"): Promise<Response> {

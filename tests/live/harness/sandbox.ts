@@ -1,6 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { text } from "node:stream/consumers";
 
 /** What a container sees of a file, a directory or memory: `ro`, `rw` and `link` have a source. */
 export type Piece =
@@ -22,6 +23,13 @@ export interface SandboxArgs {
   readonly scratch: string;
   readonly log: string;
   readonly hosts: string;
+}
+
+/** How to run a command beside a process. */
+export interface ExecOptions {
+  /** Its standard input. */
+  readonly input?: string;
+  readonly timeoutSeconds?: number;
 }
 
 const SCRIPT = path.join(__dirname, "container.sh");
@@ -107,19 +115,30 @@ export class Sandbox {
     return this.ended.code ?? 128;
   }
 
-  /** Runs another command where the process runs, as `kubectl exec` does. Throws when it fails. */
-  exec(command: readonly string[], { input = "", timeoutSeconds = 60 } = {}): string {
-    const { uid, env } = this.args;
+  /** Runs another command where the process runs, as `kubectl exec` does, and returns its output. Rejects when it fails. */
+  async exec(command: readonly string[], { input = "", timeoutSeconds = 60 }: ExecOptions = {}): Promise<string> {
+    const { uid, env, name } = this.args;
     const rights = [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", "--no-new-privs", "--bounding-set=-all"];
     const inside = ["--target", `${this.pid}`, "--mount", "--pid", "--uts", "--ipc", "--net", "--root", "--wd"];
-    return execFileSync("/usr/bin/nsenter", [...inside, "/usr/bin/setpriv", ...rights, ...command], {
-      encoding: "utf8",
+    const child = spawn("/usr/bin/nsenter", [...inside, "/usr/bin/setpriv", ...rights, ...command], {
       env,
-      input,
       timeout: timeoutSeconds * 1000,
-      stdio: ["pipe", "pipe", "pipe"],
-      maxBuffer: 64 * 1024 * 1024,
+      killSignal: "SIGKILL",
     });
+    child.stdin.on("error", () => undefined); // a command that ends without reading says why by its exit code
+    child.stdin.end(input);
+    const [output, complaints, code] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      new Promise<string>((resolve, reject) => {
+        child.once("error", reject);
+        child.once("close", (exitCode, signal) => {
+          resolve(signal ?? `exit code ${exitCode ?? "?"}`);
+        });
+      }),
+    ]);
+    if (code === "exit code 0") return output;
+    throw new Error(`${name}: ${command[0] ?? ""}: ${code}\n${complaints.slice(-4000)}${output.slice(-4000)}`);
   }
 
   /** Asks the process to end, then kills it, and with it all that it has started. */

@@ -26,7 +26,7 @@ const S3: ToolSet = {
     {
       name: "minio",
       package: "github.com/minio/minio",
-      ldflags: `${STRIP} -X github.com/minio/minio/cmd.ReleaseTag=${releases[images.minio] ?? ""}`,
+      ldflags: `${STRIP} -X github.com/minio/minio/cmd.ReleaseTag=${releases[images.minio]}`,
       seconds: 200,
     },
     { name: "mc", package: "github.com/minio/mc", ldflags: STRIP, seconds: 20 },

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Cluster, OUT, theCluster } from "./harness/cluster";
+import { eventually } from "./harness/eventually";
 import { selects } from "./harness/program";
 import { rayCluster } from "./harness/systems";
 
@@ -46,12 +46,12 @@ describe("Prometheus", () => {
       [1],
     );
     lost.kill();
-    for (let attempt = 0; attempt < 40 && (await prometheus.query(`${expression} == 0`)).length === 0; attempt++)
-      await sleep(500);
-    assert.deepEqual(
-      (await prometheus.query(expression)).map(({ value }) => value),
-      [0],
-    );
+    await eventually(20, async () => {
+      assert.deepEqual(
+        (await prometheus.query(expression)).map(({ value }) => value),
+        [0],
+      );
+    });
     await cluster.stop(lost, { atOnce: true });
     await cluster.pod("ray-worker");
   });
