@@ -49,7 +49,7 @@ describe("Ray", () => {
     fetch(head.url("dashboard", route), { ...init, headers: { Authorization: `Bearer ${token()}` } });
   /** CPUs of the nodes that the control store holds for alive. */
   const nodes = async (): Promise<number[]> => {
-    const { data } = (await (await api("/nodes?view=summary")).json());
+    const { data } = await (await api("/nodes?view=summary")).json();
     const alive = data.summary.filter((node: any) => node.raylet.state === "ALIVE");
     return alive.map((node: any) => node.raylet.resourcesTotal.CPU ?? 0).sort();
   };

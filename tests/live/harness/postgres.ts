@@ -85,7 +85,7 @@ export class Postgres {
   private async fill(program: Program): Promise<void> {
     for (const { spec } of program.all("DatabaseRole")) {
       const { password = "" } = program.data("Secret", spec.passwordSecret.name);
-      this.query(
+      await this.query(
         `CREATE ROLE "${spec.name}" ${spec.login ? "LOGIN" : ""} PASSWORD '${password.replaceAll("'", "''")}'`,
       );
     }

@@ -46,14 +46,14 @@ export class Prometheus {
 
   /** Every target, and how its last scrape went. */
   async targets(): Promise<ScrapeTarget[]> {
-    const { data } = (await (await this.request("/api/v1/targets?state=active")).json());
+    const { data } = await (await this.request("/api/v1/targets?state=active")).json();
     return data.activeTargets;
   }
 
   /** The instant value of an expression: label sets and numbers. */
   async query(expression: string): Promise<{ labels: Readonly<Record<string, string>>; value: number }[]> {
     const answer = await this.request(`/api/v1/query?query=${encodeURIComponent(expression)}`);
-    const { data } = (await answer.json());
+    const { data } = await answer.json();
     return data.result.map(({ metric, value }: any) => ({ labels: metric, value: Number(value[1]) }));
   }
 

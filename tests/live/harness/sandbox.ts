@@ -152,7 +152,8 @@ export class Sandbox {
 
   /** What the loss of a node is: nobody is asked. */
   kill(): void {
-    this.child.kill("SIGKILL");
+    // The kernel forgets `unshare --kill-child` when a process changes its user; with its first process a namespace ends.
+    if (this.isRunning) process.kill(this.pid, "SIGKILL");
   }
 
   /** The command's own process: the one child of the `unshare` that made its namespaces. */
