@@ -4,7 +4,7 @@ import type { Pod } from "./pod";
 // Each brings up what its system needs first, in the order that the program declares; what runs already stays.
 
 /** MinIO with its buckets. */
-export async function objectStore(cluster: Cluster): Promise<Pod> {
+async function objectStore(cluster: Cluster): Promise<Pod> {
   const server = await cluster.pod("minio");
   await cluster.job("object-store-setup");
   return server;

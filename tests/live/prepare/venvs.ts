@@ -66,7 +66,7 @@ async function installed(lock: string, install: (target: string) => Promise<void
 }
 
 /** Where Python lies; throws a RunError when this machine has not the one of the images. */
-export function pythonBase(): string {
+function pythonBase(): string {
   try {
     return execFileSync(PYTHON, ["-c", "import sys; print(sys.base_prefix)"], { encoding: "utf8" }).trim();
   } catch (error) {
