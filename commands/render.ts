@@ -162,7 +162,7 @@ export const program = command(
       "of them.\nExit codes: 0 written, 2 wrong usage or config.",
   )
   .action(async ({ stack, out, charts, json }: Options) => {
-    const objects = renderObjects(await evaluateStack(stack, charts));
+    const objects = renderObjects(await evaluateStack(stack, { ...(charts !== undefined && { charts }) }));
     writeObjects(out, objects);
     const list = objects.map(({ namespace, kind, name, file }) => ({ namespace, kind, name, file }));
     console.log(json ? JSON.stringify({ stack, directory: out, objects: list }, null, 2) : summary(objects));

@@ -43,21 +43,30 @@ export async function fillChartDirectory(
   return filled;
 }
 
-/**
- * Evaluates a stack as its file has it, with stand-ins for charts that are not at hand. `charts` names a directory of
- * real ones instead of the stack's own.
- */
-export async function evaluateStack(stack: string, charts?: string): Promise<StackEvaluation> {
+/** What an evaluation takes besides the config. */
+export interface EvaluationOptions {
+  /** Directory of real charts instead of the config's own. */
+  readonly charts?: string;
+  /** Values of credentials, instead of texts that nobody may find elsewhere. */
+  readonly credentials?: Readonly<Record<string, string>>;
+}
+
+/** Evaluates a stack as its file has it, with stand-ins for charts that are not at hand. */
+export async function evaluateStack(stack: string, options: EvaluationOptions = {}): Promise<StackEvaluation> {
   const config = stackConfig(stack);
-  return { config, ...(await evaluateConfig(stack, config, charts)) };
+  return { config, ...(await evaluateConfig(stack, config, options)) };
 }
 
 /** Evaluates a stack with a config of its own, as {@link evaluateStack} does. */
-export async function evaluateConfig(stack: string, config: PlatformConfig, charts?: string): Promise<Evaluation> {
+export async function evaluateConfig(
+  stack: string,
+  config: PlatformConfig,
+  { charts: real = config.charts.directory, credentials }: EvaluationOptions = {},
+): Promise<Evaluation> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-charts-"));
   try {
-    fillPins(directory, charts ?? config.charts.directory);
-    return await evaluate(stack, { ...config, charts: { directory } });
+    fillPins(directory, real);
+    return await evaluate(stack, { ...config, charts: { directory } }, credentials);
   } finally {
     fs.rmSync(directory, { recursive: true });
   }

@@ -47,9 +47,14 @@ export function stackConfig(stack: string, chartDirectory?: string): PlatformCon
 
 /**
  * Runs the program under Pulumi's mocks: every object it would make, with fixed stand-ins for what only a cluster knows.
- * Credentials that the stack file sets, and those it requires, get a canary: their values are never read.
+ * Credentials that the stack file sets, and those it requires, get a canary: their values are never read. `credentials`
+ * are values to take instead.
  */
-export async function evaluate(stack: string, config: PlatformConfig): Promise<Evaluation> {
+export async function evaluate(
+  stack: string,
+  config: PlatformConfig,
+  credentials = canaries(stack, config.secrets.required),
+): Promise<Evaluation> {
   await pulumi.runtime.setMocks(
     {
       newResource: ({ type, name, inputs, id }) => ({
@@ -64,7 +69,9 @@ export async function evaluate(stack: string, config: PlatformConfig): Promise<E
     stack,
     false,
   );
-  pulumi.runtime.setAllConfig(canaries(stack, config.secrets.required));
+  pulumi.runtime.setAllConfig(
+    Object.fromEntries(Object.entries(credentials).map(([key, value]) => [`carbon:${key}`, value])),
+  );
   const registrations = recordRegistrations();
   const outputs = await valueOf(platform(config));
   await pulumi.runtime.disconnect();
@@ -124,7 +131,7 @@ function canaries(stack: string, required: readonly string[]): Record<string, st
   const set = Object.keys(SECRET_KEYS).filter(
     (key) => required.includes(key) || `carbon:${key}` in readStackFile(stack),
   );
-  return Object.fromEntries(set.map((key) => [`carbon:${key}`, canary(key)]));
+  return Object.fromEntries(set.map((key) => [key, canary(key)]));
 }
 
 /** What the engine, a plugin or the cluster would add to a resource's inputs. */

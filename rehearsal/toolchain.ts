@@ -17,14 +17,23 @@ export interface Toolchain {
   readonly cache: string;
 }
 
-/** A tool that is built here, from the module in rehearsal/toolchain (or the one below it that `module` names). */
-interface Tool {
+/** A tool that is built here, from the module of its set (or the one below it that `module` names). */
+export interface Tool {
   readonly name: string;
   readonly module?: string;
   readonly package: string;
   readonly ldflags: string;
   /** Seconds that its build takes in this order, from an empty cache on two idle cores: the weights of the progress. */
   readonly seconds: number;
+}
+
+/** Tools that are built together; what is built is named by the content of their go.mod files. */
+export interface ToolSet {
+  /** Whose tools they are, for messages. */
+  readonly owner: string;
+  /** Directory of the Go module that pins them. */
+  readonly directory: string;
+  readonly tools: readonly Tool[];
 }
 
 const MODULE = path.join(__dirname, "toolchain");
@@ -37,11 +46,12 @@ export const versions = {
   kwok: pinned("sigs.k8s.io/kwok"),
   helm: pinned("helm.sh/helm/v3"),
   pulumi: pinned("github.com/pulumi/pulumi/pkg/v3"),
-  pulumiLanguageNodejs: pinned("github.com/pulumi/pulumi/sdk/v3", LANGUAGE_HOST_MODULE),
+  pulumiLanguageNodejs: pinned("github.com/pulumi/pulumi/sdk/v3", path.join(MODULE, LANGUAGE_HOST_MODULE)),
 } as const;
 
-function pinned(module: string, directory = ""): string {
-  const file = path.join(MODULE, directory, "go.mod");
+/** The version of a module that a go.mod file requires. */
+export function pinned(module: string, directory = MODULE): string {
+  const file = path.join(directory, "go.mod");
   const words = fs.readFileSync(file, "utf8").split(/\s+/);
   const version = words.find((word, index) => words[index - 1] === module && /^v\d/.test(word));
   if (version === undefined) throw new Error(`${file}: requires no version of ${module}; run \`go get -tool\` for it`);
@@ -81,42 +91,50 @@ const TOOLS: readonly Tool[] = [
   },
 ];
 
+const REHEARSAL: ToolSet = { owner: "the rehearsal", directory: MODULE, tools: TOOLS };
+
 const GO = { major: 1, minor: 26 };
 const GIB = 2 ** 30;
 const FREE_DISK_BYTES = 8 * GIB; // a build took 3.7 GiB, and the temporary files of the linker come on top
 const FREE_MEMORY_BYTES = 4 * GIB; // linking kube-apiserver took 1.7 GiB, beside what compiles at the same time
 
 /**
- * Finds the tools in the cache and builds what is missing there; the first time that takes about a quarter of an hour.
+ * Finds the rehearsal's tools in the cache and builds what is missing there; the first time that takes about a quarter
+ * of an hour.
  *
  * @param progress gets each line that a person who waits should see.
  * @throws Error that lists everything that keeps this machine from building, or with the end of the compiler's output.
  */
 export async function ensureToolchain(progress: (line: string) => void): Promise<Toolchain> {
-  const cache = cacheDirectory();
-  const bin = toolsDirectory(cache);
-  const isBuilt = (tool: Tool): boolean => fs.existsSync(path.join(bin, tool.name));
-  if (!TOOLS.every(isBuilt)) {
-    fs.mkdirSync(bin, { recursive: true });
-    // One build at a time, whatever it builds: two would each take twice as long.
-    await withLock(path.join(cache, "build.lock"), progress, async () => {
-      const missing = TOOLS.filter((tool) => !isBuilt(tool)); // another run may have built them while we waited
-      if (missing.length === 0) return;
-      const work = path.join(cache, "build"); // what an interrupted build left there is used again
-      const environment = goEnvironment(work);
-      const found = faults(measure(cache, environment));
-      if (found.length > 0)
-        throw new pulumi.RunError(`the rehearsal's tools cannot be built here:\n${found.join("\n")}`);
-      await build(missing, TOOLS, bin, (tool, output) => compile(tool, output, environment), progress);
-      fs.rmSync(work, { recursive: true, force: true });
-    });
-  }
+  const bin = await ensureTools(REHEARSAL, progress);
   return {
     bin,
     pulumi: path.join(bin, "pulumi"),
     pulumiLanguageNodejs: path.join(bin, "pulumi-language-nodejs"),
-    cache,
+    cache: cacheDirectory(),
   };
+}
+
+/** Finds a set of tools in the cache, or builds what is missing there, and returns the directory that they lie in. */
+export async function ensureTools(set: ToolSet, progress: (line: string) => void): Promise<string> {
+  const { owner, tools } = set;
+  const cache = cacheDirectory();
+  const bin = toolsDirectory(cache, set);
+  const isBuilt = (tool: Tool): boolean => fs.existsSync(path.join(bin, tool.name));
+  if (tools.every(isBuilt)) return bin;
+  fs.mkdirSync(bin, { recursive: true });
+  // One build at a time, whatever it builds: two would each take twice as long.
+  await withLock(path.join(cache, "build.lock"), progress, async () => {
+    const missing = tools.filter((tool) => !isBuilt(tool)); // another run may have built them while we waited
+    if (missing.length === 0) return;
+    const work = path.join(cache, "build"); // what an interrupted build left there is used again
+    const environment = goEnvironment(work);
+    const found = faults(measure(cache, environment));
+    if (found.length > 0) throw new pulumi.RunError(`the tools of ${owner} cannot be built here:\n${found.join("\n")}`);
+    await build(missing, tools, bin, (tool, output) => compile(set, tool, output, environment), progress);
+    fs.rmSync(work, { recursive: true, force: true });
+  });
+  return bin;
 }
 
 /**
@@ -141,21 +159,21 @@ export function cacheDirectory(): string {
   return path.resolve(CARBON_CACHE ?? path.join(XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "254carbon"));
 }
 
-function toolsDirectory(cache: string): string {
-  return path.join(cache, "tools", toolsKey());
+function toolsDirectory(cache: string, set: ToolSet): string {
+  return path.join(cache, "tools", toolsKey(set));
 }
 
 /** The helm of an earlier rehearsal; undefined where none was built yet. */
 export function builtHelm(): string | undefined {
-  const helm = path.join(toolsDirectory(cacheDirectory()), "helm");
+  const helm = path.join(toolsDirectory(cacheDirectory(), REHEARSAL), "helm");
   return fs.existsSync(helm) ? helm : undefined;
 }
 
 /** Names what is built, so that two versions of the checkout do not get in each other's way. */
-function toolsKey(): string {
-  const builds = TOOLS.map(({ name, module, package: source, ldflags }) => [name, module, source, ldflags]);
+function toolsKey({ directory, tools }: ToolSet): string {
+  const builds = tools.map(({ name, module, package: source, ldflags }) => [name, module, source, ldflags]);
   const hash = crypto.createHash("sha256").update(JSON.stringify([process.platform, process.arch, ...builds]));
-  for (const module of [MODULE, path.join(MODULE, LANGUAGE_HOST_MODULE)]) {
+  for (const module of new Set(tools.map(({ module = "" }) => path.join(directory, module)))) {
     for (const file of ["go.mod", "go.sum"]) hash.update(fs.readFileSync(path.join(module, file)));
   }
   return hash.digest("hex").slice(0, 16);
@@ -283,11 +301,11 @@ function goEnvironment(work: string): NodeJS.ProcessEnv {
  */
 const GUARDED = '{ read -r _; kill -KILL 0; } <&3 3<&- & "$@" 3<&- </dev/null; code=$?; kill $!; exit $code';
 
-async function compile(tool: Tool, output: string, env: NodeJS.ProcessEnv): Promise<void> {
+async function compile({ directory }: ToolSet, tool: Tool, output: string, env: NodeJS.ProcessEnv): Promise<void> {
   // -modcacherw: otherwise the modules could not be removed afterwards
   const flags = ["-trimpath", "-modcacherw", "-ldflags", tool.ldflags, "-o", output];
   const child = spawn("sh", ["-c", GUARDED, "go-build", "go", "build", ...flags, tool.package], {
-    cwd: path.join(MODULE, tool.module ?? ""),
+    cwd: path.join(directory, tool.module ?? ""),
     env,
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "pipe"],

@@ -134,9 +134,10 @@ const MIGRATION = `import os
 from mlflow.db import commands
 commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
 
+// The driver is named because SQLAlchemy 2.1 takes another one where none is, and the image has psycopg2.
 function connectionUri({ server, database, login }: PostgresDatabase): pulumi.Output<string> {
   const password = login.password.apply(encodeURIComponent);
-  return pulumi.interpolate`postgresql://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
+  return pulumi.interpolate`postgresql+psycopg2://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
 }
 
 // Since 3.5 the server answers 403 to any other Host header, and the port is part of the match (mlflow#22095).

@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { clientVersions } from "../components/base/versions";
+import { expanded } from "./live/harness/environment";
+import { releases } from "./live/prepare/tools";
+import { locks } from "./live/prepare/venvs";
+import { read } from "./support/sources";
+import * as path from "node:path";
+
+/** The versions that a lock file pins, by package. */
+function pins(lock: string): Record<string, string> {
+  const lines = read(path.relative(path.join(__dirname, ".."), lock)).matchAll(/^([\w.-]+)==([^\s;]+)/gm);
+  return Object.fromEntries([...lines].map(([, name, version]) => [name, version]));
+}
+
+describe("the live tests", () => {
+  it("install the versions that we deploy", () => {
+    assert.equal(pins(locks.mlflow)["mlflow"], clientVersions.mlflow);
+    assert.equal(pins(locks.ray)["mlflow"], clientVersions.mlflow);
+    assert.equal(pins(locks.ray)["ray"], clientVersions.ray);
+  });
+
+  it("build the releases of MinIO that we deploy", () => {
+    for (const [image, release] of Object.entries(releases)) assert.equal(image.split(":")[1], release);
+  });
+
+  it("replace variables in commands as the kubelet does", () => {
+    const env = { HOST: "ray-head", PORT: "6379" };
+    assert.equal(expanded("$(HOST):$(PORT)", env), "ray-head:6379");
+    assert.equal(expanded("$$(HOST) $(seq 60) $(UNKNOWN) $HOST", env), "$(HOST) $(seq 60) $(UNKNOWN) $HOST");
+  });
+});

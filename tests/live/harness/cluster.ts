@@ -1,0 +1,165 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { serviceHost } from "../../../components/base/endpoint";
+import { ROOT } from "../../../rehearsal/evaluate";
+import { Network } from "./network";
+import { Pod, type Site } from "./pod";
+import { Postgres } from "./postgres";
+import { portOf } from "./probe";
+import { Prometheus } from "./prometheus";
+import { Program, type Rendered, selects } from "./program";
+
+/** Where logs and metrics stay for those who want to read them. */
+export const OUT = path.join(ROOT, "out", "live");
+
+const WORKLOADS = ["StatefulSet", "Deployment"];
+
+/** A stack's workloads as processes: each is started when a test first asks for it. */
+export class Cluster implements Site {
+  readonly scratch = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-live-"));
+  readonly hosts = path.join(this.scratch, "hosts");
+  readonly logs = path.join(OUT, "logs");
+  private readonly network: Network;
+  private readonly started = new Map<string, Promise<Pod>>();
+  private readonly servers = new Map<string, Promise<Postgres>>();
+  private monitoring: Prometheus | undefined;
+  private readonly ran = new Map<string, Promise<void>>();
+
+  private constructor(readonly program: Program) {
+    fs.rmSync(OUT, { recursive: true, force: true });
+    fs.mkdirSync(this.logs, { recursive: true });
+    fs.chmodSync(this.scratch, 0o755); // pods with other users lie in it
+    this.network = new Network(program.config.cluster.podCidr, this.hosts);
+  }
+
+  /** Renders a stack and makes the network; starts nothing. */
+  static async of(stack: string): Promise<Cluster> {
+    return new Cluster(await Program.render(stack));
+  }
+
+  /** A ready pod of a Deployment or a StatefulSet. */
+  pod(workload: string, ordinal = 0): Promise<Pod> {
+    const name = `${workload}-${ordinal}`;
+    return once(this.started, name, async () => {
+      const { metadata, spec } = this.program.object(workload, ...WORKLOADS);
+      const { template, volumeClaimTemplates: claims = [] } = spec;
+      const pod = new Pod(this, { name, namespace: metadata.namespace, template, claims });
+      await this.timed(`starting ${name}`, async () => {
+        this.network.publish(pod.address, [name]);
+        await pod.start();
+        await pod.ready();
+      });
+      await this.publish(pod);
+      return pod;
+    });
+  }
+
+  /** The server of a PostgreSQL Cluster, with its roles and databases. */
+  postgres(name = "postgres"): Promise<Postgres> {
+    return once(this.servers, name, async () => {
+      const server = await this.timed(`starting ${name}`, () => Postgres.start(this, name));
+      const { metadata } = this.program.object(name, "Cluster");
+      await this.serve(`${name}-rw`, metadata.namespace, server.address);
+      return server;
+    });
+  }
+
+  /** A Prometheus that watches the pods as they are now. */
+  async prometheus(): Promise<Prometheus> {
+    this.monitoring ??= new Prometheus(this);
+    await this.monitoring.watch(await this.pods());
+    return this.monitoring;
+  }
+
+  /** Runs a Job to its end: once for all tests, or `again`. */
+  job(name: string, { again = false } = {}): Promise<void> {
+    if (again) this.ran.delete(name);
+    return once(this.ran, name, () => this.run(name, this.program.object(name, "Job")));
+  }
+
+  /** Runs a CronJob once, now. */
+  cronJob(name: string): Promise<void> {
+    const { metadata, spec } = this.program.object(name, "CronJob");
+    return this.run(name, { ...spec.jobTemplate, metadata });
+  }
+
+  /** The pods that were started and not stopped. */
+  async pods(): Promise<Pod[]> {
+    return Promise.all(this.started.values());
+  }
+
+  /** Ends a pod, in its own way or at once; a later {@link pod} starts it again, with the claims that it had. */
+  async stop(pod: Pod, { atOnce = false } = {}): Promise<void> {
+    this.started.delete(pod.name);
+    this.network.withdraw(pod.address);
+    if (atOnce) pod.kill();
+    else await this.timed(`stopping ${pod.name}`, () => pod.stop());
+  }
+
+  /** Ends everything and removes what it left on disk, but its logs. */
+  async close(): Promise<void> {
+    for (const pod of await this.pods()) pod.kill();
+    fs.rmSync(this.scratch, { recursive: true, force: true });
+  }
+
+  join(pod: string): string {
+    return this.network.join(pod);
+  }
+
+  private async serve(service: string, namespace: string, address: string): Promise<void> {
+    const whole = await new Promise<string>((resolve) => serviceHost(service, namespace).apply(resolve));
+    this.network.publish(address, [service, `${service}.${namespace}`, `${service}.${namespace}.svc`, whole]);
+  }
+
+  private async publish(pod: Pod): Promise<void> {
+    const services = this.program
+      .all("Service")
+      .filter(({ metadata, spec }) => metadata.namespace === pod.namespace && selects(spec.selector, pod.labels));
+    for (const { metadata, spec } of services) {
+      for (const { port, targetPort } of spec.ports) {
+        const container = pod.containers.find(({ ports = [] }) =>
+          ports.some((one: any) => one.name === targetPort || one.containerPort === targetPort),
+        );
+        // Names lead to pods here, without the translation of ports that a Service may bring.
+        if (container === undefined || portOf(container, targetPort) !== port) {
+          throw new Error(
+            `Service ${metadata.name}: port ${port} leads to ${targetPort} of ${pod.name}, which is another`,
+          );
+        }
+      }
+      await this.serve(metadata.name, metadata.namespace, pod.address);
+    }
+  }
+
+  private async run(name: string, { metadata, spec }: Rendered): Promise<void> {
+    const pod = new Pod(this, { name, namespace: metadata.namespace, template: spec.template });
+    await this.timed(`running ${name}`, () => pod.run(spec.activeDeadlineSeconds ?? 600));
+  }
+
+  private async timed<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const started = Date.now();
+    const result = await work();
+    console.log(`    ${what}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    return result;
+  }
+}
+
+let shared: Promise<Cluster> | undefined;
+
+/** The cluster of this run: the stack dev, with everything that earlier tests have started. */
+export function theCluster(): Promise<Cluster> {
+  shared ??= Cluster.of("dev");
+  return shared;
+}
+
+/** Ends the cluster of this run, if there was one. */
+export async function closeCluster(): Promise<void> {
+  await (await shared)?.close();
+}
+
+function once<T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const promise = known.get(key) ?? make();
+  known.set(key, promise);
+  return promise;
+}

@@ -1,0 +1,46 @@
+import * as path from "node:path";
+import { images } from "../../../components/base/versions";
+import { ensureS3 } from "../prepare/tools";
+import { ensureVenv, locks } from "../prepare/venvs";
+import type { Piece } from "./sandbox";
+
+/** The same software as an image's, on this machine. */
+export interface Software {
+  /** Directories of programs, in front of those of the system. */
+  readonly path: readonly string[];
+  /** What runs where a container names only arguments. */
+  readonly entrypoint?: readonly string[];
+  /** The user that the image knows by the pod's number. */
+  readonly user?: string;
+  readonly pieces: readonly Piece[];
+}
+
+const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
+  [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
+  [images.minioClient]: s3,
+  [images.mlflow]: () => python(locks.mlflow),
+  [images.ray]: async () => ({ ...(await python(locks.ray)), user: "ray" }),
+};
+
+/** What stands in for an image of the program. */
+export async function softwareOf(image: string): Promise<Software> {
+  const found = TABLE[image];
+  if (found === undefined) throw new Error(`no software for the image ${image}; say in ${__filename} where it is`);
+  return found();
+}
+
+async function s3(): Promise<Software> {
+  const bin = await ensureS3(ignore);
+  return { path: [bin], pieces: [{ kind: "ro", source: bin, target: bin }] };
+}
+
+async function python(lock: string): Promise<Software> {
+  const { directory, base } = await ensureVenv(lock, ignore);
+  const pieces = [directory, base].map((source) => ({ kind: "ro", source, target: source }) as const);
+  return { path: [path.join(directory, "bin")], pieces };
+}
+
+// Everything was fetched before the network was left.
+function ignore(): void {
+  return;
+}

@@ -1,0 +1,84 @@
+import { randomBytes } from "node:crypto";
+import * as pulumi from "@pulumi/pulumi";
+import { evaluateStack } from "../../../rehearsal/charts";
+import type { PlatformConfig } from "../../../stacks/config";
+import { SECRET_KEYS } from "../../../stacks/secrets";
+
+/** A Kubernetes object of the program. */
+export interface Rendered {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels?: Labels };
+  readonly [key: string]: any;
+}
+
+/** Labels, as selectors match them. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** What the program renders for a stack, with credentials that processes can log in with. */
+export class Program {
+  private constructor(
+    readonly config: PlatformConfig,
+    /** What the stack hands out to other teams. */
+    readonly outputs: any,
+    private readonly objects: readonly Rendered[],
+  ) {}
+
+  /** Runs the program; every credential has a fresh value. */
+  static async render(stack: string): Promise<Program> {
+    const credentials = Object.fromEntries(
+      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, form === "user" ? user() : password()]),
+    );
+    const { config, outputs, registrations } = await evaluateStack(stack, { credentials });
+    const objects = registrations
+      .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
+      .map(({ inputs }) => revealed(inputs) as Rendered);
+    return new Program(config, outputs, objects);
+  }
+
+  /** Every object of a kind. */
+  all(kind: string): Rendered[] {
+    return this.objects.filter((object) => object.kind === kind);
+  }
+
+  /** The one object of this name among the kinds. */
+  object(name: string, ...kinds: string[]): Rendered {
+    const found = this.objects.filter(({ kind, metadata }) => kinds.includes(kind) && metadata.name === name);
+    const [one] = found;
+    if (one === undefined || found.length > 1) {
+      throw new Error(`the program renders ${found.length} of ${kinds.join(" or ")} ${name}`);
+    }
+    return one;
+  }
+
+  /** What a Secret or a ConfigMap holds. */
+  data(kind: "Secret" | "ConfigMap", name: string): Readonly<Record<string, string>> {
+    const { data = {}, stringData = {} } = this.object(name, kind);
+    if (kind === "ConfigMap") return data;
+    const decoded = Object.entries(data).map(([key, value]) => [key, Buffer.from(String(value), "base64").toString()]);
+    return { ...Object.fromEntries(decoded), ...stringData };
+  }
+}
+
+/** Whether a selector's `matchLabels` find these labels. */
+export function selects(selector: Labels, labels: Labels = {}): boolean {
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+function user(): string {
+  return `user-${randomBytes(6).toString("hex")}`;
+}
+
+// Besides what URLs, shells and YAML read as their own: each is allowed where somebody sets the password.
+function password(): string {
+  return `${randomBytes(16).toString("hex")}@:/?#%&$'"`;
+}
+
+/** Inputs with what was marked secret as plain values. */
+function revealed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(revealed);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = value as Record<string, unknown>;
+  if (entries[pulumi.runtime.specialSigKey] === pulumi.runtime.specialSecretSig) return revealed(entries["value"]);
+  return Object.fromEntries(Object.entries(entries).map(([key, inner]) => [key, revealed(inner)]));
+}

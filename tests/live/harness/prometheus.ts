@@ -1,0 +1,134 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { stringify } from "yaml";
+import { eventually } from "./eventually";
+import type { Pod, Site } from "./pod";
+import { portOf } from "./probe";
+import { type Rendered, selects } from "./program";
+import { Sandbox } from "./sandbox";
+
+const PORT = 9090;
+const UID = 1000;
+const NAME = "prometheus";
+const CONFIG = "/config/prometheus.yaml";
+// The monitors' 30 seconds are right for a cluster and long for a test.
+const INTERVAL = "2s";
+
+/** One pod that is scraped, and how that went. */
+export interface ScrapeTarget {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly scrapeUrl: string;
+  readonly health: "up" | "down" | "unknown";
+  readonly lastError: string;
+}
+
+/** A Prometheus that scrapes what the program's PodMonitors find among running pods. */
+export class Prometheus {
+  private readonly config: string;
+  private readonly address: string;
+  private server: Sandbox | undefined;
+
+  constructor(private readonly site: Site) {
+    this.config = path.join(site.scratch, "volumes", "prometheus-config", "prometheus.yaml");
+    this.address = site.join(NAME);
+  }
+
+  /** Takes up the pods as they are, replacing those that it knew; starts the server when it does not run. */
+  async watch(pods: readonly Pod[]): Promise<void> {
+    const monitors = this.site.program.all("PodMonitor");
+    const jobs = monitors.flatMap((monitor) => scrapeConfigs(monitor, pods));
+    fs.mkdirSync(path.dirname(this.config), { recursive: true });
+    fs.writeFileSync(this.config, stringify({ global: { scrape_interval: INTERVAL }, scrape_configs: jobs }));
+    if (this.server === undefined) this.server = this.start();
+    else await this.request("/-/reload", "POST");
+    await this.settled(jobs.reduce((sum, { static_configs }) => sum + static_configs.length, 0));
+  }
+
+  /** Every target, and how its last scrape went. */
+  async targets(): Promise<ScrapeTarget[]> {
+    const { data } = await (await this.request("/api/v1/targets?state=active")).json();
+    return data.activeTargets;
+  }
+
+  /** The instant value of an expression: label sets and numbers. */
+  async query(expression: string): Promise<{ labels: Readonly<Record<string, string>>; value: number }[]> {
+    const answer = await this.request(`/api/v1/query?query=${encodeURIComponent(expression)}`);
+    const { data } = await answer.json();
+    return data.result.map(({ metric, value }: any) => ({ labels: metric, value: Number(value[1]) }));
+  }
+
+  private start(): Sandbox {
+    const { site } = this;
+    const [scratch, data] = ["containers", "volumes"].map((kind) => path.join(site.scratch, kind, NAME)) as [
+      string,
+      string,
+    ];
+    for (const directory of [scratch, data]) fs.mkdirSync(directory, { recursive: true });
+    fs.chownSync(data, UID, UID);
+    return Sandbox.start({
+      name: NAME,
+      pod: NAME,
+      command: [
+        "prometheus",
+        `--config.file=${CONFIG}`,
+        "--storage.tsdb.path=/prometheus",
+        `--web.listen-address=:${PORT}`,
+        "--web.enable-lifecycle",
+      ],
+      env: { PATH: "/usr/bin:/bin" },
+      uid: UID,
+      pieces: [
+        { kind: "ro", source: path.dirname(this.config), target: path.dirname(CONFIG) },
+        { kind: "rw", source: data, target: "/prometheus" },
+      ],
+      scratch,
+      log: path.join(site.logs, `${NAME}.log`),
+      hosts: site.hosts,
+    });
+  }
+
+  /** Waits until each target was asked once with this configuration. */
+  private settled(count: number): Promise<void> {
+    return eventually(
+      30,
+      async () => {
+        const asked = (await this.targets()).filter(({ health }) => health !== "unknown").length;
+        if (asked !== count)
+          throw new Error(`Prometheus asked ${asked} of ${count} targets:\n${this.server?.tail() ?? ""}`);
+      },
+      () => this.server?.assertRunning(),
+    );
+  }
+
+  private async request(route: string, method = "GET"): Promise<Response> {
+    const answer = await fetch(`http://${this.address}:${PORT}${route}`, { method });
+    if (!answer.ok) throw new Error(`${method} ${route}: ${answer.status} ${await answer.text()}`);
+    return answer;
+  }
+}
+
+/** What the prometheus-operator would make of a PodMonitor. */
+function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Pod[]) {
+  const { selector, podMetricsEndpoints, jobLabel, podTargetLabels = [] } = spec;
+  const chosen = pods.filter(
+    (pod) => pod.namespace === metadata.namespace && selects(selector.matchLabels, pod.labels),
+  );
+  return podMetricsEndpoints.map(({ port, path: route = "/metrics" }: any, index: number) => ({
+    job_name: `podMonitor/${metadata.namespace}/${metadata.name}/${index}`,
+    metrics_path: route,
+    static_configs: chosen.flatMap((pod) =>
+      pod.containers
+        .filter(({ ports = [] }) => ports.some(({ name }: any) => name === port))
+        .map((container) => ({
+          targets: [`${pod.address}:${portOf(container, port)}`],
+          labels: {
+            job: pod.labels[jobLabel] ?? `${metadata.namespace}/${metadata.name}`,
+            namespace: pod.namespace,
+            pod: pod.name,
+            container: container.name,
+            ...Object.fromEntries(podTargetLabels.map((label: string) => [label, pod.labels[label] ?? ""])),
+          },
+        })),
+    ),
+  })) as { static_configs: object[] }[];
+}

@@ -1,0 +1,68 @@
+import { spawn } from "node:child_process";
+import * as os from "node:os";
+import * as path from "node:path";
+import { command, run } from "../../rehearsal/cli";
+import { ROOT } from "../../rehearsal/evaluate";
+import { checkMachine } from "./prepare/machine";
+import { ensureS3 } from "./prepare/tools";
+import { ensureVenv, locks } from "./prepare/venvs";
+
+/** Everything that takes the network: inside there is none. */
+async function prepare(): Promise<void> {
+  const started = Date.now();
+  const progress = (line: string): void => {
+    console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);
+  };
+  await ensureS3(progress);
+  for (const lock of Object.values(locks)) await ensureVenv(lock, progress);
+  progress("tools and virtual environments are at hand");
+}
+
+/**
+ * Mocha in namespaces of its own: it sees no network but the one that it makes, and when it ends, in whatever way, the
+ * kernel ends every process, mount and interface that it left.
+ */
+function isolated(mochaArgs: readonly string[]): Promise<number> {
+  const mocha = [
+    process.execPath,
+    require.resolve("mocha/bin/mocha.js"),
+    "--config",
+    ".mocharc.live.yaml",
+    ...mochaArgs,
+  ];
+  const namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, "--", ...mocha], {
+    cwd: path.resolve(ROOT),
+    stdio: "inherit",
+  });
+  // unshare blocks these two while it waits; its death takes all the rest along.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill("SIGKILL"));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      resolve(code ?? 128 + os.constants.signals[signal ?? "SIGKILL"]);
+    });
+  });
+}
+
+/** The command line. */
+export const program = command(
+  "test:live",
+  "Starts the real software of a stack from the objects that the program renders, and does its work with it.",
+  ["npm run test:live", "npm run test:live -- --fgrep MLflow"],
+)
+  .argument("[mocha...]", "arguments for mocha")
+  .allowUnknownOption()
+  .addHelpText(
+    "after",
+    "\nThe first run builds MinIO and installs MLflow and Ray into the cache (CARBON_CACHE, or ~/.cache/254carbon); " +
+      "PostgreSQL and\nPrometheus come from Debian. Logs and metrics are left in out/live.\n" +
+      "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
+  )
+  .action(async (mochaArgs: string[]) => {
+    checkMachine();
+    await prepare();
+    process.exitCode = await isolated(mochaArgs);
+  });
+
+if (require.main === module) void run(program);

@@ -1,0 +1,54 @@
+import { execFileSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+
+/** Debian packages, and a file that each brings. */
+const PACKAGES: Readonly<Record<string, () => boolean>> = {
+  iproute2: () => inPath("ip"),
+  postgresql: () => postgresBin() !== undefined,
+  prometheus: () => inPath("prometheus") && inPath("promtool"),
+  "util-linux": () => ["unshare", "nsenter", "setpriv"].every(inPath),
+};
+
+/** Throws one RunError that names everything that keeps this machine from running the live tests. */
+export function checkMachine(): void {
+  const found: string[] = [];
+  if (process.platform !== "linux" || process.getuid?.() !== 0) {
+    found.push("user: the tests give each pod its own namespaces, which takes root on Linux; run them in a container");
+  }
+  const missing = Object.entries(PACKAGES).flatMap(([name, isThere]) => (isThere() ? [] : [name]));
+  if (missing.length > 0) {
+    found.push(
+      `packages: ${missing.join(", ")} not found; run \`apt-get install --no-install-recommends ${missing.join(" ")}\``,
+    );
+  }
+  if (found.length === 0 && !mayIsolate()) {
+    found.push("namespaces: the kernel refuses `unshare --mount --net --pid`; a container needs --privileged for it");
+  }
+  if (found.length > 0) throw new pulumi.RunError(`the live tests cannot run here:\n${found.join("\n")}`);
+}
+
+/** The directory of PostgreSQL's programs, the newest version that is installed. */
+export function postgresBin(): string | undefined {
+  const root = "/usr/lib/postgresql";
+  if (!fs.existsSync(root)) return undefined;
+  const versions = fs.readdirSync(root).sort((a, b) => Number(b) - Number(a));
+  return versions
+    .map((version) => path.join(root, version, "bin"))
+    .find((bin) => fs.existsSync(path.join(bin, "initdb")));
+}
+
+function inPath(name: string): boolean {
+  const directories = [...(process.env["PATH"] ?? "").split(path.delimiter), "/usr/sbin", "/sbin"];
+  return directories.some((directory) => fs.existsSync(path.join(directory, name)));
+}
+
+function mayIsolate(): boolean {
+  try {
+    execFileSync("unshare", ["--mount", "--net", "--pid", "--fork", "--mount-proc", "true"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}

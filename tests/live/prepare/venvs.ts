@@ -1,0 +1,81 @@
+import { execFileSync } from "node:child_process";
+import * as crypto from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { clientVersions } from "../../../components/base/versions";
+import { cacheDirectory, withLock } from "../../../rehearsal/toolchain";
+
+const REQUIREMENTS = path.join(__dirname, "..", "requirements");
+const PYTHON = `python${clientVersions.python}`;
+
+/** Lock files, with hashes, of what the images with Python hold. */
+export const locks = {
+  mlflow: path.join(REQUIREMENTS, "mlflow.lock"),
+  ray: path.join(REQUIREMENTS, "ray.lock"),
+} as const;
+
+/** A virtual environment and the interpreter that it stands on. */
+export interface Venv {
+  readonly directory: string;
+  /** The directory that holds the interpreter's own library. */
+  readonly base: string;
+}
+
+/** Finds the virtual environment of a lock file in the cache, or installs it there. */
+export async function ensureVenv(lock: string, progress: (line: string) => void): Promise<Venv> {
+  const base = pythonBase();
+  const directory = await installed(lock, async (target) => {
+    const uv = await ensureUv(progress);
+    progress(`installing ${path.relative(process.cwd(), lock)}`);
+    run(uv, ["venv", "--quiet", "--python", PYTHON, target]);
+    const exact = ["--quiet", "--require-hashes", "--compile-bytecode"]; // nobody may write there later
+    run(uv, ["pip", "sync", ...exact, "--python", path.join(target, "bin/python"), lock]);
+  });
+  return { directory, base };
+}
+
+async function ensureUv(progress: (line: string) => void): Promise<string> {
+  const lock = path.join(REQUIREMENTS, "uv.lock");
+  const directory = await installed(lock, (target) => {
+    progress("installing uv");
+    run(PYTHON, ["-m", "venv", target]);
+    run(path.join(target, "bin/pip"), ["install", "--quiet", "--require-hashes", "--requirement", lock]);
+  });
+  return path.join(directory, "bin/uv");
+}
+
+/**
+ * A directory of the cache, named by its lock file's content. Scripts in it name their interpreter by its path, so that it
+ * cannot be moved into place: a mark says that it is whole.
+ */
+async function installed(lock: string, install: (target: string) => Promise<void> | void): Promise<string> {
+  const hash = crypto.createHash("sha256").update(fs.readFileSync(lock)).update(pythonBase()).digest("hex");
+  const venvs = path.join(cacheDirectory(), "venvs");
+  const name = `${path.basename(lock, ".lock")}-${hash.slice(0, 16)}`;
+  const [directory, mark] = [path.join(venvs, name), path.join(venvs, `${name}.whole`)];
+  if (fs.existsSync(mark)) return directory;
+  fs.mkdirSync(venvs, { recursive: true });
+  await withLock(path.join(venvs, `${name}.lock`), console.log, async () => {
+    if (fs.existsSync(mark)) return;
+    fs.rmSync(directory, { recursive: true, force: true });
+    await install(directory);
+    fs.writeFileSync(mark, "");
+  });
+  return directory;
+}
+
+/** Where Python lies; throws a RunError when this machine has not the one of the images. */
+function pythonBase(): string {
+  try {
+    return execFileSync(PYTHON, ["-c", "import sys; print(sys.base_prefix)"], { encoding: "utf8" }).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    throw new pulumi.RunError(`${PYTHON}: not found in PATH; the images hold this Python, install the same`);
+  }
+}
+
+function run(file: string, args: readonly string[]): void {
+  const env = { ...process.env, UV_CACHE_DIR: path.join(cacheDirectory(), "uv"), PIP_DISABLE_PIP_VERSION_CHECK: "1" };
+  execFileSync(file, args, { env, stdio: ["ignore", "inherit", "inherit"] });
+}

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Cluster, theCluster } from "./harness/cluster";
+import { type Pod, PROBES } from "./harness/pod";
+import { python } from "./harness/python";
+import { eventually } from "./harness/eventually";
+import { rayCluster } from "./harness/systems";
+
+const TRAIN = `
+import mlflow, ray, socket
+ray.init()
+@ray.remote(num_cpus=1)
+def train():
+    with mlflow.start_run(run_name="from-ray") as run:
+        mlflow.log_text("trained", "model.txt")
+        mlflow.log_param("host", socket.gethostname())
+    return run.info.run_id
+print("RUN", ray.get(train.remote()))
+`;
+
+// A task on every worker, longer than it takes until one of them is told to go.
+const OUTLIVE = `
+import ray, time
+ray.init()
+@ray.remote(num_cpus=2, max_retries=0)
+def work():
+    time.sleep(25)
+    return 1
+print("FINISHED", sum(ray.get([work.remote(), work.remote()])))
+`;
+
+const RUN_OF = `
+import mlflow
+run = mlflow.get_run(input["id"])
+print(json.dumps({"host": run.data.params["host"], "artifact": mlflow.artifacts.load_text(f"runs:/{input['id']}/model.txt")}))
+`;
+
+describe("Ray", () => {
+  let cluster: Cluster;
+  let head: Pod;
+  let worker: Pod;
+  before(async () => {
+    cluster = await theCluster();
+    ({ head, worker } = await rayCluster(cluster));
+  });
+
+  const token = (): string => cluster.program.data("Secret", "ray-auth")["RAY_AUTH_TOKEN"] ?? "";
+  const api = (route: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(head.url("dashboard", route), { ...init, headers: { Authorization: `Bearer ${token()}` } });
+  /** CPUs of the nodes that the control store holds for alive. */
+  const nodes = async (): Promise<number[]> => {
+    const { data } = await (await api("/nodes?view=summary")).json();
+    const alive = data.summary.filter((node: any) => node.raylet.state === "ALIVE");
+    return alive.map((node: any) => node.raylet.resourcesTotal.CPU ?? 0).sort();
+  };
+
+  it("joins a worker to the head, and both answer every probe", async () => {
+    for (const pod of [head, worker]) {
+      for (const kind of PROBES) assert.equal(await pod.fault(kind), undefined, `${pod.name}, ${kind}`);
+    }
+    const { workers } = cluster.program.config.ray;
+    assert.deepEqual(await nodes(), [0, workers.cpu.limit], "CPUs of the head and of a worker");
+  });
+
+  it("answers nobody without the token", async () => {
+    for (const route of ["/api/jobs/", "/api/version", "/nodes?view=summary"]) {
+      assert.equal((await fetch(head.url("dashboard", route))).status, 401, route);
+      assert.equal((await api(route)).status, 200, route);
+    }
+  });
+
+  it("runs a job whose task on a worker logs to MLflow", async () => {
+    const { url } = cluster.program.outputs.ray.dashboard;
+    const logs = await head.exec(["ray", "job", "submit", "--address", url, "--", "python", "-c", TRAIN], {
+      timeoutSeconds: 200,
+    });
+    const id = /RUN (\w+)/.exec(logs)?.[1];
+    assert.deepEqual(await python(head, RUN_OF, { id }), { host: worker.name, artifact: "trained" });
+  });
+
+  it("drains a worker before it goes, and loses no task", async () => {
+    const second = await cluster.pod("ray-worker", 1);
+    const { limit } = cluster.program.config.ray.workers.cpu;
+    await eventually(30, async () => {
+      assert.deepEqual(await nodes(), [0, limit, limit]);
+    });
+    const [result] = await Promise.all([
+      head.exec(["python", "-c", OUTLIVE], { timeoutSeconds: 120 }),
+      sleep(15_000).then(() => cluster.stop(second)),
+    ]);
+    assert.match(result, /FINISHED 2/);
+    await eventually(30, async () => {
+      assert.deepEqual(await nodes(), [0, limit]);
+    });
+  });
+});
