@@ -168,6 +168,7 @@ export const PlatformConfig = z.strictObject({
   objectStore: ObjectStore,
   mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
   ray: Ray,
+  verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
   secrets: z
     .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
     .default({ required: [] })

@@ -5,13 +5,16 @@ import { foundation } from "./foundation";
 import { ml } from "./ml";
 import { type PlatformOutputs, published } from "./outputs";
 import { Secrets } from "./secrets";
+import { verification } from "./verification";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
 export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const { mlflow, ray } = ml(config, secrets, stores, ground);
+  const learning = ml(config, secrets, stores, ground);
+  const { mlflow, ray } = learning;
+  verification(config, secrets, learning, ground);
 
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");

@@ -18,7 +18,7 @@ export const SECRET_KEYS = {
   objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
   mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
-  rayAuthToken: { form: "password", usedBy: "Ray nodes and clients", length: 48 },
+  rayAuthToken: { form: "password", usedBy: "Ray nodes and clients, verify", length: 48 },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
 } as const satisfies Record<string, SecretKey>;
 export type SecretName = keyof typeof SECRET_KEYS;
@@ -32,6 +32,7 @@ const FORMS: Record<SecretKey["form"], { pattern: RegExp; allowed: string }> = {
 /** The credentials of a stack: what is set, and for the rest what is generated. */
 export class Secrets extends pulumi.ComponentResource {
   private readonly config = new pulumi.Config();
+  private readonly generated = new Map<SecretName, pulumi.Output<string>>();
 
   /** `required` lists the keys that nobody may generate. Throws one RunError that names every one that is not set. */
   constructor(name: string, required: readonly SecretName[]) {
@@ -49,8 +50,12 @@ export class Secrets extends pulumi.ComponentResource {
     if (this.config.getSecret(key) !== undefined) {
       return this.config.requireSecret(key).apply((value) => checked(key, form, value));
     }
+    const known = this.generated.get(key);
+    if (known !== undefined) return known;
     // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
-    return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
+    const value = pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
+    this.generated.set(key, value);
+    return value;
   }
 }
 

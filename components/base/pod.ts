@@ -91,8 +91,8 @@ export interface PodArgs {
   /** Memory-backed or disk scratch space: volume name to its limit in MiB. */
   readonly scratch?: Readonly<Record<string, { readonly sizeMiB: number; readonly medium?: "Memory" }>>;
   readonly terminationGracePeriodSeconds?: number;
-  /** Set for the pods of a Job. */
-  readonly restartPolicy?: "OnFailure";
+  /** Set for the pods of a Job: `Never` keeps the log of one that failed. */
+  readonly restartPolicy?: "OnFailure" | "Never";
 }
 
 /** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */

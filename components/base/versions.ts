@@ -8,6 +8,8 @@ export interface ChartPin {
   readonly repo: string;
   readonly chart: string;
   readonly version: string;
+  /** Oldest Kubernetes that it installs on, where its `kubeVersion` names one. */
+  readonly kubernetes?: string;
 }
 
 /** A file of manifests that a GitHub release carries: CRDs that no chart of ours brings. */
@@ -18,8 +20,18 @@ export interface ManifestPin {
 }
 
 export const charts = {
-  certManager: { repo: "oci://quay.io/jetstack/charts", chart: "cert-manager", version: "v1.21.1" },
-  cloudnativePg: { repo: "https://cloudnative-pg.github.io/charts", chart: "cloudnative-pg", version: "0.29.0" },
+  certManager: {
+    repo: "oci://quay.io/jetstack/charts",
+    chart: "cert-manager",
+    version: "v1.21.1",
+    kubernetes: "1.22",
+  },
+  cloudnativePg: {
+    repo: "https://cloudnative-pg.github.io/charts",
+    chart: "cloudnative-pg",
+    version: "0.29.0",
+    kubernetes: "1.29",
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {

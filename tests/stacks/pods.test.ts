@@ -12,7 +12,7 @@ for (const shape of SHAPES) {
       assert.ok(pods.length >= 5, "there are pods to look at");
       const faults = pods.flatMap(({ owner, template, resource }) => {
         const claims = (resource.inputs.spec.volumeClaimTemplates ?? []).map((claim: any) => claim.metadata.name);
-        const longRunning = resource.inputs.kind !== "Job";
+        const longRunning = !["Job", "CronJob"].includes(resource.inputs.kind);
         return podFaults({ ...template, claims }, { longRunning }).map((fault) => `${owner}: ${fault}`);
       });
       assert.deepEqual(faults, []);

@@ -16,7 +16,7 @@ export interface Pods {
   readonly replicas: number;
 }
 
-const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job"];
+const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job", "batch/v1:CronJob"];
 
 /** Kubernetes objects that the program makes. */
 export function objects(seen: readonly Registered[]): Registered[] {
@@ -33,7 +33,8 @@ export function ourPods(
   seen: readonly Registered[],
 ): (Pods & { readonly template: any; readonly resource: Registered })[] {
   return WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
-    const { metadata, spec } = resource.inputs;
+    const { metadata, spec: own } = resource.inputs;
+    const spec = own.jobTemplate?.spec ?? own;
     const containers: any[] = spec.template.spec.containers;
     return {
       resource,
