@@ -83,10 +83,22 @@ export function describe({ checks, passed, total }: Verification): string {
       .filter((check) => check.topic === topic)
       .map(({ name, state, found }, index) => [index === 0 ? topic : "", MARKS[state], name, cut(found)]),
   );
-  const faults = checks.flatMap(({ topic, name, state, faults: all }) =>
-    all.map(({ what, next }) => `${MARKS[state]} ${topic}, ${name}: ${what}\n    → ${next}`),
-  );
-  return [table(["topic", "", "check", "found"], rows), ...faults, `${passed} of ${total} checks passed`].join("\n");
+  return [
+    table(["topic", "", "check", "found"], rows),
+    ...faultLines(checks),
+    `${passed} of ${total} checks passed`,
+  ].join("\n");
+}
+
+/** What is wrong or unknown, with the next step below all that it mends. */
+function faultLines(checks: readonly Check[]): string[] {
+  const byStep = new Map<string, string[]>();
+  for (const { topic, name, state, faults } of checks) {
+    for (const { what, next } of faults) {
+      byStep.set(next, [...(byStep.get(next) ?? []), `${MARKS[state]} ${topic}, ${name}: ${what}`]);
+    }
+  }
+  return [...byStep].flatMap(([next, lines]) => [...lines, `    → ${next}`]);
 }
 
 // A prediction or a list of nodes would widen the table beyond any terminal; the JSON has it whole.

@@ -1,3 +1,4 @@
+import type * as pulumi from "@pulumi/pulumi";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray } from "../components/ml/ray";
 import type { PlatformConfig } from "./config";
@@ -9,6 +10,8 @@ import type { Secrets } from "./secrets";
 export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
+  /** What Ray demands of its clients. */
+  readonly rayToken: pulumi.Output<string>;
 }
 
 /** The ML stack: tracking, and the Ray cluster that is wired to it. */
@@ -35,18 +38,19 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     opts,
   );
   const { head, workers } = config.ray;
+  const rayToken = secrets.get("rayAuthToken");
   const ray = new Ray(
     "ray",
     {
       namespace,
       head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } },
       workers,
-      token: secrets.get("rayAuthToken"),
+      token: rayToken,
       tracking: mlflow.tracking,
       artifacts,
       metrics,
     },
     opts,
   );
-  return { mlflow, ray };
+  return { mlflow, ray, rayToken };
 }

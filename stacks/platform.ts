@@ -14,7 +14,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const stores = data(config, secrets, ground);
   const learning = ml(config, secrets, stores, ground);
   const { mlflow, ray } = learning;
-  verification(config, secrets, learning, ground);
+  verification(config, learning, ground);
 
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");

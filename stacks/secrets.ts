@@ -32,7 +32,6 @@ const FORMS: Record<SecretKey["form"], { pattern: RegExp; allowed: string }> = {
 /** The credentials of a stack: what is set, and for the rest what is generated. */
 export class Secrets extends pulumi.ComponentResource {
   private readonly config = new pulumi.Config();
-  private readonly generated = new Map<SecretName, pulumi.Output<string>>();
 
   /** `required` lists the keys that nobody may generate. Throws one RunError that names every one that is not set. */
   constructor(name: string, required: readonly SecretName[]) {
@@ -50,12 +49,8 @@ export class Secrets extends pulumi.ComponentResource {
     if (this.config.getSecret(key) !== undefined) {
       return this.config.requireSecret(key).apply((value) => checked(key, form, value));
     }
-    const known = this.generated.get(key);
-    if (known !== undefined) return known;
     // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
-    const value = pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
-    this.generated.set(key, value);
-    return value;
+    return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
   }
 }
 

@@ -79,6 +79,8 @@ async function ended(
     if (failed !== undefined) {
       throw new Unanswered(`Job ${name} failed: ${failed.reason}: ${failed.message}; its pod: ${state}`, NEXT);
     }
+    const refusal = await refusalOf(cluster, name);
+    if (refusal !== undefined) throw new Unanswered(`Job ${name} gets no pod: ${refusal}`, NEXT);
     state = await podState(cluster, name);
     if (state !== shown) progress(`asking from inside the cluster: ${state}`);
     shown = state;
@@ -95,6 +97,15 @@ async function podsOf(cluster: ClusterView, job: string) {
     labelSelector: `batch.kubernetes.io/job-name=${job}`,
   });
   return items;
+}
+
+/** Why the Job's controller may not make its pod, as by a quota: no waiting mends that. */
+async function refusalOf(cluster: ClusterView, job: string): Promise<string | undefined> {
+  const { items } = await cluster.core.listNamespacedEvent({
+    namespace: NAMESPACE,
+    fieldSelector: `involvedObject.kind=Job,involvedObject.name=${job},reason=FailedCreate`,
+  });
+  return items[0]?.message;
 }
 
 async function podState(cluster: ClusterView, job: string): Promise<string> {

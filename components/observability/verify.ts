@@ -2,13 +2,12 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { observe } from "../base/connect";
-import { type Endpoint, type PodIdentity, url } from "../base/endpoint";
+import { connect } from "../base/connect";
+import { type Endpoint, type PodIdentity, type PodPorts, url } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
-import { images } from "../base/versions";
 
-const MLFLOW_UID = 1000;
+const UID = 1000;
 // Each question has three tries of 20 s, all at once; the rest is for the image and the volume of its layers.
 const DEADLINE_SECONDS = 300;
 // Long enough for its log to be read where the command that made it was killed.
@@ -29,6 +28,8 @@ export interface VerifyQuestions {
 export interface VerifyArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
+  /** Any with Python 3.9 or later as `python`. */
+  readonly image: string;
   readonly asks: VerifyQuestions;
   readonly size: ContainerSize;
 }
@@ -40,23 +41,23 @@ export interface VerifyArgs {
 export class Verify extends pulumi.ComponentResource {
   constructor(name: string, args: VerifyArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:Verify", name, {}, opts);
-    const { namespace, asks, size } = args;
+    const { namespace, image, asks, size } = args;
     const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
 
     const account = serviceAccount(pods, { parent: this });
     const auth = envSecret(`${name}-auth`, { namespace, data: { RAY_AUTH_TOKEN: asks.ray.token } }, { parent: this });
-    for (const [server, ports] of portsByServer(endpointsOf(asks))) observe(this, pods, { server, ports });
+    const wires = connect(this, { from: pods, talksTo: portsByServer(endpointsOf(asks)) });
     const template = podTemplate(pods, {
       containers: [
         container(name, {
-          image: images.mlflow,
+          image,
           size,
           command: ["python", "-c", SCRIPT],
           env: environment(asks),
           secretEnv: [auth],
         }),
       ],
-      uid: MLFLOW_UID,
+      uid: UID,
       priorityClass: "low-priority-batch",
       secretEnv: [auth],
       restartPolicy: "Never",
@@ -78,7 +79,7 @@ export class Verify extends pulumi.ComponentResource {
           },
         },
       },
-      { parent: this, dependsOn: [account, auth.resource] },
+      { parent: this, dependsOn: [account, auth.resource, ...wires] },
     );
     this.registerOutputs();
   }
@@ -91,12 +92,12 @@ function endpointsOf({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions)
 }
 
 /** One wire for each server: Ray's head answers for two endpoints. */
-function portsByServer(endpoints: readonly Endpoint[]): [PodIdentity, { port: number }[]][] {
+function portsByServer(endpoints: readonly Endpoint[]): PodPorts[] {
   const names = [...new Set(endpoints.map(({ server }) => server.name))];
   return names.map((name) => {
     const all = endpoints.filter(({ server }) => server.name === name);
     const [first] = all as [Endpoint, ...Endpoint[]];
-    return [first.server, [...new Set(all.map(({ podPort }) => podPort))].map((port) => ({ port }))];
+    return { server: first.server, ports: [...new Set(all.map(({ podPort }) => podPort))].map((port) => ({ port })) };
   });
 }
 
