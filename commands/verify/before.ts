@@ -145,12 +145,7 @@ type DeclaredNode = PlatformConfig["cluster"]["nodes"][string];
 const MEMORY_TOLERANCE = 0.97;
 
 /** Where a node differs from the inventory: each by itself. */
-export function nodeAnswer(
-  nodes: readonly V1Node[],
-  name: string,
-  declared: DeclaredNode,
-  kubernetesVersion: string,
-): Answer {
+function nodeAnswer(nodes: readonly V1Node[], name: string, declared: DeclaredNode, kubernetesVersion: string): Answer {
   const node = nodes.find(({ metadata }) => metadata?.name === name);
   if (node === undefined) return { found: "none", faults: [missingNode(name)] };
   const { capacity = {}, nodeInfo } = node.status ?? {};

@@ -88,9 +88,3 @@ export function nameOf({ metadata }: KubernetesObject): string {
   const { namespace, name = "" } = metadata ?? {};
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
-
-/** Whether labels fit a plain selector; an empty one fits nothing, as a Service's. */
-export function isSelected(labels: Readonly<Record<string, string>>, selector: Readonly<Record<string, string>>) {
-  const pairs = Object.entries(selector);
-  return pairs.length > 0 && pairs.every(([key, value]) => labels[key] === value);
-}

@@ -14,7 +14,7 @@ import { end, start } from "./command";
 
 const NAMESPACE = "data-platform";
 // What needs containers that run: asked by the Job, whose pod has no log here.
-const HTTP = ["nodes alive, as Ray sees them", "MLflow is healthy", "MLflow reads its registry"];
+const HTTP = ["MLflow is healthy", "MLflow reads its registry", "nodes alive, as Ray sees them"];
 
 /** One cluster: empty at first, then with dev on it, then broken in several ways at once. */
 describe("npm run verify", () => {
@@ -246,10 +246,12 @@ describe("npm run verify", () => {
   }
 
   async function patchQuota(hard: Record<string, string>): Promise<void> {
-    const name = "data-platform-quota";
-    const live = await rehearsal.api.core.readNamespacedResourceQuota({ name, namespace: NAMESPACE });
-    live.spec = { hard: { ...live.spec?.hard, ...hard } };
-    await rehearsal.api.core.replaceNamespacedResourceQuota({ name, namespace: NAMESPACE, body: live });
+    const patch = {
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata: { name: "data-platform-quota", namespace: NAMESPACE },
+    };
+    await objects.patch({ ...patch, spec: { hard } } as KubernetesObject);
   }
 
   async function gone(object: KubernetesObject): Promise<void> {

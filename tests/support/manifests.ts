@@ -16,7 +16,13 @@ export interface Pods {
   readonly replicas: number;
 }
 
-const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job", "batch/v1:CronJob"];
+const WORKLOADS = [
+  "apps/v1:Deployment",
+  "apps/v1:StatefulSet",
+  "apps/v1:DaemonSet",
+  "batch/v1:Job",
+  "batch/v1:CronJob",
+];
 
 /** Kubernetes objects that the program makes. */
 export function objects(seen: readonly Registered[]): Registered[] {

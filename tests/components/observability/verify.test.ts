@@ -169,9 +169,9 @@ describe("the script that asks from inside the cluster", function () {
     });
     assert.equal(answers["mlflow-health"]?.ok, true);
     assert.equal(answers["mlflow-registry"]?.ok, false);
-    assert.match(answers["mlflow-registry"]?.found ?? "", /500 Internal Server Error: .*database is gone/);
+    assert.match(answers["mlflow-registry"].found, /500 Internal Server Error: .*database is gone/);
     assert.equal(answers["prediction"]?.ok, false);
-    assert.match(answers["prediction"]?.found ?? "", /503 Service Unavailable: .*model not registered: price-forecast/);
+    assert.match(answers["prediction"].found, /503 Service Unavailable: .*model not registered: price-forecast/);
   });
 
   it("posts a prediction's question as JSON", async () => {
@@ -207,7 +207,7 @@ describe("the script that asks from inside the cluster", function () {
     const answers = await answersOf({ PROMETHEUS_URL: url });
     assert.equal(answers["prometheus-targets"]?.found, "1 of 2 up");
     assert.deepEqual(
-      (answers["prometheus-targets"]?.data as any[]).map(({ up, error }) => [up, error]),
+      (answers["prometheus-targets"].data as any[]).map(({ up, error }) => [up, error]),
       [
         [true, ""],
         [false, "connection refused"],
