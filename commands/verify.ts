@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { InvalidArgumentError } from "commander";
 import * as pulumi from "@pulumi/pulumi";
@@ -8,7 +9,7 @@ import { table } from "../rehearsal/tables";
 import { kubeconfigOf } from "./kubeconfig";
 import { answers, type HttpAnswer } from "./verify/answers";
 import { before } from "./verify/before";
-import { askAll, type Check, type Question, unanswered } from "./verify/check";
+import { askAll, type Check, type Question, unanswered, Unanswered } from "./verify/check";
 import { lookAt } from "./verify/cluster";
 import { type Expected, expectedOf } from "./verify/expected";
 import { askInside } from "./verify/job";
@@ -44,7 +45,7 @@ export async function verify(
   { before: isBefore, patience, progress }: VerifyOptions,
 ): Promise<Verification> {
   const cluster = lookAt(kubeconfig);
-  await cluster.version().catch((error: unknown) => {
+  await Promise.race([cluster.version(), late()]).catch((error: unknown) => {
     const { message, next } = unanswered(error);
     const { name, server } = kubeconfig.getCurrentCluster() ?? {};
     throw new pulumi.RunError(`cluster ${name} at ${server} cannot be reached: ${message}; ${next}`);
@@ -66,6 +67,14 @@ export async function verify(
   const passed = checks.filter(({ state }) => state === "ok").length;
   const total = checks.length;
   return { stack: expected.stack, before: isBefore, ok: passed === total, passed, total, checks };
+}
+
+// An API server behind a firewall that drops packets would let the first call hang for minutes.
+const REACH_SECONDS = 15;
+
+async function late(): Promise<never> {
+  await sleep(REACH_SECONDS * 1000, undefined, { ref: false });
+  throw new Unanswered(`no answer within ${REACH_SECONDS} s`, "see whether a firewall or VPN lies between");
 }
 
 function once(ask: () => Promise<HttpAnswer[]>): () => Promise<HttpAnswer[]> {

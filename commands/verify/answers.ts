@@ -18,17 +18,18 @@ export type HttpAnswers = () => Promise<readonly HttpAnswer[]>;
 /** What is asked from inside the cluster, as far as the program's template names where. */
 export function answers(expected: Expected, cluster: ClusterView, asked: HttpAnswers): Question[] {
   const variables = templateVariables(expected);
-  const next = `kubectl logs -n <namespace> <pod> of the service that answers so`;
-  return QUESTIONS.filter(({ variable }) => variables.includes(variable)).map(({ question, topic, name, judge }) => ({
-    topic,
-    name,
-    ask: async () => {
-      const answer = (await asked()).find((one) => one.question === question);
-      if (answer === undefined) throw new Unanswered(`the Job did not answer ${question}`, "npx pulumi up");
-      if (!answer.ok) return { found: "no", faults: [{ what: answer.found, next: NEXT[question] ?? next }] };
-      return judge === undefined ? { found: answer.found } : judge(answer, expected, cluster);
-    },
-  }));
+  return QUESTIONS.filter(({ variable }) => variables.includes(variable)).map(
+    ({ question, topic, name, next, judge }) => ({
+      topic,
+      name,
+      ask: async () => {
+        const answer = (await asked()).find((one) => one.question === question);
+        if (answer === undefined) throw new Unanswered(`the Job did not answer ${question}`, "npx pulumi up");
+        if (!answer.ok) return { found: "no", faults: [{ what: answer.found, next }] };
+        return judge === undefined ? { found: answer.found } : judge(answer, expected, cluster);
+      },
+    }),
+  );
 }
 
 interface HttpQuestion {
@@ -37,20 +38,57 @@ interface HttpQuestion {
   readonly variable: string;
   readonly topic: string;
   readonly name: string;
+  /** What to do when the answer is none. */
+  readonly next: string;
   readonly judge?: (answer: HttpAnswer, expected: Expected, cluster: ClusterView) => Answer | Promise<Answer>;
 }
 
+const PROMETHEUS_LOG = "kubectl logs -n monitoring -l app.kubernetes.io/name=prometheus -c prometheus";
+const RAY_LOG = "kubectl logs -n data-platform -l 'app in (ray, ray-cluster)'";
+
 const QUESTIONS: readonly HttpQuestion[] = [
-  { question: "mlflow-health", variable: "MLFLOW_URL", topic: "answers", name: "MLflow is healthy" },
-  { question: "mlflow-registry", variable: "MLFLOW_URL", topic: "answers", name: "MLflow reads its registry" },
-  { question: "feast-health", variable: "FEAST_URL", topic: "answers", name: "Feast is healthy" },
-  { question: "prediction", variable: "SERVE_URL", topic: "answers", name: "a prediction" },
-  { question: "ray-nodes", variable: "RAY_URL", topic: "Ray", name: "nodes alive, as Ray sees them", judge: rayNodes },
+  {
+    question: "mlflow-health",
+    variable: "MLFLOW_URL",
+    topic: "answers",
+    name: "MLflow is healthy",
+    next: "kubectl logs -n data-platform deployment/mlflow",
+  },
+  {
+    question: "mlflow-registry",
+    variable: "MLFLOW_URL",
+    topic: "answers",
+    name: "MLflow reads its registry",
+    next: "kubectl logs -n data-platform deployment/mlflow; see whether PostgreSQL is up",
+  },
+  {
+    question: "feast-health",
+    variable: "FEAST_URL",
+    topic: "answers",
+    name: "Feast is healthy",
+    next: "kubectl logs -n data-platform -l app=feast",
+  },
+  {
+    question: "prediction",
+    variable: "SERVE_URL",
+    topic: "answers",
+    name: "a prediction",
+    next: `see whether the model is registered and promoted (docs/ml-quick-start.md); ${RAY_LOG}`,
+  },
+  {
+    question: "ray-nodes",
+    variable: "RAY_URL",
+    topic: "Ray",
+    name: "nodes alive, as Ray sees them",
+    next: RAY_LOG,
+    judge: rayNodes,
+  },
   {
     question: "prometheus-targets",
     variable: "PROMETHEUS_URL",
     topic: "monitoring",
     name: "targets are up",
+    next: PROMETHEUS_LOG,
     judge: targets,
   },
   {
@@ -58,19 +96,10 @@ const QUESTIONS: readonly HttpQuestion[] = [
     variable: "PROMETHEUS_URL",
     topic: "monitoring",
     name: "alert rules are loaded",
+    next: PROMETHEUS_LOG,
     judge: rules,
   },
 ];
-
-const NEXT: Readonly<Record<string, string>> = {
-  "mlflow-health": "kubectl logs -n data-platform deployment/mlflow",
-  "mlflow-registry": "kubectl logs -n data-platform deployment/mlflow; see whether PostgreSQL is up",
-  "feast-health": "kubectl logs -n data-platform deployment/feast-server",
-  prediction: "register and promote the model (docs/ml-quick-start.md); kubectl logs of Ray's head",
-  "ray-nodes": "kubectl logs -n data-platform -l 'app in (ray, ray-cluster)'",
-  "prometheus-targets": "kubectl logs -n monitoring -l app.kubernetes.io/name=prometheus -c prometheus",
-  "prometheus-rules": "kubectl logs -n monitoring -l app.kubernetes.io/name=prometheus -c prometheus",
-};
 
 /** The names of the variables in the program's template of the Job. */
 function templateVariables(expected: Expected): string[] {

@@ -29,7 +29,7 @@ export function pods(expected: Expected, cluster: ClusterView, patience: number)
       ),
     ),
     question(`start or are not ready for over ${patience} s`, (pod) => slow(pod, patience)),
-    question("have no place on a node", unplaced),
+    question("have no place on a node", (pod) => unplaced(pod, expected.stack)),
     question("failed or do not go", (pod) => [...failed(pod), ...lingering(pod)]),
   ];
 }
@@ -114,10 +114,10 @@ function condition({ status }: V1Pod, type: string) {
   return status?.conditions?.find((one) => one.type === type);
 }
 
-function unplaced(pod: V1Pod): Fault[] {
+function unplaced(pod: V1Pod, stack: string): Fault[] {
   const scheduled = condition(pod, "PodScheduled");
   if (pod.status?.phase !== "Pending" || scheduled?.status !== "False") return [];
-  const next = "npm run capacity says what has room; npm run verify names nodes and claims";
+  const next = `npm run capacity -- --stack ${stack} says where there is room`;
   return [{ what: `${nameOf(pod)}: ${scheduled.reason}: ${scheduled.message}`, next }];
 }
 

@@ -22,11 +22,15 @@ export function room(expected: Expected, cluster: ClusterView): Question[] {
         const live = (await cluster.quotas()).find((one) => nameOf(one) === `${namespace}/${name}`);
         const next = `npx pulumi up -s ${expected.stack}`;
         if (live === undefined) return { found: "none", faults: [{ what: "there is no such quota", next }] };
-        return quotaAnswer(live);
+        return quotaAnswer(live, expected.stack);
       },
     })),
     ...Object.entries(config.cluster.nodes).flatMap(([name, { gpus }]): Question[] => [
-      { topic: "room", name: `node ${name} is below ${percent(FULL)}`, ask: () => ofNode(name, cluster, headRoom) },
+      {
+        topic: "room",
+        name: `node ${name} is below ${percent(FULL)}`,
+        ask: () => ofNode(name, cluster, (node, pods) => headRoom(node, pods, expected.stack)),
+      },
       { topic: "nodes", name: `node ${name} is ready`, ask: () => ofNode(name, cluster, (node) => health(node)) },
       ...(gpus === undefined
         ? []
@@ -55,7 +59,7 @@ export function unlisted(nodes: readonly V1Node[], inventory: Readonly<Record<st
   };
 }
 
-function quotaAnswer({ status }: V1ResourceQuota): Answer {
+function quotaAnswer({ status }: V1ResourceQuota, stack: string): Answer {
   const uses = Object.entries(status?.hard ?? {}).map(([resource, hard]) => {
     const read = isBytes(resource) ? bytes : cores;
     return { resource, used: read(status?.used?.[resource] ?? "0"), hard: read(hard) };
@@ -67,7 +71,7 @@ function quotaAnswer({ status }: V1ResourceQuota): Answer {
       fullest === undefined ? "no status yet" : `at most ${percent(fullest.used / fullest.hard)} (${fullest.resource})`,
     faults: full.map(({ resource, used, hard }) => ({
       what: `${resource}: ${written(resource, used)} of ${written(resource, hard)} used (${percent(used / hard)})`,
-      next: "raise it under quota, or ask for less: npm run capacity",
+      next: `raise it under quota, or ask for less: npm run capacity -- --stack ${stack}`,
     })),
   };
 }
@@ -91,7 +95,7 @@ export function missingNode(name: string): Fault {
   return { what: `the cluster has no node ${name}`, next: "let it join, or take it out of cluster.nodes" };
 }
 
-function headRoom({ status }: V1Node, pods: readonly V1Pod[]): Answer {
+function headRoom({ status }: V1Node, pods: readonly V1Pod[], stack: string): Answer {
   const running = pods.filter((pod) => pod.status?.phase !== "Succeeded" && pod.status?.phase !== "Failed");
   const asked = running.map(podRequests);
   const { cpu = "0", memory = "0", pods: places = "0" } = status?.allocatable ?? {};
@@ -108,7 +112,7 @@ function headRoom({ status }: V1Node, pods: readonly V1Pod[]): Answer {
       .filter(({ used, all }) => used / all > FULL)
       .map(({ resource, used, all }) => ({
         what: `${resource}: ${written(resource, used)} of ${written(resource, all)} taken (${percent(used / all)})`,
-        next: "add a node, or ask for less: npm run capacity",
+        next: `add a node, or ask for less: npm run capacity -- --stack ${stack}`,
       })),
   };
 }

@@ -11,7 +11,7 @@ import { type Expected, ofKind } from "./expected";
 
 /** Whether claims are bound and used, and volumes claimed. */
 export function storage(expected: Expected, cluster: ClusterView): Question[] {
-  const { namespaces, config } = expected;
+  const { namespaces, config, stack } = expected;
   const topic = "storage";
   const claims = async () => (await cluster.claims()).filter(isIn(namespaces));
   return [
@@ -58,7 +58,7 @@ export function storage(expected: Expected, cluster: ClusterView): Question[] {
           found: `${ours.length - free.length} of ${ours.length} claimed`,
           faults: free.map((volume) => ({
             what: `${nameOf(volume)} is ${volume.status?.phase}${lastClaim(volume)}`,
-            next: `npm run volumes; take its data over or kubectl delete pv ${nameOf(volume)}`,
+            next: `npm run volumes -- --stack ${stack}; take its data over or kubectl delete pv ${nameOf(volume)}`,
           })),
         };
       },

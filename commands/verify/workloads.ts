@@ -165,11 +165,13 @@ function started({ metadata }: V1Job): number {
   return metadata?.creationTimestamp?.getTime() ?? 0;
 }
 
+const ENDED: ReadonlySet<string> = new Set(["Succeeded", "Failed"]);
+
 /** The pods that an operator makes of a custom resource: all whose chain of owners leads to it. */
 async function operated(group: PodGroup, cluster: ClusterView, stack: string): Promise<Answer> {
   const pods = (await cluster.pods()).filter(({ metadata }) => metadata?.namespace === group.namespace);
   const owned = await Promise.all(pods.map((pod) => isOwnedBy(pod, group, cluster)));
-  const running = pods.filter((pod, index) => owned[index] === true && pod.status?.phase !== "Succeeded");
+  const running = pods.filter((pod, index) => owned[index] === true && !ENDED.has(pod.status?.phase ?? ""));
   const ready = running.filter(isReadyOrDone).length;
   const least = group.pods === "each node" ? 0 : group.pods.start;
   const wanted = Math.max(least, running.length);

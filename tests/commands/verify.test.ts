@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ApiException, KubeConfig, type V1Pod } from "@kubernetes/client-node";
 import { describe as explain, type Verification, verify } from "../../commands/verify";
 import { answers, type HttpAnswer } from "../../commands/verify/answers";
@@ -7,7 +8,7 @@ import { askAll, type Check, type Question, unanswered, Unanswered } from "../..
 import type { ClusterView } from "../../commands/verify/cluster";
 import { crdFaults, webhookFaults } from "../../commands/verify/conflicts";
 import { type Expected, expectedOf } from "../../commands/verify/expected";
-import { parseAnswers } from "../../commands/verify/job";
+import { askInside, parseAnswers } from "../../commands/verify/job";
 import { pods } from "../../commands/verify/pods";
 import { ray } from "../../commands/verify/ray";
 import { pluralOf, resourcesOf } from "../../commands/verify/rights";
@@ -293,6 +294,73 @@ describe("verify", () => {
         () => parseAnswers("Traceback\nImportError: no json\n"),
         /ends with: Traceback ImportError: no json/,
       );
+    });
+  });
+
+  describe("the Job that asks", () => {
+    const template = {
+      metadata: { name: "verify", uid: "u" },
+      spec: { jobTemplate: { spec: { activeDeadlineSeconds: 1 } } },
+    };
+    /** A cluster with the template, in which the Job ends so; it notes what is written. */
+    function inside(status: object, log: string, { containers = {}, events = [] as object[] } = {}) {
+      const written: string[] = [];
+      const view = {
+        ...cluster({}),
+        read: () => Promise.resolve(template),
+        namespaces: () => Promise.resolve([]),
+        batch: {
+          createNamespacedJob: ({ body }: any) => {
+            written.push(`create, owned by ${body.metadata.ownerReferences[0].uid}`);
+            return Promise.resolve({});
+          },
+          deleteNamespacedJob: ({ propagationPolicy }: any) => {
+            written.push(`delete, ${propagationPolicy}`);
+            return Promise.resolve({});
+          },
+          readNamespacedJob: () => Promise.resolve({ status }),
+        },
+        core: {
+          listNamespacedPod: () => Promise.resolve({ items: [pod("verify-1", { phase: "Pending", ...containers })] }),
+          listNamespacedEvent: () => Promise.resolve({ items: events }),
+          readNamespacedPodLog: () => Promise.resolve(log),
+        },
+      } as unknown as ClusterView;
+      return { view, written };
+    }
+    const silent = () => undefined;
+
+    it("is made of the template, read and deleted", async () => {
+      const { view, written } = inside({ succeeded: 1 }, '{"answers": [{"question": "mlflow-health", "ok": true}]}');
+      const [answer] = await askInside(view, silent);
+      assert.equal(answer?.question, "mlflow-health");
+      assert.deepEqual(written, ["create, owned by u", "delete, Background"]);
+    });
+
+    it("is deleted when it fails, too, which is said with its reason", async () => {
+      const failed = { conditions: [{ type: "Failed", status: "True", reason: "DeadlineExceeded", message: "late" }] };
+      const { view, written } = inside(failed, "");
+      await assert.rejects(askInside(view, silent), /failed: DeadlineExceeded: late/);
+      assert.deepEqual(written, ["create, owned by u", "delete, Background"]);
+    });
+
+    it("is not waited for when it gets no pod", async () => {
+      const { view } = inside({}, "", { events: [{ message: "exceeded quota" }] });
+      await assert.rejects(askInside(view, silent), /gets no pod: exceeded quota/);
+    });
+
+    it("says what it waits for, once", async () => {
+      const waiting = { reason: "ImagePullBackOff", message: "Back-off pulling image" };
+      const lines: string[] = [];
+      const status: { succeeded?: number } = {};
+      const { view } = inside(status, '{"answers": []}', {
+        containers: { containerStatuses: [{ state: { waiting } }] },
+      });
+      const asking = askInside(view, (line) => lines.push(line));
+      await sleep(1500);
+      status.succeeded = 1;
+      await asking;
+      assert.deepEqual(lines, ["asking from inside the cluster: ImagePullBackOff: Back-off pulling image"]);
     });
   });
 
