@@ -2,7 +2,7 @@ import type { V1CronJob } from "@kubernetes/client-node";
 import { type Answer, type Question, Unanswered } from "./check";
 import type { ClusterView } from "./cluster";
 import { type Expected, ofKind } from "./expected";
-import { rayPods } from "./ray";
+import { dashboardApp, rayPods } from "./ray";
 
 /** One answer of components/observability/verify.py. */
 export interface HttpAnswer {
@@ -112,9 +112,9 @@ function templateVariables(expected: Expected): string[] {
 /** Name of the CronJob that is the template, and of the pods' label `app`. */
 export const TEMPLATE = "verify";
 
-async function rayNodes({ data, found }: HttpAnswer, _: Expected, cluster: ClusterView): Promise<Answer> {
+async function rayNodes({ data, found }: HttpAnswer, expected: Expected, cluster: ClusterView): Promise<Answer> {
   const alive = data as { readonly heads: number; readonly workers: number };
-  const ready = rayPods(await cluster.pods());
+  const ready = rayPods(await cluster.pods(), dashboardApp(expected));
   const next = "kubectl logs of the pods that did not join; a node that just came or went settles within a minute";
   const faults = (["heads", "workers"] as const)
     .filter((role) => alive[role] !== ready[role])

@@ -12,7 +12,7 @@ const TOPIC = "workloads";
 export function workloads(expected: Expected, cluster: ClusterView): Question[] {
   const { groups, objects, stack } = expected;
   return [
-    ...merged(groups).map((group) => ({
+    ...merged(groups.map((group) => ofItsObject(group, objects))).map((group) => ({
       topic: TOPIC,
       name: title(group),
       ask: () => asked(group, cluster, stack),
@@ -31,6 +31,16 @@ function merged(groups: readonly PodGroup[]): PodGroup[] {
     byTitle.set(title(group), known === undefined ? group : { ...known, pods: sum(known.pods, group.pods) });
   }
   return [...byTitle.values()];
+}
+
+/** What an operator runs is named after its custom resource, and perhaps a part of it: it counts as that resource's. */
+function ofItsObject(group: PodGroup, objects: readonly ExpectedObject[]): PodGroup {
+  const { kind, namespace, name } = group;
+  const object = objects.find(
+    (one) => one.kind === kind && one.namespace === namespace && name.startsWith(`${one.name}-`),
+  );
+  const isWhole = objects.some((one) => one.kind === kind && one.namespace === namespace && one.name === name);
+  return object === undefined || isWhole ? group : { ...group, name: object.name };
 }
 
 function sum(a: PodGroup["pods"], b: PodGroup["pods"]): PodGroup["pods"] {

@@ -189,23 +189,63 @@ describe("verify", () => {
   });
 
   describe("Ray's nodes", () => {
-    const of = (...all: V1Pod[]) => whats(ray(expected, cluster({ pods: all })), "nodes as the config wants them");
-    const head = pod("ray-head-0", READY, { labels: { app: "ray", component: "head" } });
-    const worker = (name: string) => pod(name, READY, { labels: { app: "ray", component: "worker" } });
+    const of = (...all: V1Pod[]) =>
+      whats(ray(expected, cluster({ pods: all })), "nodes of ray as the config wants them");
+    const node = (name: string, app: string, component: string) => pod(name, READY, { labels: { app, component } });
+    const head = node("ray-head-0", "ray", "head");
+    const worker = (name: string) => node(name, "ray", "worker");
 
     it("are between the config's minimum and maximum", async () => {
       assert.equal(await of(head, worker("a")), "ok");
-      assert.equal(await of(head), "failed\n0 workers are ready, ray.workers.min is 1");
+      assert.equal(await of(head), "failed\n0 workers are ready, the config wants at least 1");
       assert.equal(
         await of(head, worker("a"), worker("b"), worker("c")),
-        "failed\n3 workers are ready, ray.workers.max is 2",
+        "failed\n3 workers are ready, the config allows 2",
       );
       assert.equal(await of(worker("a")), "failed\n0 heads are ready, it takes 1");
     });
 
-    it("are known by KubeRay's labels, too", async () => {
-      const labels = (type: string) => ({ labels: { app: "ray-cluster", "ray.io/node-type": type } });
-      assert.equal(await of(pod("h", READY, labels("head")), pod("w", READY, labels("worker"))), "ok");
+    it("are counted for each of KubeRay's clusters by itself, and belong to its custom resource", async () => {
+      const group = (kind: string, name: string, start: number, most: number) =>
+        ({ kind, name, namespace: NAMESPACE, pods: { start, most } }) as Expected["groups"][number];
+      const object = (kind: string, name: string) => ({
+        apiVersion: "ray.io/v1",
+        kind,
+        name,
+        namespace: NAMESPACE,
+        inputs: {},
+      });
+      const operated: Expected = {
+        ...expected,
+        objects: [object("RayCluster", "ray-cluster"), object("RayService", "ray-serve")],
+        groups: [
+          group("RayCluster", "ray-cluster-head", 1, 1),
+          group("RayCluster", "ray-cluster-workers", 1, 5),
+          group("RayService", "ray-serve-head", 1, 1),
+          group("RayService", "ray-serve-workers", 2, 3),
+        ],
+      };
+      const owner = (kind: string, name: string) => ({ ownerReferences: [{ kind, name, apiVersion: "ray.io/v1" }] });
+      const own = (app: string, type: string, owned: object) =>
+        pod(`${app}-${type}`, READY, { labels: { app, "ray.io/node-type": type }, ...owned });
+      const pods = [
+        own("ray-cluster", "head", owner("RayCluster", "ray-cluster")),
+        own("ray-cluster", "worker", owner("RayCluster", "ray-cluster")),
+        own("ray-serve", "head", owner("RayCluster", "ray-serve-abcde")),
+      ];
+      const read = ({ name }: { name: string }) =>
+        Promise.resolve(name === "ray-serve-abcde" ? { metadata: owner("RayService", "ray-serve") } : undefined);
+      const view = { pods: () => Promise.resolve(pods), read } as unknown as ClusterView;
+      assert.equal(await whats(ray(operated, view), "nodes of ray-cluster as the config wants them"), "ok");
+      assert.equal(
+        await whats(ray(operated, view), "nodes of ray-serve as the config wants them"),
+        "failed\n0 workers are ready, the config wants at least 2",
+      );
+      assert.equal(await whats(workloads(operated, view), "RayCluster data-platform/ray-cluster"), "ok");
+      assert.equal(
+        await whats(workloads(operated, view), "RayService data-platform/ray-serve"),
+        "failed\n1 of 3 pods ready",
+      );
     });
   });
 
