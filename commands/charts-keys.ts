@@ -51,6 +51,8 @@ export type KeyTree = "value" | "any" | { readonly [key: string]: KeyTree };
 export interface ChartKeys {
   readonly chart: string;
   readonly version: string;
+  /** The versions of Kubernetes that it installs on, as Helm reads them. */
+  readonly kubeVersion?: string;
   readonly keys: KeyTree;
 }
 
@@ -127,13 +129,23 @@ function slim(definition: Manifest, keepSchema: boolean): object {
   return { apiVersion, kind, metadata: { name, ...(annotations && { annotations }) }, spec: { ...spec, versions } };
 }
 
+interface ChartYaml {
+  readonly version: string;
+  readonly kubeVersion?: string;
+}
+
 function writeKeys({ chart, version }: ChartPin, source: string): string {
-  const { version: found } = readYaml(path.join(source, "Chart.yaml")) as { version: string };
+  const { version: found, kubeVersion } = readYaml(path.join(source, "Chart.yaml")) as ChartYaml;
   // v0.0.0 stands in the source of charts whose release process fills the version in.
   if (found !== version && !/^v?0\.0\.0$/.test(found)) {
     throw new pulumi.RunError(`${source}/Chart.yaml: version ${found}, but ${version} is pinned; fetch that one`);
   }
-  const keys: ChartKeys = { chart, version, keys: merged(chartKeys(source), UNLISTED[chart] ?? {}) };
+  const keys: ChartKeys = {
+    chart,
+    version,
+    ...(kubeVersion && { kubeVersion }),
+    keys: merged(chartKeys(source), UNLISTED[chart] ?? {}),
+  };
   fs.mkdirSync(KEY_FIXTURES, { recursive: true });
   fs.writeFileSync(path.join(KEY_FIXTURES, `${chart}.json`), `${JSON.stringify(keys, null, 2)}\n`);
   return `${chart}: keys of ${version}`;

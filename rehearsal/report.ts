@@ -165,7 +165,7 @@ const GIB = 1024 ** 3;
 function nodeUse(node: V1Node, pods: readonly V1Pod[]): NodeUse {
   const here = activePods(pods).filter((pod) => pod.spec?.nodeName === node.metadata?.name);
   const { cpu = "0", memory = "0", [GPU]: gpus = "0" } = node.status?.allocatable ?? {};
-  const requested = here.map(requests);
+  const requested = here.map(podRequests);
   return {
     name: node.metadata?.name ?? "",
     pods: here.length,
@@ -179,8 +179,8 @@ function activePods(pods: readonly V1Pod[]): V1Pod[] {
   return pods.filter(({ status }) => status?.phase !== "Succeeded" && status?.phase !== "Failed");
 }
 
-// What the scheduler reserves: the sum of the containers, or one init container if that is more.
-function requests({ spec }: V1Pod): { cpu: number; memory: number; gpus: number } {
+/** What the scheduler reserves: the sum of the containers, or one init container if that is more. Cores and bytes. */
+export function podRequests({ spec }: V1Pod): { cpu: number; memory: number; gpus: number } {
   const read = (name: string, amount: (text: string) => number): number => {
     const of = (c: { resources?: { requests?: Record<string, string> } }) =>
       amount(c.resources?.requests?.[name] ?? "0");
@@ -211,7 +211,9 @@ function lostNode(lost: V1Node, nodes: readonly V1Node[], pods: readonly V1Pod[]
   const stranded = gone.filter((pod) => claimsOf(pod).length > 0);
   const room = nodes.filter((node) => node !== lost).map((node) => freeRoom(node, active));
   // Largest first, as a scheduler that must place them all would want them.
-  const movers = gone.filter((pod) => !stranded.includes(pod)).sort((a, b) => requests(b).memory - requests(a).memory);
+  const movers = gone
+    .filter((pod) => !stranded.includes(pod))
+    .sort((a, b) => podRequests(b).memory - podRequests(a).memory);
   const homeless = movers.filter((pod) => !place(pod, room));
   return {
     name,
@@ -230,7 +232,7 @@ interface Room {
 }
 
 function freeRoom(node: V1Node, active: readonly V1Pod[]): Room {
-  const here = active.filter(({ spec }) => spec?.nodeName === node.metadata?.name).map(requests);
+  const here = active.filter(({ spec }) => spec?.nodeName === node.metadata?.name).map(podRequests);
   const { cpu = "0", memory = "0", [GPU]: gpus = "0" } = node.status?.allocatable ?? {};
   return {
     cpu: cores(cpu) - sum(here.map((r) => r.cpu)),
@@ -242,7 +244,7 @@ function freeRoom(node: V1Node, active: readonly V1Pod[]): Room {
 }
 
 function place(pod: V1Pod, rooms: Room[]): boolean {
-  const need = requests(pod);
+  const need = podRequests(pod);
   const selector = Object.entries(pod.spec?.nodeSelector ?? {});
   const room = rooms.find(
     (r) =>

@@ -307,6 +307,7 @@ export const PlatformConfig = z
     ray: Ray,
     serve: Serve,
     monitoring: Monitoring,
+    verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })

@@ -18,6 +18,8 @@ export interface Ml {
   readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
   /** Ray workers that there are at least: fewer raise an alert. */
   readonly rayWorkersMin: number;
+  /** What Ray demands of its clients. */
+  readonly rayToken: pulumi.Output<string>;
 }
 
 /** The ML stack: tracking, the Ray cluster that is wired to it, and what that serves and trains. */
@@ -57,7 +59,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  const token = secrets.get("rayAuthToken");
+  const rayToken = secrets.get("rayAuthToken");
   const ray = new Ray(
     "ray",
     {
@@ -65,7 +67,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       mode: rayMode(),
       workers,
       ...(gpuWorkers && { gpuWorkers }),
-      token,
+      token: rayToken,
       services: { MLFLOW_TRACKING_URI: mlflow.tracking },
       artifacts,
       access: {
@@ -81,13 +83,13 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  const client = { namespace, dashboard: ray.dashboard, token, size: jobs };
+  const client = { namespace, dashboard: ray.dashboard, token: rayToken, size: jobs };
   if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
   new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
   const urls = Object.entries(applications).map(
     ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
   );
-  return { mlflow, ray, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
+  return { mlflow, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

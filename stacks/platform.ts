@@ -6,6 +6,7 @@ import { ml } from "./ml";
 import { observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
 import { Secrets } from "./secrets";
+import { verification } from "./verification";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
 export function platform(config: PlatformConfig): PlatformOutputs {
@@ -13,9 +14,11 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
-  const { stack: monitoring } = observability(config, secrets, models, ground);
+  const watch = observability(config, secrets, models, ground);
+  verification(config, models, watch, ground);
 
   const { mlflow, ray, applications } = models;
+  const { stack: monitoring } = watch;
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
   return {

@@ -20,7 +20,7 @@ export const SECRET_KEYS = {
   mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
   rayAuthToken: {
     form: "password",
-    usedBy: "Ray nodes and clients, deployment and training of applications",
+    usedBy: "Ray nodes and clients, deployment and training of applications, verify",
     length: 48,
   },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },

@@ -31,7 +31,7 @@ for (const { chart, version } of Object.values(charts)) {
         console.log(`      pending: ${missing}`);
         return this.skip();
       }
-      const evaluation = await evaluateStack("prod", directory);
+      const evaluation = await evaluateStack("prod", { charts: directory });
       const found = releasesOf(evaluation).find((one) => one.chart === chart);
       if (found === undefined) {
         console.log("      pending: prod does not install it");

@@ -4,7 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { type ChartKeys, chartKeys as keysOf, KEY_FIXTURES, type KeyTree, OPERATORS } from "../commands/charts-keys";
 import { manifestFileName } from "../components/base/chart-release";
-import { charts, manifests } from "../components/base/versions";
+import { type ChartPin, charts, manifests } from "../components/base/versions";
 import { CRD_FIXTURES, definitions, fillChartDirectory, releasesOf } from "../rehearsal/charts";
 import type { Registration } from "../rehearsal/evaluate";
 import { evaluated } from "./commands/program";
@@ -21,6 +21,13 @@ describe("the values of charts", () => {
       assert.deepEqual(faults, []);
     });
   }
+
+  it("come with the oldest Kubernetes that their charts install on", () => {
+    for (const { chart, kubernetes } of Object.values<ChartPin>(charts)) {
+      const { kubeVersion } = chartKeys(chart);
+      assert.equal(kubernetes, /^>=\s*(\d+\.\d+)/.exec(kubeVersion ?? "")?.[1], `${chart}: kubeVersion ${kubeVersion}`);
+    }
+  });
 
   it("are refused with the nearest key when one is mistyped", () => {
     const keys: KeyTree = { crds: { enabled: "value", keep: "value" }, resources: "any" };

@@ -106,7 +106,7 @@ export interface PodArgs {
   /** Volume name to its files; the pods roll when they change. */
   readonly files?: Readonly<Record<string, MountedFiles>>;
   readonly terminationGracePeriodSeconds?: number;
-  /** Set for the pods of a Job. */
+  /** Set for the pods of a Job: `Never` keeps the log of one that failed. */
   readonly restartPolicy?: "OnFailure" | "Never";
   /** Volumes besides the scratch space and the claims of a StatefulSet. */
   readonly volumes?: readonly k8s.types.input.core.v1.Volume[];

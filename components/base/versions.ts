@@ -12,6 +12,8 @@ export interface ChartPin {
   readonly version: string;
   /** The CRDs in its `crds/` folder, `<plural>.<group>`: Helm would never upgrade them, so they are resources of ours. */
   readonly crds?: readonly string[];
+  /** Oldest Kubernetes that it installs on, where its `kubeVersion` names one. */
+  readonly kubernetes?: string;
 }
 
 /** A file of manifests that a GitHub release carries: CRDs that no chart of ours brings. */
@@ -22,8 +24,18 @@ export interface ManifestPin {
 }
 
 export const charts = {
-  certManager: { repo: "oci://quay.io/jetstack/charts", chart: "cert-manager", version: "v1.21.1" },
-  cloudnativePg: { repo: "https://cloudnative-pg.github.io/charts", chart: "cloudnative-pg", version: "0.29.0" },
+  certManager: {
+    repo: "oci://quay.io/jetstack/charts",
+    chart: "cert-manager",
+    version: "v1.21.1",
+    kubernetes: "1.22",
+  },
+  cloudnativePg: {
+    repo: "https://cloudnative-pg.github.io/charts",
+    chart: "cloudnative-pg",
+    version: "0.29.0",
+    kubernetes: "1.29",
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
@@ -34,6 +46,7 @@ export const charts = {
     repo: "oci://ghcr.io/prometheus-community/charts",
     chart: "kube-prometheus-stack",
     version: "88.5.3",
+    kubernetes: "1.25",
   },
 } as const satisfies Record<string, ChartPin>;
 

@@ -13,6 +13,7 @@ import * as diagram from "../../commands/diagram";
 import * as render from "../../commands/render";
 import * as schema from "../../commands/schema";
 import * as secrets from "../../commands/secrets";
+import * as verify from "../../commands/verify";
 import { ROOT } from "../../rehearsal/evaluate";
 
 const PROGRAMS = {
@@ -20,6 +21,7 @@ const PROGRAMS = {
   diagram: diagram.program,
   capacity: capacity.program,
   secrets: secrets.program,
+  verify: verify.program,
   schema: schema.program,
   "charts:pull": chartsPull.program,
   "charts:keys": chartsKeys.program,

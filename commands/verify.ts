@@ -1,0 +1,173 @@
+import * as fs from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KubeConfig } from "@kubernetes/client-node";
+import { InvalidArgumentError } from "commander";
+import * as pulumi from "@pulumi/pulumi";
+import { evaluateStack } from "../rehearsal/charts";
+import { command, run } from "../rehearsal/cli";
+import { table } from "../rehearsal/tables";
+import { kubeconfigOf } from "./kubeconfig";
+import { answers, type HttpAnswer } from "./verify/answers";
+import { before } from "./verify/before";
+import { askAll, type Check, type Question, unanswered, Unanswered } from "./verify/check";
+import { lookAt } from "./verify/cluster";
+import { type Expected, expectedOf } from "./verify/expected";
+import { askInside } from "./verify/job";
+import { pods } from "./verify/pods";
+import { ray } from "./verify/ray";
+import { FULL, room } from "./verify/room";
+import { services, storage } from "./verify/storage";
+import { workloads } from "./verify/workloads";
+
+/** What a verification found. Written as it is by `--json`; keys are added, never changed. */
+export interface Verification {
+  readonly stack: string;
+  readonly before: boolean;
+  /** Whether every check passed. */
+  readonly ok: boolean;
+  readonly passed: number;
+  readonly total: number;
+  readonly checks: readonly Check[];
+}
+
+/** How to verify. */
+export interface VerifyOptions {
+  readonly before: boolean;
+  /** How long a pod may start before that counts, in seconds. */
+  readonly patience: number;
+  readonly progress: (line: string) => void;
+}
+
+/** Compares a cluster with what a stack's program says about it. It writes nothing but the one Job that it deletes. */
+export async function verify(
+  expected: Expected,
+  kubeconfig: KubeConfig,
+  { before: isBefore, patience, progress }: VerifyOptions,
+): Promise<Verification> {
+  const cluster = lookAt(kubeconfig);
+  await Promise.race([cluster.version(), late()]).catch((error: unknown) => {
+    const { message, next } = unanswered(error);
+    const { name, server } = kubeconfig.getCurrentCluster() ?? {};
+    throw new pulumi.RunError(`cluster ${name} at ${server} cannot be reached: ${message}; ${next}`);
+  });
+  const inside = once(() => askInside(cluster, progress));
+  const questions: Question[] = isBefore
+    ? before(expected, cluster)
+    : [
+        ...workloads(expected, cluster),
+        ...pods(expected, cluster, patience),
+        ...ray(expected, cluster),
+        ...answers(expected, cluster, inside),
+        ...storage(expected, cluster),
+        ...services(expected, cluster),
+        ...room(expected, cluster),
+      ];
+  progress(`${questions.length} checks of ${expected.stack}`);
+  const checks = await askAll(questions);
+  const passed = checks.filter(({ state }) => state === "ok").length;
+  const total = checks.length;
+  return { stack: expected.stack, before: isBefore, ok: passed === total, passed, total, checks };
+}
+
+// An API server behind a firewall that drops packets would let the first call hang for minutes.
+const REACH_SECONDS = 15;
+
+async function late(): Promise<never> {
+  await sleep(REACH_SECONDS * 1000, undefined, { ref: false });
+  throw new Unanswered(`no answer within ${REACH_SECONDS} s`, "see whether a firewall or VPN lies between");
+}
+
+function once(ask: () => Promise<HttpAnswer[]>): () => Promise<HttpAnswer[]> {
+  let asked: Promise<HttpAnswer[]> | undefined;
+  return () => (asked ??= ask());
+}
+
+const MARKS: Readonly<Record<Check["state"], string>> = { ok: "✓", failed: "✗", unknown: "?" };
+
+/** The findings as people read them: all checks by topic, what is wrong with its next step, and the count. */
+export function describe({ checks, passed, total }: Verification): string {
+  const topics = [...new Set(checks.map(({ topic }) => topic))];
+  const rows = topics.flatMap((topic) =>
+    checks
+      .filter((check) => check.topic === topic)
+      .map(({ name, state, found }, index) => [index === 0 ? topic : "", MARKS[state], name, cut(found)]),
+  );
+  return [
+    table(["topic", "", "check", "found"], rows),
+    ...faultLines(checks),
+    `${passed} of ${total} checks passed`,
+  ].join("\n");
+}
+
+/** What is wrong or unknown, with the next step below all that it mends. */
+function faultLines(checks: readonly Check[]): string[] {
+  const byStep = new Map<string, string[]>();
+  for (const { topic, name, state, faults } of checks) {
+    for (const { what, next } of faults) {
+      byStep.set(next, [...(byStep.get(next) ?? []), `${MARKS[state]} ${topic}, ${name}: ${what}`]);
+    }
+  }
+  return [...byStep].flatMap(([next, lines]) => [...lines, `    → ${next}`]);
+}
+
+// A prediction or a list of nodes would widen the table beyond any terminal; the JSON has it whole.
+const WIDEST = 60;
+
+function cut(text: string): string {
+  return text.length > WIDEST ? `${text.slice(0, WIDEST - 1)}…` : text;
+}
+
+// The image of Ray has some gigabytes: a node may pull it for minutes.
+const PATIENCE_SECONDS = 600;
+
+/** The command line. */
+export const program = command(
+  "verify",
+  "Compares a cluster with what a stack's program says about it, and asks its services from inside.",
+  [
+    "npm run verify -- --stack prod",
+    "npm run verify -- --stack prod --before",
+    "npm run verify -- --stack dev --json verification.json",
+  ],
+)
+  .requiredOption("--stack <name>", "the stack whose cluster to verify")
+  .option("--before", "asks whether the cluster is ready for the first `up`", false)
+  .option("--json <file>", "writes the findings as JSON, too")
+  .option("--patience <seconds>", "how long a pod may start before that counts", seconds, PATIENCE_SECONDS)
+  .addHelpText(
+    "after",
+    `
+It uses the kubeconfig of your shell, at the context of the stack. It only reads, but for one Job in data-platform that it
+makes of the suspended CronJob \`verify\` and deletes: that asks MLflow, Feast, Ray, the application and Prometheus.
+The rights that it takes: docs/verify-rights.yaml. Quotas and nodes are full from ${FULL * 100} % on.
+
+✓ as it should be   ✗ wrong   ? could not be found out, and does not count as passed
+
+Exit codes: 0 every check passed, 1 some did not, 2 wrong usage or config, or the cluster cannot be reached.`,
+  )
+  .action(async ({ stack, before: isBefore, json, patience }: Options) => {
+    const kubeconfig = kubeconfigOf(stack);
+    const expected = expectedOf(stack, await evaluateStack(stack));
+    const found = await verify(expected, kubeconfig, { before: isBefore, patience, progress: say });
+    if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(found, null, 2)}\n`);
+    console.log(describe(found));
+    if (!found.ok) process.exitCode = 1;
+  });
+
+if (require.main === module) void run(program);
+
+interface Options {
+  readonly stack: string;
+  readonly before: boolean;
+  readonly json?: string;
+  readonly patience: number;
+}
+
+function seconds(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("expected whole seconds, such as 600");
+}
+
+function say(line: string): void {
+  console.error(line);
+}

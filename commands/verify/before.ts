@@ -1,0 +1,188 @@
+import type { V1Node, V1StorageClass } from "@kubernetes/client-node";
+import { GPU } from "../../rehearsal/demand";
+import { bytes, cores } from "../../rehearsal/quantity";
+import { written } from "../../rehearsal/units";
+import { type ChartPin, charts } from "../../components/base/versions";
+import type { PlatformConfig } from "../../stacks/config";
+import { type Answer, type Fault, type Question, Unanswered } from "./check";
+import { type ClusterView, nameOf } from "./cluster";
+import { conflicts } from "./conflicts";
+import type { Expected } from "./expected";
+import { rights } from "./rights";
+import { gpuAnswer, health, missingNode, unlisted } from "./room";
+
+/** Whether a cluster is ready for the first `up` of a stack. */
+export function before(expected: Expected, cluster: ClusterView): Question[] {
+  const { config, stack } = expected;
+  const { nodes, kubernetesVersion } = config.cluster;
+  return [
+    {
+      topic: "version",
+      name: `Kubernetes is ${kubernetesVersion}`,
+      ask: async () => versionAnswer(minor((await cluster.version()).gitVersion), kubernetesVersion, stack),
+    },
+    {
+      topic: "version",
+      name: "the charts take this Kubernetes",
+      ask: async () => chartsAnswer(minor((await cluster.version()).gitVersion)),
+    },
+    {
+      topic: "storage",
+      name: `StorageClass ${config.storage.className}`,
+      ask: async () => storageClassAnswer(await cluster.storageClasses(), config.storage.className),
+    },
+    {
+      topic: "network",
+      name: "the CNI enforces NetworkPolicies",
+      ask: async () => cniAnswer((await cluster.daemonSets()).map(({ metadata }) => metadata?.name ?? "")),
+    },
+    ...Object.entries(nodes).map(([name, declared]): Question => ({
+      topic: "nodes",
+      name: `node ${name} is as the inventory has it`,
+      ask: async () => nodeAnswer(await cluster.nodes(), name, declared, kubernetesVersion),
+    })),
+    {
+      topic: "nodes",
+      name: "the inventory names every node",
+      ask: async () => unlisted(await cluster.nodes(), nodes),
+    },
+    ...conflicts(expected, cluster),
+    ...rights(expected, cluster),
+  ];
+}
+
+/** `1.34` of `v1.34.2+k3s1`. */
+function minor(version: string): string {
+  return /^v?(\d+\.\d+)/.exec(version)?.[1] ?? version;
+}
+
+/** Whether the server is of the version that the stack names. */
+export function versionAnswer(found: string, declared: string, stack: string): Answer {
+  const next = `set cluster.kubernetesVersion in Pulumi.${stack}.yaml to what runs, and rehearse`;
+  return {
+    found,
+    faults: found === declared ? [] : [{ what: `it runs ${found}, the config says ${declared}`, next }],
+  };
+}
+
+/** Whether the server is as new as each chart demands. */
+export function chartsAnswer(found: string): Answer {
+  const oldest = Object.values<ChartPin>(charts).map(({ chart, kubernetes = "1.0" }) => ({ chart, kubernetes }));
+  const tooNew = oldest.filter(({ kubernetes }) => number(kubernetes) > number(found));
+  const [newest] = [...oldest].sort((a, b) => number(b.kubernetes) - number(a.kubernetes));
+  return {
+    found: `${found}; ${newest?.chart} takes ${newest?.kubernetes} and later`,
+    faults: tooNew.map(({ chart, kubernetes }) => ({
+      what: `chart ${chart} takes ${kubernetes} and later, not ${found}`,
+      next: "upgrade the cluster",
+    })),
+  };
+}
+
+/** 1.9 is older than 1.34. */
+function number(version: string): number {
+  const [major = "0", minorPart = "0"] = version.split(".");
+  return Number(major) * 1000 + Number(minorPart);
+}
+
+/** Whether a StorageClass keeps volumes, makes them, and puts them where their pods are. */
+export function storageClassAnswer(classes: readonly V1StorageClass[], name: string): Answer {
+  const live = classes.find(({ metadata }) => metadata?.name === name);
+  if (live === undefined) {
+    const known = classes.map(nameOf).join(", ") || "none";
+    const next = "make it, or name another under storage.className";
+    return { found: "none", faults: [{ what: `there is no StorageClass ${name}; there are ${known}`, next }] };
+  }
+  const { provisioner, reclaimPolicy = "Delete", volumeBindingMode = "Immediate" } = live;
+  const next = "a class cannot be changed: make another, and name it under storage.className";
+  const faults: Fault[] = [];
+  if (provisioner === "kubernetes.io/no-provisioner") faults.push({ what: "nothing makes its volumes", next });
+  if (reclaimPolicy !== "Retain") {
+    faults.push({
+      what: `reclaimPolicy ${reclaimPolicy}: a deleted claim takes its data along; it takes Retain`,
+      next,
+    });
+  }
+  if (volumeBindingMode !== "WaitForFirstConsumer") {
+    const what = `volumeBindingMode ${volumeBindingMode}: volumes lie where no pod may run; it takes WaitForFirstConsumer`;
+    faults.push({ what, next });
+  }
+  return { found: `${provisioner}, ${reclaimPolicy}, ${volumeBindingMode}`, faults };
+}
+
+// DaemonSets of network plugins, and whether the plugin enforces NetworkPolicies by itself.
+const CNIS: readonly { readonly name: string; readonly daemonSet: RegExp; readonly enforces: boolean }[] = [
+  { name: "Calico", daemonSet: /^(calico-node|canal)$/, enforces: true },
+  { name: "Cilium", daemonSet: /^cilium$/, enforces: true },
+  { name: "kube-router", daemonSet: /^kube-router$/, enforces: true },
+  { name: "Antrea", daemonSet: /^antrea-agent$/, enforces: true },
+  { name: "kube-network-policies", daemonSet: /^kube-network-policies$/, enforces: true },
+  { name: "flannel", daemonSet: /^kube-flannel(-ds.*)?$/, enforces: false },
+];
+
+/** Which network plugin runs, by the names of the DaemonSets, and whether it enforces policies. */
+export function cniAnswer(daemonSets: readonly string[]): Answer {
+  const found = CNIS.filter(({ daemonSet }) => daemonSets.some((name) => daemonSet.test(name)));
+  const enforcing = found.find(({ enforces }) => enforces);
+  if (enforcing !== undefined) return { found: enforcing.name };
+  const [other] = found;
+  if (other !== undefined) {
+    const what = `${other.name} ignores NetworkPolicies: every pod reaches every other`;
+    return {
+      found: other.name,
+      faults: [{ what, next: "add an enforcer, such as Calico for policies alone (canal)" }],
+    };
+  }
+  throw new Unanswered(
+    `no network plugin that this command knows runs here (${CNIS.map(({ name }) => name).join(", ")})`,
+    "look up whether yours enforces NetworkPolicies; k3s does, with kube-router inside its own process",
+  );
+}
+
+type DeclaredNode = PlatformConfig["cluster"]["nodes"][string];
+
+// A kernel keeps a little of the memory that is built in for itself.
+const MEMORY_TOLERANCE = 0.97;
+
+/** Where a node differs from the inventory: each by itself. */
+function nodeAnswer(nodes: readonly V1Node[], name: string, declared: DeclaredNode, kubernetesVersion: string): Answer {
+  const node = nodes.find(({ metadata }) => metadata?.name === name);
+  if (node === undefined) return { found: "none", faults: [missingNode(name)] };
+  const { capacity = {}, nodeInfo } = node.status ?? {};
+  const [cpu, memory] = [cores(capacity["cpu"] ?? "0"), bytes(capacity["memory"] ?? "0")];
+  const next = `correct cluster.nodes.${name}, or the node`;
+  const faults: Fault[] = [...(health(node).faults ?? [])];
+  const demand = (holds: boolean, what: string): void => {
+    if (!holds) faults.push({ what, next });
+  };
+  const version = minor(nodeInfo?.kubeletVersion ?? "");
+  demand(version === kubernetesVersion, `its kubelet is ${version}, the config says ${kubernetesVersion}`);
+  demand(cpu >= declared.cpu, `it has ${cpu} CPUs, the inventory says ${declared.cpu}`);
+  demand(
+    memory >= declared.memoryGiB * 1024 ** 3 * MEMORY_TOLERANCE,
+    `it has ${written("memory", memory)} of memory, the inventory says ${declared.memoryGiB} GiB`,
+  );
+  demand(cores(capacity["pods"] ?? "0") >= declared.pods, `it takes ${capacity["pods"]} pods, not ${declared.pods}`);
+  const labels = node.metadata?.labels ?? {};
+  for (const [key, value] of Object.entries(declared.labels)) {
+    demand(labels[key] === value, `label ${key} is ${labels[key] ?? "absent"}, the inventory says "${value}"`);
+  }
+  const live = (node.spec?.taints ?? []).map(taintText);
+  const wanted = declared.taints.map(taintText);
+  for (const taint of wanted) demand(live.includes(taint), `taint ${taint} is absent`);
+  for (const taint of live) demand(wanted.includes(taint), `taint ${taint} is not in the inventory`);
+  const gpus = declared.gpus && gpuAnswer(node, declared.gpus);
+  faults.push(...(gpus?.faults ?? []));
+  return {
+    found: `${cpu} CPUs, ${written("memory", memory)}${gpus ? `, ${capacity[GPU] ?? 0} GPUs` : ""}, ${nodeInfo?.kubeletVersion}`,
+    faults,
+  };
+}
+
+function taintText(taint: {
+  readonly key: string;
+  readonly value?: string | undefined;
+  readonly effect: string;
+}): string {
+  return `${taint.key}${taint.value ? `=${taint.value}` : ""}:${taint.effect}`;
+}

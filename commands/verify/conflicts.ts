@@ -1,0 +1,142 @@
+import type { KubernetesObject, V1CustomResourceDefinition, V1RuleWithOperations } from "@kubernetes/client-node";
+import type { Fault, Question } from "./check";
+import { type ClusterView, nameOf } from "./cluster";
+import { type Expected, type ExpectedObject, ofKind, title } from "./expected";
+import { pluralOf } from "./rights";
+
+const TOPIC = "conflicts";
+
+/** What of somebody else's would stop the first `up`: CRDs, webhooks and objects of the program's names. */
+export function conflicts(expected: Expected, cluster: ClusterView): Question[] {
+  return [
+    {
+      topic: TOPIC,
+      name: "CRDs are free or ours",
+      ask: async () => {
+        const live = await cluster.crds();
+        const ours = crdsOf(expected);
+        const faults = live.flatMap((crd) => {
+          const wanted = ours.find(({ name }) => name === crd.metadata?.name);
+          return wanted === undefined ? [] : crdFaults(crd, wanted);
+        });
+        return { found: `${ours.length} wanted, ${live.length} in the cluster`, faults };
+      },
+    },
+    {
+      topic: TOPIC,
+      name: "webhooks answer or let pass",
+      ask: async () => {
+        const all = (await Promise.all([cluster.validatingWebhooks(), cluster.mutatingWebhooks()])).flat();
+        const services = new Set((await cluster.services()).map(nameOf));
+        const faults = all.flatMap((configuration) => webhookFaults(configuration, expected, services));
+        return { found: `${all.length} configurations`, faults };
+      },
+    },
+    {
+      topic: TOPIC,
+      name: "names are free",
+      ask: async () => {
+        const wanted = expected.objects.filter(({ kind }) => kind !== "CustomResourceDefinition");
+        const found = await Promise.all(wanted.map(async (object) => ({ object, live: await cluster.read(object) })));
+        const taken = found.filter(({ live }) => live !== undefined);
+        return {
+          found: `${wanted.length - taken.length} of ${wanted.length}`,
+          faults: taken.map(({ object, live }) => takenFault(object, live, expected.stack)),
+        };
+      },
+    },
+  ];
+}
+
+// The provider signs every field that it sets with a manager of this name.
+const FIELD_MANAGER = "pulumi-kubernetes";
+
+function takenFault(object: ExpectedObject, live: KubernetesObject | undefined, stack: string): Fault {
+  const managers = live?.metadata?.managedFields?.map(({ manager = "" }) => manager) ?? [];
+  const isPulumis = managers.some((manager) => manager.startsWith(FIELD_MANAGER));
+  return isPulumis
+    ? { what: `${title(object)} exists, made by Pulumi`, next: `npm run recover -- --stack ${stack}` }
+    : { what: `${title(object)} exists, made by ${managers[0] ?? "somebody"}`, next: "delete or import it" };
+}
+
+interface WantedCrd {
+  readonly name: string;
+  /** Versions that it will serve, where the program itself brings it. */
+  readonly served?: readonly string[];
+  /** The release that installs it, where a chart brings it. */
+  readonly release?: string;
+}
+
+function crdsOf(expected: Expected): WantedCrd[] {
+  const own = ofKind(expected, "CustomResourceDefinition").map(({ name, inputs }) => {
+    const { spec } = inputs as unknown as V1CustomResourceDefinition;
+    return { name, served: spec.versions.filter(({ served }) => served).map((version) => version.name) };
+  });
+  const byCharts = expected.releases.flatMap(({ name: release, crds }) => crds.map((name) => ({ name, release })));
+  return [...own, ...byCharts];
+}
+
+/** Why a CRD that is there already stops the program's own. */
+export function crdFaults(
+  { metadata, status }: V1CustomResourceDefinition,
+  { name, served, release }: WantedCrd,
+): Fault[] {
+  const faults: Fault[] = [];
+  const managers = metadata?.managedFields?.map(({ manager = "" }) => manager) ?? [];
+  const owner = metadata?.annotations?.["meta.helm.sh/release-name"];
+  const isOurs = release === undefined ? managers.some((one) => one.startsWith(FIELD_MANAGER)) : owner === release;
+  if (!isOurs) {
+    const by = owner === undefined ? (managers[0] ?? "somebody") : `Helm release ${owner}`;
+    faults.push({
+      what: `${name} exists, made by ${by}`,
+      next: "take that operator out, or bring the CRD in with npx pulumi import",
+    });
+  }
+  const stored = status?.storedVersions ?? [];
+  const lost = served === undefined ? [] : stored.filter((version) => !served.includes(version));
+  if (lost.length > 0) {
+    const what = `${name} stores ${lost.join(", ")}, which ours does not serve`;
+    faults.push({ what, next: "migrate its objects to a newer version, then drop it from status.storedVersions" });
+  }
+  return faults;
+}
+
+type WebhookConfiguration = KubernetesObject & {
+  readonly webhooks?: readonly {
+    readonly name: string;
+    readonly failurePolicy?: string;
+    readonly rules?: readonly V1RuleWithOperations[];
+    readonly clientConfig: { readonly service?: { readonly namespace: string; readonly name: string } };
+  }[];
+};
+
+/** Webhooks that must answer before objects of the program's kinds are written, and whose Service is gone. */
+export function webhookFaults(
+  configuration: WebhookConfiguration,
+  expected: Pick<Expected, "objects">,
+  services: ReadonlySet<string>,
+): Fault[] {
+  return (configuration.webhooks ?? []).flatMap(({ name, failurePolicy = "Fail", rules = [], clientConfig }) => {
+    const { service } = clientConfig;
+    if (failurePolicy !== "Fail" || service === undefined) return [];
+    const target = `${service.namespace}/${service.name}`;
+    const kinds = [...new Set(expected.objects.filter((one) => isIntercepted(one, rules)).map(({ kind }) => kind))];
+    if (kinds.length === 0 || services.has(target)) return [];
+    return [
+      {
+        what: `${nameOf(configuration)}, ${name}: stops every ${kinds.join(", ")}, since Service ${target} does not exist`,
+        next: `bring ${target} back, or kubectl delete the configuration`,
+      },
+    ];
+  });
+}
+
+function isIntercepted({ apiVersion, kind }: ExpectedObject, rules: readonly V1RuleWithOperations[]): boolean {
+  const group = apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "";
+  return rules.some(
+    ({ apiGroups = [], resources = [], operations = [] }) =>
+      (apiGroups.includes("*") || apiGroups.includes(group)) &&
+      (resources.includes("*") || resources.includes("*/*") || resources.includes(pluralOf(kind))) &&
+      (operations.includes("*") || operations.includes("CREATE")),
+  );
+}

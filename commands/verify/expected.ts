@@ -1,0 +1,81 @@
+import { releasesOf, type StackEvaluation } from "../../rehearsal/charts";
+import { demandOf, type PodGroup } from "../../rehearsal/demand";
+import type { PlatformConfig } from "../../stacks/config";
+import type { ObjectHeader } from "./cluster";
+
+/** An object that the program makes. */
+export interface ExpectedObject extends ObjectHeader {
+  readonly inputs: Readonly<Record<string, unknown>>;
+  /** What the program waits for before it goes on: the annotation `pulumi.com/waitFor`. */
+  readonly waitFor?: string;
+}
+
+/** What a stack's program says that a cluster should hold. */
+export interface Expected {
+  readonly stack: string;
+  readonly config: PlatformConfig;
+  /** The namespaces that the program makes. */
+  readonly namespaces: readonly string[];
+  readonly objects: readonly ExpectedObject[];
+  readonly releases: readonly ExpectedRelease[];
+  /** The workloads of program, charts and operators. */
+  readonly groups: readonly PodGroup[];
+}
+
+/** A chart that the program installs. */
+export interface ExpectedRelease {
+  readonly name: string;
+  readonly namespace: string;
+  /** Names of the Services that it makes. */
+  readonly services: readonly string[];
+  /** Names of the CRDs that it installs. */
+  readonly crds: readonly string[];
+}
+
+interface Manifest {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata?: {
+    readonly name?: string;
+    readonly namespace?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+}
+
+/** Reads from an evaluation what a cluster should hold. */
+export function expectedOf(stack: string, evaluation: StackEvaluation): Expected {
+  const { registrations, config } = evaluation;
+  const objects = registrations.flatMap(({ type, inputs, read }): ExpectedObject[] => {
+    const { apiVersion, kind, metadata } = inputs as Manifest;
+    if (read || !type.startsWith("kubernetes:") || !apiVersion || !kind || !metadata?.name) return [];
+    const { name, namespace, annotations } = metadata;
+    const waitFor = annotations?.["pulumi.com/waitFor"];
+    return [
+      { apiVersion, kind, name, ...(namespace && { namespace }), inputs, ...(waitFor !== undefined && { waitFor }) },
+    ];
+  });
+  const helm = registrations.filter(({ type }) => type === "kubernetes:helm.sh/v3:Release");
+  return {
+    stack,
+    config,
+    namespaces: objects.filter(({ kind }) => kind === "Namespace").map(({ name }) => name),
+    objects,
+    releases: releasesOf(evaluation).map(({ release, declares }) => ({
+      name: release,
+      namespace: String(helm.find(({ name }) => name === release)?.inputs["namespace"]),
+      services: declares.services.map(({ name }) => name),
+      crds: declares.crds,
+    })),
+    groups: demandOf(evaluation).groups,
+  };
+}
+
+/** The objects of a kind. */
+export function ofKind(expected: Expected, kind: string): ExpectedObject[] {
+  return expected.objects.filter((object) => object.kind === kind);
+}
+
+/** `kind namespace/name`, as people and kubectl say it. */
+export function title({ kind, namespace, name }: Pick<ObjectHeader, "kind" | "namespace" | "name">): string {
+  return `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
+}

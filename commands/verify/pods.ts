@@ -1,0 +1,140 @@
+import type { V1ContainerStatus, V1Pod } from "@kubernetes/client-node";
+import type { Fault, Question } from "./check";
+import { type ClusterView, nameOf } from "./cluster";
+import type { Expected } from "./expected";
+
+const TOPIC = "pods";
+// A kubelet may need some seconds more than the grace that a pod was given.
+const GOING_SECONDS = 60;
+
+/** Whether pods in the program's namespaces are stuck: where, why, and what to do. `patience` is in seconds. */
+export function pods(expected: Expected, cluster: ClusterView, patience: number): Question[] {
+  const ours = async () =>
+    (await cluster.pods()).filter(({ metadata }) => expected.namespaces.includes(metadata?.namespace ?? ""));
+  const question = (name: string, faultsOf: (pod: V1Pod) => Fault[]): Question => ({
+    topic: TOPIC,
+    name,
+    ask: async () => {
+      const all = await ours();
+      const faults = all.flatMap(faultsOf);
+      return { found: faults.length === 0 ? `none of ${all.length} pods` : `${faults.length} of them`, faults };
+    },
+  });
+  return [
+    ...KINDS.map(({ name, reasons, next }) =>
+      question(name, (pod) =>
+        containers(pod)
+          .filter(({ state }) => reasons.test(state?.waiting?.reason ?? ""))
+          .map((container) => ({ what: waitingText(pod, container), next: next(pod, container.name) })),
+      ),
+    ),
+    question(`start or are not ready for over ${patience} s`, (pod) => slow(pod, patience)),
+    question("have no place on a node", (pod) => unplaced(pod, expected.stack)),
+    question("failed or do not go", (pod) => [...failed(pod), ...lingering(pod)]),
+  ];
+}
+
+/** What the kubelet says of a container that does not run, and what to do about it. */
+const KINDS: readonly {
+  readonly name: string;
+  readonly reasons: RegExp;
+  readonly next: (pod: V1Pod, container: string) => string;
+}[] = [
+  {
+    name: "crash",
+    reasons: /^(CrashLoopBackOff|RunContainerError|StartError|PostStartHookError)$/,
+    next: ({ metadata }, container) =>
+      `kubectl logs -n ${metadata?.namespace} ${metadata?.name} -c ${container} --previous`,
+  },
+  {
+    name: "have no image",
+    reasons:
+      /^(ImagePullBackOff|ErrImagePull|ErrImageNeverPull|InvalidImageName|ImageInspectError|RegistryUnavailable)$/,
+    next: () => "see whether the image and its tag exist, and whether the node reaches the registry",
+  },
+  {
+    name: "lack what their containers name",
+    reasons: /^(CreateContainerConfigError|CreateContainerError)$/,
+    next: () => "make the Secret, ConfigMap or key that the message names: npx pulumi up",
+  },
+];
+
+function containers({ status }: V1Pod): V1ContainerStatus[] {
+  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+}
+
+function waitingText(pod: V1Pod, { name, state, lastState, restartCount }: V1ContainerStatus): string {
+  const { reason = "", message } = state?.waiting ?? {};
+  const ended = lastState?.terminated;
+  return [
+    `${nameOf(pod)}, container ${name}: ${reason}`,
+    ...(message === undefined ? [] : [message]),
+    ...(ended === undefined
+      ? []
+      : [`it ended with ${ended.exitCode} (${[ended.reason, ended.message].filter(Boolean).join(": ")})`]),
+    ...(restartCount > 0 ? [`${restartCount} restarts`] : []),
+  ].join("; ");
+}
+
+/** A pod that has its node, has run for longer than `patience` and is not ready, for no reason that another check names. */
+function slow(pod: V1Pod, patience: number): Fault[] {
+  const { spec, status, metadata } = pod;
+  const isReady = condition(pod, "Ready")?.status === "True";
+  if (isReady || spec?.nodeName === undefined || metadata?.deletionTimestamp !== undefined) return [];
+  if (status?.phase !== "Pending" && status?.phase !== "Running") return [];
+  if (containers(pod).some(({ state }) => KINDS.some(({ reasons }) => reasons.test(state?.waiting?.reason ?? "")))) {
+    return [];
+  }
+  const since = condition(pod, "Ready")?.lastTransitionTime ?? metadata?.creationTimestamp ?? new Date();
+  const seconds = Math.round((Date.now() - new Date(since).getTime()) / 1000);
+  if (seconds < patience) return [];
+  const next = `kubectl describe pod -n ${metadata?.namespace} ${metadata?.name}`;
+  return [{ what: `${nameOf(pod)}, ${stageOf(pod)} for ${seconds} s`, next }];
+}
+
+/** Where a pod's start is held up: `init container wait-for-head: running`, `container mlflow: ContainerCreating`. */
+function stageOf(pod: V1Pod): string {
+  const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
+  const init = initContainerStatuses.find(({ state }) => state?.terminated?.exitCode !== 0);
+  const blocked = init ?? containerStatuses.find(({ ready }) => !ready);
+  if (blocked === undefined) return condition(pod, "Ready")?.message ?? "not ready";
+  const { waiting, terminated, running } = blocked.state ?? {};
+  const state =
+    running !== undefined
+      ? init === undefined
+        ? "runs, but its readiness probe fails"
+        : "still runs"
+      : [waiting?.reason ?? terminated?.reason ?? "ContainerCreating", waiting?.message ?? terminated?.message]
+          .filter(Boolean)
+          .join(": ");
+  return `${init === undefined ? "container" : "init container"} ${blocked.name}: ${state}`;
+}
+
+function condition({ status }: V1Pod, type: string) {
+  return status?.conditions?.find((one) => one.type === type);
+}
+
+function unplaced(pod: V1Pod, stack: string): Fault[] {
+  const scheduled = condition(pod, "PodScheduled");
+  if (pod.status?.phase !== "Pending" || scheduled?.status !== "False") return [];
+  const next = `npm run capacity -- --stack ${stack} says where there is room`;
+  return [{ what: `${nameOf(pod)}: ${scheduled.reason}: ${scheduled.message}`, next }];
+}
+
+/** A failed pod of a Job is the Job's: its own check names it. */
+function failed(pod: V1Pod): Fault[] {
+  const { metadata, status } = pod;
+  if (status?.phase !== "Failed" || metadata?.ownerReferences?.some(({ kind }) => kind === "Job")) return [];
+  const why = [status.reason, status.message].filter(Boolean).join(": ") || "a container ended with an error";
+  return [{ what: `${nameOf(pod)}: ${why}`, next: `kubectl delete pod -n ${metadata?.namespace} ${metadata?.name}` }];
+}
+
+function lingering(pod: V1Pod): Fault[] {
+  const { deletionTimestamp, namespace, name } = pod.metadata ?? {};
+  if (deletionTimestamp === undefined) return [];
+  // The time stamp is when its grace ends.
+  const seconds = Math.round((Date.now() - new Date(deletionTimestamp).getTime()) / 1000);
+  if (seconds < GOING_SECONDS) return [];
+  const next = `see whether node ${pod.spec?.nodeName} is up; kubectl describe pod -n ${namespace} ${name}`;
+  return [{ what: `${nameOf(pod)}: should be gone for ${seconds} s`, next }];
+}

@@ -1,0 +1,157 @@
+import type {
+  V1Endpoint,
+  V1PersistentVolume,
+  V1PersistentVolumeClaim,
+  V1Pod,
+  V1Service,
+} from "@kubernetes/client-node";
+import type { Question } from "./check";
+import { type ClusterView, nameOf } from "./cluster";
+import { type Expected, ofKind } from "./expected";
+
+/** Whether claims are bound and used, and volumes claimed. */
+export function storage(expected: Expected, cluster: ClusterView): Question[] {
+  const { namespaces, config, stack } = expected;
+  const topic = "storage";
+  const claims = async () => (await cluster.claims()).filter(isIn(namespaces));
+  return [
+    {
+      topic,
+      name: "claims are bound",
+      ask: async () => {
+        const all = await claims();
+        const unbound = all.filter(({ status }) => status?.phase !== "Bound");
+        return {
+          found: `${all.length - unbound.length} of ${all.length} bound`,
+          faults: unbound.map((claim) => ({
+            what: `${nameOf(claim)} is ${claim.status?.phase} (class ${claim.spec?.storageClassName ?? "none"})`,
+            next: `kubectl describe pvc -n ${claim.metadata?.namespace} ${claim.metadata?.name}`,
+          })),
+        };
+      },
+    },
+    {
+      topic,
+      name: "claims are used",
+      ask: async () => {
+        const [all, pods] = [await claims(), await cluster.pods()];
+        const declared = new Set(
+          ofKind(expected, "PersistentVolumeClaim").map((one) => `${one.namespace}/${one.name}`),
+        );
+        const unused = all.filter((claim) => !declared.has(nameOf(claim)) && !isClaimUsed(claim, pods));
+        return {
+          found: `${all.length - unused.length} of ${all.length} used`,
+          faults: unused.map((claim) => ({
+            what: `${nameOf(claim)}: no pod uses it, and the program does not make it`,
+            next: `look at its data, then kubectl delete pvc -n ${claim.metadata?.namespace} ${claim.metadata?.name}`,
+          })),
+        };
+      },
+    },
+    {
+      topic,
+      name: "volumes are claimed",
+      ask: async () => {
+        const ours = (await cluster.volumes()).filter((volume) => isOurs(volume, namespaces, config.storage.className));
+        const free = ours.filter(({ status }) => status?.phase !== "Bound");
+        return {
+          found: `${ours.length - free.length} of ${ours.length} claimed`,
+          faults: free.map((volume) => ({
+            what: `${nameOf(volume)} is ${volume.status?.phase}${lastClaim(volume)}`,
+            next: `npm run volumes -- --stack ${stack}; take its data over or kubectl delete pv ${nameOf(volume)}`,
+          })),
+        };
+      },
+    },
+  ];
+}
+
+function isIn(namespaces: readonly string[]) {
+  return ({ metadata }: { readonly metadata?: { readonly namespace?: string } }): boolean =>
+    namespaces.includes(metadata?.namespace ?? "");
+}
+
+function isClaimUsed({ metadata }: V1PersistentVolumeClaim, pods: readonly V1Pod[]): boolean {
+  return pods.some(
+    (pod) =>
+      pod.metadata?.namespace === metadata?.namespace &&
+      pod.spec?.volumes?.some(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName === metadata?.name),
+  );
+}
+
+/** Volumes of others on the same cluster are theirs. */
+function isOurs({ spec }: V1PersistentVolume, namespaces: readonly string[], className: string): boolean {
+  const namespace = spec?.claimRef?.namespace;
+  return namespace === undefined ? spec?.storageClassName === className : namespaces.includes(namespace);
+}
+
+function lastClaim({ spec }: V1PersistentVolume): string {
+  const { namespace, name } = spec?.claimRef ?? {};
+  return name === undefined ? "" : `; it belonged to ${namespace}/${name}`;
+}
+
+/** Whether Services have pods that are ready, and somebody who made them. */
+export function services(expected: Expected, cluster: ClusterView): Question[] {
+  const topic = "Services";
+  const ours = async () => (await cluster.services()).filter(isIn(expected.namespaces));
+  return [
+    {
+      topic,
+      name: "lead to ready pods",
+      ask: async () => {
+        const [all, slices] = [await ours(), await cluster.endpointSlices()];
+        const ready = new Set(
+          slices
+            .filter(hasReady)
+            .map(({ metadata }) => `${metadata?.namespace}/${metadata?.labels?.["kubernetes.io/service-name"]}`),
+        );
+        // What an operator makes may be empty by design, as PostgreSQL's `-ro` with one instance.
+        const served = all.filter(({ spec, metadata }) => spec?.selector && !metadata?.ownerReferences?.length);
+        const empty = served.filter((service) => !ready.has(nameOf(service)));
+        return {
+          found: `${served.length - empty.length} of ${served.length}`,
+          faults: empty.map((service) => ({
+            what: `${nameOf(service)} leads to no ready pod: it selects ${selectorOf(service)}`,
+            next: `kubectl get pods -n ${service.metadata?.namespace} -l ${selectorOf(service)}`,
+          })),
+        };
+      },
+    },
+    {
+      topic,
+      name: "belong to the program",
+      ask: async () => {
+        const all = await ours();
+        const made = new Set([
+          ...ofKind(expected, "Service").map(({ namespace, name }) => `${namespace}/${name}`),
+          ...expected.releases.flatMap(({ namespace, services: own }) => own.map((name) => `${namespace}/${name}`)),
+        ]);
+        const foreign = all.filter((service) => !made.has(nameOf(service)) && !hasOwner(service, expected));
+        return {
+          found: `${all.length - foreign.length} of ${all.length}`,
+          faults: foreign.map((service) => ({
+            what: `${nameOf(service)}: neither the program nor an operator of it makes it`,
+            next: `see who needs it, then kubectl delete service -n ${service.metadata?.namespace} ${service.metadata?.name}`,
+          })),
+        };
+      },
+    },
+  ];
+}
+
+/** The API answers null where there are none, whatever its types say. */
+function hasReady({ endpoints }: { readonly endpoints: readonly V1Endpoint[] | null }): boolean {
+  return endpoints?.some(({ conditions }) => conditions?.ready !== false) ?? false;
+}
+
+function selectorOf({ spec }: V1Service): string {
+  return Object.entries(spec?.selector ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
+}
+
+/** Made by an operator for an object of its own, or by one of the program's charts. */
+function hasOwner({ metadata }: V1Service, { releases }: Expected): boolean {
+  const release = metadata?.annotations?.["meta.helm.sh/release-name"];
+  return (metadata?.ownerReferences?.length ?? 0) > 0 || releases.some(({ name }) => name === release);
+}

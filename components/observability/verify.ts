@@ -1,0 +1,112 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect } from "../base/connect";
+import { type Endpoint, type PodIdentity, type PodPorts, url } from "../base/endpoint";
+import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { envSecret } from "../base/secret";
+
+const UID = 1000;
+// Each question has three tries of 20 s, all at once; the rest is for the image and the volume of its layers.
+const DEADLINE_SECONDS = 300;
+// Long enough for its log to be read where the command that made it was killed.
+const KEPT_SECONDS = 600;
+
+/** What is asked over HTTP, and where. */
+export interface VerifyQuestions {
+  readonly mlflow: Endpoint<"http">;
+  readonly feast?: Endpoint<"http">;
+  /** Ray's dashboard, and the token that it demands. */
+  readonly ray: { readonly dashboard: Endpoint<"http">; readonly token: pulumi.Output<string> };
+  /** A prediction: the JSON of `body`, posted to `path`. */
+  readonly serve?: { readonly endpoint: Endpoint<"http">; readonly path: string; readonly body: object };
+  readonly prometheus?: Endpoint<"http">;
+}
+
+/** Inputs of {@link Verify}. */
+export interface VerifyArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Any with Python 3.9 or later as `python`. */
+  readonly image: string;
+  readonly asks: VerifyQuestions;
+  readonly size: ContainerSize;
+}
+
+/**
+ * The part of `npm run verify` that asks from inside the cluster: a suspended CronJob, which is the template of the Job
+ * that the command makes. Its pods hold no rights but their wires, and nothing waits for it.
+ */
+export class Verify extends pulumi.ComponentResource {
+  constructor(name: string, args: VerifyArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:observability:Verify", name, {}, opts);
+    const { namespace, image, asks, size } = args;
+    const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+
+    const account = serviceAccount(pods, { parent: this });
+    const auth = envSecret(`${name}-auth`, { namespace, data: { RAY_AUTH_TOKEN: asks.ray.token } }, { parent: this });
+    const wires = connect(this, { from: pods, talksTo: portsByServer(endpointsOf(asks)) });
+    const template = podTemplate(pods, {
+      containers: [
+        container(name, {
+          image,
+          size,
+          command: ["python", "-c", SCRIPT],
+          env: environment(asks),
+          secretEnv: [auth],
+        }),
+      ],
+      uid: UID,
+      priorityClass: "low-priority-batch",
+      secretEnv: [auth],
+      restartPolicy: "Never",
+    });
+    new k8s.batch.v1.CronJob(
+      name,
+      {
+        metadata: { name, namespace, labels: pods.matchLabels },
+        spec: {
+          suspend: true,
+          schedule: "@yearly",
+          jobTemplate: {
+            spec: {
+              backoffLimit: 0,
+              activeDeadlineSeconds: DEADLINE_SECONDS,
+              ttlSecondsAfterFinished: KEPT_SECONDS,
+              template,
+            },
+          },
+        },
+      },
+      { parent: this, dependsOn: [account, auth.resource, ...wires] },
+    );
+    this.registerOutputs();
+  }
+}
+
+const SCRIPT = fs.readFileSync(path.join(__dirname, "verify.py"), "utf8");
+
+function endpointsOf({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions): Endpoint[] {
+  return [mlflow, feast, ray.dashboard, serve?.endpoint, prometheus].filter((one) => one !== undefined);
+}
+
+/** One wire for each server: Ray's head answers for two endpoints. */
+function portsByServer(endpoints: readonly Endpoint[]): PodPorts[] {
+  const names = [...new Set(endpoints.map(({ server }) => server.name))];
+  return names.map((name) => {
+    const all = endpoints.filter(({ server }) => server.name === name);
+    const [first] = all as [Endpoint, ...Endpoint[]];
+    return { server: first.server, ports: [...new Set(all.map(({ podPort }) => podPort))].map((port) => ({ port })) };
+  });
+}
+
+function environment({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions): Record<string, pulumi.Input<string>> {
+  return {
+    MLFLOW_URL: url(mlflow),
+    ...(feast && { FEAST_URL: url(feast) }),
+    RAY_URL: url(ray.dashboard),
+    ...(serve && { SERVE_URL: url(serve.endpoint, serve.path), SERVE_BODY: JSON.stringify(serve.body) }),
+    ...(prometheus && { PROMETHEUS_URL: url(prometheus) }),
+  };
+}

@@ -1,0 +1,29 @@
+import { Verify } from "../components/observability/verify";
+import type { PlatformConfig } from "./config";
+import type { Foundation } from "./foundation";
+import type { Ml } from "./ml";
+import type { Observability } from "./observability";
+
+/** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
+export function verification(
+  config: PlatformConfig,
+  { mlflow, ray, rayToken }: Ml,
+  { stack }: Observability,
+  ground: Foundation,
+): void {
+  new Verify(
+    "verify",
+    {
+      namespace: ground.namespaces["data-platform"],
+      image: mlflow.image,
+      asks: {
+        mlflow: mlflow.tracking,
+        ray: { dashboard: ray.dashboard, token: rayToken },
+        serve: { endpoint: ray.serve, path: "/predict/price-forecast", body: { commodity_code: "WTI" } },
+        prometheus: stack.prometheus,
+      },
+      size: config.verify,
+    },
+    ground.opts,
+  );
+}

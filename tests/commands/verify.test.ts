@@ -1,0 +1,569 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ApiException, KubeConfig, type V1Pod } from "@kubernetes/client-node";
+import { describe as explain, type Verification, verify } from "../../commands/verify";
+import { answers, type HttpAnswer } from "../../commands/verify/answers";
+import { chartsAnswer, cniAnswer, storageClassAnswer, versionAnswer } from "../../commands/verify/before";
+import { askAll, type Check, type Question, unanswered, Unanswered } from "../../commands/verify/check";
+import type { ClusterView } from "../../commands/verify/cluster";
+import { crdFaults, webhookFaults } from "../../commands/verify/conflicts";
+import { type Expected, expectedOf } from "../../commands/verify/expected";
+import { askInside, parseAnswers } from "../../commands/verify/job";
+import { pods } from "../../commands/verify/pods";
+import { ray } from "../../commands/verify/ray";
+import { pluralOf, resourcesOf } from "../../commands/verify/rights";
+import { room } from "../../commands/verify/room";
+import { services, storage } from "../../commands/verify/storage";
+import { workloads } from "../../commands/verify/workloads";
+import { evaluated } from "./program";
+
+const NAMESPACE = "data-platform";
+
+/** A cluster that holds these lists and nothing else. */
+function cluster(lists: Readonly<Record<string, readonly unknown[]>>): ClusterView {
+  const known = Object.entries(lists).map(([name, items]) => [name, () => Promise.resolve(items)]);
+  const none = () => Promise.resolve([]);
+  return new Proxy(Object.fromEntries(known), {
+    get: (target, name) => (Reflect.get(target, name) as unknown) ?? none,
+  });
+}
+
+const named = (name: string, own: object = {}) => ({ metadata: { namespace: NAMESPACE, name, ...own } });
+
+function pod(name: string, status: object, own: object = {}, spec: object = {}): V1Pod {
+  return { ...named(name, own), spec: { containers: [], nodeName: "dev-1", ...spec }, status };
+}
+
+const READY = { phase: "Running", conditions: [{ type: "Ready", status: "True" }] };
+
+async function whats(questions: readonly Question[], name: string): Promise<string> {
+  const checks = await askAll(questions.filter((question) => question.name === name));
+  assert.equal(checks.length, 1, `${name} is one of ${questions.map((question) => question.name).join(", ")}`);
+  return checks.flatMap(({ state, faults }) => [state, ...faults.map(({ what }) => what)]).join("\n");
+}
+
+describe("verify", () => {
+  let expected: Expected;
+  before(async () => {
+    expected = expectedOf("dev", await evaluated("dev"));
+  });
+
+  describe("an answer that cannot be had", () => {
+    const ask = (error: Error) => askAll([{ topic: "t", name: "n", ask: () => Promise.reject(error) }]);
+
+    it("is unknown, with the reason and what to do", async () => {
+      const body = JSON.stringify({ message: 'pods is forbidden: User "x" cannot list resource "pods"' });
+      const [check] = await ask(new ApiException(403, "Forbidden", body, {}));
+      assert.equal(check?.state, "unknown");
+      assert.match(check.faults[0]?.what ?? "", /cannot list resource "pods"/);
+      assert.match(check.faults[0]?.next ?? "", /docs\/verify-rights\.yaml/);
+    });
+
+    it("finds the network's fault behind what fetch throws", () => {
+      const refused = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:6443"), { code: "ECONNREFUSED" });
+      assert.match(
+        unanswered(new Error("request failed", { cause: refused })).message,
+        /ECONNREFUSED 127\.0\.0\.1:6443/,
+      );
+    });
+
+    it("is a fault of this program when it is none of the cluster's", async () => {
+      await assert.rejects(ask(new TypeError("x is not a function")), TypeError);
+    });
+
+    it("is a user's fault when there is no cluster at all", async () => {
+      const kubeconfig = new KubeConfig();
+      kubeconfig.loadFromClusterAndUser(
+        { name: "gone", server: "http://127.0.0.1:1", skipTLSVerify: true },
+        { name: "nobody" },
+      );
+      await assert.rejects(
+        verify(expected, kubeconfig, { before: false, patience: 600, progress: () => undefined }),
+        /cluster gone at http:\/\/127\.0\.0\.1:1 cannot be reached: .*ECONNREFUSED.*KUBECONFIG/,
+      );
+    });
+  });
+
+  describe("workloads", () => {
+    const of = (name: string, lists: Readonly<Record<string, readonly unknown[]>>) =>
+      whats(workloads(expected, cluster(lists)), name);
+
+    it("that are not there are named", async () => {
+      assert.equal(await of("Deployment data-platform/mlflow", {}), "failed\nthere is no such Deployment");
+    });
+
+    it("that were scaled down by hand are named, and those that an autoscaler scaled up are not", async () => {
+      const scaled = (name: string, replicas: number) => ({
+        deployments: [
+          { ...named(name), spec: { replicas }, status: { readyReplicas: replicas, updatedReplicas: replicas } },
+        ],
+      });
+      assert.equal(
+        await of("Deployment data-platform/mlflow", scaled("mlflow", 0)),
+        "failed\nscaled to 0, the program wants 1",
+      );
+      assert.equal(await of("Deployment data-platform/ray-worker", scaled("ray-worker", 2)), "ok");
+    });
+
+    it("that hang in a rollout are named with its reason", async () => {
+      const message = 'ReplicaSet "mlflow-2" has timed out progressing.';
+      const conditions = [{ type: "Progressing", status: "False", message }];
+      const status = { readyReplicas: 1, updatedReplicas: 0, conditions };
+      const text = await of("Deployment data-platform/mlflow", {
+        deployments: [{ ...named("mlflow"), spec: { replicas: 1 }, status }],
+      });
+      assert.equal(text, `failed\n0 of 1 pods are new: ${message}`);
+    });
+
+    it("that are Jobs must have succeeded", async () => {
+      const name = "Job data-platform/mlflow-migrate";
+      const job = (status: object) => ({ jobs: [{ ...named("mlflow-migrate"), status }] });
+      assert.equal(await of(name, job({ succeeded: 1 })), "ok");
+      assert.equal(await of(name, job({ active: 1 })), "failed\nit has not ended");
+      const conditions = [{ type: "Failed", status: "True", reason: "DeadlineExceeded", message: "too long" }];
+      assert.equal(await of(name, job({ conditions })), "failed\nDeadlineExceeded: too long");
+    });
+
+    it("that are CronJobs are judged by the last Job that ended", async () => {
+      const cronJobs = [named("verify", { uid: "u" })];
+      const job = (name: string, day: number, status: object) => ({
+        ...named(name, { ownerReferences: [{ uid: "u" }], creationTimestamp: new Date(2026, 0, day) }),
+        status,
+      });
+      const failed = { conditions: [{ type: "Failed", status: "True", reason: "BackoffLimitExceeded", message: "m" }] };
+      const [early, late, running] = [job("a", 1, { succeeded: 1 }), job("b", 2, failed), job("c", 3, { active: 1 })];
+      const name = "CronJob data-platform/verify";
+      assert.equal(await of(name, { cronJobs, jobs: [early, late, running] }), "failed\nb: BackoffLimitExceeded: m");
+      assert.equal(await of(name, { cronJobs, jobs: [early, running] }), "ok");
+    });
+  });
+
+  describe("pods", () => {
+    const of = (name: string, ...all: V1Pod[]) => whats(pods(expected, cluster({ pods: all }), 600), name);
+    const long = new Date(Date.now() - 3_600_000);
+
+    it("that lack a Secret are named with container and message", async () => {
+      const waiting = { reason: "CreateContainerConfigError", message: 'secret "mlflow-database" not found' };
+      const one = pod("mlflow-1", { phase: "Pending", containerStatuses: [{ name: "mlflow", state: { waiting } }] });
+      assert.equal(
+        await of("lack what their containers name", one),
+        'failed\ndata-platform/mlflow-1, container mlflow: CreateContainerConfigError; secret "mlflow-database" not found',
+      );
+    });
+
+    it("that wait in an init container or for a volume are named, where it takes too long", async () => {
+      const name = "start or are not ready for over 600 s";
+      const init = { phase: "Pending", initContainerStatuses: [{ name: "wait-for-head", state: { running: {} } }] };
+      const made = { reason: "ContainerCreating" };
+      const creating = { phase: "Pending", containerStatuses: [{ name: "minio", state: { waiting: made } }] };
+      const text = await of(
+        name,
+        pod("ray-worker-1", init, { creationTimestamp: long }),
+        pod("minio-0", creating, { creationTimestamp: long }),
+        pod("mlflow-1", creating, { creationTimestamp: new Date() }),
+      );
+      assert.match(text, /ray-worker-1, init container wait-for-head: still runs for 36\d\d s/);
+      assert.match(text, /minio-0, container minio: ContainerCreating for 36\d\d s/);
+      assert.doesNotMatch(text, /mlflow/);
+    });
+
+    it("that failed or do not go are named, those of Jobs are the Job's", async () => {
+      const failed = { phase: "Failed", reason: "Evicted", message: "The node was low on resource: memory." };
+      const text = await of(
+        "failed or do not go",
+        pod("mlflow-1", failed),
+        pod("mlflow-migrate-1", failed, { ownerReferences: [{ kind: "Job" }] }),
+        pod("ray-head-0", READY, { deletionTimestamp: long }),
+        pod("minio-0", READY, { deletionTimestamp: new Date() }),
+      );
+      assert.match(text, /mlflow-1: Evicted: The node was low/);
+      assert.match(text, /ray-head-0: should be gone for 36\d\d s/);
+      assert.doesNotMatch(text, /migrate|minio/);
+    });
+
+    it("of others are theirs", async () => {
+      const waiting = { reason: "CrashLoopBackOff" };
+      const status = { phase: "Running", containerStatuses: [{ name: "main", restartCount: 3, state: { waiting } }] };
+      assert.equal(await of("crash", { ...pod("x", status), metadata: { namespace: "others", name: "x" } }), "ok");
+    });
+  });
+
+  describe("Ray's nodes", () => {
+    const of = (...all: V1Pod[]) =>
+      whats(ray(expected, cluster({ pods: all })), "nodes of ray as the config wants them");
+    const node = (name: string, app: string, component: string) => pod(name, READY, { labels: { app, component } });
+    const head = node("ray-head-0", "ray", "head");
+    const worker = (name: string) => node(name, "ray", "worker");
+
+    it("are between the config's minimum and maximum", async () => {
+      assert.equal(await of(head, worker("a")), "ok");
+      assert.equal(await of(head), "failed\n0 workers are ready, the config wants at least 1");
+      assert.equal(
+        await of(head, worker("a"), worker("b"), worker("c")),
+        "failed\n3 workers are ready, the config allows 2",
+      );
+      assert.equal(await of(worker("a")), "failed\n0 heads are ready, it takes 1");
+    });
+
+    it("are counted for each of KubeRay's clusters by itself, and belong to its custom resource", async () => {
+      const group = (kind: string, name: string, start: number, most: number) =>
+        ({ kind, name, namespace: NAMESPACE, pods: { start, most } }) as Expected["groups"][number];
+      const object = (kind: string, name: string) => ({
+        apiVersion: "ray.io/v1",
+        kind,
+        name,
+        namespace: NAMESPACE,
+        inputs: {},
+      });
+      const operated: Expected = {
+        ...expected,
+        objects: [object("RayCluster", "ray-cluster"), object("RayService", "ray-serve")],
+        groups: [
+          group("RayCluster", "ray-cluster-head", 1, 1),
+          group("RayCluster", "ray-cluster-workers", 1, 5),
+          group("RayService", "ray-serve-head", 1, 1),
+          group("RayService", "ray-serve-workers", 2, 3),
+        ],
+      };
+      const owner = (kind: string, name: string) => ({ ownerReferences: [{ kind, name, apiVersion: "ray.io/v1" }] });
+      const own = (app: string, type: string, owned: object) =>
+        pod(`${app}-${type}`, READY, { labels: { app, "ray.io/node-type": type }, ...owned });
+      const pods = [
+        own("ray-cluster", "head", owner("RayCluster", "ray-cluster")),
+        own("ray-cluster", "worker", owner("RayCluster", "ray-cluster")),
+        own("ray-serve", "head", owner("RayCluster", "ray-serve-abcde")),
+      ];
+      const read = ({ name }: { name: string }) =>
+        Promise.resolve(name === "ray-serve-abcde" ? { metadata: owner("RayService", "ray-serve") } : undefined);
+      const view = { pods: () => Promise.resolve(pods), read } as unknown as ClusterView;
+      assert.equal(await whats(ray(operated, view), "nodes of ray-cluster as the config wants them"), "ok");
+      assert.equal(
+        await whats(ray(operated, view), "nodes of ray-serve as the config wants them"),
+        "failed\n0 workers are ready, the config wants at least 2",
+      );
+      assert.equal(await whats(workloads(operated, view), "RayCluster data-platform/ray-cluster"), "ok");
+      assert.equal(
+        await whats(workloads(operated, view), "RayService data-platform/ray-serve"),
+        "failed\n1 of 3 pods ready",
+      );
+    });
+  });
+
+  describe("what the services answer", () => {
+    const asking = (own: Expected, all: readonly HttpAnswer[], lists = {}) =>
+      answers(own, cluster(lists), () => Promise.resolve(all));
+    const answer = (question: string, own: Partial<HttpAnswer>): HttpAnswer => ({
+      question,
+      ok: true,
+      found: "",
+      data: null,
+      ...own,
+    });
+    /** With a template that asks everything, two monitors and a rule file. */
+    const complete = (): Expected => {
+      const env = ["SERVE_URL", "PROMETHEUS_URL", "FEAST_URL"].map((name) => ({ name }));
+      const spec = { jobTemplate: { spec: { template: { spec: { containers: [{ env }] } } } } };
+      const object = (kind: string, name: string, inputs: object) => ({
+        apiVersion: "v1",
+        kind,
+        name,
+        namespace: NAMESPACE,
+        inputs: inputs as Record<string, unknown>,
+      });
+      const groups = [{ rules: [{ alert: "RayHeadDown" }, { record: "ray:nodes" }] }];
+      const objects = [
+        object("CronJob", "verify", { spec }),
+        object("PodMonitor", "ray", {}),
+        object("ServiceMonitor", "feast", {}),
+        object("PrometheusRule", "ml", { spec: { groups } }),
+      ];
+      return { ...expected, objects };
+    };
+
+    it("is asked only where the program says so", () => {
+      const names = asking(expected, []).map(({ name }) => name);
+      assert.deepEqual(names, ["MLflow is healthy", "MLflow reads its registry", "nodes alive, as Ray sees them"]);
+    });
+
+    it("fails in the service's own words", async () => {
+      const found = "http://x: Refused: 503 Service Unavailable: model not registered";
+      const text = await whats(asking(complete(), [answer("prediction", { ok: false, found })]), "a prediction");
+      assert.equal(text, `failed\n${found}`);
+    });
+
+    it("is unknown where the Job says nothing of it, or there is no Job", async () => {
+      assert.match(
+        await whats(asking(complete(), []), "Feast is healthy"),
+        /^unknown\nthe Job did not answer feast-health/,
+      );
+      const none = answers(complete(), cluster({}), () => Promise.reject(new Unanswered("no template", "up")));
+      assert.equal(await whats(none, "Feast is healthy"), "unknown\nno template");
+    });
+
+    it("names targets that are down, and monitors without any", async () => {
+      const data = [
+        { pool: "podMonitor/data-platform/ray/0", url: "http://10.0.0.1:8080", up: false, error: "refused" },
+      ];
+      const text = await whats(asking(complete(), [answer("prometheus-targets", { data })]), "targets are up");
+      assert.match(text, /podMonitor\/data-platform\/ray\/0: http:\/\/10\.0\.0\.1:8080: refused/);
+      assert.match(text, /ServiceMonitor data-platform\/feast has no target/);
+      assert.doesNotMatch(text, /PodMonitor data-platform\/ray has/);
+    });
+
+    it("names rules of the program that are not loaded, and those that do not evaluate", async () => {
+      const data = [{ name: "RayHeadDown", error: "parse error" }];
+      const text = await whats(asking(complete(), [answer("prometheus-rules", { data })]), "alert rules are loaded");
+      assert.equal(text, "failed\nray:nodes of PrometheusRule ml is not loaded\nRayHeadDown: parse error");
+    });
+
+    it("compares the nodes that Ray sees alive with its ready pods", async () => {
+      const head = pod("ray-head-0", READY, { labels: { app: "ray", component: "head" } });
+      const ask = (heads: number, workers: number) =>
+        whats(
+          asking(expected, [answer("ray-nodes", { data: { heads, workers } })], { pods: [head] }),
+          "nodes alive, as Ray sees them",
+        );
+      assert.equal(await ask(1, 0), "ok");
+      assert.equal(await ask(1, 2), "failed\n2 workers are alive, but 0 of their pods are ready");
+    });
+
+    it("is read from the last line of JSON; a log without any is shown by its end", () => {
+      const line = JSON.stringify({ answers: [{ question: "q" }] }).replace(":[", ": [");
+      assert.deepEqual(parseAnswers(`warning: x\n${line}\n`), [{ question: "q" }]);
+      assert.throws(
+        () => parseAnswers("Traceback\nImportError: no json\n"),
+        /ends with: Traceback ImportError: no json/,
+      );
+    });
+  });
+
+  describe("the Job that asks", () => {
+    const template = {
+      metadata: { name: "verify", uid: "u" },
+      spec: { jobTemplate: { spec: { activeDeadlineSeconds: 1 } } },
+    };
+    /** A cluster with the template, in which the Job ends so; it notes what is written. */
+    function inside(status: object, log: string, { containers = {}, events = [] as object[] } = {}) {
+      const written: string[] = [];
+      const view = {
+        ...cluster({}),
+        read: () => Promise.resolve(template),
+        namespaces: () => Promise.resolve([]),
+        batch: {
+          createNamespacedJob: ({ body }: any) => {
+            written.push(`create, owned by ${body.metadata.ownerReferences[0].uid}`);
+            return Promise.resolve({});
+          },
+          deleteNamespacedJob: ({ propagationPolicy }: any) => {
+            written.push(`delete, ${propagationPolicy}`);
+            return Promise.resolve({});
+          },
+          readNamespacedJob: () => Promise.resolve({ status }),
+        },
+        core: {
+          listNamespacedPod: () => Promise.resolve({ items: [pod("verify-1", { phase: "Pending", ...containers })] }),
+          listNamespacedEvent: () => Promise.resolve({ items: events }),
+          readNamespacedPodLog: () => Promise.resolve(log),
+        },
+      } as unknown as ClusterView;
+      return { view, written };
+    }
+    const silent = () => undefined;
+
+    it("is made of the template, read and deleted", async () => {
+      const { view, written } = inside({ succeeded: 1 }, '{"answers": [{"question": "mlflow-health", "ok": true}]}');
+      const [answer] = await askInside(view, silent);
+      assert.equal(answer?.question, "mlflow-health");
+      assert.deepEqual(written, ["create, owned by u", "delete, Background"]);
+    });
+
+    it("is deleted when it fails, too, which is said with its reason", async () => {
+      const failed = { conditions: [{ type: "Failed", status: "True", reason: "DeadlineExceeded", message: "late" }] };
+      const { view, written } = inside(failed, "");
+      await assert.rejects(askInside(view, silent), /failed: DeadlineExceeded: late/);
+      assert.deepEqual(written, ["create, owned by u", "delete, Background"]);
+    });
+
+    it("is not waited for when it gets no pod", async () => {
+      const { view } = inside({}, "", { events: [{ message: "exceeded quota" }] });
+      await assert.rejects(askInside(view, silent), /gets no pod: exceeded quota/);
+    });
+
+    it("says what it waits for, once", async () => {
+      const waiting = { reason: "ImagePullBackOff", message: "Back-off pulling image" };
+      const lines: string[] = [];
+      const status: { succeeded?: number } = {};
+      const { view } = inside(status, '{"answers": []}', {
+        containers: { containerStatuses: [{ state: { waiting } }] },
+      });
+      const asking = askInside(view, (line) => lines.push(line));
+      await sleep(1500);
+      status.succeeded = 1;
+      await asking;
+      assert.deepEqual(lines, ["asking from inside the cluster: ImagePullBackOff: Back-off pulling image"]);
+    });
+  });
+
+  describe("storage", () => {
+    const of = (name: string, lists: Readonly<Record<string, readonly unknown[]>>) =>
+      whats(storage(expected, cluster(lists)), name);
+    const claim = (name: string, phase: string) => ({
+      ...named(name),
+      spec: { storageClassName: "slow" },
+      status: { phase },
+    });
+    const user = (claimName: string) =>
+      pod("p", READY, {}, { volumes: [{ name: "v", persistentVolumeClaim: { claimName } }] });
+
+    it("names claims that are not bound, and those that nobody uses", async () => {
+      const claims = [claim("data-minio-0", "Bound"), claim("left-over", "Pending")];
+      assert.equal(await of("claims are bound", { claims }), "failed\ndata-platform/left-over is Pending (class slow)");
+      assert.equal(
+        await of("claims are used", { claims, pods: [user("data-minio-0")] }),
+        "failed\ndata-platform/left-over: no pod uses it, and the program does not make it",
+      );
+    });
+
+    it("leaves the volumes of others alone", async () => {
+      const released = (namespace: string) => ({
+        metadata: { name: `of-${namespace}` },
+        spec: { claimRef: { namespace, name: "data" } },
+        status: { phase: "Released" },
+      });
+      const text = await of("volumes are claimed", { volumes: [released("others"), released(NAMESPACE)] });
+      assert.equal(text, "failed\nof-data-platform is Released; it belonged to data-platform/data");
+    });
+  });
+
+  it("takes a Service for served when one of its endpoints is ready", async () => {
+    const service = (name: string) => ({ ...named(name), spec: { selector: { app: name } } });
+    const slice = (name: string, endpoints: object[] | null) => ({
+      ...named(`${name}-x`, { labels: { "kubernetes.io/service-name": name } }),
+      endpoints,
+    });
+    const lists = {
+      services: [service("mlflow"), service("minio"), service("ray-head")],
+      endpointSlices: [
+        slice("mlflow", [{ conditions: { ready: false } }, { conditions: { ready: true } }]),
+        slice("minio", [{ conditions: { ready: false } }]),
+        slice("ray-head", null),
+      ],
+    };
+    const text = await whats(services(expected, cluster(lists)), "lead to ready pods");
+    assert.deepEqual(text.match(/data-platform\/\S+(?= leads)/g), ["data-platform/minio", "data-platform/ray-head"]);
+  });
+
+  it("counts what running pods request of a node, and names what is nearly full", async () => {
+    const requesting = (name: string, cpu: string, phase: string): V1Pod =>
+      pod(name, { phase }, {}, { containers: [{ resources: { requests: { cpu } } }] });
+    const lists = {
+      nodes: [{ metadata: { name: "dev-1" }, status: { allocatable: { cpu: "10", memory: "10Gi", pods: "110" } } }],
+      pods: [requesting("a", "5", "Running"), requesting("b", "4500m", "Pending"), requesting("c", "9", "Succeeded")],
+    };
+    const text = await whats(room(expected, cluster(lists)), "node dev-1 is below 90 %");
+    assert.equal(text, "failed\nrequests.cpu: 9.5 cores of 10 cores taken (95 %)");
+  });
+
+  describe("--before", () => {
+    it("compares minor versions", () => {
+      assert.deepEqual(versionAnswer("1.34", "1.34", "dev").faults, []);
+      assert.match(versionAnswer("1.33", "1.34", "dev").faults?.[0]?.what ?? "", /runs 1\.33, the config says 1\.34/);
+    });
+
+    it("names charts that take no Kubernetes as old as this: 1.9 is older than 1.22", () => {
+      assert.deepEqual(chartsAnswer("1.34").faults, []);
+      const charts = (version: string) => chartsAnswer(version).faults?.map(({ what }) => what.split(" ")[1]);
+      assert.deepEqual(charts("1.28"), ["cloudnative-pg"]);
+      assert.deepEqual(charts("1.9"), ["cert-manager", "cloudnative-pg"]);
+    });
+
+    it("wants a StorageClass that makes volumes, keeps them and waits for their pods", () => {
+      const metadata = { name: "local" };
+      const sound = {
+        metadata,
+        provisioner: "rancher.io/local-path",
+        reclaimPolicy: "Retain",
+        volumeBindingMode: "WaitForFirstConsumer",
+      };
+      assert.deepEqual(storageClassAnswer([sound], "local").faults, []);
+      assert.match(
+        storageClassAnswer([sound], "other").faults?.[0]?.what ?? "",
+        /no StorageClass other; there are local/,
+      );
+      const none = { metadata, provisioner: "kubernetes.io/no-provisioner" };
+      assert.equal(storageClassAnswer([none], "local").faults?.length, 3);
+    });
+
+    it("knows which network plugins enforce policies, and says when it does not know", () => {
+      assert.deepEqual(cniAnswer(["kube-proxy", "calico-node"]).faults ?? [], []);
+      assert.deepEqual(cniAnswer(["kube-flannel-ds", "calico-node"]).faults ?? [], []);
+      assert.match(cniAnswer(["kube-flannel-ds"]).faults?.[0]?.what ?? "", /flannel ignores NetworkPolicies/);
+      assert.throws(() => cniAnswer(["kube-proxy"]), Unanswered);
+    });
+
+    it("names CRDs of somebody else, and stored versions that ours does not serve", () => {
+      const crd = (own: object, storedVersions: string[]): any => ({
+        metadata: { name: "x.y", ...own },
+        status: { storedVersions },
+      });
+      const pulumis = { managedFields: [{ manager: "pulumi-kubernetes-1a2b" }] };
+      const whatsOf = (...args: Parameters<typeof crdFaults>) => crdFaults(...args).map(({ what }) => what);
+      assert.deepEqual(whatsOf(crd(pulumis, ["v1"]), { name: "x.y", served: ["v1"] }), []);
+      assert.deepEqual(
+        whatsOf(crd({ managedFields: [{ manager: "kubectl" }] }, ["v1beta1"]), { name: "x.y", served: ["v1"] }),
+        ["x.y exists, made by kubectl", "x.y stores v1beta1, which ours does not serve"],
+      );
+      const helms = (release: string) => crd({ annotations: { "meta.helm.sh/release-name": release } }, ["v1"]);
+      assert.deepEqual(whatsOf(helms("cnpg"), { name: "x.y", release: "cnpg" }), []);
+      assert.deepEqual(whatsOf(helms("old"), { name: "x.y", release: "cnpg" }), [
+        "x.y exists, made by Helm release old",
+      ]);
+    });
+
+    it("names webhooks that stop our kinds and whose Service is gone", () => {
+      const rules = [{ apiGroups: ["apps"], resources: ["deployments"], operations: ["CREATE"] }];
+      const configuration = (own: object): any => ({
+        metadata: { name: "policies" },
+        webhooks: [{ name: "check.x.io", rules, clientConfig: { service: { namespace: "x", name: "hook" } }, ...own }],
+      });
+      const found = (own: object, there: string[] = []) => webhookFaults(configuration(own), expected, new Set(there));
+      assert.match(found({})[0]?.what ?? "", /policies, check\.x\.io: stops every Deployment, since Service x\/hook/);
+      assert.deepEqual(found({}, ["x/hook"]), []);
+      assert.deepEqual(found({ failurePolicy: "Ignore" }), []);
+      assert.deepEqual(found({ rules: [{ ...rules[0], resources: ["ingresses"] }] }), []);
+      assert.deepEqual(found({ rules: [{ ...rules[0], operations: ["DELETE"] }] }), []);
+    });
+
+    it("asks for rights on every kind that the program writes, under the API's name for it", () => {
+      const resources = new Set(resourcesOf(expected).map(({ group, resource }) => `${resource}.${group}`));
+      for (const name of ["deployments.apps", "networkpolicies.networking.k8s.io", "clusters.postgresql.cnpg.io"]) {
+        assert.ok(resources.has(name), name);
+      }
+      assert.deepEqual(["PriorityClass", "NetworkPolicy", "Secret"].map(pluralOf), [
+        "priorityclasses",
+        "networkpolicies",
+        "secrets",
+      ]);
+    });
+  });
+
+  it("shows each check once, each fault with its next step, and the count last", () => {
+    const check = (own: Partial<Check>): Check => ({
+      topic: "t",
+      name: "n",
+      state: "ok",
+      found: "f",
+      faults: [],
+      ...own,
+    });
+    const faults = [{ what: "broken", next: "mend it" }];
+    const checks = [
+      check({}),
+      check({ name: "m", state: "failed", faults }),
+      check({ name: "o", state: "unknown", faults }),
+    ];
+    const found: Verification = { stack: "dev", before: false, ok: false, passed: 1, total: 3, checks };
+    const text = explain(found);
+    assert.match(text, /✗ t, m: broken\n\? t, o: broken\n {4}→ mend it\n1 of 3 checks passed$/);
+  });
+});
