@@ -7,7 +7,12 @@ import { readStackFile } from "../rehearsal/evaluate";
 export function kubeconfigOf(stack: string): KubeConfig {
   const { cluster } = parseConfig(readStackFile(stack)["carbon:platform"], `Pulumi.${stack}.yaml`);
   const kubeconfig = new KubeConfig();
-  kubeconfig.loadFromDefault();
+  try {
+    kubeconfig.loadFromDefault();
+  } catch (error) {
+    const { message } = error as Error;
+    throw new pulumi.RunError(`the kubeconfig cannot be read: ${message}; set KUBECONFIG to one that can`);
+  }
   if (kubeconfig.getContextObject(cluster.context) === null) {
     const known = kubeconfig.getContexts().map(({ name }) => name);
     throw new pulumi.RunError(
