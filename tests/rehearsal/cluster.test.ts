@@ -307,7 +307,7 @@ describe("the simulated cluster", function () {
   describe("operators", () => {
     before(async () => {
       await apply(namespace("data", { "pod-security.kubernetes.io/enforce": "restricted" }));
-      const crds = ["cnpg", "cert-manager"].map((name) => path.join(ROOT, "rehearsal/crds", name));
+      const crds = ["cnpg", "cert-manager", "kuberay"].map((name) => path.join(ROOT, "rehearsal/crds", name));
       await kubectl(["apply", "--server-side", "--recursive", ...crds.map((directory) => `--filename=${directory}`)]);
       await wait("condition=Established", "crd/clusters.postgresql.cnpg.io", "crd/certificates.cert-manager.io");
     });
@@ -354,6 +354,43 @@ describe("the simulated cluster", function () {
       await wait("jsonpath={.status.applied}=true", "database/app", "databaserole/app", "-n", "data");
       await kubectl(["patch", "database", "app", "-n", "data", "--type=merge", "-p", '{"spec":{"connectionLimit":9}}']);
       await wait("jsonpath={.status.observedGeneration}=2", "database/app", "-n", "data");
+    });
+
+    it("make a RayCluster ready with a head and every group of workers, within its bounds", async () => {
+      await apply(namespace("ray"));
+      const resource = { apiVersion: "ray.io/v1", kind: "RayCluster", metadata: { name: "jobs", namespace: "ray" } };
+      await apply({ ...resource, spec: rayClusterSpec("plain", "special") });
+      await wait("jsonpath={.status.state}=ready", "raycluster/jobs", "-n", "ray");
+      await wait("condition=HeadPodReady", "raycluster/jobs", "-n", "ray");
+      const workers = async (group: string): Promise<number> =>
+        (await get("pods", "-n", "ray", "-l", `ray.io/group=${group},app=jobs`)).items.length;
+      await until(async () => (await workers("plain")) === 1 && (await workers("special")) === 1);
+      const [head] = (await get("pods", "-n", "ray", "-l", "ray.io/cluster=jobs,ray.io/node-type=head")).items;
+      assert.deepEqual(
+        head.spec.containers.map(({ name }: any) => name),
+        ["main", "autoscaler"],
+      );
+      assert.equal((await get("service", "jobs-head-svc", "-n", "ray")).spec.ports[0].port, 8265);
+
+      const scaled = '[{"op":"replace","path":"/spec/workerGroupSpecs/0/replicas","value":9}]';
+      await kubectl(["patch", "raycluster", "jobs", "-n", "ray", "--type=json", "-p", scaled]);
+      await until(async () => (await workers("plain")) === 3);
+      await wait("jsonpath={.status.readyWorkerReplicas}=3", "raycluster/jobs", "-n", "ray");
+      await kubectl(["delete", "raycluster", "jobs", "-n", "ray"]);
+    });
+
+    it("make a RayService ready with a cluster of its own, whose pods its Service finds", async () => {
+      const resource = { apiVersion: "ray.io/v1", kind: "RayService", metadata: { name: "serving", namespace: "ray" } };
+      await apply({ ...resource, spec: { serveConfigV2: "", rayClusterConfig: rayClusterSpec("plain") } });
+      await wait("condition=Ready", "rayservice/serving", "-n", "ray");
+      const pods = await get("pods", "-n", "ray", "-l", "ray.io/serve=true");
+      assert.equal(pods.items.length, 2);
+      const { selector } = (await get("service", "serving-serve-svc", "-n", "ray")).spec;
+      for (const { metadata } of pods.items) {
+        for (const [key, value] of Object.entries(selector)) assert.equal(metadata.labels[key], value);
+      }
+      await kubectl(["delete", "rayservice", "serving", "-n", "ray"]);
+      await until(async () => (await get("pods", "-n", "ray", "-l", "ray.io/serve=true")).items.length === 0);
     });
 
     it("issue a Certificate into the Secret that it names", async () => {
@@ -433,6 +470,18 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
 
 function namespace(name: string, labels: Record<string, string> = {}): object {
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
+}
+
+function rayClusterSpec(...groups: string[]): object {
+  const template = (ports: object[]) => ({ metadata: { labels: { app: "jobs" } }, spec: podSpec({ ports }) });
+  return {
+    enableInTreeAutoscaling: true,
+    headGroupSpec: { rayStartParams: {}, template: template([{ name: "dashboard", containerPort: 8265 }]) },
+    workerGroupSpecs: groups.map((groupName) => ({
+      ...{ groupName, minReplicas: 1, maxReplicas: 3, rayStartParams: {} },
+      template: template([{ name: "metrics", containerPort: 8080 }]),
+    })),
+  };
 }
 
 function podSpec(container: object): object {
