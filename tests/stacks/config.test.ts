@@ -29,6 +29,22 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [(c) => (c.mlflow.cpu.limit = 0.1), "mlflow.cpu.limit: 0.1 is below request (0.5); raise it in FILE"],
   [(c) => (c.ray.workers.min = 0), "ray.workers.min: 0 is not allowed: expected number to be >=1; correct it in FILE"],
   [(c) => (c.ray.workers.min = 6), "ray.workers.max: 5 is below min (6); raise it in FILE"],
+  [
+    (c) => (c.serve.applications.commodity.deployments.Predictor.replicas.min = 9),
+    "serve.applications.commodity.deployments.Predictor.replicas.max: 4 is below min (9); raise it in FILE",
+  ],
+  [
+    (c) => (c.serve.applications.commodity.importPath = "commodity.serving"),
+    `serve.applications.commodity.importPath: "commodity.serving" is not allowed: expected <module>:<builder>; correct it in FILE`,
+  ],
+  [
+    (c) => (c.serve.applications.commodity.training.volatility.schedule = "daily"),
+    `serve.applications.commodity.training.volatility.schedule: "daily" is not allowed: expected five cron fields such as 15 3 * * *; correct it in FILE`,
+  ],
+  [
+    (c) => (c.serve.applications.other = c.serve.applications.commodity),
+    "serve.applications: two applications answer under one routePrefix; give each its own in FILE",
+  ],
   [(c) => (c.ray.mode = "swarm"), `ray.mode: "swarm" is not allowed: expected 'standalone'; correct it in FILE`],
   [
     (c) => delete c.objectStore.kind,

@@ -104,7 +104,7 @@ describe("ServeApplications", () => {
     assert.ok(unzipSync(Buffer.from(map.binaryData[file ?? ""], "base64"))["team/prices/app.py"]);
     const { containers, volumes } = only(seen, "kubernetes:batch/v1:Job").inputs.spec.template.spec;
     const env = Object.fromEntries(containers[0].env.map(({ name: key, value }: any) => [key, value]));
-    assert.equal(env.BUCKET, name);
+    assert.equal(env["BUCKET"], name);
     const volume = volumes.find((one: any) => one.configMap?.name === "serve-code-team").name;
     assert.ok(
       containers[0].volumeMounts.some((one: any) => one.name === volume && one.mountPath === "/applications/team"),
