@@ -10,8 +10,9 @@ const IMAGES = path.join(__dirname, "..", "..", "images");
  * An image of ours, built from `images/<name>/`. Its tag is its base image's and the hash of that folder's files: a changed
  * Dockerfile or lock file is another image, and no pod runs what was built from something else.
  */
-export function ownImage(name: string): string {
-  return `${REGISTRY}/${name}:${baseTag(name)}-${contentHash(path.join(IMAGES, name))}`;
+export function ownImage(name: string, images = IMAGES): string {
+  const directory = path.join(images, name);
+  return `${REGISTRY}/${name}:${baseTag(directory)}-${contentHash(directory)}`;
 }
 
 /** Names of our own images: the folders under `images/`. */
@@ -22,10 +23,11 @@ export function ownImages(): string[] {
     .sort();
 }
 
-function baseTag(name: string): string {
-  const dockerfile = fs.readFileSync(path.join(IMAGES, name, "Dockerfile"), "utf8");
+function baseTag(directory: string): string {
+  const file = path.join(directory, "Dockerfile");
+  const dockerfile = fs.readFileSync(file, "utf8");
   const tag = /^FROM \S+:([\w.-]+)$/m.exec(dockerfile)?.[1];
-  if (tag === undefined) throw new Error(`images/${name}/Dockerfile: no line FROM <image>:<tag>; add one`);
+  if (tag === undefined) throw new Error(`${file}: no line FROM <image>:<tag>; add one`);
   return tag;
 }
 

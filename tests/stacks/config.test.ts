@@ -86,6 +86,22 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     `ray.access.pods.portal.namespace: "default" is not allowed: expected one of "data-platform"|"monitoring"|"kong"; correct it in FILE`,
   ],
   [
+    (c) => (c.serve.applications.commodity.deployments.Predictor.replicas.min = 9),
+    "serve.applications.commodity.deployments.Predictor.replicas.max: 4 is below min (9); raise it in FILE",
+  ],
+  [
+    (c) => (c.serve.applications.commodity.importPath = "commodity.serving"),
+    `serve.applications.commodity.importPath: "commodity.serving" is not allowed: expected <module>:<builder>; correct it in FILE`,
+  ],
+  [
+    (c) => (c.serve.applications.commodity.training.volatility.schedule = "daily"),
+    `serve.applications.commodity.training.volatility.schedule: "daily" is not allowed: expected five cron fields such as 15 3 * * *; correct it in FILE`,
+  ],
+  [
+    (c) => (c.serve.applications.other = c.serve.applications.commodity),
+    "serve.applications: two applications answer under one routePrefix; give each its own in FILE",
+  ],
+  [
     (c) => delete c.objectStore.kind,
     "objectStore.kind: nothing is not allowed: expected 'minio' | 'external'; correct it in FILE",
   ],

@@ -48,6 +48,13 @@ class Prediction(BaseModel):
     status: str = "ok"
 
 
+# Above the class: Serve copies the application, with all that it names, when it decorates the class.
+async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await do()
+
+
 @serve.deployment
 @serve.ingress(api)
 class Predictor:
@@ -139,12 +146,6 @@ class Predictor:
         for name, held in self._champions.items():
             self._version.set(float(held.version), tags={"model": name})
             self._created.set(held.created, tags={"model": name})
-
-
-async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await do()
 
 
 def app(args: Args) -> Application:

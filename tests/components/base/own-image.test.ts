@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { ownImage, ownImages, REGISTRY } from "../../../components/base/own-image";
+import { images } from "../../../components/base/versions";
+import { temporaryDirectory } from "../../support/temporary";
+
+const IMAGES = path.resolve(__dirname, "../../../images");
+
+describe("an image of ours", () => {
+  it("is built under the tag that pods ask for", () => {
+    const asked = Object.values(images).filter((image) => image.startsWith(REGISTRY));
+    const built = ownImages().map((name) => ownImage(name));
+    assert.ok(asked.length > 0);
+    assert.deepEqual(
+      asked.filter((image) => !built.includes(image)),
+      [],
+    );
+  });
+
+  it("has another tag when a file of it changes, and the same one anywhere", () => {
+    const copy = path.join(temporaryDirectory(), "images");
+    fs.cpSync(IMAGES, copy, { recursive: true });
+    assert.equal(ownImage("ray", copy), ownImage("ray"));
+    fs.appendFileSync(path.join(copy, "ray", "requirements.lock"), "\n");
+    assert.notEqual(ownImage("ray", copy), ownImage("ray"));
+  });
+
+  it("installs only what its lock pins with a hash, Ray and MLflow in the versions of the servers", () => {
+    const lock = fs.readFileSync(path.join(IMAGES, "ray", "requirements.lock"), "utf8");
+    const [, ray] = /:([\d.]+)-py/.exec(images.ray) ?? [];
+    const [, mlflow] = /:v([\d.]+)-full$/.exec(images.mlflow) ?? [];
+    assert.match(lock, new RegExp(`^ray==${ray} \\\\$`, "m"));
+    assert.match(lock, new RegExp(`^mlflow-skinny==${mlflow} \\\\$`, "m"));
+    for (const [pin = ""] of lock.matchAll(/^\w.*(?:\n {4}.*)*/gm))
+      assert.match(pin, /^[\w-]+==.*\n {4}--hash=sha256:/);
+  });
+});
