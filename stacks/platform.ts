@@ -13,7 +13,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
-  const { stack: monitoring } = observability(config, secrets, models, ground);
+  const { monitoring } = observability(config, secrets, models, ground);
 
   const { mlflow, ray } = models;
   const namespace = ground.namespaces["data-platform"];
