@@ -7,7 +7,7 @@ import type { Secrets } from "./secrets";
 
 /** What watches the platform. */
 export interface Observability {
-  readonly stack: KubePrometheusStack;
+  readonly monitoring: KubePrometheusStack;
 }
 
 /** Prometheus, Alertmanager and Grafana, and what they know of the ML stack. */
@@ -21,7 +21,7 @@ export function observability(
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
   const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
 
-  const stack = new KubePrometheusStack(
+  const monitoring = new KubePrometheusStack(
     "prometheus",
     {
       namespace: namespaces.monitoring,
@@ -44,9 +44,9 @@ export function observability(
       namespace: namespaces.monitoring,
       workloads: { namespace: namespaces["data-platform"], rayWorkersMin },
     },
-    { ...opts, dependsOn: stack },
+    { ...opts, dependsOn: monitoring },
   );
-  return { stack };
+  return { monitoring };
 }
 
 function pagingOf(paging: PlatformConfig["monitoring"]["paging"], secrets: Secrets): Paging {

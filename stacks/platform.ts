@@ -18,7 +18,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   verification(config, models, watch, ground);
 
   const { mlflow, ray, applications } = models;
-  const { stack: monitoring } = watch;
+  const { monitoring } = watch;
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
   return {

@@ -8,7 +8,7 @@ import type { Observability } from "./observability";
 export function verification(
   config: PlatformConfig,
   { mlflow, ray, rayToken }: Ml,
-  { stack }: Observability,
+  { monitoring }: Observability,
   ground: Foundation,
 ): void {
   new Verify(
@@ -20,7 +20,7 @@ export function verification(
         mlflow: mlflow.tracking,
         ray: { dashboard: ray.dashboard, token: rayToken },
         serve: { endpoint: ray.serve, path: "/predict/price-forecast", body: { commodity_code: "WTI" } },
-        prometheus: stack.prometheus,
+        prometheus: monitoring.prometheus,
       },
       size: config.verify,
     },
