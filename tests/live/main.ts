@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { command, run } from "../../rehearsal/cli";
@@ -22,7 +23,7 @@ async function prepare(): Promise<void> {
  * Mocha in namespaces of its own: it sees no network but the one that it makes, and when it ends, in whatever way, the
  * kernel ends every process, mount and interface that it left.
  */
-function isolated(mochaArgs: readonly string[]): Promise<number> {
+function isolated(scratch: string, mochaArgs: readonly string[]): Promise<number> {
   const mocha = [
     process.execPath,
     require.resolve("mocha/bin/mocha.js"),
@@ -32,7 +33,8 @@ function isolated(mochaArgs: readonly string[]): Promise<number> {
   ];
   const namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, "--", ...mocha], {
-    cwd: path.resolve(ROOT),
+    cwd: ROOT,
+    env: { ...process.env, CARBON_LIVE_SCRATCH: scratch },
     stdio: "inherit",
   });
   // unshare blocks these two while it waits; its death takes all the rest along.
@@ -62,7 +64,10 @@ export const program = command(
   .action(async (mochaArgs: string[]) => {
     checkMachine();
     await prepare();
-    process.exitCode = await isolated(mochaArgs);
+    const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-live-"));
+    process.exitCode = await isolated(scratch, mochaArgs).finally(() => {
+      fs.rmSync(scratch, { recursive: true, force: true });
+    });
   });
 
 if (require.main === module) void run(program);

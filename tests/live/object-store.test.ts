@@ -49,7 +49,7 @@ describe("the object store", () => {
     const root = { aws_access_key_id: MINIO_ROOT_USER, aws_secret_access_key: MINIO_ROOT_PASSWORD };
     const Bucket = "somebody-elses";
     assert.deepEqual(
-      calls(
+      await calls(
         [
           ["create_bucket", { Bucket }],
           ["put_object", { Bucket, Key: "k" }],

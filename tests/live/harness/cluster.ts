@@ -1,5 +1,4 @@
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { serviceHost } from "../../../components/base/endpoint";
 import { ROOT } from "../../../rehearsal/evaluate";
@@ -17,7 +16,7 @@ const WORKLOADS = ["StatefulSet", "Deployment"];
 
 /** A stack's workloads as processes: each is started when a test first asks for it. */
 export class Cluster implements Site {
-  readonly scratch = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-live-"));
+  readonly scratch = scratchDirectory();
   readonly hosts = path.join(this.scratch, "hosts");
   readonly logs = path.join(OUT, "logs");
   private readonly network: Network;
@@ -97,10 +96,9 @@ export class Cluster implements Site {
     else await this.timed(`stopping ${pod.name}`, () => pod.stop());
   }
 
-  /** Ends everything and removes what it left on disk, but its logs. */
+  /** Ends every pod. */
   async close(): Promise<void> {
     for (const pod of await this.pods()) pod.kill();
-    fs.rmSync(this.scratch, { recursive: true, force: true });
   }
 
   join(pod: string): string {
@@ -143,6 +141,14 @@ export class Cluster implements Site {
     console.log(`    ${what}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
     return result;
   }
+}
+
+/** Made by the command that also makes the namespaces: without those nothing may be mounted here. */
+function scratchDirectory(): string {
+  const directory = process.env["CARBON_LIVE_SCRATCH"];
+  if (directory === undefined)
+    throw new Error("live tests run in namespaces of their own; start them with `npm run test:live`");
+  return directory;
 }
 
 let shared: Promise<Cluster> | undefined;
