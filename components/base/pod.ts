@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity } from "./endpoint";
+import type { MountedFiles } from "./files";
 import type { EnvSecret } from "./secret";
 
 type Container = k8s.types.input.core.v1.Container;
@@ -37,12 +38,26 @@ function cores(count: number): string {
 
 export type PriorityClassName = "critical-services" | "standard-services" | "low-priority-batch";
 
-/** An HTTP probe, asked for readiness and, six times as patiently, for liveness. */
-export interface HttpProbe {
-  readonly path: string;
-  readonly port: string;
+/** What is asked for readiness and, six times as patiently, for liveness. */
+export type Probe = (HttpCheck | GrpcCheck | CommandCheck) & {
   /** How long a first start may take, in seconds. @default 120 */
   readonly startupSeconds?: number;
+};
+
+interface HttpCheck {
+  readonly path: string;
+  /** Name of the container's port. */
+  readonly port: string;
+}
+
+/** Asks the standard health service of gRPC. */
+interface GrpcCheck {
+  readonly grpcPort: number;
+}
+
+/** Runs a command in the container. */
+interface CommandCheck {
+  readonly command: readonly string[];
 }
 
 export interface ContainerArgs {
@@ -53,7 +68,7 @@ export interface ContainerArgs {
   readonly ports?: Readonly<Record<string, number>>;
   readonly env?: Readonly<Record<string, pulumi.Input<string>>>;
   readonly secretEnv?: readonly EnvSecret[];
-  readonly probe?: HttpProbe;
+  readonly probe?: Probe;
   /** Mounted volumes: path to volume name. */
   readonly mounts?: Readonly<Record<string, string>>;
 }
@@ -70,7 +85,7 @@ export function container(name: string, args: ContainerArgs): Container {
     env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
     envFrom: secretEnv.map((secret) => ({ secretRef: { name: secret.name } })),
     resources: resources(size),
-    ...(probe && httpProbes(probe)),
+    ...(probe && probes(probe)),
     volumeMounts: Object.entries(mounts).map(([mountPath, volume]) => ({ name: volume, mountPath })),
     securityContext: {
       allowPrivilegeEscalation: false,
@@ -90,6 +105,8 @@ export interface PodArgs {
   readonly secretEnv?: readonly EnvSecret[];
   /** Memory-backed or disk scratch space: volume name to its limit in MiB. */
   readonly scratch?: Readonly<Record<string, { readonly sizeMiB: number; readonly medium?: "Memory" }>>;
+  /** Volume name to its files; the pods roll when they change. */
+  readonly files?: Readonly<Record<string, MountedFiles>>;
   readonly terminationGracePeriodSeconds?: number;
   /** Set for the pods of a Job. */
   readonly restartPolicy?: "OnFailure";
@@ -97,11 +114,13 @@ export interface PodArgs {
 
 /** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */
 export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.input.core.v1.PodTemplateSpec {
-  const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {} } = args;
+  const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {}, files = {} } = args;
   return {
     metadata: {
       labels: { ...identity.matchLabels },
-      annotations: Object.fromEntries(secretEnv.map((s) => [`checksum.254carbon.com/${s.name}`, s.checksum])),
+      annotations: Object.fromEntries(
+        [...secretEnv, ...Object.values(files)].map((one) => [`checksum.254carbon.com/${one.name}`, one.checksum]),
+      ),
     },
     spec: {
       serviceAccountName: identity.serviceAccount,
@@ -130,10 +149,13 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
       ...(args.restartPolicy && { restartPolicy: args.restartPolicy }),
       initContainers: [...initContainers],
       containers: [...containers],
-      volumes: Object.entries(scratch).map(([name, { sizeMiB, medium }]) => ({
-        name,
-        emptyDir: { sizeLimit: `${sizeMiB}Mi`, ...(medium && { medium }) },
-      })),
+      volumes: [
+        ...Object.entries(scratch).map(([name, { sizeMiB, medium }]) => ({
+          name,
+          emptyDir: { sizeLimit: `${sizeMiB}Mi`, ...(medium && { medium }) },
+        })),
+        ...Object.entries(files).map(([name, { volume }]) => ({ name, ...volume })),
+      ],
     },
   };
 }
@@ -150,11 +172,17 @@ export function serviceAccount(identity: PodIdentity, opts: pulumi.CustomResourc
 
 const PROBE_PERIOD_SECONDS = 10;
 
-function httpProbes({ path, port, startupSeconds = 120 }: HttpProbe): Partial<Container> {
-  const check = { httpGet: { path, port }, periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
+function probes({ startupSeconds = 120, ...probe }: Probe): Partial<Container> {
+  const check = { ...probeHandler(probe), periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
   return {
     startupProbe: { ...check, failureThreshold: Math.ceil(startupSeconds / PROBE_PERIOD_SECONDS) },
     readinessProbe: { ...check, failureThreshold: 2 },
     livenessProbe: { ...check, failureThreshold: 6 },
   };
+}
+
+function probeHandler(probe: HttpCheck | GrpcCheck | CommandCheck): k8s.types.input.core.v1.Probe {
+  if ("path" in probe) return { httpGet: { path: probe.path, port: probe.port } };
+  if ("grpcPort" in probe) return { grpc: { port: probe.grpcPort } };
+  return { exec: { command: [...probe.command] } };
 }

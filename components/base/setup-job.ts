@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
 import type { PodIdentity } from "./endpoint";
+import type { MountedFiles } from "./files";
 import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
 
 /** Inputs of {@link SetupJob}. */
@@ -10,6 +11,8 @@ export interface SetupJobArgs extends ContainerArgs {
   readonly namespace: pulumi.Input<string>;
   readonly uid: number;
   readonly talksTo: readonly Destination[];
+  /** Volume name to its files; the Job runs again when they change. */
+  readonly files?: Readonly<Record<string, MountedFiles>>;
   /** How long it may take, all tries together, in seconds. @default 600 */
   readonly timeoutSeconds?: number;
 }
@@ -24,7 +27,7 @@ export class SetupJob extends pulumi.ComponentResource {
 
   constructor(name: string, args: SetupJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:SetupJob", name, {}, opts);
-    const { namespace, uid, talksTo, secretEnv = [], timeoutSeconds = 600 } = args;
+    const { namespace, uid, talksTo, secretEnv = [], files = {}, timeoutSeconds = 600 } = args;
     const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
 
     const account = serviceAccount(identity, { parent: this });
@@ -35,6 +38,7 @@ export class SetupJob extends pulumi.ComponentResource {
       priorityClass: "low-priority-batch",
       secretEnv,
       scratch: { tmp: { sizeMiB: 64 } },
+      files,
       restartPolicy: "OnFailure",
     });
     this.job = new k8s.batch.v1.Job(
@@ -46,7 +50,7 @@ export class SetupJob extends pulumi.ComponentResource {
       },
       {
         parent: this,
-        dependsOn: [account, ...wires, ...secretEnv.map((s) => s.resource)],
+        dependsOn: [account, ...wires, ...[...secretEnv, ...Object.values(files)].map((one) => one.resource)],
         deleteBeforeReplace: true,
         // A little longer than the Job itself, so that it is the Job that says why it ended.
         customTimeouts: { create: `${timeoutSeconds + 60}s`, update: `${timeoutSeconds + 60}s` },

@@ -16,7 +16,13 @@ export interface Pods {
   readonly replicas: number;
 }
 
-const WORKLOADS = ["apps/v1:Deployment", "apps/v1:StatefulSet", "apps/v1:DaemonSet", "batch/v1:Job"];
+const WORKLOADS = [
+  "apps/v1:Deployment",
+  "apps/v1:StatefulSet",
+  "apps/v1:DaemonSet",
+  "batch/v1:Job",
+  "batch/v1:CronJob",
+];
 
 /** Kubernetes objects that the program makes. */
 export function objects(seen: readonly Registered[]): Registered[] {
@@ -33,7 +39,8 @@ export function ourPods(
   seen: readonly Registered[],
 ): (Pods & { readonly template: any; readonly resource: Registered })[] {
   return WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
-    const { metadata, spec } = resource.inputs;
+    const { metadata } = resource.inputs;
+    const spec = resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
     const containers: any[] = spec.template.spec.containers;
     return {
       resource,
@@ -42,9 +49,20 @@ export function ourPods(
       labels: spec.template.metadata.labels,
       template: spec.template,
       ports: Object.fromEntries(containers.flatMap((c) => c.ports ?? []).map((p) => [p.name, p.containerPort])),
-      replicas: spec.replicas ?? 1,
+      replicas: spec.replicas ?? autoscaledFrom(seen, resource) ?? 1,
     };
   });
+}
+
+function autoscaledFrom(seen: readonly Registered[], { inputs: { kind, metadata } }: Registered): number | undefined {
+  return all(seen, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler").find(({ inputs }) => {
+    const { scaleTargetRef } = inputs.spec;
+    return (
+      inputs.metadata.namespace === metadata.namespace &&
+      scaleTargetRef.kind === kind &&
+      scaleTargetRef.name === metadata.name
+    );
+  })?.inputs.spec.minReplicas;
 }
 
 /** All pods that there will be: ours, those of charts, and those of operators. */
