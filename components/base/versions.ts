@@ -1,6 +1,8 @@
+import { ownImage } from "./own-image";
+
 /**
- * Every version of a chart, an image or a set of CRDs that this program installs; nothing else names one.
- * Renovate reads the literals below (renovate.json), so the field order is fixed.
+ * Every version of a chart, an image or a set of CRDs that this program installs; nothing else names one but the
+ * Dockerfiles of our own images. Renovate reads the literals below (renovate.json), so the field order is fixed.
  */
 
 /** A Helm chart: its repository, its name there and the exact version. */
@@ -40,6 +42,8 @@ export const images = {
   // "-full" has psycopg2 and boto3; the plain image lacks both (mlflow#9513).
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
   ray: "rayproject/ray:2.60.0-py311",
+  feast: ownImage("feast"),
+  valkey: "valkey/valkey:9.1.4",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */

@@ -1,0 +1,41 @@
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+/** Where our own images are pushed. */
+export const REGISTRY = "ghcr.io/254carbon";
+const IMAGES = path.join(__dirname, "..", "..", "images");
+
+/**
+ * An image of ours, built from `images/<name>/`. Its tag is its base image's and the hash of that folder's files: a changed
+ * Dockerfile or lock file is another image, and no pod runs what was built from something else.
+ */
+export function ownImage(name: string): string {
+  return `${REGISTRY}/${name}:${baseTag(name)}-${contentHash(path.join(IMAGES, name))}`;
+}
+
+/** Names of our own images: the folders under `images/`. */
+export function ownImages(): string[] {
+  return fs
+    .readdirSync(IMAGES, { withFileTypes: true })
+    .flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
+    .sort();
+}
+
+function baseTag(name: string): string {
+  const dockerfile = fs.readFileSync(path.join(IMAGES, name, "Dockerfile"), "utf8");
+  const tag = /^FROM \S+:([\w.-]+)$/m.exec(dockerfile)?.[1];
+  if (tag === undefined) throw new Error(`images/${name}/Dockerfile: no line FROM <image>:<tag>; add one`);
+  return tag;
+}
+
+function contentHash(directory: string): string {
+  const hash = createHash("sha256");
+  for (const file of fs.readdirSync(directory).sort()) {
+    hash
+      .update(`${file}\0`)
+      .update(fs.readFileSync(path.join(directory, file)))
+      .update("\0");
+  }
+  return hash.digest("hex").slice(0, 12);
+}
