@@ -132,8 +132,13 @@ const Ray = z.discriminatedUnion("mode", [
   }),
 ]);
 
+const Replicas = z
+  .strictObject({ min: z.int().min(1), max: z.int().min(1) })
+  .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") })
+  .meta({ description: "Pods, autoscaled by CPU" });
+
 /** What owns data, by the name that `protection.lifted` takes. */
-export const DATA_OWNERS = ["postgres", "object-store"] as const;
+export const DATA_OWNERS = ["postgres", "object-store", "redis"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
@@ -168,6 +173,13 @@ export const PlatformConfig = z.strictObject({
   objectStore: ObjectStore,
   mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
   ray: Ray,
+  redis: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
+  feast: z.strictObject({
+    replicas: Replicas,
+    http: Size.meta({ description: "The container that answers HTTP" }),
+    grpc: Size.meta({ description: "The container that answers gRPC" }),
+    jobs: Size.meta({ description: "A Job that registers definitions or materializes features" }),
+  }),
   secrets: z
     .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
     .default({ required: [] })

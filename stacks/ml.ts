@@ -1,7 +1,9 @@
+import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray } from "../components/ml/ray";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
+import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
@@ -9,10 +11,12 @@ import type { Secrets } from "./secrets";
 export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
+  readonly feast: Feast;
 }
 
-/** The ML stack: tracking, and the Ray cluster that is wired to it. */
-export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
+/** The ML stack: tracking, the Ray cluster that is wired to it, and the feature store. */
+export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
+  const { postgres, objectStore, redis } = stores;
   const { opts, namespaces, metrics, podCidr, storageClass } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
@@ -48,5 +52,18 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
     },
     opts,
   );
-  return { mlflow, ray };
+  const feast = new Feast(
+    "feast",
+    {
+      namespace,
+      ...FEATURES,
+      registry: postgres.database("feast"),
+      onlineStore: redis.login("feast"),
+      offlineStore: objectStore.bucket("feast-offline"),
+      ...config.feast,
+      metrics,
+    },
+    opts,
+  );
+  return { mlflow, ray, feast };
 }

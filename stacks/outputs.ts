@@ -23,6 +23,8 @@ export const PlatformOutputs = z.strictObject({
     client: service("ray"),
     serve: service("http"),
   }),
+  feast: z.strictObject({ http: service("http"), grpc: service("grpc") }),
+  redis: service("redis"),
   postgres: service("postgresql"),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
   secrets: z.strictObject({
@@ -30,6 +32,7 @@ export const PlatformOutputs = z.strictObject({
     ray: secretReference,
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
+    redisFeast: secretReference,
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

@@ -11,7 +11,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const { mlflow, ray } = ml(config, secrets, stores, ground);
+  const { mlflow, ray, feast } = ml(config, secrets, stores, ground);
 
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
@@ -24,6 +24,8 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       client: published(ray.client),
       serve: published(ray.serve),
     },
+    feast: { http: published(feast.http), grpc: published(feast.grpc) },
+    redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
     secrets: {
@@ -31,6 +33,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       ray: { namespace, name: ray.authSecret },
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
+      redisFeast: { namespace, name: stores.redis.secretName("feast") },
     },
     versions: clientVersions,
   };
