@@ -30,6 +30,10 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     used: ["clusters.postgresql.cnpg.io", "databaseroles.postgresql.cnpg.io", "databases.postgresql.cnpg.io"],
     foreign: ["objectstores.barmancloud.cnpg.io"],
   },
+  kuberay: {
+    origin: `chart kuberay-operator ${charts.kuberay.version}`,
+    used: ["rayclusters.ray.io", "rayservices.ray.io"],
+  },
   "gateway-api": {
     origin: `gateway-api ${manifests.gatewayApi.version}`,
     used: ["gatewayclasses", "gateways", "httproutes"].map((plural) => `${plural}.gateway.networking.k8s.io`),
@@ -105,7 +109,8 @@ function slim(definition: Manifest, keepSchema: boolean): object {
     served,
     storage,
     ...(subresources && { subresources }),
-    schema: { openAPIV3Schema: keepSchema ? schema.openAPIV3Schema : open },
+    // The program's objects are of the version that is stored.
+    schema: { openAPIV3Schema: keepSchema && storage ? schema.openAPIV3Schema : open },
   }));
   const { name, annotations } = metadata;
   return { apiVersion, kind, metadata: { name, ...(annotations && { annotations }) }, spec: { ...spec, versions } };

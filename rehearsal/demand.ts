@@ -123,6 +123,8 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   "postgresql.cnpg.io/v1:Cluster": postgresCluster,
   "postgresql.cnpg.io/v1:Database": NOTHING,
   "postgresql.cnpg.io/v1:DatabaseRole": NOTHING,
+  "ray.io/v1:RayCluster": rayCluster,
+  "ray.io/v1:RayService": rayService,
   "monitoring.coreos.com/v1:PodMonitor": NOTHING,
   "monitoring.coreos.com/v1:PrometheusRule": NOTHING,
   "monitoring.coreos.com/v1:ServiceMonitor": NOTHING,
@@ -273,6 +275,52 @@ function postgresCluster(object: Registration): Made {
   const volumes = [storage, walStorage].flatMap((volume) => (volume === undefined ? [] : [bytes(volume.size)]));
   const pods = { start: instances, most: instances };
   return withClaims(group(object, spec, { pods, volumes }), instances, CNPG_SERVICES);
+}
+
+interface RayClusterSpec {
+  readonly autoscalerOptions?: { readonly resources?: Container["resources"] };
+  readonly headGroupSpec: { readonly template: { readonly spec: PodSpec } };
+  readonly workerGroupSpecs: readonly {
+    readonly groupName: string;
+    readonly minReplicas: number;
+    readonly maxReplicas: number;
+    readonly template: { readonly spec: PodSpec };
+  }[];
+}
+
+/** KubeRay makes all pods anew after a change, but only when the old ones are gone. */
+function rayCluster(object: Registration): Made {
+  const { namespace } = metadataOf(object);
+  const objects = [{ system: systemOf(object), namespace, amounts: { services: 1 } }];
+  return { groups: rayPods(object, object.inputs["spec"] as RayClusterSpec), objects };
+}
+
+/** A changed cluster stands beside the old one until it serves; each has a Service, and the RayService two. */
+function rayService(object: Registration): Made {
+  const { rayClusterConfig } = object.inputs["spec"] as { rayClusterConfig: RayClusterSpec };
+  const groups = rayPods(object, rayClusterConfig).map((group) => ({
+    ...group,
+    surge: group.pods === "each node" ? 0 : group.pods.most,
+  }));
+  const { namespace } = metadataOf(object);
+  return { groups, objects: [{ system: systemOf(object), namespace, amounts: { services: 4 } }] };
+}
+
+function rayPods(object: Registration, spec: RayClusterSpec): PodGroup[] {
+  const { autoscalerOptions, headGroupSpec, workerGroupSpecs } = spec;
+  const { name } = metadataOf(object);
+  const head = headGroupSpec.template.spec;
+  const autoscaler = autoscalerOptions?.resources;
+  const containers = [...head.containers, ...(autoscaler ? [{ resources: autoscaler }] : [])];
+  return [
+    group(object, { ...head, containers }, { name: `${name}-head`, pods: { start: 1, most: 1 } }),
+    ...workerGroupSpecs.map(({ groupName, minReplicas, maxReplicas, template }) =>
+      group(object, template.spec, {
+        name: `${name}-${groupName}`,
+        pods: { start: minReplicas, most: maxReplicas },
+      }),
+    ),
+  ];
 }
 
 interface Release {

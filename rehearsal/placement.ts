@@ -35,12 +35,15 @@ export interface Node extends NodeLoad {
   readonly pods: PlacedPod[];
 }
 
+/** What the GPU operator's feature discovery finds on a node with GPUs. */
+export const GPU_LABELS = { "nvidia.com/gpu.present": "true" };
+
 /** A node of the inventory, less what its system takes. */
 export function emptyNode(name: string, node: PlatformConfig["cluster"]["nodes"][string]): Node {
   const { cpu, memoryGiB, pods, gpus, labels, taints, reserved } = node;
   return {
     name,
-    labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", ...labels },
+    labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", ...(gpus && GPU_LABELS), ...labels },
     taints,
     allocatable: {
       "requests.cpu": cpu - reserved.cpu,

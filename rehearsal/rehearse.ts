@@ -7,12 +7,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { checkCapacity } from "./capacity";
-import { fillChartDirectory } from "./charts";
+import { evaluateConfig, fillChartDirectory } from "./charts";
 import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
 import { Engine, type EngineResult } from "./engine";
-import { evaluate, readStackFile, ROOT } from "./evaluate";
+import { readStackFile, ROOT } from "./evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type PluginSource } from "./providers/install";
+import { GPU_LABELS } from "./placement";
 import { inspect, isReadyOrDone, type Report } from "./report";
 import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
@@ -81,11 +82,18 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
   }
 }
 
-/** Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config. */
+/**
+ * Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config.
+ * What is wrong with the config or does not fit is said first, before a tool is built.
+ */
 export async function openRehearsal(options: RehearsalOptions, interrupted?: AbortSignal): Promise<Rehearsal> {
   const { stack, overrides = {}, keep = false, progress } = options;
   const values = overridden(readStackFile(stack)["carbon:platform"], overrides);
   const given = parseConfig(values, `Pulumi.${stack}.yaml`);
+  const faults = checkCapacity(await evaluateConfig(stack, given), given);
+  if (faults.length > 0) {
+    throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
+  }
 
   const started = Date.now();
   const toolchain = await until(interrupted, ensureToolchain(progress));
@@ -110,10 +118,6 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     interrupted?.throwIfAborted();
     progress("charts: filling the chart directory");
     await fillChartDirectory(config.charts.directory, stack, given);
-    const faults = checkCapacity(await evaluate(stack, config), config);
-    if (faults.length > 0) {
-      throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
-    }
     const engine = await Engine.create({
       toolchain,
       directory,
@@ -263,9 +267,10 @@ function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Param
   return {
     name: `rehearsal-${stack}`,
     context: cluster.context,
-    nodes: Object.entries(cluster.nodes).map(([name, { gpus, reserved, taints, ...node }]) => ({
+    nodes: Object.entries(cluster.nodes).map(([name, { gpus, labels, reserved, taints, ...node }]) => ({
       name,
       ...node,
+      labels: { ...(gpus && GPU_LABELS), ...labels },
       taints: taints.map(({ key, value, effect }) => ({ key, effect, ...(value !== undefined && { value }) })),
       ...(gpus && { gpus: { resource: "nvidia.com/gpu", count: gpus.count } }),
       reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },

@@ -1,6 +1,11 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { url } from "../components/base/endpoint";
 import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
-import { Ray } from "../components/ml/ray";
+import { Ray, type RayArgs } from "../components/ml/ray";
+import { ServeApplications } from "../components/ml/serve-applications";
+import { ServeDeployment } from "../components/ml/serve-deployment";
+import { ServeTraining, type TrainingJob } from "../components/ml/serve-training";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
 import { FEATURES } from "./features";
@@ -12,12 +17,14 @@ export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
   readonly feast: Feast;
+  /** Where each Serve application answers, by its name. */
+  readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
 }
 
-/** The ML stack: tracking, the Ray cluster that is wired to it, and the feature store. */
+/** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
 export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
   const { postgres, objectStore, redis } = stores;
-  const { opts, namespaces, metrics, podCidr, storageClass } = ground;
+  const { opts, namespaces, metrics, podCidr, storageClass, kubeApi, chartDirectory } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
   const { replicas, webWorkers, ...size } = config.mlflow;
@@ -38,20 +45,6 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     },
     opts,
   );
-  const { head, workers } = config.ray;
-  const ray = new Ray(
-    "ray",
-    {
-      namespace,
-      head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } },
-      workers,
-      token: secrets.get("rayAuthToken"),
-      tracking: mlflow.tracking,
-      artifacts,
-      metrics,
-    },
-    opts,
-  );
   const feast = new Feast(
     "feast",
     {
@@ -65,5 +58,72 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     },
     opts,
   );
-  return { mlflow, ray, feast };
+  const { jobs, applications } = config.serve;
+  const { mode, workers, gpuWorkers, access } = config.ray;
+  const code = new ServeApplications(
+    "serve",
+    {
+      namespace,
+      applications,
+      bucket: objectStore.bucket("ray-applications"),
+      // Without an operator the Service leads to the head; KubeRay's leads to every node that has a proxy.
+      proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
+      size: jobs,
+    },
+    opts,
+  );
+  const token = secrets.get("rayAuthToken");
+  const ray = new Ray(
+    "ray",
+    {
+      namespace,
+      mode: rayMode(),
+      workers,
+      ...(gpuWorkers && { gpuWorkers }),
+      token,
+      services: { MLFLOW_TRACKING_URI: mlflow.tracking, FEAST_URL: feast.http },
+      artifacts,
+      access: {
+        groups: access.groups,
+        pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
+          name,
+          namespace: namespaces[home],
+          matchLabels: labels,
+          serviceAccount: name,
+        })),
+      },
+      metrics,
+    },
+    opts,
+  );
+  const client = { namespace, dashboard: ray.dashboard, token, size: jobs };
+  if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
+  new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
+  const urls = Object.entries(applications).map(
+    ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
+  );
+  return { mlflow, ray, feast, applications: Object.fromEntries(urls) };
+
+  function rayMode(): RayArgs["mode"] {
+    if (config.ray.mode === "standalone") {
+      const { head } = config.ray;
+      return { kind: "standalone", head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } } };
+    }
+    const { head, serving, autoscaler, operator } = config.ray;
+    return {
+      kind: "kuberay",
+      head,
+      serving,
+      autoscaler,
+      serveConfig: code.config,
+      operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
+    };
+  }
+}
+
+/** The training of all applications: each with the code of its own. */
+function trainingJobs(applications: PlatformConfig["serve"]["applications"], served: ServeApplications): TrainingJob[] {
+  return Object.entries(applications).flatMap(([app, { training }]) =>
+    Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),
+  );
 }

@@ -23,6 +23,11 @@ export const PlatformOutputs = z.strictObject({
     client: service("ray"),
     serve: service("http"),
   }),
+  serve: z.strictObject({
+    applications: z
+      .record(z.string(), z.string())
+      .meta({ description: "Where each Serve application answers, by its name" }),
+  }),
   feast: z.strictObject({ http: service("http"), grpc: service("grpc") }),
   redis: service("redis"),
   postgres: service("postgresql"),

@@ -11,7 +11,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const { mlflow, ray, feast } = ml(config, secrets, stores, ground);
+  const { mlflow, ray, feast, applications } = ml(config, secrets, stores, ground);
 
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
@@ -24,6 +24,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       client: published(ray.client),
       serve: published(ray.serve),
     },
+    serve: { applications },
     feast: { http: published(feast.http), grpc: published(feast.grpc) },
     redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),

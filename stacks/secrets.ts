@@ -14,11 +14,15 @@ interface SecretKey {
 export const SECRET_KEYS = {
   minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
-  objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Feast, Secret minio-credentials", length: 20 },
-  objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Feast, Secret minio-credentials", length: 40 },
+  objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 20 },
+  objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
   mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
-  rayAuthToken: { form: "password", usedBy: "Ray nodes and clients", length: 48 },
+  rayAuthToken: {
+    form: "password",
+    usedBy: "Ray nodes and clients, deployment and training of applications",
+    length: 48,
+  },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
 } as const satisfies Record<string, SecretKey>;

@@ -10,7 +10,14 @@ import type { ChartPin, ManifestPin } from "./versions";
 
 /** Plain data, as Helm takes it. A password never becomes a value: charts get the names of Secrets. */
 export type HelmValue =
-  string | number | boolean | null | undefined | readonly HelmValue[] | { readonly [key: string]: HelmValue };
+  | string
+  | number
+  | boolean
+  | null
+  | undefined
+  | pulumi.Output<string>
+  | readonly HelmValue[]
+  | { readonly [key: string]: HelmValue };
 
 /** A workload that a chart runs, from the same numbers as its values. */
 export interface DeclaredWorkload {
@@ -106,12 +113,27 @@ export class ManifestFile extends pulumi.ComponentResource {
     super("carbon:base:ManifestFile", name, { repository: pin.repository, version: pin.version }, opts);
     const file = path.join(directory, manifestFileName(pin));
     if (!fs.existsSync(file)) throw missing(file, `${pin.repository} ${pin.version}`);
-    for (const document of parseAllDocuments(fs.readFileSync(file, "utf8"))) {
-      const manifest = document.toJS() as KubernetesManifest | null;
-      if (manifest === null) continue;
-      new k8s.apiextensions.CustomResource(`${manifest.kind}/${manifest.metadata.name}`, manifest, { parent: this });
-    }
+    applyManifests(this, file);
     this.registerOutputs();
+  }
+}
+
+/** Applies the CRDs in the `crds/` folder of a pinned chart, one resource for each: Releases leave them out. */
+export class ChartCrds extends pulumi.ComponentResource {
+  constructor(name: string, pin: ChartPin, directory: string, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:base:ChartCrds", name, { chart: pin.chart, version: pin.version }, opts);
+    const folder = path.join(findChart(directory, pin), "crds");
+    if (!fs.existsSync(folder)) throw missing(folder, `chart ${pin.chart} ${pin.version} with CRDs`);
+    for (const file of fs.readdirSync(folder).sort()) applyManifests(this, path.join(folder, file));
+    this.registerOutputs();
+  }
+}
+
+function applyManifests(parent: pulumi.Resource, file: string): void {
+  for (const document of parseAllDocuments(fs.readFileSync(file, "utf8"))) {
+    const manifest = document.toJS() as KubernetesManifest | null;
+    if (manifest === null) continue;
+    new k8s.apiextensions.CustomResource(`${manifest.kind}/${manifest.metadata.name}`, manifest, { parent });
   }
 }
 

@@ -87,13 +87,16 @@ export function container(name: string, args: ContainerArgs): Container {
     resources: resources(size),
     ...(probe && probes(probe)),
     volumeMounts: Object.entries(mounts).map(([mountPath, volume]) => ({ name: volume, mountPath })),
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"] },
-    },
+    securityContext: RESTRICTED,
   };
 }
+
+/** What Pod Security `restricted` asks of a container, and a read-only root: for containers that others make for us. */
+export const RESTRICTED = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ["ALL"] },
+};
 
 export interface PodArgs {
   readonly containers: readonly Container[];
@@ -109,7 +112,13 @@ export interface PodArgs {
   readonly files?: Readonly<Record<string, MountedFiles>>;
   readonly terminationGracePeriodSeconds?: number;
   /** Set for the pods of a Job. */
-  readonly restartPolicy?: "OnFailure";
+  readonly restartPolicy?: "OnFailure" | "Never";
+  /** Volumes besides the scratch space and the claims of a StatefulSet. */
+  readonly volumes?: readonly k8s.types.input.core.v1.Volume[];
+  /** Labels of the nodes that they may run on. */
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  /** Taints of nodes that they may run on all the same. */
+  readonly tolerations?: readonly k8s.types.input.core.v1.Toleration[];
 }
 
 /** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */
@@ -147,6 +156,8 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
         terminationGracePeriodSeconds: args.terminationGracePeriodSeconds,
       }),
       ...(args.restartPolicy && { restartPolicy: args.restartPolicy }),
+      ...(args.nodeSelector && { nodeSelector: { ...args.nodeSelector } }),
+      ...(args.tolerations && { tolerations: [...args.tolerations] }),
       initContainers: [...initContainers],
       containers: [...containers],
       volumes: [
@@ -154,6 +165,7 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
           name,
           emptyDir: { sizeLimit: `${sizeMiB}Mi`, ...(medium && { medium }) },
         })),
+        ...(args.volumes ?? []),
         ...Object.entries(files).map(([name, { volume }]) => ({ name, ...volume })),
       ],
     },

@@ -10,6 +10,8 @@ export interface ChartPin {
   readonly repo: string;
   readonly chart: string;
   readonly version: string;
+  /** The CRDs in its `crds/` folder, `<plural>.<group>`: Helm would never upgrade them, so they are resources of ours. */
+  readonly crds?: readonly string[];
 }
 
 /** A file of manifests that a GitHub release carries: CRDs that no chart of ours brings. */
@@ -22,6 +24,12 @@ export interface ManifestPin {
 export const charts = {
   certManager: { repo: "oci://quay.io/jetstack/charts", chart: "cert-manager", version: "v1.21.1" },
   cloudnativePg: { repo: "https://cloudnative-pg.github.io/charts", chart: "cloudnative-pg", version: "0.29.0" },
+  kuberay: {
+    repo: "https://ray-project.github.io/kuberay-helm/",
+    chart: "kuberay-operator",
+    version: "1.7.0",
+    crds: ["rayclusters.ray.io", "raycronjobs.ray.io", "rayjobs.ray.io", "rayservices.ray.io"],
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {
@@ -41,7 +49,7 @@ export const images = {
   minioClient: "quay.io/minio/mc:RELEASE.2025-08-13T08-35-41Z",
   // "-full" has psycopg2 and boto3; the plain image lacks both (mlflow#9513).
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
-  ray: "rayproject/ray:2.60.0-py311",
+  ray: ownImage("ray"),
   feast: ownImage("feast"),
   valkey: "valkey/valkey:9.1.4",
 } as const;
@@ -50,7 +58,7 @@ export const images = {
 export const clientVersions = {
   mlflow: match(images.mlflow, /:v([\d.]+)-full$/),
   ray: match(images.ray, /:([\d.]+)-py/),
-  python: match(images.ray, /-py(\d)(\d+)$/),
+  python: match(images.ray, /-py(\d)(\d+)-/),
 };
 
 function match(image: string, pattern: RegExp): string {

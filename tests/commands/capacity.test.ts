@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe as explain } from "../../commands/capacity";
 import { capacity, checkCapacity } from "../../rehearsal/capacity";
+import { evaluateConfig } from "../../rehearsal/charts";
 import type { Evaluation, Registration } from "../../rehearsal/evaluate";
 import type { PlatformConfig } from "../../stacks/config";
-import { configOf } from "../support/program";
+import { configOf, shaped } from "../support/program";
 import { evaluated } from "./program";
 
 describe("capacity", () => {
@@ -30,6 +31,19 @@ describe("capacity", () => {
     assert.equal(most("postgres", "data-platform", "persistentvolumeclaims"), postgres.instances);
     assert.equal(most("postgres", "cnpg-system", "pods"), 1);
     assert.equal(most("ray", "data-platform", "pods"), 1 + ray.workers.max);
+  });
+
+  it("finds that prod fits with Ray by KubeRay too, a serving cluster replaced and GPUs in use", async () => {
+    const config = shaped("prod with Ray by KubeRay");
+    assert.ok(config.ray.mode === "kuberay" && config.ray.gpuWorkers !== undefined);
+    const { workers, gpuWorkers, serving } = config.ray;
+    const { systems, faults, notCounted, nodes } = capacity(await evaluateConfig("prod", config), config);
+    assert.deepEqual([faults, notCounted], [[], []]);
+    const ray = systems.find(({ system, namespace }) => system === "ray" && namespace === "data-platform");
+    assert.equal(ray?.most["pods"], 1 + workers.max + gpuWorkers.max + 1 + serving.workers.max);
+    assert.equal(ray.surge["pods"], 1 + serving.workers.max);
+    const gpus = nodes.find(({ name }) => name === "k8s-worker")?.used["requests.nvidia.com/gpu"];
+    assert.equal(gpus, gpuWorkers.max * gpuWorkers.gpusPerWorker);
   });
 
   it("shows what was checked, and the verdict", async () => {

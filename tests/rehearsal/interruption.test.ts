@@ -71,6 +71,51 @@ describe("an interrupted up", () => {
   }
 });
 
+describe("npm run recover", () => {
+  let rehearsal: Rehearsal;
+  before(async () => {
+    rehearsal = await openRehearsal({ stack: "dev", progress: silent });
+  });
+  after(() => rehearsal.cluster.stop());
+
+  const recover = () => end(start("commands/recover.ts", ["--stack", "dev"], rehearsal.engine.env));
+
+  it("adopts nothing that somebody else made, names it, and leaves other people's Helm releases alone", async () => {
+    const { engine, api } = rehearsal;
+    await api.core.createNamespace({ body: { metadata: { name: "kong" } } });
+    const labels = { owner: "helm", status: "pending-install", name: "theirs" };
+    const theirs = { name: "sh.helm.release.v1.theirs.v1", namespace: "default" };
+    await api.core.createNamespacedSecret({ namespace: "default", body: { metadata: { ...theirs, labels } } });
+    assert.equal((await engine.run("up")).ok, false);
+
+    const refused = await recover();
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.output, /made by no Pulumi program[^]*Namespace kong/);
+    const kong = await api.core.readNamespace({ name: "kong" });
+    assert.deepEqual(Object.keys(kong.metadata?.labels ?? {}), ["kubernetes.io/metadata.name"]);
+
+    await api.core.deleteNamespace({ name: "kong" });
+    const recovered = await recover();
+    assert.equal(recovered.code, 0, recovered.output);
+    assert.ok(await api.core.readNamespacedSecret(theirs));
+  });
+
+  it("refuses a cluster that the stack was not made on, and changes nothing", async () => {
+    const { engine, directory } = rehearsal;
+    const { uid = "" } = (await rehearsal.api.core.readNamespace({ name: "kube-system" })).metadata ?? {};
+    const state = await engine.query("stack", "export");
+    const file = path.join(directory, "elsewhere.json");
+    fs.writeFileSync(file, state.replaceAll(uid, "another-cluster"));
+    await engine.query("stack", "import", "--file", file);
+    const before = await engine.query("stack", "export");
+
+    const { code, output } = await recover();
+    assert.notEqual(code, 0);
+    assert.match(output, /leads to cluster .*, but this stack was made on cluster another-cluster; set KUBECONFIG/);
+    assert.equal(await engine.query("stack", "export"), before);
+  });
+});
+
 /** A copy of dev whose stack file holds an encrypted credential; there is no passphrase for it. */
 async function withSecuredStack<T>(work: (stack: string) => Promise<T>): Promise<T> {
   const file = path.join(ROOT, "Pulumi.secured-test.yaml");

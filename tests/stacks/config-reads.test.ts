@@ -6,7 +6,7 @@ import { read, sources } from "../support/sources";
 // What only a rehearsal and the capacity table look at: the program does not know its nodes.
 const NOT_FOR_THE_PROGRAM = /^cluster\.(kubernetesVersion|nodes\.)/;
 // There is one choice so far: whoever reads it decides nothing.
-const ONE_CHOICE = ["storage.provisioner", "ray.mode"];
+const ONE_CHOICE = ["storage.provisioner"];
 
 // dev has the keys of prod: tests/stack-files.test.ts.
 for (const shape of SHAPES.slice(1)) {

@@ -1,10 +1,27 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
 import { readStackFile } from "../../rehearsal/evaluate";
 import { loadConfig, parseConfig } from "../../stacks/config";
 import { mockEngine } from "../support/mocks";
+import { read } from "../support/sources";
 
 type Spoil = (config: any) => void;
+
+const SIZE = { cpu: { request: 1, limit: 2 }, memoryMiB: { request: 4096, limit: 8192 } };
+
+function gpuWorkers(own: object): object {
+  return { ...SIZE, image: "example.com/ray-gpu:2.60.0-cu117", gpusPerWorker: 1, min: 1, max: 2, ...own };
+}
+
+function kuberay(servingWorkers: object): object {
+  const workers = { ...SIZE, min: 1, max: 2 };
+  const serving = { head: SIZE, workers: { ...SIZE, ...servingWorkers } };
+  return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
+}
+
+const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.8 and older of 11";
+const NAME_IMAGE = "name an image whose tag has -cu118 or lower";
 
 // Per case: what is spoilt, and the whole line that the user gets: key, value, what is allowed, next step.
 const FAULTS: readonly (readonly [Spoil, string])[] = [
@@ -30,7 +47,45 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [(c) => (c.ray.workers.min = 0), "ray.workers.min: 0 is not allowed: expected number to be >=1; correct it in FILE"],
   [(c) => (c.ray.workers.min = 6), "ray.workers.max: 5 is below min (6); raise it in FILE"],
   [(c) => (c.feast.replicas.min = 7), "feast.replicas.max: 6 is below min (7); raise it in FILE"],
-  [(c) => (c.ray.mode = "swarm"), `ray.mode: "swarm" is not allowed: expected 'standalone'; correct it in FILE`],
+  [
+    (c) => (c.ray.mode = "swarm"),
+    `ray.mode: "swarm" is not allowed: expected 'standalone' | 'kuberay'; correct it in FILE`,
+  ],
+  [(c) => (c.ray = kuberay({ min: 4, max: 3 })), "ray.serving.workers.max: 3 is below min (4); raise it in FILE"],
+  [
+    (c) => (c.ray.gpuWorkers = gpuWorkers({ image: "example.com/ray-gpu:2.60.0-cu121" })),
+    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu121" is for CUDA 12.1: ${K80}; ${NAME_IMAGE} in FILE`,
+  ],
+  [
+    (c) => (c.ray.gpuWorkers = gpuWorkers({ image: "rayproject/ray:2.60.0-py311-gpu" })),
+    `ray.gpuWorkers.image: "rayproject/ray:2.60.0-py311-gpu" does not say its CUDA version: ${K80}; ${NAME_IMAGE} in FILE`,
+  ],
+  [
+    (c) => ((c.cluster.nodes["k8s-worker"].gpus.product = "A100"), (c.ray.gpuWorkers = gpuWorkers({}))),
+    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu117" cannot be judged: nobody looked up A100; known are Tesla-K80; ` +
+      "add it to stacks/gpus.ts or correct it in FILE",
+  ],
+  [
+    (c) => (c.ray.gpuWorkers = gpuWorkers({ gpusPerWorker: 17 })),
+    "ray.gpuWorkers.gpusPerWorker: 17 is more than one node has: at most 16; lower it in FILE",
+  ],
+  [
+    (c) => (c.ray.gpuWorkers = gpuWorkers({ gpusPerWorker: 5, max: 4 })),
+    "ray.gpuWorkers.max: 4 workers with 5 GPUs each do not fit cluster.nodes: at most 3 do; lower it in FILE",
+  ],
+  [(c) => (c.ray.gpuWorkers = gpuWorkers({ min: 3 })), "ray.gpuWorkers.max: 2 is below min (3); raise it in FILE"],
+  [
+    (c) => (delete c.cluster.nodes["k8s-worker"].gpus, (c.ray.gpuWorkers = gpuWorkers({}))),
+    "ray.gpuWorkers: no node of cluster.nodes has GPUs; remove it, or describe them in FILE",
+  ],
+  [
+    (c) => (c.ray.access = { pods: { portal: { namespace: "data-platform", labels: {} } } }),
+    "ray.access.pods.portal.labels: selects every pod; name at least one label in FILE",
+  ],
+  [
+    (c) => (c.ray.access = { pods: { portal: { namespace: "default", labels: { app: "portal" } } } }),
+    `ray.access.pods.portal.namespace: "default" is not allowed: expected one of "data-platform"|"monitoring"|"kong"; correct it in FILE`,
+  ],
   [
     (c) => delete c.objectStore.kind,
     "objectStore.kind: nothing is not allowed: expected 'minio' | 'external'; correct it in FILE",
@@ -109,10 +164,23 @@ describe("a bad config", () => {
 });
 
 describe("a good config", () => {
+  it("may have GPU workers, in both modes, as many as the cards serve", () => {
+    assert.deepEqual(faultsOf(prod((c) => (c.ray.gpuWorkers = gpuWorkers({ gpusPerWorker: 2, max: 8 })))), []);
+    const operated = { ...kuberay({ min: 1, max: 2 }), gpuWorkers: gpuWorkers({ max: 16 }) };
+    assert.deepEqual(faultsOf(prod((c) => (c.ray = operated))), []);
+  });
+
   it("is read from the stack's carbon:platform", async () => {
     const value = readStackFile("prod")["carbon:platform"];
     await mockEngine({}, { "carbon:platform": JSON.stringify(value) });
     assert.deepEqual(loadConfig(), parseConfig(value, "Pulumi.prod.yaml"));
+  });
+
+  it("may be what docs/ray.md shows", () => {
+    const blocks = [...read("docs/ray.md").matchAll(/```yaml\n([^]*?)```/g)].map(([, text = ""]) => parse(text));
+    assert.equal(blocks.length, 3);
+    const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
+    assert.deepEqual(faultsOf(prod((c) => (c.ray = shown))), []);
   });
 
   it("may scale Ray down to one worker", () => {

@@ -76,7 +76,7 @@ for (const shape of SHAPES) {
           assert.ok(ports.length > 0, `${label(policy)} opens every port`);
           for (const pod of selected(ourPods(seen), metadata.namespace, spec.podSelector.matchLabels)) {
             // Ray's nodes talk among themselves on ports that no Service names: tests/components/ml/ray.test.ts.
-            if (metadata.name === "ray-from-ray") continue;
+            if (/^(ray(-[a-z]+)*)-from-\1$/.test(metadata.name)) continue;
             for (const { port } of ports) {
               assert.ok(
                 Object.values(pod.ports ?? {}).includes(port),
@@ -120,7 +120,14 @@ for (const shape of SHAPES) {
     it("leaves the replicas of what is autoscaled to the autoscaler", async () => {
       const { seen } = await program(shape);
       const scalers = all(seen, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler");
-      assert.ok(scalers.length > 0);
+      const clusters = [
+        ...all(seen, "kubernetes:ray.io/v1:RayCluster").map(({ inputs }) => inputs.spec),
+        ...all(seen, "kubernetes:ray.io/v1:RayService").map(({ inputs }) => inputs.spec.rayClusterConfig),
+      ];
+      assert.ok(scalers.length + clusters.length > 0);
+      for (const group of clusters.flatMap((spec) => spec.workerGroupSpecs)) {
+        assert.ok(!("replicas" in group) && group.minReplicas <= group.maxReplicas, group.groupName);
+      }
       for (const scaler of scalers) {
         const { kind, name } = scaler.inputs.spec.scaleTargetRef;
         const targets = all(seen, `kubernetes:apps/v1:${String(kind)}`).filter(

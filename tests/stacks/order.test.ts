@@ -49,6 +49,25 @@ for (const shape of SHAPES) {
       );
     });
 
+    it("asks for Ray clusters after the operator, its kinds and its rights", async () => {
+      const { seen } = await program(shape);
+      const clusters = seen.filter(({ type }) => type.startsWith("kubernetes:ray.io/"));
+      assert.equal(clusters.length, shape.includes("KubeRay") ? 2 : 0);
+      for (const cluster of clusters) {
+        const operator = only(seen, "kubernetes:helm.sh/v3:Release", "kuberay-operator");
+        const rights = all(seen, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding").filter(({ name }) =>
+          name.startsWith("kuberay-operator"),
+        );
+        const kinds = all(seen, "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition").filter(({ name }) =>
+          name.endsWith(".ray.io"),
+        );
+        assert.deepEqual([rights.length, kinds.length], [2, 4]);
+        for (const one of [operator, ...rights, ...kinds]) assert.ok(waitsFor(seen, cluster, one), label(cluster));
+        // It cannot start without its rights: Helm would wait for it in vain.
+        for (const one of [...rights, ...kinds]) assert.ok(waitsFor(seen, operator, one), one.name);
+      }
+    });
+
     it("destroys a system before the operator that cleans up after it", async () => {
       const { seen } = await program(shape);
       const operator = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg");

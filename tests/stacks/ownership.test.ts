@@ -100,7 +100,7 @@ function dataOwners(seen: readonly Registered[]): Registered[] {
 }
 
 function isUpstream({ urn }: Registered): boolean {
-  return urn.includes("carbon:base:ManifestFile$");
+  return /carbon:base:(ManifestFile|ChartCrds)\$/.test(urn);
 }
 
 function duplicates(names: readonly string[]): string[] {

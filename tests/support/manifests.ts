@@ -38,18 +38,17 @@ export function label({ inputs }: Registered): string {
 export function ourPods(
   seen: readonly Registered[],
 ): (Pods & { readonly template: any; readonly resource: Registered })[] {
-  return WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
-    const { metadata } = resource.inputs;
-    const spec = resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
-    const containers: any[] = spec.template.spec.containers;
+  const workloads = WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
+    const { template, replicas = autoscaledFrom(seen, resource) ?? 1 } =
+      resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
+    return { resource, owner: label(resource), template, labels: template.metadata.labels, replicas };
+  });
+  return [...workloads, ...rayPods(seen)].map((pods) => {
+    const containers: any[] = pods.template.spec.containers;
     return {
-      resource,
-      owner: label(resource),
-      namespace: metadata.namespace,
-      labels: spec.template.metadata.labels,
-      template: spec.template,
+      ...pods,
+      namespace: pods.resource.inputs.metadata.namespace,
       ports: Object.fromEntries(containers.flatMap((c) => c.ports ?? []).map((p) => [p.name, p.containerPort])),
-      replicas: spec.replicas ?? autoscaledFrom(seen, resource) ?? 1,
     };
   });
 }
@@ -63,6 +62,23 @@ function autoscaledFrom(seen: readonly Registered[], { inputs: { kind, metadata 
       scaleTargetRef.name === metadata.name
     );
   })?.inputs.spec.minReplicas;
+}
+
+/** The pods that KubeRay makes of our templates, with the labels that it adds. */
+function rayPods(seen: readonly Registered[]) {
+  const kinds = ["RayCluster", "RayService"].flatMap((kind) => all(seen, `kubernetes:ray.io/v1:${kind}`));
+  return kinds.flatMap((resource) => {
+    const { rayClusterConfig, ...own } = resource.inputs.spec;
+    const { headGroupSpec, workerGroupSpecs } = rayClusterConfig ?? own;
+    const added = { "ray.io/is-ray-node": "yes", ...(rayClusterConfig && { "ray.io/serve": "true" }) };
+    return [headGroupSpec, ...workerGroupSpecs].map(({ template, groupName = "head" }: any) => ({
+      resource,
+      owner: `${label(resource)}, ${String(groupName)}`,
+      template,
+      labels: { ...template.metadata.labels, ...added },
+      replicas: 1,
+    }));
+  });
 }
 
 /** All pods that there will be: ours, those of charts, and those of operators. */

@@ -28,7 +28,12 @@ export async function run(config: PlatformConfig, secrets: Record<string, string
   return { config, seen, outputs };
 }
 
-/** Every shape in which the program is deployed: both stacks, and an object store of somebody else. */
+const size = (cpu: number, memoryMiB: number) => ({
+  cpu: { request: cpu / 2, limit: cpu },
+  memoryMiB: { request: memoryMiB / 2, limit: memoryMiB },
+});
+
+/** Every shape in which the program is deployed: both stacks, and what neither of them has. */
 const CONFIGS = {
   dev: () => configOf("dev"),
   prod: () => configOf("prod"),
@@ -40,6 +45,29 @@ const CONFIGS = {
       cidrs: ["203.0.113.0/24"],
       region: "eu-central-1",
       setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
+    },
+  }),
+  "prod with Ray by KubeRay": (): PlatformConfig => ({
+    ...configOf("prod"),
+    ray: {
+      mode: "kuberay",
+      head: size(2, 8192),
+      workers: { ...size(2, 8192), min: 2, max: 5 },
+      gpuWorkers: {
+        ...size(4, 16384),
+        image: "registry.example.com/ray-gpu:2.60.0-py311-cu117",
+        gpusPerWorker: 2,
+        min: 1,
+        max: 4,
+      },
+      // Somebody whose pods there are.
+      access: {
+        pods: { sql: { namespace: "data-platform", labels: { "cnpg.io/cluster": "postgres" } } },
+        groups: ["ml"],
+      },
+      serving: { head: size(2, 4096), workers: { ...size(2, 8192), min: 1, max: 4 } },
+      autoscaler: size(0.5, 1024),
+      operator: size(0.5, 512),
     },
   }),
 };

@@ -1,0 +1,53 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect, type Destination } from "./connect";
+import type { PodIdentity } from "./endpoint";
+import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
+
+/** Inputs of {@link ScheduledJob}. */
+export interface ScheduledJobArgs extends ContainerArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly uid: number;
+  /** When it runs, as five cron fields in UTC. */
+  readonly schedule: string;
+  readonly talksTo: readonly Destination[];
+  /** How long one run may take, in seconds. */
+  readonly timeoutSeconds: number;
+}
+
+/** A Job that runs by the clock, never twice at a time. A run that fails is not tried again before the next. */
+export class ScheduledJob extends pulumi.ComponentResource {
+  constructor(name: string, args: ScheduledJobArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:base:ScheduledJob", name, {}, opts);
+    const { namespace, uid, schedule, talksTo, secretEnv = [], timeoutSeconds } = args;
+    const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+
+    const account = serviceAccount(identity, { parent: this });
+    const wires = connect(this, { from: identity, talksTo });
+    const template = podTemplate(identity, {
+      containers: [container(name, { ...args, mounts: { "/tmp": "tmp", ...args.mounts } })],
+      uid,
+      priorityClass: "low-priority-batch",
+      secretEnv,
+      scratch: { tmp: { sizeMiB: 64 } },
+      restartPolicy: "Never",
+    });
+    new k8s.batch.v1.CronJob(
+      name,
+      {
+        metadata: { name, namespace, labels: identity.matchLabels },
+        spec: {
+          schedule,
+          timeZone: "Etc/UTC",
+          concurrencyPolicy: "Forbid",
+          successfulJobsHistoryLimit: 1,
+          failedJobsHistoryLimit: 1,
+          jobTemplate: { spec: { backoffLimit: 0, activeDeadlineSeconds: timeoutSeconds, template } },
+        },
+      },
+      { parent: this, dependsOn: [account, ...wires, ...secretEnv.map((s) => s.resource)] },
+    );
+    this.registerOutputs();
+  }
+}

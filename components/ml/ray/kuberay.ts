@@ -1,0 +1,204 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect } from "../../base/connect";
+import type { PodIdentity } from "../../base/endpoint";
+import { type ContainerSize, resources, RESTRICTED, serviceAccount } from "../../base/pod";
+import { clientVersions } from "../../base/versions";
+import { type OperatorArgs, rayOperator } from "./operator";
+import {
+  type ClusterArgs,
+  clusterPorts,
+  type Clusters,
+  HEAD_PORTS,
+  headFlags,
+  headTemplate,
+  type RayEnvironment,
+  type RayFlags,
+  type RayGpuWorkers,
+  type RayPods,
+  rayService,
+  type RayWorkers,
+  workerFlags,
+  workerTemplate,
+} from "./pods";
+
+/** What a cluster by KubeRay needs. */
+export interface KubeRay {
+  readonly kind: "kuberay";
+  readonly operator: OperatorArgs;
+  readonly head: ContainerSize;
+  /** Size of the container beside each head that scales the workers. */
+  readonly autoscaler: ContainerSize;
+  /** Sizes of the cluster of its own that runs Ray Serve. */
+  readonly serving: { readonly head: ContainerSize; readonly workers: RayWorkers };
+  /** Ray Serve's config, as YAML. */
+  readonly serveConfig: pulumi.Output<string>;
+}
+
+/** Makes the operator, a RayCluster for jobs and a RayService. */
+export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: ClusterArgs): Clusters {
+  const { pods, servers, environment, workers, gpuWorkers, authSecret, after } = args;
+  const { namespace } = pods.all;
+  const { operator, head, autoscaler, serving, serveConfig } = mode;
+
+  const ready = rayOperator(parent, operator, namespace, [
+    // It deploys the applications, and asks the head's proxy whether it serves.
+    { server: servers.head, ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.serve }] },
+  ]);
+  const surroundings = [pods, servers].flatMap((cluster) => surround(parent, cluster, mode, args));
+  const dependsOn = [...ready, ...after, ...surroundings];
+  const shared = { environment, authSecret, autoscaler };
+
+  // Beside `<cluster>-head-svc`, which is the operator's own.
+  rayService(parent, pods.head.name, pods.head, HEAD_PORTS, { headless: true });
+  const jobs = new k8s.apiextensions.CustomResource(
+    pods.all.name,
+    {
+      apiVersion: "ray.io/v1",
+      kind: "RayCluster",
+      metadata: {
+        name: pods.all.name,
+        namespace,
+        annotations: {
+          "pulumi.com/waitFor": '["jsonpath={.status.state}=ready", "condition=HeadPodReady"]',
+          // The list of worker groups is one field to the API server, and the autoscaler writes into it.
+          "pulumi.com/patchForce": "true",
+        },
+      },
+      spec: {
+        ...clusterSpec(pods, { ...shared, head, workers, ...(gpuWorkers && { gpuWorkers }) }),
+        // Else a changed image, size or token would never reach a pod.
+        upgradeStrategy: { type: "Recreate" },
+      },
+    },
+    { parent, dependsOn },
+  );
+  const { name } = servers.all;
+  const service = new k8s.apiextensions.CustomResource(
+    name,
+    {
+      apiVersion: "ray.io/v1",
+      kind: "RayService",
+      metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
+      spec: {
+        serveConfigV2: serveConfig,
+        rayClusterConfig: clusterSpec(servers, { ...shared, ...serving, serves: true }),
+        // A changed cluster is built beside the old one, which answers until the new one does: twice the resources.
+        upgradeStrategy: { type: "NewCluster" },
+      },
+    },
+    { parent, dependsOn },
+  );
+  return { jobs, serving: service, headPod: pods.head.name };
+}
+
+/** What the pods of a cluster find: their accounts, and wires to each other and to what tasks reach. */
+function surround(
+  parent: pulumi.Resource,
+  { all, head }: RayPods,
+  { operator }: KubeRay,
+  { talksTo }: ClusterArgs,
+): pulumi.Resource[] {
+  return [
+    serviceAccount(all, { parent }),
+    serviceAccount(head, { parent }),
+    ...connect(parent, { from: all, talksTo: [{ server: all, ports: clusterPorts() }, ...talksTo] }),
+    // The autoscaler runs in the head's pod.
+    ...connect(parent, { from: head, talksTo: [operator.kubeApi] }),
+  ];
+}
+
+interface ClusterSpecArgs {
+  readonly environment: RayEnvironment;
+  readonly authSecret: string;
+  readonly head: ContainerSize;
+  readonly autoscaler: ContainerSize;
+  readonly workers: RayWorkers;
+  readonly gpuWorkers?: RayGpuWorkers;
+  readonly serves?: boolean;
+}
+
+// KubeRay's own name: it mounts the volume into the autoscaler too, which writes its log beside those of the head.
+const LOGS = "ray-logs";
+const TOKEN = "autoscaler-token";
+
+function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
+  const { environment, authSecret, head, autoscaler, workers, gpuWorkers, serves = false } = args;
+  return {
+    rayVersion: clientVersions.ray,
+    authOptions: { mode: "token", secretName: authSecret },
+    enableInTreeAutoscaling: true,
+    autoscalerOptions: {
+      version: "v2",
+      idleTimeoutSeconds: 600,
+      resources: resources(autoscaler),
+      securityContext: RESTRICTED,
+      env: [
+        { name: "HOME", value: "/tmp" },
+        { name: "RAY_USAGE_STATS_ENABLED", value: "0" },
+      ],
+      volumeMounts: [
+        { name: "tmp", mountPath: "/tmp" },
+        { name: TOKEN, mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
+      ],
+    },
+    headGroupSpec: {
+      rayStartParams: startParams(headFlags(head)),
+      template: headTemplate(pods.head, {
+        environment,
+        size: head,
+        mounts: { "/tmp/ray": LOGS },
+        scratch: { [LOGS]: { sizeMiB: 4096 } },
+        volumes: [AUTOSCALER_TOKEN],
+      }),
+    },
+    workerGroupSpecs: [
+      workerGroup("workers", pods.worker, workers, { environment, serves }),
+      ...(gpuWorkers
+        ? [
+            workerGroup("gpu-workers", pods.gpuWorker, gpuWorkers, {
+              environment,
+              serves,
+              gpus: { image: gpuWorkers.image, count: gpuWorkers.gpusPerWorker },
+            }),
+          ]
+        : []),
+    ],
+  };
+}
+
+/** Workers without a number: the autoscaler writes `replicas`, and begins with `minReplicas`. */
+function workerGroup(
+  groupName: string,
+  worker: PodIdentity,
+  size: RayWorkers,
+  args: {
+    readonly environment: RayEnvironment;
+    readonly serves: boolean;
+    readonly gpus?: { readonly image: string; readonly count: number };
+  },
+): object {
+  return {
+    groupName,
+    minReplicas: size.min,
+    maxReplicas: size.max,
+    rayStartParams: startParams(workerFlags(size, args.gpus?.count)),
+    // KubeRay has workers wait for their head, and tells them where it is.
+    template: workerTemplate(worker, { ...args, size, gcs: "$RAY_ADDRESS" }),
+  };
+}
+
+function startParams(flags: RayFlags): Record<string, string> {
+  return Object.fromEntries(Object.entries(flags).map(([flag, value]) => [flag, String(value)]));
+}
+
+// In the autoscaler alone: the pod mounts none, and the head's container, where drivers of jobs run, gets none.
+const AUTOSCALER_TOKEN = {
+  name: TOKEN,
+  projected: {
+    sources: [
+      { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
+      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+    ],
+  },
+};

@@ -1,0 +1,134 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { ChartCrds, ChartRelease, type HelmValue } from "../../base/chart-release";
+import type { Destination } from "../../base/connect";
+import type { ApiServer } from "../../base/endpoint";
+import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
+import { charts } from "../../base/versions";
+
+const OPERATOR = "kuberay-operator";
+const METRICS_PORT = 8080;
+// Fixed in the operator's main.go.
+const LEASE = "ray-operator-leader";
+
+/** Inputs of {@link rayOperator}. */
+export interface OperatorArgs {
+  /** Namespace of the operator; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly kubeApi: ApiServer;
+  readonly size: ContainerSize;
+}
+
+/** Installs the operator with rights in one namespace; returns what its custom resources wait for. */
+export function rayOperator(
+  parent: pulumi.Resource,
+  { namespace, chartDirectory, kubeApi, size }: OperatorArgs,
+  watched: pulumi.Input<string>,
+  talksTo: readonly Destination[],
+): pulumi.Resource[] {
+  const crds = new ChartCrds("kuberay", charts.kuberay, chartDirectory, { parent });
+  const subjects = [{ kind: "ServiceAccount", name: OPERATOR, namespace }];
+  const rights = [
+    ...grant(parent, OPERATOR, watched, subjects, RULES),
+    ...grant(parent, `${OPERATOR}-leader`, namespace, subjects, LEADER_RULES),
+  ];
+  const release = new ChartRelease(
+    OPERATOR,
+    charts.kuberay,
+    {
+      namespace,
+      directory: chartDirectory,
+      values: values(size, watched),
+      declares: {
+        workloads: [
+          {
+            kind: "Deployment",
+            name: OPERATOR,
+            labels: { "app.kubernetes.io/name": OPERATOR, "app.kubernetes.io/instance": OPERATOR },
+            serviceAccount: OPERATOR,
+            replicas: 1,
+            size,
+          },
+        ],
+        services: [{ name: OPERATOR, port: METRICS_PORT, podPort: METRICS_PORT, workload: OPERATOR }],
+        crds: [],
+      },
+      talksTo: { [OPERATOR]: [kubeApi, ...talksTo] },
+    },
+    { parent, dependsOn: [crds, ...rights] },
+  );
+  return [crds, ...rights, release];
+}
+
+type Rule = k8s.types.input.rbac.v1.PolicyRule;
+
+/** Lets subjects do what the rules say in one namespace. */
+export function grant(
+  parent: pulumi.Resource,
+  name: string,
+  namespace: pulumi.Input<string>,
+  subjects: k8s.types.input.rbac.v1.Subject[],
+  rules: Rule[],
+): pulumi.Resource[] {
+  const metadata = { name, namespace };
+  const role = new k8s.rbac.v1.Role(name, { metadata, rules }, { parent });
+  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name };
+  const binding = new k8s.rbac.v1.RoleBinding(name, { metadata, roleRef, subjects }, { parent, dependsOn: role });
+  return [role, binding];
+}
+
+const READ = ["get", "list", "watch"];
+
+// What the operator does with the custom resources that the program makes. The chart's own Role would also let it change
+// Secrets, Jobs, Ingresses, NetworkPolicies and Gateway routes, for features that are off here (docs/adr/0015-kuberay.md).
+const RULES: Rule[] = [
+  { apiGroups: ["ray.io"], resources: ["rayclusters"], verbs: [...READ, "create", "update", "patch", "delete"] },
+  { apiGroups: ["ray.io"], resources: ["rayservices"], verbs: [...READ, "update"] },
+  { apiGroups: ["ray.io"], resources: ["rayclusters/status", "rayservices/status"], verbs: ["update"] },
+  { apiGroups: ["ray.io"], resources: ["rayclusters/finalizers", "rayservices/finalizers"], verbs: ["update"] },
+  { apiGroups: [""], resources: ["pods"], verbs: [...READ, "create", "update", "patch", "delete", "deletecollection"] },
+  { apiGroups: [""], resources: ["services"], verbs: [...READ, "create", "update", "delete"] },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: READ },
+  // Its cache holds every Secret of the namespace, although it reads just the token.
+  { apiGroups: [""], resources: ["secrets"], verbs: READ },
+  // A Role of each cluster for its autoscaler. To grant that, the operator must hold all of it: pods/resize, and to patch
+  // pods and clusters.
+  { apiGroups: [""], resources: ["serviceaccounts"], verbs: READ },
+  { apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles", "rolebindings"], verbs: [...READ, "create"] },
+  { apiGroups: [""], resources: ["pods/resize"], verbs: ["patch"] },
+  // What it only watches: it does not start otherwise.
+  { apiGroups: ["ray.io"], resources: ["rayjobs"], verbs: READ },
+  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: READ },
+  { apiGroups: ["batch"], resources: ["jobs"], verbs: READ },
+  { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
+];
+
+const LEADER_RULES: Rule[] = [
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], resourceNames: [LEASE], verbs: ["get", "update"] },
+  { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
+];
+
+/** The keys of the chart that we set. */
+type OperatorValues = {
+  readonly resources: ResourceQuantities;
+  readonly priorityClassName: string;
+  readonly singleNamespaceInstall: true;
+  readonly watchNamespace: HelmValue[];
+  readonly rbacEnable: false;
+  readonly env: { readonly name: string; readonly value: string }[];
+};
+
+function values(size: ContainerSize, watched: pulumi.Input<string>): OperatorValues {
+  return {
+    resources: resources(size),
+    priorityClassName: "critical-services",
+    singleNamespaceInstall: true,
+    watchNamespace: [pulumi.output(watched)],
+    // The Roles above, which name less.
+    rbacEnable: false,
+    // So that a Role can let people forward a port to the head, and to no other pod.
+    env: [{ name: "ENABLE_DETERMINISTIC_HEAD_POD_NAME", value: "true" }],
+  };
+}

@@ -1,0 +1,286 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import type { Destination } from "../../base/connect";
+import type { PodIdentity, PortRange } from "../../base/endpoint";
+import { container, type ContainerSize, type PodArgs, podTemplate, resources } from "../../base/pod";
+import type { EnvSecret } from "../../base/secret";
+import { images } from "../../base/versions";
+
+type Container = ReturnType<typeof container>;
+
+/** Ports of a head, by the names that people, Services and KubeRay know. */
+export const HEAD_PORTS = { gcs: 6379, dashboard: 8265, client: 10001, serve: 8000, metrics: 8080 };
+const AGENT_PORT = 52365;
+const WORKER_PORTS = { metrics: HEAD_PORTS.metrics, agent: AGENT_PORT };
+
+// Ray picks these at random unless they are pinned, and a policy cannot follow that.
+const NODE_PORTS = {
+  "object-manager-port": 8076,
+  "node-manager-port": 8077,
+  "dashboard-agent-grpc-port": 8078,
+  "runtime-env-agent-port": 8079,
+};
+// One port for each Ray worker process and driver on a node.
+const PROCESS_PORTS = { port: 10010, endPort: 10999 };
+
+const RAY_UID = 1000;
+// Ray's own default share of the memory for the object store.
+const OBJECT_STORE_SHARE = 0.3;
+// What a Ray task may still take when its pod is deleted.
+const DRAIN_SECONDS = 300;
+
+/** Workers that are all alike, autoscaled between `min` and `max`. */
+export interface RayWorkers extends ContainerSize {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Workers with GPUs, and the image with the libraries that their cards need. */
+export interface RayGpuWorkers extends RayWorkers {
+  readonly image: string;
+  readonly gpusPerWorker: number;
+}
+
+/** The pods of one Ray cluster, as policies see them: all of them, and each kind. */
+export interface RayPods {
+  readonly all: PodIdentity;
+  readonly head: PodIdentity;
+  readonly worker: PodIdentity;
+  readonly gpuWorker: PodIdentity;
+}
+
+/** The identities of a cluster; its head has a service account of its own where it needs rights. */
+export function rayPods(name: string, namespace: pulumi.Input<string>, headAccount = name): RayPods {
+  const all: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+  const kind = (component: string): PodIdentity => ({
+    ...all,
+    name: `${name}-${component}`,
+    matchLabels: { app: name, component },
+  });
+  return {
+    all,
+    head: { ...kind("head"), serviceAccount: headAccount },
+    worker: kind("worker"),
+    gpuWorker: kind("gpu-worker"),
+  };
+}
+
+/** What all pods of a cluster are started with. */
+export interface RayEnvironment {
+  readonly env: Readonly<Record<string, pulumi.Input<string>>>;
+  readonly secretEnv: readonly EnvSecret[];
+}
+
+/** What both modes make a cluster from. */
+export interface ClusterArgs {
+  /** The cluster for jobs. */
+  readonly pods: RayPods;
+  /** The cluster that serves: the same one, or one of its own. */
+  readonly servers: RayPods;
+  readonly environment: RayEnvironment;
+  /** Name of the Secret with the token. */
+  readonly authSecret: string;
+  readonly workers: RayWorkers;
+  readonly gpuWorkers?: RayGpuWorkers;
+  /** What tasks reach. */
+  readonly talksTo: readonly Destination[];
+  /** What stands before the first pod. */
+  readonly after: readonly pulumi.Resource[];
+}
+
+/** What a mode made. */
+export interface Clusters {
+  /** Ready once jobs can run. */
+  readonly jobs: pulumi.Resource;
+  /** Ready once requests can be answered. */
+  readonly serving: pulumi.Resource;
+  /** Name of the pod that is the head for jobs. */
+  readonly headPod: string;
+}
+
+/** The ports on which the nodes of a cluster talk among themselves. */
+export function clusterPorts(): PortRange[] {
+  const single = [HEAD_PORTS.gcs, HEAD_PORTS.dashboard, HEAD_PORTS.client, ...Object.values(NODE_PORTS), AGENT_PORT];
+  return [...single.map((port) => ({ port })), PROCESS_PORTS];
+}
+
+/** Flags of `ray start`: what each node needs, without how it finds the head. */
+export type RayFlags = Readonly<Record<string, string | number | true>>;
+
+/** The flags of a head, which stays free of tasks: one that exhausts memory must not take the cluster along. */
+export function headFlags(size: ContainerSize): RayFlags {
+  return {
+    port: HEAD_PORTS.gcs,
+    "dashboard-host": "0.0.0.0",
+    "dashboard-port": HEAD_PORTS.dashboard,
+    "ray-client-server-port": HEAD_PORTS.client,
+    "num-cpus": 0,
+    ...sharedFlags(size),
+  };
+}
+
+/** The flags of a worker. */
+export function workerFlags(size: ContainerSize, gpus = 0): RayFlags {
+  return {
+    // Whole ones: Ray takes no other.
+    "num-cpus": Math.max(1, Math.floor(size.cpu.limit)),
+    ...(gpus > 0 && { "num-gpus": gpus }),
+    ...sharedFlags(size),
+  };
+}
+
+function sharedFlags(size: ContainerSize): RayFlags {
+  return {
+    block: true,
+    "metrics-export-port": HEAD_PORTS.metrics,
+    "dashboard-agent-listen-port": AGENT_PORT,
+    ...NODE_PORTS,
+    "min-worker-port": PROCESS_PORTS.port,
+    "max-worker-port": PROCESS_PORTS.endPort,
+    "object-store-memory": objectStoreMiB(size) * 1024 * 1024,
+  };
+}
+
+function objectStoreMiB({ memoryMiB }: ContainerSize): number {
+  return Math.floor(memoryMiB.limit * OBJECT_STORE_SHARE);
+}
+
+/** What differs between the modes in a pod. */
+export interface NodeArgs {
+  readonly environment: RayEnvironment;
+  readonly size: ContainerSize;
+  readonly command?: readonly pulumi.Input<string>[];
+  /** Mounted besides /tmp and /dev/shm: path to volume name. */
+  readonly mounts?: Readonly<Record<string, string>>;
+  readonly scratch?: PodArgs["scratch"];
+  readonly volumes?: PodArgs["volumes"];
+}
+
+/** The pod of a head. */
+export function headTemplate(head: PodIdentity, args: NodeArgs): k8s.types.input.core.v1.PodTemplateSpec {
+  const { environment, size, command, mounts, volumes } = args;
+  return podTemplate(head, {
+    containers: [
+      container(head.name, {
+        ...environment,
+        ...(command && { command }),
+        image: images.ray,
+        size,
+        ports: HEAD_PORTS,
+        probe: { path: "/api/gcs_healthz", port: "dashboard" },
+        mounts: { ...MOUNTS, ...mounts },
+      }),
+    ],
+    uid: RAY_UID,
+    priorityClass: "standard-services",
+    secretEnv: environment.secretEnv,
+    scratch: { ...scratch(size), ...args.scratch },
+    ...(volumes && { volumes }),
+  });
+}
+
+/** What differs between kinds of workers. */
+export interface WorkerArgs extends NodeArgs {
+  /** Shell expression of the control store's address. */
+  readonly gcs: pulumi.Input<string>;
+  /** Waits for the head before the worker starts, where nobody else has it wait. */
+  readonly waits?: boolean;
+  readonly gpus?: { readonly image: string; readonly count: number };
+  /** Answers requests of Ray Serve, and is ready only when it can. */
+  readonly serves?: boolean;
+}
+
+/** The pod of a worker: it is drained before it goes. */
+export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types.input.core.v1.PodTemplateSpec {
+  const { environment, size, command, gcs, waits = false, gpus, serves = false } = args;
+  const shared = { ...environment, image: gpus?.image ?? images.ray, size, mounts: MOUNTS };
+  const main: Container = {
+    ...container(worker.name, {
+      ...shared,
+      ...(command && { command }),
+      ports: serves ? { ...WORKER_PORTS, serve: HEAD_PORTS.serve } : WORKER_PORTS,
+      probe: { path: "/api/local_raylet_healthz", port: "agent" },
+    }),
+    lifecycle: {
+      preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcs}; ${DRAIN}`] } },
+    },
+    ...(gpus && { resources: withGpus(size, gpus.count) }),
+    // The proxy has no replica to ask until an application runs here.
+    ...(serves && { readinessProbe: { ...PROXY_PROBE, httpGet: { path: "/-/healthz", port: "serve" } } }),
+  };
+  return podTemplate(worker, {
+    ...(waits && {
+      initContainers: [
+        container("wait-for-head", {
+          ...shared,
+          command: ["bash", "-c", pulumi.interpolate`GCS=${gcs}; ${WAIT_FOR_HEAD}`],
+        }),
+      ],
+    }),
+    containers: [main],
+    uid: RAY_UID,
+    priorityClass: "low-priority-batch",
+    secretEnv: environment.secretEnv,
+    scratch: scratch(size),
+    terminationGracePeriodSeconds: DRAIN_SECONDS + 30,
+    ...(gpus && { nodeSelector: GPU_NODES, tolerations: GPU_TOLERATIONS }),
+  });
+}
+
+const MOUNTS = { "/tmp": "tmp", "/dev/shm": "shm" };
+const PROXY_PROBE = { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 1 };
+
+// What the GPU operator's feature discovery labels nodes with, and the taint that its documentation gives them.
+const GPU_NODES = { "nvidia.com/gpu.present": "true" };
+const GPU_TOLERATIONS = [{ key: "nvidia.com/gpu", operator: "Exists", effect: "NoSchedule" }];
+
+function withGpus(size: ContainerSize, count: number) {
+  const { requests, limits } = resources(size);
+  return { requests, limits: { ...limits, "nvidia.com/gpu": `${count}` } };
+}
+
+function scratch(size: ContainerSize): NonNullable<PodArgs["scratch"]> {
+  // Plasma needs a little more than the objects themselves.
+  return { tmp: { sizeMiB: 4096 }, shm: { sizeMiB: objectStoreMiB(size) + 64, medium: "Memory" } };
+}
+
+const WAIT_FOR_HEAD =
+  "for attempt in $(seq 60); do ray health-check --address $GCS && exit; sleep 5; done; " +
+  'echo "no Ray head at $GCS for five minutes" >&2; exit 1';
+
+// Prints the ID of the node that runs in this pod.
+const NODE_ID = `import os, socket
+from ray.util.state import list_nodes
+here = [("node_ip", "=", socket.gethostbyname(socket.gethostname())), ("state", "=", "ALIVE")]
+print(list_nodes(address=os.environ["GCS"], filters=here)[0].node_id)`;
+
+// A draining raylet takes no new task, finishes what it runs and exits; only then may Kubernetes stop the container. It is
+// drained by its ID, which Ray picks at random. Without a head there is nothing to drain.
+const DRAIN =
+  `NODE=$(python -c '${NODE_ID}') || exit 0; ` +
+  `ray drain-node --address $GCS --node-id $NODE --reason DRAIN_NODE_REASON_PREEMPTION ` +
+  `--reason-message "the pod is being deleted" --deadline-remaining-seconds ${DRAIN_SECONDS} && ` +
+  `while python -c 'import urllib.request; urllib.request.urlopen("http://127.0.0.1:${AGENT_PORT}` +
+  `/api/local_raylet_healthz", timeout=5)' 2>/dev/null; do sleep 2; done`;
+
+/** A Service of Ray pods; whoever runs them decides about readiness. */
+export function rayService(
+  parent: pulumi.Resource,
+  name: string,
+  { namespace, matchLabels }: PodIdentity,
+  ports: Readonly<Record<string, number>>,
+  { headless = false } = {},
+): k8s.core.v1.Service {
+  return new k8s.core.v1.Service(
+    name,
+    {
+      metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
+      spec: {
+        ...(headless && { clusterIP: "None" }),
+        selector: matchLabels,
+        ports: Object.entries(ports).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
+      },
+    },
+    { parent },
+  );
+}

@@ -1,0 +1,140 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect } from "../../base/connect";
+import { type PodIdentity, serviceHost } from "../../base/endpoint";
+import { type ContainerSize, serviceAccount } from "../../base/pod";
+import {
+  type ClusterArgs,
+  clusterPorts,
+  type Clusters,
+  HEAD_PORTS,
+  headFlags,
+  headTemplate,
+  type RayWorkers,
+  workerFlags,
+  workerTemplate,
+} from "./pods";
+
+/** What a cluster without an operator needs. */
+export interface Standalone {
+  readonly kind: "standalone";
+  readonly head: ContainerSize & { readonly volume: { readonly storageClass: string; readonly sizeGiB: number } };
+}
+
+/** Makes the head, a StatefulSet, and its workers, Deployments that are scaled by CPU. The same cluster serves. */
+export function standaloneCluster(
+  parent: pulumi.Resource,
+  { head }: Standalone,
+  { pods, environment, workers, gpuWorkers, talksTo, after }: ClusterArgs,
+): Clusters {
+  const { name, namespace, matchLabels } = pods.head;
+  const account = serviceAccount(pods.all, { parent });
+  const wires = connect(parent, { from: pods.all, talksTo: [{ server: pods.all, ports: clusterPorts() }, ...talksTo] });
+  const gcs = pulumi.interpolate`${serviceHost(name, namespace)}:${HEAD_PORTS.gcs}`;
+  const headSet = new k8s.apps.v1.StatefulSet(
+    name,
+    {
+      metadata: { name, namespace, labels: matchLabels },
+      spec: {
+        serviceName: name,
+        replicas: 1,
+        selector: { matchLabels },
+        template: headTemplate(pods.head, {
+          environment,
+          size: head,
+          command: startCommand({ head: true, ...headFlags(head) }),
+          mounts: { "/tmp/ray": "ray-storage" },
+        }),
+        persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
+        volumeClaimTemplates: [
+          {
+            metadata: { name: "ray-storage" },
+            spec: {
+              accessModes: ["ReadWriteOnce"],
+              storageClassName: head.volume.storageClass,
+              resources: { requests: { storage: `${head.volume.sizeGiB}Gi` } },
+            },
+          },
+        ],
+      },
+    },
+    { parent, dependsOn: [account, ...wires, ...after] },
+  );
+
+  const opts = { parent, dependsOn: [headSet, ...wires] };
+  const shared = { environment, gcs, waits: true };
+  workerSet(
+    pods.worker,
+    workers,
+    workerTemplate(pods.worker, {
+      ...shared,
+      size: workers,
+      command: startCommand({ address: gcs, ...workerFlags(workers) }),
+    }),
+    opts,
+  );
+  if (gpuWorkers !== undefined) {
+    const { image, gpusPerWorker } = gpuWorkers;
+    workerSet(
+      pods.gpuWorker,
+      gpuWorkers,
+      workerTemplate(pods.gpuWorker, {
+        ...shared,
+        size: gpuWorkers,
+        gpus: { image, count: gpusPerWorker },
+        command: startCommand({ address: gcs, ...workerFlags(gpuWorkers, gpusPerWorker) }),
+      }),
+      opts,
+    );
+  }
+  return { jobs: headSet, serving: headSet, headPod: `${name}-0` };
+}
+
+function startCommand(flags: Readonly<Record<string, pulumi.Input<string | number> | true>>): pulumi.Input<string>[] {
+  const given = Object.entries(flags);
+  return ["ray", "start", ...given.map(([flag, v]) => (v === true ? `--${flag}` : pulumi.interpolate`--${flag}=${v}`))];
+}
+
+/** Workers, scaled by CPU: up at once, down by one in five minutes after ten quiet ones. */
+function workerSet(
+  { name, namespace, matchLabels }: PodIdentity,
+  { min, max }: RayWorkers,
+  template: k8s.types.input.core.v1.PodTemplateSpec,
+  opts: pulumi.CustomResourceOptions,
+): void {
+  const workers = new k8s.apps.v1.Deployment(
+    name,
+    {
+      metadata: { name, namespace, labels: matchLabels },
+      spec: {
+        // No replicas: the autoscaler below owns them.
+        selector: { matchLabels },
+        strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+        template,
+      },
+    },
+    opts,
+  );
+  new k8s.autoscaling.v2.HorizontalPodAutoscaler(
+    name,
+    {
+      // Without metrics-server it keeps the minimum, and is not "able to scale": nothing must wait for that.
+      metadata: { name, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
+      spec: {
+        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name },
+        minReplicas: min,
+        maxReplicas: max,
+        metrics: [
+          { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } },
+        ],
+        behavior: {
+          scaleDown: {
+            stabilizationWindowSeconds: 600,
+            policies: [{ type: "Pods", value: 1, periodSeconds: 300 }],
+          },
+        },
+      },
+    },
+    { ...opts, dependsOn: workers },
+  );
+}

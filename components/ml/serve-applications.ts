@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { zipSync } from "fflate";
+import { type Bucket, s3ClientEnv, s3ClientSecret } from "../base/endpoint";
+import type { MountedFiles } from "../base/files";
+import { objectName } from "../base/names";
+import type { ContainerSize } from "../base/pod";
+import { envSecret } from "../base/secret";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+
+const RAY_UID = 1000;
+// A ConfigMap holds 1 MiB in all; its names and labels need a little.
+const MAX_ZIP_BYTES = 1_000_000;
+// zip counts from 1980 on; a fixed date, so that the same code is the same file.
+const ZIP_DATE = new Date(1980, 0, 1);
+// What a client of the proxy waits at most.
+const REQUEST_TIMEOUT_SECONDS = 30;
+
+/** A Python application that Ray Serve runs. */
+export interface ServeApplication {
+  /** Folder with its packages: the working directory of its processes. */
+  readonly directory: string;
+  /** `<module>:<builder>`, as Serve imports it. */
+  readonly importPath: string;
+  /** Path under which Serve answers for it. */
+  readonly routePrefix: string;
+  /** What its builder is called with. */
+  readonly args: Readonly<Record<string, unknown>>;
+  /** Its deployments, by the names of their classes. */
+  readonly deployments: Readonly<Record<string, DeploymentScale>>;
+}
+
+/** How many replicas a deployment has, and what each of them takes. */
+export interface DeploymentScale {
+  /** Scaled by how many requests wait. */
+  readonly replicas: { readonly min: number; readonly max: number };
+  /** Requests per replica, running and waiting, that more replicas are started for. */
+  readonly targetOngoingRequests: number;
+  /** Logical CPUs of one replica. */
+  readonly cpu: number;
+}
+
+/** Inputs of {@link ServeApplications}. */
+export interface ServeApplicationsArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly applications: Readonly<Record<string, ServeApplication>>;
+  /** Where their code goes; the nodes of the cluster read it with their own keys. */
+  readonly bucket: Bucket;
+  /** Nodes that listen for requests: just the head, where one Service leads to it, or every node. */
+  readonly proxies: "HeadOnly" | "EveryNode";
+  /** Size of the Job that uploads. */
+  readonly size: ContainerSize;
+}
+
+/** The code of Serve applications, in a bucket under the hash of its content, and the config by which Ray runs it. */
+export class ServeApplications extends pulumi.ComponentResource {
+  /** Ray Serve's config, as JSON; known once the code lies in the bucket. */
+  readonly config: pulumi.Output<string>;
+  private readonly uris: ReadonlyMap<string, pulumi.Output<string>>;
+
+  constructor(name: string, args: ServeApplicationsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("carbon:ml:ServeApplications", name, {}, opts);
+    const { namespace, applications, bucket, proxies, size } = args;
+    const packed = Object.entries(applications).map(([app, application]) => [app, pack(app, application)] as const);
+
+    const login = envSecret(
+      `${name}-object-store`,
+      { namespace, data: s3ClientSecret(bucket.store) },
+      { parent: this },
+    );
+    const files = Object.fromEntries(
+      packed.map(([app, { file, zip, hash }]): [string, MountedFiles] => {
+        const map = objectName(name, "code", app);
+        const resource = new k8s.core.v1.ConfigMap(
+          map,
+          { metadata: { name: map, namespace }, binaryData: { [file]: Buffer.from(zip).toString("base64") } },
+          { parent: this },
+        );
+        return [app, { name: map, checksum: pulumi.output(hash), resource, volume: { configMap: { name: map } } }];
+      }),
+    );
+    const upload = new SetupJob(
+      `${name}-upload`,
+      {
+        namespace,
+        image: images.ray,
+        size,
+        uid: RAY_UID,
+        command: ["python", "-c", UPLOAD],
+        env: { HOME: "/tmp", BUCKET: bucket.name, ...s3ClientEnv(bucket.store) },
+        secretEnv: [login],
+        files,
+        mounts: Object.fromEntries(Object.keys(files).map((app) => [`/applications/${app}`, app])),
+        talksTo: [bucket.store.destination],
+      },
+      { parent: this, dependsOn: [...bucket.store.ready] },
+    );
+    const uris = Object.fromEntries(packed.map(([app, { file }]) => [app, `s3://${bucket.name}/${file}`]));
+    const uploaded = <T>(value: T): pulumi.Output<T> => upload.job.id.apply(() => value);
+    this.config = uploaded(JSON.stringify(serveConfig(applications, uris, proxies)));
+    this.uris = new Map(Object.entries(uris).map(([app, uri]) => [app, uploaded(uri)]));
+    this.registerOutputs();
+  }
+
+  /** Where the code of an application lies, once it does: a working directory for Ray's jobs. */
+  code(app: string): pulumi.Output<string> {
+    const uri = this.uris.get(app);
+    if (uri === undefined) throw new Error(`there is no Serve application ${app}`);
+    return uri;
+  }
+}
+
+// Older versions stay: a node that starts while a new one is deployed still fetches its own.
+const UPLOAD = `import os, pathlib, boto3
+store = boto3.client("s3")
+for file in sorted(pathlib.Path("/applications").glob("*/*.zip")):
+    store.upload_file(str(file), os.environ["BUCKET"], file.name)
+    print("uploaded", file.name)`;
+
+/** What `PUT /api/serve/applications/` and a RayService take. It holds no credential: nodes bring theirs. */
+export function serveConfig(
+  applications: ServeApplicationsArgs["applications"],
+  uris: Readonly<Record<string, string>>,
+  proxies: ServeApplicationsArgs["proxies"],
+): object {
+  return {
+    proxy_location: proxies,
+    http_options: { request_timeout_s: REQUEST_TIMEOUT_SECONDS },
+    applications: Object.entries(applications).map(([app, { routePrefix, importPath, args, deployments }]) => ({
+      name: app,
+      route_prefix: routePrefix,
+      import_path: importPath,
+      runtime_env: { working_dir: uris[app] },
+      args,
+      deployments: Object.entries(deployments).map(([deployment, { replicas, targetOngoingRequests, cpu }]) => ({
+        name: deployment,
+        autoscaling_config: {
+          min_replicas: replicas.min,
+          max_replicas: replicas.max,
+          target_ongoing_requests: targetOngoingRequests,
+        },
+        // Above the target, so that a queue can grow that asks for another replica.
+        max_ongoing_requests: Math.ceil(2 * targetOngoingRequests),
+        ray_actor_options: { num_cpus: cpu },
+      })),
+    })),
+  };
+}
+
+interface PackedCode {
+  readonly file: string;
+  readonly zip: Uint8Array;
+  readonly hash: string;
+}
+
+/**
+ * The code of an application as a zip that depends on nothing but its files. They lie in one folder, which Ray takes away
+ * when it unpacks a zip from a bucket.
+ */
+export function pack(app: string, { directory, importPath }: ServeApplication): PackedCode {
+  const key = `serve.applications.${app}`;
+  if (!fs.existsSync(directory)) {
+    throw new pulumi.RunError(`${key}.directory: there is no folder ${directory}; correct it or add the code`);
+  }
+  const files = sourceFiles(directory);
+  const [module = "", builder = ""] = importPath.split(":");
+  const candidates = [`${module.replaceAll(".", "/")}.py`, `${module.replaceAll(".", "/")}/__init__.py`];
+  const source = candidates.find((file) => files.includes(file));
+  if (source === undefined) {
+    throw new pulumi.RunError(
+      `${key}.importPath: ${importPath} is not allowed: ${directory} has no ${candidates.join(" or ")}; correct it`,
+    );
+  }
+  if (!new RegExp(`^(def ${builder}\\b|${builder}\\b.*=)`, "m").test(readText(directory, source))) {
+    throw new pulumi.RunError(
+      `${key}.importPath: ${importPath} is not allowed: ${path.join(directory, source)} defines no ${builder}; correct it`,
+    );
+  }
+  const contents = files.map((file) => [`${app}/${file}`, fs.readFileSync(path.join(directory, file))] as const);
+  const zip = zipSync(Object.fromEntries(contents), { mtime: ZIP_DATE, os: 3, attrs: 0o644 << 16, level: 9 });
+  if (zip.length > MAX_ZIP_BYTES) {
+    throw new pulumi.RunError(
+      `${key}.directory: ${directory} packs to ${zip.length} bytes, which is above ${MAX_ZIP_BYTES}; keep data out of it`,
+    );
+  }
+  const hash = createHash("sha256").update(zip).digest("hex").slice(0, 12);
+  return { file: `${app}-${hash}.zip`, zip, hash };
+}
+
+// What a run or a test of the code leaves beside it, and what only people and tools read.
+const LEFT_OUT = /(^|\/)(\.[^/]*|__pycache__|tests?)(\/|$)|\.pyc$/;
+
+function sourceFiles(directory: string): string[] {
+  return fs
+    .readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(directory, path.join(entry.parentPath, entry.name)).split(path.sep).join("/"))
+    .filter((file) => !LEFT_OUT.test(file))
+    .sort();
+}
+
+function readText(directory: string, file: string): string {
+  return fs.readFileSync(path.join(directory, file), "utf8");
+}

@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { Ray, type RayArgs } from "../../../components/ml/ray";
+import { charts } from "../../../components/base/versions";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
+import { bucket, endpoint, kubeApi, metrics, SIZE } from "../../support/stubs";
+
+const GPU_WORKERS = { ...SIZE, image: "example.com/ray-gpu:2-cu117", gpusPerWorker: 2, min: 1, max: 4 };
+const STANDALONE: RayArgs["mode"] = {
+  kind: "standalone",
+  head: { ...SIZE, volume: { storageClass: "disk", sizeGiB: 10 } },
+};
+const chartDirectory = makeChartDirectory();
+
+async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ray: Ray }> {
+  const seen = await mockEngine();
+  const made = new Ray(
+    "ray",
+    {
+      namespace: "ml",
+      mode: {
+        kind: "kuberay",
+        head: SIZE,
+        autoscaler: SIZE,
+        serving: { head: SIZE, workers: { ...SIZE, min: 1, max: 3 } },
+        serveConfig: pulumi.output("applications: [{ name: prices }]"),
+        operator: { namespace: "operators", chartDirectory, kubeApi, size: SIZE },
+      },
+      workers: { ...SIZE, cpu: { request: 1, limit: 2 }, min: 2, max: 5 },
+      token: pulumi.secret("t0ken"),
+      services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
+      artifacts: bucket(),
+      access: { pods: [], groups: [] },
+      metrics: metrics(),
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, ray: made };
+}
+
+const cluster = (seen: readonly Registered[]): any => only(seen, "kubernetes:ray.io/v1:RayCluster").inputs;
+const service = (seen: readonly Registered[]): any => only(seen, "kubernetes:ray.io/v1:RayService").inputs;
+const specs = (seen: readonly Registered[]): any[] => [cluster(seen).spec, service(seen).spec.rayClusterConfig];
+const groups = (spec: any): any[] => [spec.headGroupSpec, ...spec.workerGroupSpecs];
+
+describe("Ray by KubeRay", () => {
+  it("installs an operator that watches one namespace, with rights that the program owns", async () => {
+    const { seen } = await ray();
+    const release = only(seen, "kubernetes:helm.sh/v3:Release", "kuberay-operator").inputs;
+    assert.equal(release.namespace, "operators");
+    assert.deepEqual(release.values.watchNamespace, ["ml"]);
+    assert.deepEqual([release.values.singleNamespaceInstall, release.values.rbacEnable], [true, false]);
+    assert.deepEqual(all(seen, "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole"), []);
+    const crds = all(seen, "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition");
+    assert.deepEqual(crds.map(({ inputs }) => inputs.metadata.name).sort(), [...charts.kuberay.crds].sort());
+  });
+
+  it("lets the operator grant its autoscalers nothing that it does not hold: the API server would refuse", async () => {
+    const { seen } = await ray();
+    const { rules } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:Role", "kuberay-operator").inputs;
+    const holds = (group: string, resource: string, verb: string) =>
+      rules.some((r: any) => r.apiGroups.includes(group) && r.resources.includes(resource) && r.verbs.includes(verb));
+    // The Role that KubeRay 1.7 makes for each cluster with an autoscaler (controllers/ray/common/rbac.go).
+    for (const [group, resource, verbs] of [
+      ["", "pods", ["get", "list", "watch", "patch"]],
+      ["", "pods/resize", ["patch"]],
+      ["ray.io", "rayclusters", ["get", "patch"]],
+    ] as const) {
+      for (const verb of verbs) assert.ok(holds(group, resource, verb), `${verb} ${resource}`);
+    }
+    for (const verb of ["create", "update", "patch", "delete"]) assert.ok(!holds("", "secrets", verb), verb);
+  });
+
+  it("leaves the number of workers to the autoscaler, between the bounds, and takes its list back on a change", async () => {
+    const { seen } = await ray();
+    const { metadata, spec } = cluster(seen);
+    assert.equal(metadata.annotations["pulumi.com/patchForce"], "true");
+    assert.ok(specs(seen).every((one) => one.enableInTreeAutoscaling === true));
+    const [workers] = spec.workerGroupSpecs;
+    assert.deepEqual([workers.minReplicas, workers.maxReplicas, "replicas" in workers], [2, 5, false]);
+  });
+
+  it("keeps tasks off the head: no logical CPU there, two on a worker", async () => {
+    const { spec } = cluster((await ray()).seen);
+    assert.equal(spec.headGroupSpec.rayStartParams["num-cpus"], "0");
+    assert.equal(spec.workerGroupSpecs[0].rayStartParams["num-cpus"], "2");
+    for (const { rayStartParams } of groups(spec)) {
+      for (const value of Object.values(rayStartParams)) assert.equal(typeof value, "string");
+    }
+  });
+
+  it("demands the token, from the Secret that clients read, under KubeRay's name for it too", async () => {
+    const { seen } = await ray();
+    for (const spec of specs(seen)) assert.deepEqual(spec.authOptions, { mode: "token", secretName: "ray-auth" });
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "ray-auth").inputs;
+    assert.deepEqual(stringData, { RAY_AUTH_TOKEN: "t0ken", auth_token: "t0ken" });
+  });
+
+  it("gives a token of the API server to the autoscaler alone", async () => {
+    const { seen } = await ray();
+    for (const spec of specs(seen)) {
+      const { volumeMounts, securityContext } = spec.autoscalerOptions;
+      const [mount] = volumeMounts.filter(({ mountPath }: any) => mountPath.includes("serviceaccount"));
+      assert.deepEqual(securityContext.capabilities, { drop: ["ALL"] });
+      assert.equal(securityContext.readOnlyRootFilesystem, true);
+      for (const { template } of groups(spec)) {
+        assert.equal(template.spec.automountServiceAccountToken, false);
+        for (const container of template.spec.containers) {
+          assert.ok(!container.volumeMounts.some(({ name }: any) => name === mount.name), container.name);
+        }
+      }
+      const accounts = groups(spec).map(({ template }) => template.spec.serviceAccountName);
+      assert.equal(new Set(accounts).size, 2, "the head's account, which gets the autoscaler's rights, is its own");
+      const volumes = spec.headGroupSpec.template.spec.volumes.map(({ name }: any) => name);
+      for (const { name } of volumeMounts) assert.ok(volumes.includes(name), name);
+    }
+  });
+
+  it("keeps the addresses that people use, beside those of the operator", async () => {
+    const { seen, ray: made } = await ray();
+    const spec = (name: string): any => only(seen, "kubernetes:core/v1:Service", name).inputs.spec;
+    for (const name of ["ray-head", "ray-cluster-head"]) {
+      assert.deepEqual(spec(name).selector, { app: "ray-cluster", component: "head" });
+      for (const port of [6379, 8265, 10001]) assert.ok(spec(name).ports.some((one: any) => one.port === port));
+    }
+    assert.deepEqual(spec("ray-serve").selector, { app: "ray-serve-cluster", "ray.io/serve": "true" });
+    assert.deepEqual(
+      spec("ray-serve").ports.map(({ port }: any) => port),
+      [8000],
+    );
+    assert.equal(await valueOf(made.serve.host), "ray-serve.ml.svc.cluster.local");
+    assert.equal(await valueOf(made.dashboard.host), "ray-head.ml.svc.cluster.local");
+    assert.deepEqual(made.dashboard.server.matchLabels, { app: "ray-cluster", component: "head" });
+  });
+
+  it("serves from a cluster of its own, whose workers are ready when their proxy is", async () => {
+    const { spec } = service((await ray()).seen);
+    assert.equal(spec.serveConfigV2, "applications: [{ name: prices }]");
+    assert.equal(spec.upgradeStrategy.type, "NewCluster");
+    const [worker] = spec.rayClusterConfig.workerGroupSpecs[0].template.spec.containers;
+    assert.deepEqual(worker.readinessProbe.httpGet, { path: "/-/healthz", port: "serve" });
+    assert.ok(worker.ports.some(({ name, containerPort }: any) => name === "serve" && containerPort === 8000));
+  });
+
+  it("drains a worker with the address that KubeRay tells it, and waits no longer than the pod may live", async () => {
+    for (const spec of specs((await ray()).seen)) {
+      const { terminationGracePeriodSeconds, containers } = spec.workerGroupSpecs[0].template.spec;
+      const [, , script] = containers[0].lifecycle.preStop.exec.command;
+      assert.match(script, /^export GCS=\$RAY_ADDRESS; /);
+      const [, deadline] = /--deadline-remaining-seconds (\d+)/.exec(script as string) ?? [];
+      assert.ok(Number(deadline) < terminationGracePeriodSeconds);
+    }
+  });
+
+  it("has every pod of both clusters scraped, under their own names", async () => {
+    const { seen } = await ray();
+    const monitors = all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").map(({ inputs }) => inputs);
+    assert.deepEqual(
+      monitors.map(({ metadata, spec }) => [metadata.name, spec.selector.matchLabels]),
+      [
+        ["ray-cluster", { app: "ray-cluster" }],
+        ["ray-serve-cluster", { app: "ray-serve-cluster" }],
+      ],
+    );
+    for (const { template } of specs(seen).flatMap(groups)) {
+      const ports = template.spec.containers[0].ports.map(({ name }: any) => name);
+      assert.ok(ports.includes("metrics"));
+    }
+  });
+});
+
+for (const mode of ["standalone", "kuberay"] as const) {
+  describe(`GPU workers of Ray, ${mode}`, () => {
+    const own = mode === "standalone" ? { mode: STANDALONE } : {};
+    const templates = (seen: readonly Registered[]): any[] =>
+      mode === "kuberay"
+        ? cluster(seen).spec.workerGroupSpecs.map(({ template }: any) => template)
+        : all(seen, "kubernetes:apps/v1:Deployment").map(({ inputs }) => inputs.spec.template);
+
+    it("are off unless they are described", async () => {
+      assert.equal(templates((await ray(own)).seen).length, 1);
+    });
+
+    it("run their own image on nodes with GPUs, and tell Ray and Kubernetes of the same number", async () => {
+      const { seen } = await ray({ ...own, gpuWorkers: GPU_WORKERS });
+      const [plain, gpu, ...more] = templates(seen);
+      assert.deepEqual(more, []);
+      const [main] = gpu.spec.containers;
+      assert.equal(main.image, "example.com/ray-gpu:2-cu117");
+      assert.equal(main.resources.limits["nvidia.com/gpu"], "2");
+      assert.deepEqual(gpu.spec.nodeSelector, { "nvidia.com/gpu.present": "true" });
+      assert.deepEqual(gpu.spec.tolerations, [{ key: "nvidia.com/gpu", operator: "Exists", effect: "NoSchedule" }]);
+      const flags =
+        mode === "kuberay" ? cluster(seen).spec.workerGroupSpecs[1].rayStartParams["num-gpus"] : main.command;
+      assert.ok(mode === "kuberay" ? flags === "2" : flags.includes("--num-gpus=2"));
+      assert.equal(plain.spec.nodeSelector, undefined);
+      assert.notDeepEqual(plain.metadata.labels, gpu.metadata.labels);
+    });
+  });
+}
+
+describe("access to Ray", () => {
+  const policies = (seen: readonly Registered[]) => all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy");
+
+  for (const [mode, own, pod] of [
+    ["standalone", { mode: STANDALONE }, "ray-head-0"],
+    ["kuberay", {}, "ray-cluster-head"],
+  ] as const) {
+    it(`is nobody's unless somebody is named, ${mode}`, async () => {
+      const { seen } = await ray(own);
+      const roles = all(seen, "kubernetes:rbac.authorization.k8s.io/v1:Role").map(({ name }) => name);
+      assert.deepEqual(
+        roles.filter((name) => name.startsWith("ray-")),
+        [],
+      );
+      const clients = policies(seen).flatMap(({ inputs }) =>
+        (inputs.spec.ingress ?? []).flatMap(({ from, ports }: any) =>
+          ports.some(({ port }: any) => [8265, 10001].includes(port)) ? from : [],
+        ),
+      );
+      const labels = clients.map(({ podSelector }: any) => JSON.stringify(podSelector.matchLabels));
+      assert.deepEqual(
+        labels.filter((one) => !/^\{"app":"ray|kuberay-operator/.test(one)),
+        [],
+      );
+    });
+
+    it(`lets named pods reach dashboard and client port, and named groups the token and one pod, ${mode}`, async () => {
+      const portal = { name: "portal", namespace: "web", matchLabels: { app: "portal" }, serviceAccount: "portal" };
+      const { seen } = await ray({ ...own, access: { pods: [portal], groups: ["scientists", "engineers"] } });
+      const wire = policies(seen).find(({ inputs }) => inputs.metadata.name.endsWith("-from-portal"));
+      assert.deepEqual(
+        wire?.inputs.spec.ingress[0].ports.map(({ port }: any) => port),
+        [8265, 10001],
+      );
+      assert.equal(wire.inputs.spec.podSelector.matchLabels.component, "head");
+      const { rules } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:Role", "ray-user").inputs;
+      assert.deepEqual(
+        rules.map(({ resources, resourceNames }: any) => [resources[0], resourceNames[0]]),
+        [
+          ["secrets", "ray-auth"],
+          ["pods", pod],
+          ["pods/portforward", pod],
+        ],
+      );
+      const { subjects } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "ray-user").inputs;
+      assert.deepEqual(
+        subjects.map(({ kind, name }: any) => `${String(kind)} ${String(name)}`),
+        ["Group scientists", "Group engineers"],
+      );
+    });
+  }
+
+  it("needs more than a wire to Ray Serve: that opens its port alone", async () => {
+    for (const own of [{ mode: STANDALONE }, {}]) {
+      const { ray: made } = await ray(own);
+      assert.deepEqual([made.serve.port, made.serve.podPort], [8000, 8000]);
+    }
+  });
+});

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { ServeDeployment } from "../../../components/ml/serve-deployment";
+import { ServeTraining } from "../../../components/ml/serve-training";
+import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { endpoint, SIZE } from "../../support/stubs";
+
+const client = () => ({
+  namespace: "ml",
+  dashboard: endpoint("ray-head", "http", 8265),
+  token: pulumi.secret("t0ken"),
+  size: SIZE,
+});
+
+async function deployment(config: string): Promise<Registered[]> {
+  const seen = await mockEngine();
+  new ServeDeployment("serve-deploy", { ...client(), config: pulumi.output(config) });
+  await settled();
+  return seen;
+}
+
+const envOf = (container: any): Record<string, string> =>
+  Object.fromEntries(container.env.map(({ name, value }: any) => [name, value]));
+
+describe("ServeDeployment", () => {
+  it("deploys again when the config changes, because its Job is another one", async () => {
+    const template = async (config: string) =>
+      only(await deployment(config), "kubernetes:batch/v1:Job").inputs.spec.template;
+    assert.deepEqual(await template("{}"), await template("{}"));
+    assert.notDeepEqual(await template('{"applications":[]}'), await template("{}"));
+  });
+
+  it("restores the same config by the same script, only if a head has lost it", async () => {
+    const seen = await deployment("{}");
+    const once = only(seen, "kubernetes:batch/v1:Job").inputs.spec.template.spec.containers[0];
+    const { spec } = only(seen, "kubernetes:batch/v1:CronJob").inputs;
+    const again = spec.jobTemplate.spec.template.spec.containers[0];
+    assert.deepEqual(again.command, [...once.command, "--if-lost"]);
+    assert.deepEqual(envOf(again), envOf(once));
+    assert.equal(spec.concurrencyPolicy, "Forbid");
+  });
+
+  it("gives up before its Job is stopped, so that Ray's words stand in the log", async () => {
+    const { spec } = only(await deployment("{}"), "kubernetes:batch/v1:Job").inputs;
+    assert.ok(Number(envOf(spec.template.spec.containers[0])["TIMEOUT_SECONDS"]) < spec.activeDeadlineSeconds);
+  });
+
+  it("shows its token to nobody but its pods", async () => {
+    const seen = await deployment("{}");
+    assert.doesNotMatch(JSON.stringify(seen.filter(({ type }) => type !== "kubernetes:core/v1:Secret")), /t0ken/);
+    for (const kind of ["Job", "CronJob"]) {
+      const { spec } = only(seen, `kubernetes:batch/v1:${kind}`).inputs;
+      const { containers } = (spec.jobTemplate?.spec ?? spec).template.spec;
+      assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "serve-deploy-auth" } }]);
+    }
+  });
+});
+
+describe("ServeTraining", () => {
+  it("runs a command on a worker, with the code of its application", async () => {
+    const seen = await mockEngine();
+    new ServeTraining("serve-training", {
+      ...client(),
+      jobs: [
+        {
+          name: "prices-train-model",
+          schedule: "15 3 * * *",
+          command: ["python", "-m", "prices.train"],
+          cpu: 2,
+          timeoutSeconds: 900,
+          code: pulumi.output("s3://code/prices-abc.zip"),
+        },
+      ],
+    });
+    await settled();
+    const { metadata, spec } = only(seen, "kubernetes:batch/v1:CronJob").inputs;
+    assert.equal(metadata.name, "prices-train-model");
+    assert.equal(spec.schedule, "15 3 * * *");
+    const { backoffLimit, activeDeadlineSeconds, template } = spec.jobTemplate.spec;
+    assert.deepEqual([backoffLimit, activeDeadlineSeconds], [0, 900]);
+    const [submit] = template.spec.containers;
+    assert.deepEqual(submit.command, [
+      "ray",
+      "job",
+      "submit",
+      "--working-dir=s3://code/prices-abc.zip",
+      "--entrypoint-num-cpus=2",
+      "--",
+      "python",
+      "-m",
+      "prices.train",
+    ]);
+    assert.equal(envOf(submit)["RAY_ADDRESS"], "http://ray-head.elsewhere:8265");
+  });
+});

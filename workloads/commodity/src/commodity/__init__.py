@@ -1,0 +1,1 @@
+"""Commodity models: sample data, training and serving."""

@@ -1,0 +1,80 @@
+"""Online features, asked of Feast's HTTP server."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import aiohttp
+
+# Feast answers within milliseconds; a request of ours must not wait for one that hangs.
+TIMEOUT = aiohttp.ClientTimeout(total=2, connect=0.5)
+# `<view>:<field>`: what Feast takes, and the name of a model's input column.
+REFERENCE = re.compile(r"^\w+:\w+$")
+
+
+class FeatureError(Exception):
+    """Why there are no features: `outcome` labels the metric, `status` is the HTTP answer."""
+
+    def __init__(self, status: int, outcome: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.outcome = outcome
+
+
+class FeatureClient:
+    """Asks one feature server over a pool of kept connections."""
+
+    def __init__(self, url: str, join_key: str) -> None:
+        self._url = f"{url.rstrip('/')}/get-online-features"
+        self._join_key = join_key
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
+
+    async def fetch(self, references: tuple[str, ...], entity: str) -> dict[str, float]:
+        """The features of one entity, by reference. Raises FeatureError where one has no value."""
+        values = await self._ask(references, entity)
+        missing = [reference for reference in references if values[reference] is None]
+        if len(missing) == len(references):
+            reason = f"{self._join_key} {entity!r} is unknown: no feature has a value; materialize it or correct it"
+            raise FeatureError(404, "unknown_entity", reason)
+        if missing:
+            reason = f"no value for {', '.join(missing)} of {entity!r}; look at the materialization of these views"
+            raise FeatureError(503, "features_missing", reason)
+        return values
+
+    async def check(self, references: tuple[str, ...]) -> None:
+        """Raises FeatureError if a feature view or field does not exist."""
+        # An entity that nobody has: only the names matter.
+        await self._ask(references, "__check__")
+
+    async def _ask(self, references: tuple[str, ...], entity: str) -> dict[str, Any]:
+        question = {
+            "features": list(references),
+            "entities": {self._join_key: [entity]},
+            "full_feature_names": True,
+        }
+        try:
+            async with self._session.post(self._url, json=question) as response:
+                if response.status != 200:
+                    raise _refused(response.status, await response.text())
+                answer = await response.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = f"Feast does not answer at {self._url}: {error or type(error).__name__}"
+            raise FeatureError(503, "features_unavailable", reason) from error
+        values = {
+            name.replace("__", ":", 1): result["values"][0]
+            for name, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+        }
+        absent = [reference for reference in references if reference not in values]
+        if absent:
+            raise FeatureError(502, "features_mismatch", f"Feast has no {', '.join(absent)}")
+        # Without the join key, which stands among the features.
+        return {reference: values[reference] for reference in references}
+
+
+def _refused(status: int, detail: str) -> FeatureError:
+    """Feast names what it lacks: a view with 404, a field of one with 500 and a text."""
+    reason = f"Feast answers {status}: {detail[:500]}"
+    if status < 500 or "not found in projection" in reason:
+        return FeatureError(502, "features_mismatch", f"{reason}; the model wants features that are not defined")
+    return FeatureError(502, "features_unavailable", reason)
