@@ -162,11 +162,13 @@ export class Feast extends pulumi.ComponentResource {
     autoscaler(this, deployment, pods, args.replicas);
     scrape(this, { pods, port: { name: "metrics", number: METRICS_PORT }, by: args.metrics });
 
-    const materialize = podsOf(`${name}-materialize`, namespace, { app: `${name}-materialize` });
+    const materializer = `${name}-materialize`;
+    // Both CronJobs share it, so it bears the name of the system.
+    const materialize = { ...podsOf(materializer, namespace, { app: materializer }), name };
     const materializeAccount = serviceAccount(materialize, { parent: this });
     const materializeWires = connect(this, { from: materialize, talksTo: stores });
     for (const [suffix, { schedule, command, deadlineSeconds }] of Object.entries(MATERIALIZATIONS)) {
-      const cronJob = `${materialize.name}-${suffix}`;
+      const cronJob = `${materializer}-${suffix}`;
       new k8s.batch.v1.CronJob(
         cronJob,
         {
