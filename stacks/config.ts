@@ -244,6 +244,10 @@ const Serve = z.strictObject({
     .meta({ description: "What Ray Serve runs: another application is another entry" }),
 });
 
+const Replicas = z
+  .strictObject({ min: z.int().min(1), max: z.int().min(1) })
+  .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") })
+  .meta({ description: "Pods, autoscaled by CPU" });
 const Paging = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.enum(["pagerduty", "webhook"]),
@@ -269,7 +273,7 @@ const Monitoring = z.strictObject({
 });
 
 /** What owns data, by the name that `protection.lifted` takes. */
-export const DATA_OWNERS = ["postgres", "object-store"] as const;
+export const DATA_OWNERS = ["postgres", "object-store", "redis"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
@@ -306,6 +310,13 @@ export const PlatformConfig = z
     mlflow: z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size }),
     ray: Ray,
     serve: Serve,
+    redis: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
+    feast: z.strictObject({
+      replicas: Replicas,
+      http: Size.meta({ description: "The container that answers HTTP" }),
+      grpc: Size.meta({ description: "The container that answers gRPC" }),
+      jobs: Size.meta({ description: "A Job that registers definitions or materializes features" }),
+    }),
     monitoring: Monitoring,
     verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z

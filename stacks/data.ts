@@ -3,16 +3,20 @@ import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { url } from "../components/base/endpoint";
 import { Postgres } from "../components/data/postgres";
+import { Redis } from "../components/data/redis";
+import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
+import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
-const BUCKETS = ["mlflow-artifacts", "ray-applications"];
+const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline"];
 
 /** What the layers above keep their data in. */
 export interface Data {
   readonly postgres: Postgres;
   readonly objectStore: ObjectStore;
+  readonly redis: Redis;
 }
 
 /** The data stores, each protected unless the config lifts it by name. */
@@ -54,7 +58,20 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
     },
     opts,
   );
-  return { postgres, objectStore };
+
+  const { volume: redisVolume, ...redisSize } = config.redis;
+  const redis = new Redis(
+    "redis",
+    {
+      namespace,
+      size: redisSize,
+      volume: volume(redisVolume.sizeGiB),
+      clients: { feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) } },
+      protect: isProtected("redis"),
+    },
+    opts,
+  );
+  return { postgres, objectStore, redis };
 
   function s3Server(): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
     const store = config.objectStore;

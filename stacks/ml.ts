@@ -1,5 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { url } from "../components/base/endpoint";
+import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray, type RayArgs } from "../components/ml/ray";
 import { ServeApplications } from "../components/ml/serve-applications";
@@ -7,6 +8,7 @@ import { ServeDeployment } from "../components/ml/serve-deployment";
 import { ServeTraining, type TrainingJob } from "../components/ml/serve-training";
 import type { PlatformConfig } from "./config";
 import type { Data } from "./data";
+import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
@@ -14,6 +16,7 @@ import type { Secrets } from "./secrets";
 export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
+  readonly feast: Feast;
   /** Where each Serve application answers, by its name. */
   readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
   /** Ray workers that there are at least: fewer raise an alert. */
@@ -22,8 +25,9 @@ export interface Ml {
   readonly rayToken: pulumi.Output<string>;
 }
 
-/** The ML stack: tracking, the Ray cluster that is wired to it, and what that serves and trains. */
-export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectStore }: Data, ground: Foundation): Ml {
+/** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
+export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
+  const { postgres, objectStore, redis } = stores;
   const { opts, namespaces, metrics, podCidr, storageClass, publicHost, kubeApi, chartDirectory } = ground;
   const namespace = namespaces["data-platform"];
   const artifacts = objectStore.bucket("mlflow-artifacts");
@@ -41,6 +45,19 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       size,
       publicHost: publicHost("mlflow"),
       podCidr,
+      metrics,
+    },
+    opts,
+  );
+  const feast = new Feast(
+    "feast",
+    {
+      namespace,
+      ...FEATURES,
+      registry: postgres.database("feast"),
+      onlineStore: redis.login("feast"),
+      offlineStore: objectStore.bucket("feast-offline"),
+      ...config.feast,
       metrics,
     },
     opts,
@@ -68,7 +85,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
       workers,
       ...(gpuWorkers && { gpuWorkers }),
       token: rayToken,
-      services: { MLFLOW_TRACKING_URI: mlflow.tracking },
+      services: { MLFLOW_TRACKING_URI: mlflow.tracking, FEAST_URL: feast.http },
       artifacts,
       access: {
         groups: access.groups,
@@ -89,7 +106,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, { postgres, objectS
   const urls = Object.entries(applications).map(
     ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
   );
-  return { mlflow, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
+  return { mlflow, feast, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

@@ -28,6 +28,8 @@ export const PlatformOutputs = z.strictObject({
       .record(z.string(), z.string())
       .meta({ description: "Where each Serve application answers, by its name" }),
   }),
+  feast: z.strictObject({ http: service("http"), grpc: service("grpc") }),
+  redis: service("redis"),
   postgres: service("postgresql"),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
   monitoring: z.strictObject({
@@ -41,6 +43,7 @@ export const PlatformOutputs = z.strictObject({
     grafana: secretReference,
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
+    redisFeast: secretReference,
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

@@ -17,7 +17,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
 
-  const { mlflow, ray, applications } = models;
+  const { mlflow, ray, feast, applications } = models;
   const { monitoring } = watch;
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
@@ -31,6 +31,8 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       serve: published(ray.serve),
     },
     serve: { applications },
+    feast: { http: published(feast.http), grpc: published(feast.grpc) },
+    redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
     monitoring: {
@@ -44,6 +46,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       grafana: { namespace: ground.namespaces.monitoring, name: monitoring.grafanaSecret },
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
+      redisFeast: { namespace, name: stores.redis.secretName("feast") },
     },
     versions: clientVersions,
   };

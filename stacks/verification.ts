@@ -7,7 +7,7 @@ import type { Observability } from "./observability";
 /** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
 export function verification(
   config: PlatformConfig,
-  { mlflow, ray, rayToken }: Ml,
+  { mlflow, feast, ray, rayToken }: Ml,
   { monitoring }: Observability,
   ground: Foundation,
 ): void {
@@ -18,6 +18,7 @@ export function verification(
       image: mlflow.image,
       asks: {
         mlflow: mlflow.tracking,
+        feast: feast.http,
         ray: { dashboard: ray.dashboard, token: rayToken },
         serve: { endpoint: ray.serve, path: "/predict/price-forecast", body: { commodity_code: "WTI" } },
         prometheus: monitoring.prometheus,

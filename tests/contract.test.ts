@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import type { z } from "zod";
 import { images } from "../components/base/versions";
 import { PlatformOutputs } from "../stacks/outputs";
 import { platform } from "../stacks/platform";
@@ -28,7 +29,7 @@ for (const shape of SHAPES) {
           spec.ports.map(({ port }: { port: number }) => port) as number[],
         ]),
       );
-      for (const { host, port, url, protocol } of [outputs.mlflow, ...Object.values(outputs.ray), outputs.postgres]) {
+      for (const { host, port, url, protocol } of addresses(outputs)) {
         assert.ok(services.get(host)?.includes(port), `${host}:${port}`);
         assert.equal(url, `${protocol}://${host}:${port}`);
       }
@@ -53,12 +54,21 @@ describe("the outputs", () => {
   });
 
   it("keep the addresses that people use today", async () => {
-    const { mlflow, ray, secrets } = PlatformOutputs.parse((await program("prod")).outputs);
+    const { mlflow, ray, feast, redis, secrets } = PlatformOutputs.parse((await program("prod")).outputs);
     assert.deepEqual(
-      [mlflow, ray.dashboard, ray.gcs, ray.client, ray.serve].map(
+      [mlflow, ray.dashboard, ray.gcs, ray.client, ray.serve, feast.http, feast.grpc, redis].map(
         ({ host, port }) => `${host.split(".")[0] ?? ""}:${port}`,
       ),
-      ["mlflow:5000", "ray-head:8265", "ray-head:6379", "ray-head:10001", "ray-serve:8000"],
+      [
+        "mlflow:5000",
+        "ray-head:8265",
+        "ray-head:6379",
+        "ray-head:10001",
+        "ray-serve:8000",
+        "feast-server:6566",
+        "feast-server:6567",
+        "redis:6379",
+      ],
     );
     assert.deepEqual(secrets.objectStore, { namespace: "data-platform", name: "minio-credentials" });
   });
@@ -69,3 +79,7 @@ describe("the outputs", () => {
     assert.ok(images.mlflow.endsWith(`:v${versions.mlflow}-full`));
   });
 });
+
+function addresses({ mlflow, ray, feast, redis, postgres }: z.output<typeof PlatformOutputs>) {
+  return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres];
+}

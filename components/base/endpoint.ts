@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-export type Protocol = "http" | "grpc" | "postgresql" | "ray";
+export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis";
 
 /** Pods as policies see them: where they run, how they are selected and who they are. */
 export interface PodIdentity {
@@ -59,6 +59,20 @@ export interface ApiServer extends ExternalPeer {
 export interface PostgresDatabase {
   readonly server: Endpoint<"postgresql">;
   readonly database: string;
+  readonly login: Credential;
+}
+
+/** What one client may do in Redis. */
+export interface RedisAccess {
+  /** Keys that it may read and write, as a glob pattern. */
+  readonly keys: string;
+  /** Commands that it may send, by name. */
+  readonly commands: readonly string[];
+}
+
+/** A Redis server, and the user of one client. */
+export interface RedisLogin {
+  readonly server: Endpoint<"redis">;
   readonly login: Credential;
 }
 

@@ -47,12 +47,26 @@ function cores(count: number): string {
 
 export type PriorityClassName = "critical-services" | "standard-services" | "low-priority-batch";
 
-/** An HTTP probe, asked for readiness and, six times as patiently, for liveness. */
-export interface HttpProbe {
-  readonly path: string;
-  readonly port: string;
+/** What is asked for readiness and, six times as patiently, for liveness. */
+export type Probe = (HttpCheck | GrpcCheck | CommandCheck) & {
   /** How long a first start may take, in seconds. @default 120 */
   readonly startupSeconds?: number;
+};
+
+interface HttpCheck {
+  readonly path: string;
+  /** Name of the container's port. */
+  readonly port: string;
+}
+
+/** Asks the standard health service of gRPC. */
+interface GrpcCheck {
+  readonly grpcPort: number;
+}
+
+/** Runs a command in the container. */
+interface CommandCheck {
+  readonly command: readonly string[];
 }
 
 export interface ContainerArgs {
@@ -63,7 +77,7 @@ export interface ContainerArgs {
   readonly ports?: Readonly<Record<string, number>>;
   readonly env?: Readonly<Record<string, pulumi.Input<string>>>;
   readonly secretEnv?: readonly EnvSecret[];
-  readonly probe?: HttpProbe;
+  readonly probe?: Probe;
   /** Mounted volumes: path to volume name. */
   readonly mounts?: Readonly<Record<string, string>>;
 }
@@ -80,7 +94,7 @@ export function container(name: string, args: ContainerArgs): Container {
     env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
     envFrom: secretEnv.map((secret) => ({ secretRef: { name: secret.name } })),
     resources: resources(size),
-    ...(probe && httpProbes(probe)),
+    ...(probe && probes(probe)),
     volumeMounts: Object.entries(mounts).map(([mountPath, volume]) => ({ name: volume, mountPath })),
     securityContext: RESTRICTED,
   };
@@ -179,11 +193,17 @@ export function serviceAccount(identity: PodIdentity, opts: pulumi.CustomResourc
 
 const PROBE_PERIOD_SECONDS = 10;
 
-function httpProbes({ path, port, startupSeconds = 120 }: HttpProbe): Partial<Container> {
-  const check = { httpGet: { path, port }, periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
+function probes({ startupSeconds = 120, ...probe }: Probe): Partial<Container> {
+  const check = { ...probeHandler(probe), periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
   return {
     startupProbe: { ...check, failureThreshold: Math.ceil(startupSeconds / PROBE_PERIOD_SECONDS) },
     readinessProbe: { ...check, failureThreshold: 2 },
     livenessProbe: { ...check, failureThreshold: 6 },
   };
+}
+
+function probeHandler(probe: HttpCheck | GrpcCheck | CommandCheck): k8s.types.input.core.v1.Probe {
+  if ("path" in probe) return { httpGet: { path: probe.path, port: probe.port } };
+  if ("grpcPort" in probe) return { grpc: { port: probe.grpcPort } };
+  return { exec: { command: [...probe.command] } };
 }

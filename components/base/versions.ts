@@ -68,6 +68,8 @@ export const images = {
   // "-full" has psycopg2 and boto3; the plain image lacks both (mlflow#9513).
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
   ray: ownImage("ray"),
+  feast: ownImage("feast"),
+  valkey: "valkey/valkey:9.1.4",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */

@@ -46,6 +46,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [(c) => (c.mlflow.cpu.limit = 0.1), "mlflow.cpu.limit: 0.1 is below request (0.5); raise it in FILE"],
   [(c) => (c.ray.workers.min = 0), "ray.workers.min: 0 is not allowed: expected number to be >=1; correct it in FILE"],
   [(c) => (c.ray.workers.min = 6), "ray.workers.max: 5 is below min (6); raise it in FILE"],
+  [(c) => (c.feast.replicas.min = 7), "feast.replicas.max: 6 is below min (7); raise it in FILE"],
   [
     (c) => (c.ray.mode = "swarm"),
     `ray.mode: "swarm" is not allowed: expected 'standalone' | 'kuberay'; correct it in FILE`,
@@ -138,11 +139,11 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.protection = { lifted: ["minio"] }),
-    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"; correct it in FILE`,
+    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"|"redis"; correct it in FILE`,
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
   ],
 ];
 

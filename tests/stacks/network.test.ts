@@ -106,7 +106,8 @@ for (const shape of SHAPES) {
         assert.ok(behind.length > 0, `${label(budget)} selects nothing`);
         for (const { owner, replicas } of behind) assert.ok(replicas > 1, `${label(budget)}: ${owner}`);
       }
-      for (const { owner, replicas, namespace, labels } of ourPods(seen).filter((pods) => pods.replicas > 1)) {
+      const fixed = ourPods(seen).filter(({ resource }) => resource.inputs.spec.replicas > 1);
+      for (const { owner, replicas, namespace, labels } of fixed) {
         const covers = ({ inputs: { metadata, spec } }: { inputs: any }) =>
           selected([{ owner, replicas, namespace, labels }], metadata.namespace, spec.selector.matchLabels).length > 0;
         assert.ok(budgets.some(covers), `${owner} has ${replicas} pods and no budget`);

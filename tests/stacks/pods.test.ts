@@ -94,6 +94,20 @@ describe("the check of pods", () => {
     assert.deepEqual(podFaults(sound(), { longRunning: true }), []);
   });
 
+  for (const [how, handler] of Object.entries({
+    "by gRPC": { grpc: { port: 80 } },
+    "by a command": { exec: { command: ["true"] } },
+  })) {
+    it(`finds nothing in a pod that is probed ${how}`, () => {
+      const pod = sound();
+      const [main] = pod.spec.containers;
+      for (const kind of ["startupProbe", "readinessProbe", "livenessProbe"]) {
+        main[kind] = { ...handler, timeoutSeconds: 5 };
+      }
+      assert.deepEqual(podFaults(pod, { longRunning: true }), []);
+    });
+  }
+
   const breakages: Record<string, (pod: any, main: any) => void> = {
     "shares a namespace of the host": (pod) => (pod.hostNetwork = true),
     "volume tmp is a hostPath": (pod) => (pod.volumes = [{ name: "tmp", hostPath: { path: "/" } }]),
@@ -112,7 +126,7 @@ describe("the check of pods", () => {
     "main mounts tmp, which no volume is": (pod) => (pod.volumes = []),
     "main has no sound livenessProbe": (_, main) => delete main.livenessProbe.timeoutSeconds,
     "main has no sound readinessProbe": (_, main) => (main.readinessProbe.httpGet.port = "https"),
-    "main has no sound startupProbe": (_, main) => delete main.startupProbe,
+    "main has no sound startupProbe": (_, main) => (main.startupProbe = { grpc: { port: 81 }, timeoutSeconds: 5 }),
   };
   for (const [fault, spoil] of Object.entries(breakages)) {
     it(`finds one that ${fault}`, () => {

@@ -38,7 +38,8 @@ export function ourPods(
   seen: readonly Registered[],
 ): (Pods & { readonly template: any; readonly resource: Registered })[] {
   const workloads = WORKLOADS.flatMap((kind) => all(seen, `kubernetes:${kind}`)).map((resource) => {
-    const { template, replicas = 1 } = resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
+    const { template, replicas = autoscaledFrom(seen, resource) ?? 1 } =
+      resource.inputs.spec.jobTemplate?.spec ?? resource.inputs.spec;
     return { resource, owner: label(resource), template, labels: template.metadata.labels, replicas };
   });
   return [...workloads, ...rayPods(seen)].map((pods) => {
@@ -49,6 +50,17 @@ export function ourPods(
       ports: Object.fromEntries(containers.flatMap((c) => c.ports ?? []).map((p) => [p.name, p.containerPort])),
     };
   });
+}
+
+function autoscaledFrom(seen: readonly Registered[], { inputs: { kind, metadata } }: Registered): number | undefined {
+  return all(seen, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler").find(({ inputs }) => {
+    const { scaleTargetRef } = inputs.spec;
+    return (
+      inputs.metadata.namespace === metadata.namespace &&
+      scaleTargetRef.kind === kind &&
+      scaleTargetRef.name === metadata.name
+    );
+  })?.inputs.spec.minReplicas;
 }
 
 /** The pods that KubeRay makes of our templates, with the labels that it adds. */

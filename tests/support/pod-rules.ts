@@ -58,7 +58,10 @@ export function podFaults(template: any, { longRunning }: { readonly longRunning
       const ports = (container.ports ?? []).map((port: any) => port.name);
       for (const kind of ["startupProbe", "readinessProbe", "livenessProbe"]) {
         const probe = container[kind];
-        demand(probe?.timeoutSeconds > 0 && ports.includes(probe?.httpGet?.port), say(`has no sound ${kind}`));
+        const { httpGet, grpc, exec } = probe ?? {};
+        const numbers = (container.ports ?? []).map((port: any) => port.containerPort);
+        const asks = ports.includes(httpGet?.port) || numbers.includes(grpc?.port) || exec?.command.length > 0;
+        demand(probe?.timeoutSeconds > 0 && asks, say(`has no sound ${kind}`));
       }
     }
   };

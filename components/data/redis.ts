@@ -1,0 +1,180 @@
+import { createHash } from "node:crypto";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
+import { configFiles, secretFiles } from "../base/files";
+import { objectName } from "../base/names";
+import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { type EnvSecret, envSecret } from "../base/secret";
+import { images } from "../base/versions";
+
+const REDIS_PORT = 6379;
+// The user `valkey` of the image.
+const VALKEY_UID = 999;
+const CONFIG_FILE = "valkey.conf";
+const ACL_FILE = "users.acl";
+const PROBE_USER = "probe";
+
+/** A client of the server, which is also the name of its user. */
+export interface RedisClient extends RedisAccess {
+  readonly password: pulumi.Output<string>;
+}
+
+/** Inputs of {@link Redis}. */
+export interface RedisArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly size: ContainerSize;
+  readonly volume: { readonly storageClass: string; readonly sizeGiB: number };
+  readonly clients: Readonly<Record<string, RedisClient>>;
+  /** Refuses to delete or replace the server. */
+  readonly protect: boolean;
+}
+
+/** Valkey, which speaks Redis: one pod that keeps its data on a volume, and per client one user and its Secret. */
+export class Redis extends pulumi.ComponentResource {
+  private readonly logins: ReadonlyMap<string, RedisLogin>;
+  private readonly secrets: ReadonlyMap<string, EnvSecret>;
+
+  constructor(name: string, args: RedisArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:Redis", name, {}, opts);
+    const { namespace, size, volume, clients, protect } = args;
+    const matchLabels = { app: name };
+    const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
+
+    const account = serviceAccount(identity, { parent: this });
+    const config = configFiles(
+      `${name}-config`,
+      { namespace, files: { [CONFIG_FILE]: configuration(size) } },
+      { parent: this },
+    );
+    const users = secretFiles(
+      `${name}-users`,
+      { namespace, files: { [ACL_FILE]: accessList(clients) } },
+      { parent: this },
+    );
+    const service = new k8s.core.v1.Service(
+      name,
+      {
+        metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
+        spec: { selector: matchLabels, ports: [{ name: "redis", port: REDIS_PORT, targetPort: "redis" }] },
+      },
+      { parent: this },
+    );
+    const server = new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata: { name, namespace, labels: matchLabels },
+        spec: {
+          serviceName: name,
+          replicas: 1,
+          selector: { matchLabels },
+          template: podTemplate(identity, {
+            containers: [
+              container(name, {
+                image: images.valkey,
+                size,
+                command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
+                ports: { redis: REDIS_PORT },
+                // A server that still loads its data answers every command with an error: ten minutes are allowed for that.
+                probe: { command: PING, startupSeconds: 600 },
+                mounts: { "/data": "data", "/etc/valkey": "config", "/etc/valkey-users": "users" },
+              }),
+            ],
+            uid: VALKEY_UID,
+            priorityClass: "critical-services",
+            files: { config, users },
+          }),
+          persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
+          volumeClaimTemplates: [
+            {
+              metadata: { name: "data" },
+              spec: {
+                accessModes: ["ReadWriteOnce"],
+                storageClassName: volume.storageClass,
+                resources: { requests: { storage: `${volume.sizeGiB}Gi` } },
+              },
+            },
+          ],
+        },
+      },
+      { parent: this, protect, dependsOn: [account, config.resource, users.resource, service] },
+    );
+
+    const endpoint = {
+      protocol: "redis",
+      host: serviceHost(name, namespace),
+      port: REDIS_PORT,
+      tls: false,
+      server: identity,
+      podPort: REDIS_PORT,
+      ready: [service, server],
+    } as const;
+    this.logins = new Map(
+      Object.entries(clients).map(([client, { password }]) => [
+        client,
+        { server: endpoint, login: { username: pulumi.output(client), password } },
+      ]),
+    );
+    this.secrets = new Map(
+      Object.entries(clients).map(([client, { password }]) => [
+        client,
+        envSecret(
+          objectName(name, client),
+          { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password } },
+          { parent: this },
+        ),
+      ]),
+    );
+    this.registerOutputs();
+  }
+
+  /** The server and the user of a client. */
+  login(client: string): RedisLogin {
+    return found(this.logins, client);
+  }
+
+  /** Name of the Secret with the login of a client. */
+  secretName(client: string): string {
+    return found(this.secrets, client).name;
+  }
+}
+
+function found<T>(all: ReadonlyMap<string, T>, client: string): T {
+  const one = all.get(client);
+  if (one === undefined) throw new Error(`Redis has no user ${client}`);
+  return one;
+}
+
+// Exits with an error where the answer is one. Its user needs no password, and may do nothing but this.
+const PING = ["valkey-cli", "-e", "--no-auth-warning", "--user", PROBE_USER, "--pass", "none", "ping"];
+
+function configuration({ memoryMiB }: ContainerSize): string {
+  const settings = {
+    port: REDIS_PORT,
+    dir: "/data",
+    aclfile: `/etc/valkey-users/${ACL_FILE}`,
+    // Every write goes into a log that is synchronised each second; snapshots beside it would only cost.
+    appendonly: "yes",
+    save: '""',
+    // Half of the memory: rewriting that log forks, and in the worst case every page is copied.
+    maxmemory: `${Math.floor(memoryMiB.limit / 2)}mb`,
+    // An online store refuses a write that it has no room for, rather than to forget what it holds.
+    "maxmemory-policy": "noeviction",
+  };
+  return Object.entries(settings)
+    .map(([key, value]) => `${key} ${value}\n`)
+    .join("");
+}
+
+// Each user starts with no key and no command; the default one is nobody. The list holds hashes: neither the characters of
+// a password nor a reader of this file can do harm.
+function accessList(clients: RedisArgs["clients"]): pulumi.Output<string> {
+  const users = Object.entries(clients).map(([client, { password, keys, commands }]) => {
+    const rules = [`~${keys}`, ...commands.map((command) => `+${command}`)].join(" ");
+    return password.apply((text) => `user ${client} on #${createHash("sha256").update(text).digest("hex")} ${rules}`);
+  });
+  return pulumi
+    .all(["user default off", `user ${PROBE_USER} on nopass +ping`, ...users])
+    .apply((lines) => lines.map((line) => `${line}\n`).join(""));
+}

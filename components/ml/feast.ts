@@ -1,0 +1,346 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+import { connect } from "../base/connect";
+import {
+  type Bucket,
+  type Endpoint,
+  type PodIdentity,
+  type PostgresDatabase,
+  type RedisAccess,
+  type RedisLogin,
+  s3ClientEnv,
+  s3ClientSecret,
+  serviceHost,
+} from "../base/endpoint";
+import { configFiles } from "../base/files";
+import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { type Metrics, scrape } from "../base/scrape";
+import { envSecret } from "../base/secret";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+
+const PORTS = { http: 6566, grpc: 6567 };
+// `feast serve` takes no other port for its metrics.
+const METRICS_PORT = 8000;
+const FEAST_UID = 1000;
+const STORE_FILE = "feature_store.yaml";
+// How long a server may answer by definitions that have just been changed.
+const REGISTRY_CACHE_SECONDS = 30;
+
+/** Inputs of {@link Feast}. */
+export interface FeastArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Name of the project in the registry; keys in Redis end with it. */
+  readonly project: string;
+  /** Directory of the feature repository: its Python files define entities and feature views. */
+  readonly repository: string;
+  /** Database of the registry: what is defined, and up to when it is materialized. */
+  readonly registry: PostgresDatabase;
+  readonly onlineStore: RedisLogin;
+  /** Bucket of the Parquet files that feature views read. */
+  readonly offlineStore: Bucket;
+  /** Server pods: autoscaled between `min` and `max` by CPU. */
+  readonly replicas: { readonly min: number; readonly max: number };
+  /** Size of the container that answers HTTP. */
+  readonly http: ContainerSize;
+  /** Size of the container that answers gRPC. */
+  readonly grpc: ContainerSize;
+  /** Size of the Jobs: what registers definitions, and what copies features from the offline into the online store. */
+  readonly jobs: ContainerSize;
+  readonly metrics: Metrics;
+}
+
+/** What Feast does in the Redis of a project: its keys end with the project's name. */
+export function onlineStoreAccess(project: string): RedisAccess {
+  // Reads, writes, and what `feast apply` sends to clear the features of a view that is gone.
+  return { keys: `*${project}`, commands: ["hmget", "hset", "hkeys", "hdel", "del", "scan"] };
+}
+
+/** The feature store: servers for HTTP and gRPC, a Job that registers what is defined, and CronJobs that materialize it. */
+export class Feast extends pulumi.ComponentResource {
+  /** `POST /get-online-features`, among others. */
+  readonly http: Endpoint<"http">;
+  /** The service `feast.serving.GrpcFeatureServer`. */
+  readonly grpc: Endpoint<"grpc">;
+
+  constructor(name: string, args: FeastArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:ml:Feast", name, {}, opts);
+    const { namespace, project, registry, onlineStore, offlineStore } = args;
+
+    const logins = envSecret(
+      `${name}-stores`,
+      {
+        namespace,
+        data: { FEAST_REGISTRY: registryUri(registry), FEAST_ONLINE_STORE: connectionString(onlineStore) },
+      },
+      { parent: this },
+    );
+    const objectStore = envSecret(
+      `${name}-object-store`,
+      { namespace, data: s3ClientSecret(offlineStore.store) },
+      { parent: this },
+    );
+    const store = configFiles(
+      `${name}-store`,
+      { namespace, files: { [STORE_FILE]: storeConfig(project) } },
+      { parent: this },
+    );
+    const definitions = configFiles(
+      `${name}-definitions`,
+      { namespace, files: pythonFiles(args.repository) },
+      { parent: this },
+    );
+
+    const job: ContainerArgs = {
+      image: images.feast,
+      size: args.jobs,
+      env: { HOME: "/tmp", ...s3ClientEnv(offlineStore.store) },
+      secretEnv: [logins, objectStore],
+      mounts: { "/tmp": "tmp", "/store": "store" },
+    };
+    const stores = [registry.server, onlineStore.server, offlineStore.store.destination];
+    const apply = new SetupJob(
+      `${name}-apply`,
+      {
+        ...job,
+        namespace,
+        uid: FEAST_UID,
+        command: ["sh", "-c", APPLY],
+        mounts: { ...job.mounts, "/definitions": "definitions" },
+        files: { store, definitions },
+        talksTo: stores,
+      },
+      {
+        parent: this,
+        dependsOn: [...registry.server.ready, ...onlineStore.server.ready, ...offlineStore.store.ready],
+      },
+    );
+
+    const pods = podsOf(`${name}-server`, namespace, { app: name, component: "feature-server" });
+    const account = serviceAccount(pods, { parent: this });
+    const wires = connect(this, { from: pods, talksTo: [registry.server, onlineStore.server] });
+    const service = new k8s.core.v1.Service(
+      pods.name,
+      {
+        metadata: {
+          name: pods.name,
+          namespace,
+          labels: pods.matchLabels,
+          annotations: { "pulumi.com/skipAwait": "true" },
+        },
+        spec: {
+          selector: pods.matchLabels,
+          ports: Object.entries(PORTS).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
+        },
+      },
+      { parent: this },
+    );
+    const deployment = new k8s.apps.v1.Deployment(
+      pods.name,
+      {
+        metadata: { name: pods.name, namespace, labels: pods.matchLabels },
+        spec: {
+          // No replicas: the autoscaler below owns them.
+          selector: { matchLabels: pods.matchLabels },
+          strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+          template: podTemplate(pods, {
+            containers: servers(args, { ...job, secretEnv: [logins], env: { HOME: "/tmp" } }),
+            uid: FEAST_UID,
+            priorityClass: "standard-services",
+            secretEnv: [logins],
+            scratch: { tmp: { sizeMiB: 256 } },
+            files: { store },
+          }),
+        },
+      },
+      { parent: this, dependsOn: [apply.job, account, ...wires] },
+    );
+    autoscaler(this, deployment, pods, args.replicas);
+    scrape(this, { pods, port: { name: "metrics", number: METRICS_PORT }, by: args.metrics });
+
+    const materializer = `${name}-materialize`;
+    // Both CronJobs share it, so it bears the name of the system.
+    const materialize = { ...podsOf(materializer, namespace, { app: materializer }), name };
+    const materializeAccount = serviceAccount(materialize, { parent: this });
+    const materializeWires = connect(this, { from: materialize, talksTo: stores });
+    for (const [suffix, { schedule, command, deadlineSeconds }] of Object.entries(MATERIALIZATIONS)) {
+      const cronJob = `${materializer}-${suffix}`;
+      new k8s.batch.v1.CronJob(
+        cronJob,
+        {
+          metadata: { name: cronJob, namespace, labels: materialize.matchLabels },
+          spec: {
+            schedule,
+            timeZone: "Etc/UTC",
+            concurrencyPolicy: "Forbid",
+            startingDeadlineSeconds: 600,
+            successfulJobsHistoryLimit: 1,
+            failedJobsHistoryLimit: 3,
+            jobTemplate: {
+              spec: {
+                backoffLimit: 2,
+                activeDeadlineSeconds: deadlineSeconds,
+                template: podTemplate(materialize, {
+                  containers: [container("materialize", { ...job, command: ["sh", "-c", command] })],
+                  uid: FEAST_UID,
+                  priorityClass: "low-priority-batch",
+                  secretEnv: [logins, objectStore],
+                  scratch: { tmp: { sizeMiB: 1024 } },
+                  files: { store },
+                  restartPolicy: "OnFailure",
+                }),
+              },
+            },
+          },
+        },
+        { parent: this, dependsOn: [apply.job, materializeAccount, ...materializeWires] },
+      );
+    }
+
+    const endpoint = {
+      host: serviceHost(pods.name, namespace),
+      tls: false,
+      server: pods,
+      ready: [service, deployment],
+    };
+    this.http = { ...endpoint, protocol: "http", port: PORTS.http, podPort: PORTS.http };
+    this.grpc = { ...endpoint, protocol: "grpc", port: PORTS.grpc, podPort: PORTS.grpc };
+    this.registerOutputs();
+  }
+}
+
+// Feast takes the path of a file in its repository for the name of a module, and the links of a mounted ConfigMap lead
+// through a path that is none: so the files are copied.
+const APPLY =
+  "mkdir /tmp/repository && cp -L /definitions/* /store/* /tmp/repository && feast --chdir /tmp/repository apply";
+
+const TIME = "+%Y-%m-%dT%H:%M:%SZ";
+
+// Both may meet: what a later one writes is not undone by an earlier one, since Redis keeps the newest event of each key.
+const MATERIALIZATIONS = {
+  hourly: {
+    schedule: "5 * * * *",
+    command: `feast --chdir /store materialize-incremental "$(date -u ${TIME})"`,
+    deadlineSeconds: 3000,
+  },
+  // What arrived late.
+  daily: {
+    schedule: "0 2 * * *",
+    command: `feast --chdir /store materialize "$(date -u -d '7 days ago' ${TIME})" "$(date -u ${TIME})"`,
+    deadlineSeconds: 4 * 3600,
+  },
+};
+
+/** The containers of a server pod: one process each, as Feast has no server that speaks both. */
+function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<typeof container>[] {
+  const feast = ["feast", "--chdir", "/store"];
+  return [
+    container("http", {
+      ...shared,
+      size: http,
+      command: [
+        ...feast,
+        "serve",
+        "--host=0.0.0.0",
+        `--port=${PORTS.http}`,
+        `--registry_ttl_sec=${REGISTRY_CACHE_SECONDS}`,
+        "--metrics",
+        "--no-access-log",
+        // By default its only worker ends after a thousand requests, and cuts off whoever is connected.
+        "--max-requests=0",
+      ],
+      ports: { http: PORTS.http, metrics: METRICS_PORT },
+      probe: { path: "/health", port: "http", startupSeconds: 180 },
+    }),
+    container("grpc", {
+      ...shared,
+      size: grpc,
+      command: [...feast, "listen", `--address=0.0.0.0:${PORTS.grpc}`, `--registry_ttl_sec=${REGISTRY_CACHE_SECONDS}`],
+      ports: { grpc: PORTS.grpc },
+      probe: { grpcPort: PORTS.grpc, startupSeconds: 180 },
+    }),
+  ];
+}
+
+/** Scales the servers by CPU, and lets no drain take more than one of several at a time. */
+function autoscaler(
+  parent: pulumi.Resource,
+  servers: k8s.apps.v1.Deployment,
+  { name, namespace, matchLabels }: PodIdentity,
+  { min, max }: FeastArgs["replicas"],
+): void {
+  new k8s.autoscaling.v2.HorizontalPodAutoscaler(
+    name,
+    {
+      // Without metrics-server it keeps the minimum, and is not "able to scale": nothing must wait for that.
+      metadata: { name, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
+      spec: {
+        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name },
+        minReplicas: min,
+        maxReplicas: max,
+        metrics: [
+          { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } },
+        ],
+      },
+    },
+    { parent, dependsOn: servers },
+  );
+  if (min > 1) {
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      { metadata: { name, namespace }, spec: { maxUnavailable: 1, selector: { matchLabels } } },
+      { parent },
+    );
+  }
+}
+
+function podsOf(
+  name: string,
+  namespace: pulumi.Input<string>,
+  matchLabels: Readonly<Record<string, string>>,
+): PodIdentity {
+  return { name, namespace, matchLabels, serviceAccount: name };
+}
+
+function pythonFiles(directory: string): Record<string, string> {
+  const files = fs.readdirSync(directory).filter((file) => file.endsWith(".py"));
+  return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(directory, file), "utf8")]));
+}
+
+// Feast reads variables of its environment into this file.
+function storeConfig(project: string): string {
+  return stringify({
+    project,
+    provider: "local",
+    registry: {
+      registry_type: "sql",
+      path: "${FEAST_REGISTRY}",
+      cache_ttl_seconds: REGISTRY_CACHE_SECONDS,
+      // Otherwise the servers refuse requests for a view while it is materialized (feast#6780).
+      serve_features_while_materializing: true,
+    },
+    online_store: { type: "redis", connection_string: "${FEAST_ONLINE_STORE}" },
+    offline_store: { type: "file" },
+    entity_key_serialization_version: 3,
+  });
+}
+
+function registryUri({ server, database, login }: PostgresDatabase): pulumi.Output<string> {
+  const password = login.password.apply(encodeURIComponent);
+  return pulumi.interpolate`postgresql+psycopg://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
+}
+
+// Feast splits it at its commas and takes each value for JSON; before that, it stands unquoted in the YAML of the store file.
+function connectionString({ server, login }: RedisLogin): pulumi.Output<string> {
+  const password = login.password.apply(escaped);
+  return pulumi.interpolate`${server.host}:${server.port},username=${login.username},password="${password}"`;
+}
+
+/** A text inside of JSON quotes, in letters, digits and backslashes alone. */
+function escaped(text: string): string {
+  return text.replace(/[^A-Za-z0-9]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import * as pulumi from "@pulumi/pulumi";
+import { url } from "../../../components/base/endpoint";
+import { Redis, type RedisArgs } from "../../../components/data/redis";
+import { mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
+import { SIZE } from "../../support/stubs";
+
+const HOSTILE = `p,s w"'$\\:#>~*@all`;
+
+async function redis(own: Partial<RedisArgs> = {}): Promise<{ seen: Registered[]; component: Redis }> {
+  const seen = await mockEngine();
+  const component = new Redis(
+    "redis",
+    {
+      namespace: "data",
+      size: SIZE,
+      volume: { storageClass: "disk", sizeGiB: 5 },
+      clients: {
+        features: { password: pulumi.secret(HOSTILE), keys: "*prices", commands: ["hmget", "hset"] },
+        dashboards: { password: pulumi.secret("dashboards-password"), keys: "charts:*", commands: ["get"] },
+      },
+      protect: true,
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, component };
+}
+
+const server = (seen: readonly Registered[]): Registered => only(seen, "kubernetes:apps/v1:StatefulSet");
+const pod = (seen: readonly Registered[]): any => server(seen).inputs.spec.template;
+const aclOf = (seen: readonly Registered[]): string[] =>
+  only(seen, "kubernetes:core/v1:Secret", "redis-users").inputs.stringData["users.acl"].trim().split("\n");
+const configOf = (seen: readonly Registered[]): Map<string, string> =>
+  new Map(
+    only(seen, "kubernetes:core/v1:ConfigMap", "redis-config")
+      .inputs.data["valkey.conf"].trim()
+      .split("\n")
+      .map((line: string) => [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)]),
+  );
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+describe("Redis", () => {
+  it("gives each client its own user, keys and commands, and nobody else any", async () => {
+    const { seen } = await redis();
+    assert.deepEqual(aclOf(seen), [
+      "user default off",
+      "user probe on nopass +ping",
+      `user features on #${sha256(HOSTILE)} ~*prices +hmget +hset`,
+      `user dashboards on #${sha256("dashboards-password")} ~charts:* +get`,
+    ]);
+  });
+
+  it("shows passwords in the clients' own Secrets alone", async () => {
+    const { seen } = await redis();
+    const own = only(seen, "kubernetes:core/v1:Secret", "redis-features");
+    assert.deepEqual(own.inputs.stringData, { username: "features", password: HOSTILE });
+    const rest = JSON.stringify(seen.filter((one) => one !== own).map(({ inputs }) => inputs));
+    assert.ok(!rest.includes(JSON.stringify(HOSTILE).slice(1, -1)));
+  });
+
+  it("hands a client its user and the address", async () => {
+    const { component } = await redis();
+    const { server: endpoint, login } = component.login("features");
+    assert.equal(await valueOf(url(endpoint)), "redis://redis.data.svc.cluster.local:6379");
+    assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["features", HOSTILE]);
+    assert.equal(await pulumi.isSecret(login.password), true);
+    assert.equal(component.secretName("features"), "redis-features");
+    assert.throws(() => component.login("nobody"), /no user nobody/);
+  });
+
+  it("starts anew when a password changes", async () => {
+    const annotations = async (password: string) => {
+      const clients = { features: { password: pulumi.secret(password), keys: "*", commands: ["get"] } };
+      return pod((await redis({ clients })).seen).metadata.annotations;
+    };
+    const [one, same, other] = [await annotations("one"), await annotations("one"), await annotations("other")];
+    assert.deepEqual(one, same);
+    assert.notDeepEqual(one, other);
+  });
+
+  it("reads the files that it is given, and keeps its data on a volume that outlives it", async () => {
+    const { seen } = await redis();
+    const { containers, volumes } = pod(seen).spec;
+    const mounts = new Map(containers[0].volumeMounts.map((mount: any) => [mount.name, mount.mountPath]));
+    assert.deepEqual(containers[0].command, ["valkey-server", `${String(mounts.get("config"))}/valkey.conf`]);
+    assert.deepEqual(
+      [configOf(seen).get("dir"), configOf(seen).get("aclfile")],
+      [mounts.get("data"), `${String(mounts.get("users"))}/users.acl`],
+    );
+    assert.deepEqual(volumes, [
+      { name: "config", configMap: { name: "redis-config" } },
+      { name: "users", secret: { secretName: "redis-users" } },
+    ]);
+    const { volumeClaimTemplates, persistentVolumeClaimRetentionPolicy } = server(seen).inputs.spec;
+    assert.equal(volumeClaimTemplates[0].metadata.name, "data");
+    assert.deepEqual(persistentVolumeClaimRetentionPolicy, { whenDeleted: "Retain", whenScaled: "Retain" });
+    assert.equal(configOf(seen).get("appendonly"), "yes");
+    assert.equal(server(seen).protect, true);
+  });
+
+  it("forgets nothing, and leaves memory for the copy that rewrites its log", async () => {
+    const config = configOf((await redis()).seen);
+    assert.equal(config.get("maxmemory-policy"), "noeviction");
+    assert.ok(parseInt(config.get("maxmemory") ?? "") * 2 <= SIZE.memoryMiB.limit);
+  });
+
+  it("is asked by a user that may do nothing else, and has time to load its data", async () => {
+    const { seen } = await redis();
+    const { startupProbe, readinessProbe, livenessProbe } = pod(seen).spec.containers[0];
+    for (const { exec } of [startupProbe, readinessProbe, livenessProbe]) {
+      const command = exec.command as string[];
+      assert.deepEqual(command.slice(0, 2), ["valkey-cli", "-e"], "an error as answer is a failure");
+      assert.deepEqual([command[command.indexOf("--user") + 1], command.at(-1)], ["probe", "ping"]);
+    }
+    assert.equal(startupProbe.failureThreshold * startupProbe.periodSeconds, 600);
+  });
+});
