@@ -123,7 +123,7 @@ for file in sorted(pathlib.Path("/applications").glob("*/*.zip")):
     print("uploaded", file.name)`;
 
 /** What `PUT /api/serve/applications/` and a RayService take. It holds no credential: nodes bring theirs. */
-export function serveConfig(
+function serveConfig(
   applications: ServeApplicationsArgs["applications"],
   uris: Readonly<Record<string, string>>,
   proxies: ServeApplicationsArgs["proxies"],
