@@ -1,5 +1,4 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { url } from "../components/base/endpoint";
 import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray, type RayArgs } from "../components/ml/ray";
@@ -17,8 +16,8 @@ export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
   readonly feast: Feast;
-  /** Where each Serve application answers, by its name. */
-  readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
+  /** Path under which each Serve application answers, by its name. */
+  readonly applications: Readonly<Record<string, string>>;
   /** Ray workers that there are at least: fewer raise an alert. */
   readonly rayWorkersMin: number;
   /** What Ray demands of its clients. */
@@ -103,10 +102,8 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   const client = { namespace, dashboard: ray.dashboard, token: rayToken, size: jobs };
   if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
   new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
-  const urls = Object.entries(applications).map(
-    ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
-  );
-  return { mlflow, feast, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
+  const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
+  return { mlflow, feast, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(paths) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {
