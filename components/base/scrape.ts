@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { observe } from "./connect";
 import type { PodIdentity } from "./endpoint";
 import { objectName } from "./names";
+import { service } from "./service";
 
 /** Who collects metrics, and what must stand before it can be asked to. */
 export interface Metrics {
@@ -35,22 +36,14 @@ export function scrape(parent: pulumi.Resource, args: ScrapeArgs): void {
 /** As {@link scrape}, by a ServiceMonitor and a Service for it alone: of pods whose own Services select only some of them. */
 export function scrapeByService(parent: pulumi.Resource, args: ScrapeArgs): void {
   const { pods, port } = args;
-  const name = objectName(pods.name, "metrics");
   // Other Services of these pods have the port too, and a pod must not be scraped twice.
-  const labels = { ...pods.matchLabels, component: "metrics" };
-  new k8s.core.v1.Service(
-    name,
-    {
-      metadata: { name, namespace: pods.namespace, labels, annotations: { "pulumi.com/skipAwait": "true" } },
-      spec: {
-        clusterIP: "None",
-        selector: pods.matchLabels,
-        ports: [{ name: port.name, port: port.number, targetPort: port.name }],
-      },
-    },
-    { parent },
-  );
-  monitor(parent, args, "ServiceMonitor", { selector: { matchLabels: labels }, endpoints: [metricsOf(port)] });
+  const labels = { component: "metrics" };
+  const ports = { [port.name]: port.number };
+  service(objectName(pods.name, "metrics"), pods, ports, { parent }, { headless: true, labels });
+  monitor(parent, args, "ServiceMonitor", {
+    selector: { matchLabels: { ...pods.matchLabels, ...labels } },
+    endpoints: [metricsOf(port)],
+  });
 }
 
 function monitor(
