@@ -152,7 +152,7 @@ for (const shape of SHAPES) {
     });
 
     it("tells the series of its systems apart by the labels that alerts name", async () => {
-      const { seen } = await program(shape);
+      const { config, seen } = await program(shape);
       const scraped = monitored(seen).flatMap(({ monitor, pods }) => {
         const { jobLabel, podTargetLabels } = monitor.inputs.spec;
         assert.deepEqual([jobLabel, podTargetLabels], ["app", ["component"]], label(monitor));
@@ -160,7 +160,7 @@ for (const shape of SHAPES) {
       });
       const owners = scraped.map(({ owner }) => owner);
       assert.equal(new Set(owners).size, owners.length, "a pod that is scraped twice counts twice");
-      const rays = shape === "prod with Ray by KubeRay" ? ["ray-cluster", "ray-serve-cluster"] : ["ray"];
+      const rays = config.ray.mode === "kuberay" ? ["ray-cluster", "ray-serve-cluster"] : ["ray"];
       const nodes = rays.flatMap((ray) => [`${ray} head`, `${ray} worker`]);
       for (const target of [...nodes, "mlflow ", "feast feature-server"]) {
         assert.ok(
