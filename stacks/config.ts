@@ -188,6 +188,10 @@ const Ray = z.discriminatedUnion("mode", [
   }),
 ]);
 
+const range = z
+  .strictObject({ min: z.int().min(1), max: z.int().min(1) })
+  .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") });
+
 const cronSchedule = z
   .string()
   .regex(/^\S+( \S+){4}$/, "expected five cron fields such as 15 3 * * *")
@@ -205,9 +209,7 @@ const ServeApplication = z.strictObject({
     .record(
       z.string(),
       z.strictObject({
-        replicas: z
-          .strictObject({ min: z.int().min(1), max: z.int().min(1) })
-          .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") }),
+        replicas: range,
         targetOngoingRequests: z
           .number()
           .positive()
@@ -244,10 +246,6 @@ const Serve = z.strictObject({
     .meta({ description: "What Ray Serve runs: another application is another entry" }),
 });
 
-const Replicas = z
-  .strictObject({ min: z.int().min(1), max: z.int().min(1) })
-  .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") })
-  .meta({ description: "Pods, autoscaled by CPU" });
 const Paging = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.enum(["pagerduty", "webhook"]),
@@ -312,7 +310,7 @@ export const PlatformConfig = z
     serve: Serve,
     redis: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
     feast: z.strictObject({
-      replicas: Replicas,
+      replicas: range.meta({ description: "Pods, autoscaled by CPU" }),
       http: Size.meta({ description: "The container that answers HTTP" }),
       grpc: Size.meta({ description: "The container that answers gRPC" }),
       jobs: Size.meta({ description: "A Job that registers definitions or materializes features" }),

@@ -3,6 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
 import { type Endpoint, type PodIdentity, type Protocol, serviceHost } from "./endpoint";
 import { container, type ContainerArgs, podTemplate, type PriorityClassName, serviceAccount } from "./pod";
+import { disruptionBudget } from "./scale";
+import { service } from "./service";
 
 /** Inputs of {@link Workload}. */
 export interface WorkloadArgs extends ContainerArgs {
@@ -33,18 +35,7 @@ export class Workload extends pulumi.ComponentResource {
 
     const account = serviceAccount(this.identity, { parent: this });
     const wires = connect(this, { from: this.identity, talksTo });
-    const service = new k8s.core.v1.Service(
-      name,
-      {
-        // The Deployment decides readiness; waiting for endpoints would add 10 s to every Service.
-        metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
-        spec: {
-          selector: matchLabels,
-          ports: Object.entries(ports).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
-        },
-      },
-      { parent: this },
-    );
+    const entry = service(name, this.identity, ports, { parent: this });
     const deployment = new k8s.apps.v1.Deployment(
       name,
       {
@@ -64,15 +55,8 @@ export class Workload extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [account, ...wires, ...(args.secretEnv ?? []).map((s) => s.resource)] },
     );
-    // With one replica a budget would only block the drain of its node.
-    if (replicas > 1) {
-      new k8s.policy.v1.PodDisruptionBudget(
-        name,
-        { metadata: { name, namespace }, spec: { maxUnavailable: 1, selector: { matchLabels } } },
-        { parent: this },
-      );
-    }
-    this.ready = [service, deployment];
+    disruptionBudget(this.identity, replicas, { parent: this });
+    this.ready = [entry, deployment];
     this.registerOutputs();
   }
 

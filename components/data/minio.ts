@@ -3,7 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Credential, type Endpoint, type PodIdentity, serviceHost } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
+import { service } from "../base/service";
 import { images } from "../base/versions";
+import { keptVolume, type Volume } from "../base/volume";
 
 const PORTS = { s3: 9000, console: 9001 };
 
@@ -12,7 +14,7 @@ export interface MinioArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly size: ContainerSize;
-  readonly volume: { readonly storageClass: string; readonly sizeGiB: number };
+  readonly volume: Volume;
   readonly root: Credential;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
@@ -35,17 +37,7 @@ export class Minio extends pulumi.ComponentResource {
       { namespace, data: { MINIO_ROOT_USER: root.username, MINIO_ROOT_PASSWORD: root.password } },
       { parent: this },
     );
-    const service = new k8s.core.v1.Service(
-      name,
-      {
-        metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
-        spec: {
-          selector: matchLabels,
-          ports: Object.entries(PORTS).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
-        },
-      },
-      { parent: this },
-    );
+    const entry = service(name, identity, PORTS, { parent: this });
     const server = new k8s.apps.v1.StatefulSet(
       name,
       {
@@ -72,20 +64,10 @@ export class Minio extends pulumi.ComponentResource {
             secretEnv: [login],
             scratch: { tmp: { sizeMiB: 256 } },
           }),
-          persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "data" },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                storageClassName: volume.storageClass,
-                resources: { requests: { storage: `${volume.sizeGiB}Gi` } },
-              },
-            },
-          ],
+          ...keptVolume("data", volume),
         },
       },
-      { parent: this, protect, dependsOn: [account, login.resource, service] },
+      { parent: this, protect, dependsOn: [account, login.resource, entry] },
     );
     this.s3 = {
       protocol: "http",
@@ -94,7 +76,7 @@ export class Minio extends pulumi.ComponentResource {
       tls: false,
       server: identity,
       podPort: PORTS.s3,
-      ready: [service, server],
+      ready: [entry, server],
     };
     this.registerOutputs();
   }

@@ -7,6 +7,7 @@ import { objectName } from "../base/names";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { charts, images } from "../base/versions";
+import type { Volume } from "../base/volume";
 
 const POSTGRES_PORT = 5432;
 const STATUS_PORT = 8000;
@@ -25,7 +26,7 @@ export interface PostgresArgs {
   readonly instances: number;
   readonly size: ContainerSize;
   readonly operatorSize: ContainerSize;
-  readonly volume: { readonly storageClass: string; readonly sizeGiB: number };
+  readonly volume: Volume;
   /** Per database, which is also the name of its owner: the password of that role. */
   readonly passwords: Readonly<Record<string, pulumi.Output<string>>>;
   /** Refuses to delete or replace the server and its databases. */

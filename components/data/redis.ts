@@ -6,7 +6,9 @@ import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
+import { service } from "../base/service";
 import { images } from "../base/versions";
+import { keptVolume, type Volume } from "../base/volume";
 
 const REDIS_PORT = 6379;
 // The user `valkey` of the image.
@@ -25,7 +27,7 @@ export interface RedisArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly size: ContainerSize;
-  readonly volume: { readonly storageClass: string; readonly sizeGiB: number };
+  readonly volume: Volume;
   readonly clients: Readonly<Record<string, RedisClient>>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
@@ -53,14 +55,7 @@ export class Redis extends pulumi.ComponentResource {
       { namespace, files: { [ACL_FILE]: accessList(clients) } },
       { parent: this },
     );
-    const service = new k8s.core.v1.Service(
-      name,
-      {
-        metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
-        spec: { selector: matchLabels, ports: [{ name: "redis", port: REDIS_PORT, targetPort: "redis" }] },
-      },
-      { parent: this },
-    );
+    const entry = service(name, identity, { redis: REDIS_PORT }, { parent: this });
     const server = new k8s.apps.v1.StatefulSet(
       name,
       {
@@ -85,20 +80,10 @@ export class Redis extends pulumi.ComponentResource {
             priorityClass: "critical-services",
             files: { config, users },
           }),
-          persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "data" },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                storageClassName: volume.storageClass,
-                resources: { requests: { storage: `${volume.sizeGiB}Gi` } },
-              },
-            },
-          ],
+          ...keptVolume("data", volume),
         },
       },
-      { parent: this, protect, dependsOn: [account, config.resource, users.resource, service] },
+      { parent: this, protect, dependsOn: [account, config.resource, users.resource, entry] },
     );
 
     const endpoint = {
@@ -108,7 +93,7 @@ export class Redis extends pulumi.ComponentResource {
       tls: false,
       server: identity,
       podPort: REDIS_PORT,
-      ready: [service, server],
+      ready: [entry, server],
     } as const;
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [

@@ -17,8 +17,10 @@ import {
 } from "../base/endpoint";
 import { configFiles } from "../base/files";
 import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
+import { service } from "../base/service";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 
@@ -44,7 +46,7 @@ export interface FeastArgs {
   /** Bucket of the Parquet files that feature views read. */
   readonly offlineStore: Bucket;
   /** Server pods: autoscaled between `min` and `max` by CPU. */
-  readonly replicas: { readonly min: number; readonly max: number };
+  readonly replicas: PodRange;
   /** Size of the container that answers HTTP. */
   readonly http: ContainerSize;
   /** Size of the container that answers gRPC. */
@@ -123,22 +125,7 @@ export class Feast extends pulumi.ComponentResource {
     const pods = podsOf(`${name}-server`, namespace, { app: name, component: "feature-server" });
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo: [registry.server, onlineStore.server] });
-    const service = new k8s.core.v1.Service(
-      pods.name,
-      {
-        metadata: {
-          name: pods.name,
-          namespace,
-          labels: pods.matchLabels,
-          annotations: { "pulumi.com/skipAwait": "true" },
-        },
-        spec: {
-          selector: pods.matchLabels,
-          ports: Object.entries(PORTS).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
-        },
-      },
-      { parent: this },
-    );
+    const entry = service(pods.name, pods, PORTS, { parent: this });
     const deployment = new k8s.apps.v1.Deployment(
       pods.name,
       {
@@ -159,7 +146,8 @@ export class Feast extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [apply.job, account, ...wires] },
     );
-    autoscaler(this, deployment, pods, args.replicas);
+    autoscale(deployment, pods, args.replicas, { parent: this });
+    disruptionBudget(pods, args.replicas.min, { parent: this });
     scrape(this, { pods, port: { name: "metrics", number: METRICS_PORT }, by: args.metrics });
 
     const materializer = `${name}-materialize`;
@@ -205,7 +193,7 @@ export class Feast extends pulumi.ComponentResource {
       host: serviceHost(pods.name, namespace),
       tls: false,
       server: pods,
-      ready: [service, deployment],
+      ready: [entry, deployment],
     };
     this.http = { ...endpoint, protocol: "http", port: PORTS.http, podPort: PORTS.http };
     this.grpc = { ...endpoint, protocol: "grpc", port: PORTS.grpc, podPort: PORTS.grpc };
@@ -264,38 +252,6 @@ function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<t
       probe: { grpcPort: PORTS.grpc, startupSeconds: 180 },
     }),
   ];
-}
-
-/** Scales the servers by CPU, and lets no drain take more than one of several at a time. */
-function autoscaler(
-  parent: pulumi.Resource,
-  servers: k8s.apps.v1.Deployment,
-  { name, namespace, matchLabels }: PodIdentity,
-  { min, max }: FeastArgs["replicas"],
-): void {
-  new k8s.autoscaling.v2.HorizontalPodAutoscaler(
-    name,
-    {
-      // Without metrics-server it keeps the minimum, and is not "able to scale": nothing must wait for that.
-      metadata: { name, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
-      spec: {
-        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name },
-        minReplicas: min,
-        maxReplicas: max,
-        metrics: [
-          { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } },
-        ],
-      },
-    },
-    { parent, dependsOn: servers },
-  );
-  if (min > 1) {
-    new k8s.policy.v1.PodDisruptionBudget(
-      name,
-      { metadata: { name, namespace }, spec: { maxUnavailable: 1, selector: { matchLabels } } },
-      { parent },
-    );
-  }
 }
 
 function podsOf(

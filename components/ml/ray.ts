@@ -11,9 +11,10 @@ import {
 } from "../base/endpoint";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
+import { service } from "../base/service";
 import { grantAccess, type RayAccess } from "./ray/access";
 import { type KubeRay, kuberayClusters } from "./ray/kuberay";
-import { HEAD_PORTS, type RayGpuWorkers, rayPods, type RayPods, rayService, type RayWorkers } from "./ray/pods";
+import { HEAD_PORTS, type RayGpuWorkers, rayPods, type RayPods, type RayWorkers } from "./ray/pods";
 import { type Standalone, standaloneCluster } from "./ray/standalone";
 
 /** Inputs of {@link Ray}. */
@@ -70,9 +71,9 @@ export class Ray extends pulumi.ComponentResource {
     const isOperated = mode.kind === "kuberay";
     const pods = isOperated ? operatedPods(`${name}-cluster`, namespace) : rayPods(name, namespace);
     const servers = isOperated ? operatedPods(`${name}-serve-cluster`, namespace) : pods;
-    const headService = rayService(this, `${name}-head`, pods.head, HEAD_PORTS, { headless: true });
+    const headService = service(`${name}-head`, pods.head, HEAD_PORTS, { parent: this }, { headless: true });
     const serving = isOperated ? servingPods(servers) : servers.head;
-    const serveService = rayService(this, `${name}-serve`, serving, { serve: HEAD_PORTS.serve });
+    const serveService = service(`${name}-serve`, serving, { serve: HEAD_PORTS.serve }, { parent: this });
     const shared = {
       pods,
       servers,
@@ -81,7 +82,7 @@ export class Ray extends pulumi.ComponentResource {
           HOME: "/tmp",
           RAY_USAGE_STATS_ENABLED: "0",
           RAY_AUTH_MODE: "token",
-          ...Object.fromEntries(Object.entries(services).map(([variable, service]) => [variable, url(service)])),
+          ...Object.fromEntries(Object.entries(services).map(([variable, endpoint]) => [variable, url(endpoint)])),
           ...s3ClientEnv(artifacts.store),
         },
         secretEnv: [objectStore, auth],

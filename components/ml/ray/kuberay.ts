@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../../base/connect";
 import type { PodIdentity } from "../../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED, serviceAccount } from "../../base/pod";
+import { service } from "../../base/service";
 import { clientVersions } from "../../base/versions";
 import { type OperatorArgs, rayOperator } from "./operator";
 import {
@@ -16,7 +17,6 @@ import {
   type RayFlags,
   type RayGpuWorkers,
   type RayPods,
-  rayService,
   type RayWorkers,
   workerFlags,
   workerTemplate,
@@ -50,7 +50,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
   const shared = { environment, authSecret, autoscaler };
 
   // Beside `<cluster>-head-svc`, which is the operator's own.
-  rayService(parent, pods.head.name, pods.head, HEAD_PORTS, { headless: true });
+  service(pods.head.name, pods.head, HEAD_PORTS, { parent }, { headless: true });
   const jobs = new k8s.apiextensions.CustomResource(
     pods.all.name,
     {
@@ -74,7 +74,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
     { parent, dependsOn },
   );
   const { name } = servers.all;
-  const service = new k8s.apiextensions.CustomResource(
+  const rayService = new k8s.apiextensions.CustomResource(
     name,
     {
       apiVersion: "ray.io/v1",
@@ -89,7 +89,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
     },
     { parent, dependsOn },
   );
-  return { jobs, serving: service, headPod: pods.head.name };
+  return { jobs, serving: rayService, headPod: pods.head.name };
 }
 
 /** What the pods of a cluster find: their accounts, and wires to each other and to what tasks reach. */

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
 import type { PodIdentity, PortRange } from "../../base/endpoint";
 import { container, type ContainerSize, type PodArgs, podTemplate, resources } from "../../base/pod";
+import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
 import { images } from "../../base/versions";
 
@@ -30,10 +31,7 @@ const OBJECT_STORE_SHARE = 0.3;
 const DRAIN_SECONDS = 300;
 
 /** Workers that are all alike, autoscaled between `min` and `max`. */
-export interface RayWorkers extends ContainerSize {
-  readonly min: number;
-  readonly max: number;
-}
+export interface RayWorkers extends ContainerSize, PodRange {}
 
 /** Workers with GPUs, and the image with the libraries that their cards need. */
 export interface RayGpuWorkers extends RayWorkers {
@@ -262,25 +260,3 @@ const DRAIN =
   `--reason-message "the pod is being deleted" --deadline-remaining-seconds ${DRAIN_SECONDS} && ` +
   `while python -c 'import urllib.request; urllib.request.urlopen("http://127.0.0.1:${AGENT_PORT}` +
   `/api/local_raylet_healthz", timeout=5)' 2>/dev/null; do sleep 2; done`;
-
-/** A Service of Ray pods; whoever runs them decides about readiness. */
-export function rayService(
-  parent: pulumi.Resource,
-  name: string,
-  { namespace, matchLabels }: PodIdentity,
-  ports: Readonly<Record<string, number>>,
-  { headless = false } = {},
-): k8s.core.v1.Service {
-  return new k8s.core.v1.Service(
-    name,
-    {
-      metadata: { name, namespace, labels: matchLabels, annotations: { "pulumi.com/skipAwait": "true" } },
-      spec: {
-        ...(headless && { clusterIP: "None" }),
-        selector: matchLabels,
-        ports: Object.entries(ports).map(([portName, port]) => ({ name: portName, port, targetPort: portName })),
-      },
-    },
-    { parent },
-  );
-}

@@ -3,6 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../../base/connect";
 import { type PodIdentity, serviceHost } from "../../base/endpoint";
 import { type ContainerSize, serviceAccount } from "../../base/pod";
+import { autoscale } from "../../base/scale";
+import { keptVolume, type Volume } from "../../base/volume";
 import {
   type ClusterArgs,
   clusterPorts,
@@ -18,7 +20,7 @@ import {
 /** What a cluster without an operator needs. */
 export interface Standalone {
   readonly kind: "standalone";
-  readonly head: ContainerSize & { readonly volume: { readonly storageClass: string; readonly sizeGiB: number } };
+  readonly head: ContainerSize & { readonly volume: Volume };
 }
 
 /** Makes the head, a StatefulSet, and its workers, Deployments that are scaled by CPU. The same cluster serves. */
@@ -45,17 +47,7 @@ export function standaloneCluster(
           command: startCommand({ head: true, ...headFlags(head) }),
           mounts: { "/tmp/ray": "ray-storage" },
         }),
-        persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
-        volumeClaimTemplates: [
-          {
-            metadata: { name: "ray-storage" },
-            spec: {
-              accessModes: ["ReadWriteOnce"],
-              storageClassName: head.volume.storageClass,
-              resources: { requests: { storage: `${head.volume.sizeGiB}Gi` } },
-            },
-          },
-        ],
+        ...keptVolume("ray-storage", head.volume),
       },
     },
     { parent, dependsOn: [account, ...wires, ...after] },
@@ -97,12 +89,13 @@ function startCommand(flags: Readonly<Record<string, pulumi.Input<string | numbe
 
 /** Workers, scaled by CPU: up at once, down by one in five minutes after ten quiet ones. */
 function workerSet(
-  { name, namespace, matchLabels }: PodIdentity,
-  { min, max }: RayWorkers,
+  pods: PodIdentity,
+  workers: RayWorkers,
   template: k8s.types.input.core.v1.PodTemplateSpec,
   opts: pulumi.CustomResourceOptions,
 ): void {
-  const workers = new k8s.apps.v1.Deployment(
+  const { name, namespace, matchLabels } = pods;
+  const deployment = new k8s.apps.v1.Deployment(
     name,
     {
       metadata: { name, namespace, labels: matchLabels },
@@ -115,26 +108,7 @@ function workerSet(
     },
     opts,
   );
-  new k8s.autoscaling.v2.HorizontalPodAutoscaler(
-    name,
-    {
-      // Without metrics-server it keeps the minimum, and is not "able to scale": nothing must wait for that.
-      metadata: { name, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
-      spec: {
-        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name },
-        minReplicas: min,
-        maxReplicas: max,
-        metrics: [
-          { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } },
-        ],
-        behavior: {
-          scaleDown: {
-            stabilizationWindowSeconds: 600,
-            policies: [{ type: "Pods", value: 1, periodSeconds: 300 }],
-          },
-        },
-      },
-    },
-    { ...opts, dependsOn: workers },
-  );
+  autoscale(deployment, pods, workers, opts, {
+    scaleDown: { stabilizationWindowSeconds: 600, policies: [{ type: "Pods", value: 1, periodSeconds: 300 }] },
+  });
 }

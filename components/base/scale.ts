@@ -1,0 +1,52 @@
+import * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+import type { PodIdentity } from "./endpoint";
+
+/** How many pods a workload has. */
+export interface PodRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+// Of what the pods request.
+const CPU_PERCENT = 80;
+
+/** Scales a Deployment of the name of its pods by CPU. The Deployment names no `replicas`: they are the autoscaler's. */
+export function autoscale(
+  deployment: k8s.apps.v1.Deployment,
+  { name, namespace }: PodIdentity,
+  { min, max }: PodRange,
+  opts: pulumi.CustomResourceOptions,
+  behavior?: k8s.types.input.autoscaling.v2.HorizontalPodAutoscalerBehavior,
+): void {
+  const target = { type: "Utilization", averageUtilization: CPU_PERCENT };
+  new k8s.autoscaling.v2.HorizontalPodAutoscaler(
+    name,
+    {
+      // Without metrics-server it keeps the minimum, and is not "able to scale": nothing must wait for that.
+      metadata: { name, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
+      spec: {
+        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name },
+        minReplicas: min,
+        maxReplicas: max,
+        metrics: [{ type: "Resource", resource: { name: "cpu", target } }],
+        ...(behavior && { behavior }),
+      },
+    },
+    { ...opts, dependsOn: deployment },
+  );
+}
+
+/** Lets no drain take more than one of several pods at a time. With one, a budget would only block its node's drain. */
+export function disruptionBudget(
+  { name, namespace, matchLabels }: PodIdentity,
+  replicas: number,
+  opts: pulumi.CustomResourceOptions,
+): void {
+  if (replicas < 2) return;
+  new k8s.policy.v1.PodDisruptionBudget(
+    name,
+    { metadata: { name, namespace }, spec: { maxUnavailable: 1, selector: { matchLabels } } },
+    opts,
+  );
+}
