@@ -281,8 +281,12 @@ describe("verify", () => {
     };
 
     it("is asked only where the program says so", () => {
-      const names = asking(expected, []).map(({ name }) => name);
-      assert.deepEqual(names, ["MLflow is healthy", "MLflow reads its registry", "nodes alive, as Ray sees them"]);
+      const names = (objects: Expected["objects"]) => asking({ ...expected, objects }, []).map(({ name }) => name);
+      const always = ["MLflow is healthy", "MLflow reads its registry", "nodes alive, as Ray sees them"];
+      const bare = expected.objects.map((one) => (one.kind === "CronJob" ? { ...one, inputs: {} } : one));
+      assert.deepEqual(names(bare), always);
+      const more = ["Feast is healthy", "a prediction", "targets are up", "alert rules are loaded"];
+      assert.deepEqual(names(expected.objects).sort(), [...always, ...more].sort());
     });
 
     it("fails in the service's own words", async () => {
@@ -474,7 +478,7 @@ describe("verify", () => {
       assert.deepEqual(chartsAnswer("1.34").faults, []);
       const charts = (version: string) => chartsAnswer(version).faults?.map(({ what }) => what.split(" ")[1]);
       assert.deepEqual(charts("1.28"), ["cloudnative-pg"]);
-      assert.deepEqual(charts("1.9"), ["cert-manager", "cloudnative-pg"]);
+      assert.deepEqual(charts("1.9"), ["cert-manager", "cloudnative-pg", "kube-prometheus-stack"]);
     });
 
     it("wants a StorageClass that makes volumes, keeps them and waits for their pods", () => {

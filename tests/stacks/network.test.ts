@@ -153,7 +153,7 @@ for (const shape of SHAPES) {
     });
 
     it("tells the series of its systems apart by the labels that alerts name", async () => {
-      const { seen } = await program(shape);
+      const { config, seen } = await program(shape);
       const scraped = new Set<string>();
       for (const monitor of all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor")) {
         const { metadata, spec } = monitor.inputs;
@@ -163,7 +163,8 @@ for (const shape of SHAPES) {
           scraped.add(`${String(labels[spec.jobLabel])} ${labels["component"] ?? ""}`);
         }
       }
-      for (const target of ["ray head", "ray worker", "mlflow "]) assert.ok(scraped.has(target), target);
+      const ray = config.ray.mode === "kuberay" ? "ray-cluster" : "ray";
+      for (const target of [`${ray} head`, `${ray} worker`, "mlflow "]) assert.ok(scraped.has(target), target);
     });
   });
 }
