@@ -18,8 +18,6 @@ export interface Ml {
   readonly feast: Feast;
   /** Path under which each Serve application answers, by its name. */
   readonly applications: Readonly<Record<string, string>>;
-  /** Ray workers that there are at least: fewer raise an alert. */
-  readonly rayWorkersMin: number;
   /** What Ray demands of its clients. */
   readonly rayToken: pulumi.Output<string>;
 }
@@ -103,7 +101,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
   new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
   const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
-  return { mlflow, feast, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(paths) };
+  return { mlflow, feast, ray, rayToken, applications: Object.fromEntries(paths) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

@@ -259,7 +259,7 @@ describe("verify", () => {
       data: null,
       ...own,
     });
-    /** With a template that asks everything, two monitors and a rule file. */
+    /** With a template that asks all services but MLflow and Ray, two monitors and a rule file. */
     const complete = (): Expected => {
       const env = ["SERVE_URL", "PROMETHEUS_URL", "FEAST_URL"].map((name) => ({ name }));
       const spec = { jobTemplate: { spec: { template: { spec: { containers: [{ env }] } } } } };
@@ -281,8 +281,11 @@ describe("verify", () => {
     };
 
     it("is asked only where the program says so", () => {
-      const names = asking(expected, []).map(({ name }) => name);
-      assert.deepEqual(names, ["MLflow is healthy", "MLflow reads its registry", "nodes alive, as Ray sees them"]);
+      const names = (own: Expected) => asking(own, []).map(({ name }) => name);
+      const some = ["Feast is healthy", "a prediction", "targets are up", "alert rules are loaded"];
+      assert.deepEqual(names(complete()), some);
+      const others = names(expected).filter((name) => !some.includes(name));
+      assert.deepEqual(others, ["MLflow is healthy", "MLflow reads its registry", "nodes alive, as Ray sees them"]);
     });
 
     it("fails in the service's own words", async () => {
@@ -474,7 +477,7 @@ describe("verify", () => {
       assert.deepEqual(chartsAnswer("1.34").faults, []);
       const charts = (version: string) => chartsAnswer(version).faults?.map(({ what }) => what.split(" ")[1]);
       assert.deepEqual(charts("1.28"), ["cloudnative-pg"]);
-      assert.deepEqual(charts("1.9"), ["cert-manager", "cloudnative-pg"]);
+      assert.deepEqual(charts("1.9"), ["cert-manager", "cloudnative-pg", "kube-prometheus-stack"]);
     });
 
     it("wants a StorageClass that makes volumes, keeps them and waits for their pods", () => {
