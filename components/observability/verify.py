@@ -3,8 +3,6 @@
 A question is asked when the environment holds its URL. It needs the standard library alone: any Python image will do.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
