@@ -63,7 +63,7 @@ describe("ServeDeployment", () => {
 });
 
 describe("ServeTraining", () => {
-  it("runs a command on a worker, with the code of its application", async () => {
+  it("runs a command on a worker, with the code of its application, and no longer than it may", async () => {
     const seen = await mockEngine();
     new ServeTraining("serve-training", {
       ...client(),
@@ -92,6 +92,8 @@ describe("ServeTraining", () => {
       "--working-dir=s3://code/prices-abc.zip",
       "--entrypoint-num-cpus=2",
       "--",
+      "timeout",
+      "900",
       "python",
       "-m",
       "prices.train",
