@@ -42,8 +42,7 @@ describe("ServeDeployment", () => {
 
   it("changes what is restored before it deploys, so that no application comes back that was taken out", async () => {
     const seen = await deployment("{}");
-    const [deploy, restore] = ["Job", "CronJob"].map((kind) => only(seen, `kubernetes:batch/v1:${kind}`));
-    assert.ok(waitsFor(seen, deploy!, restore!));
+    assert.ok(waitsFor(seen, only(seen, "kubernetes:batch/v1:Job"), only(seen, "kubernetes:batch/v1:CronJob")));
   });
 
   it("gives up before its Job is stopped, so that Ray's words stand in the log", async () => {
