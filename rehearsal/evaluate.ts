@@ -5,6 +5,7 @@ import { parse } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { platform } from "../stacks/platform";
 import { SECRET_KEYS } from "../stacks/secrets";
+import { sparePromiseStacks } from "./promise-stacks";
 
 /** One registration of a program, as the engine would receive it. */
 export interface Registration {
@@ -55,6 +56,7 @@ export async function evaluate(
   config: PlatformConfig,
   credentials = canaries(stack, config.secrets.required),
 ): Promise<Evaluation> {
+  sparePromiseStacks();
   await pulumi.runtime.setMocks(
     {
       newResource: ({ type, name, inputs, id }) => ({

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import * as pulumi from "@pulumi/pulumi";
 import { computed } from "../../rehearsal/evaluate";
+import { sparePromiseStacks } from "../../rehearsal/promise-stacks";
 
 /** One resource as the engine would have been asked for it. */
 export interface Registered {
@@ -42,6 +43,7 @@ export type Answers = Readonly<Record<string, object>>;
 /** Starts a fresh mock engine: records every registration, throws on calls that it does not know. */
 export async function mockEngine(answers: Answers = {}, config: Record<string, string> = {}): Promise<Registered[]> {
   const seen: Registered[] = [];
+  sparePromiseStacks();
   await pulumi.runtime.setMocks(
     {
       newResource: ({ type, name, inputs, id }) => ({

@@ -136,12 +136,23 @@ describe("the script that asks from inside the cluster", function () {
   }
 
   async function answersOf(env: Record<string, string>): Promise<Record<string, HttpAnswer>> {
-    const child: ChildProcess = spawn(PYTHON, ["-c", script], { env, stdio: ["ignore", "pipe", "inherit"] });
+    return answersIn(await logOf(env));
+  }
+
+  const answersIn = (log: string): Record<string, HttpAnswer> =>
+    Object.fromEntries(parseAnswers(log).map((answer) => [answer.question, answer]));
+
+  /** What the script prints, after a line of Python that a test may run first. */
+  async function logOf(env: Record<string, string>, first = ""): Promise<string> {
+    const child: ChildProcess = spawn(PYTHON, ["-c", `${first}\n${script}`], {
+      env,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let log = "";
     child.stdout?.on("data", (chunk: Buffer) => (log += chunk.toString()));
     const [code] = (await once(child, "close")) as [number];
     assert.equal(code, 0);
-    return Object.fromEntries(parseAnswers(log).map((answer) => [answer.question, answer]));
+    return log;
   }
 
   it("asks MLflow for its health and, past it, its database", async () => {
@@ -221,9 +232,10 @@ describe("the script that asks from inside the cluster", function () {
 
   it("tries again where nobody listens yet, then says so, and calls what is no JSON by its name", async () => {
     const { url } = await serving({ "/api/v1/rules": [200, "<html>"], "/api/v1/targets?state=active": [200, "{}"] });
-    const started = Date.now();
-    const answers = await answersOf({ FEAST_URL: "http://127.0.0.1:1", PROMETHEUS_URL: url });
-    assert.ok(Date.now() - started > 5000, "three tries");
+    const noted = `import time; time.sleep = lambda seconds: print(f"paused for {seconds} s")`;
+    const log = await logOf({ FEAST_URL: "http://127.0.0.1:1", PROMETHEUS_URL: url }, noted);
+    assert.equal(log.match(/^paused for 3 s$/gm)?.length, 2, "three tries");
+    const answers = answersIn(log);
     assert.match(answers["feast-health"]?.found ?? "", /http:\/\/127\.0\.0\.1:1: .*Connection refused/);
     assert.match(answers["prometheus-rules"]?.found ?? "", /no JSON: <html>/);
     assert.match(answers["prometheus-targets"]?.found ?? "", /KeyError: 'data'/);
