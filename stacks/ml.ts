@@ -1,5 +1,4 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { url } from "../components/base/endpoint";
 import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray, type RayArgs } from "../components/ml/ray";
@@ -17,8 +16,8 @@ export interface Ml {
   readonly mlflow: Mlflow;
   readonly ray: Ray;
   readonly feast: Feast;
-  /** Where each Serve application answers, by its name. */
-  readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
+  /** Path under which each Serve application answers, by its name. */
+  readonly applications: Readonly<Record<string, string>>;
   /** What Ray demands of its clients. */
   readonly rayToken: pulumi.Output<string>;
 }
@@ -101,10 +100,8 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   const client = { namespace, dashboard: ray.dashboard, token: rayToken, size: jobs };
   if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
   new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
-  const urls = Object.entries(applications).map(
-    ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
-  );
-  return { mlflow, feast, ray, rayToken, applications: Object.fromEntries(urls) };
+  const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
+  return { mlflow, feast, ray, rayToken, applications: Object.fromEntries(paths) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

@@ -1,3 +1,4 @@
+import { url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { PlatformConfig } from "./config";
 import { data } from "./data";
@@ -18,6 +19,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   verification(config, models, watch, ground);
 
   const { mlflow, ray, feast, applications } = models;
+  const urls = Object.entries(applications).map(([app, path]) => [app, url(ray.serve, path)] as const);
   const { monitoring } = watch;
   const namespace = ground.namespaces["data-platform"];
   const { store } = stores.objectStore.bucket("mlflow-artifacts");
@@ -30,7 +32,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       client: published(ray.client),
       serve: published(ray.serve),
     },
-    serve: { applications },
+    serve: { applications: Object.fromEntries(urls) },
     feast: { http: published(feast.http), grpc: published(feast.grpc) },
     redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),

@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import { Verify } from "../components/observability/verify";
 import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
@@ -7,7 +8,7 @@ import type { Observability } from "./observability";
 /** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
 export function verification(
   config: PlatformConfig,
-  { mlflow, feast, ray, rayToken }: Ml,
+  { mlflow, feast, ray, rayToken, applications: { commodity } }: Ml,
   { monitoring }: Observability,
   ground: Foundation,
 ): void {
@@ -20,7 +21,13 @@ export function verification(
         mlflow: mlflow.tracking,
         feast: feast.http,
         ray: { dashboard: ray.dashboard, token: rayToken },
-        serve: { endpoint: ray.serve, path: "/predict/price-forecast", body: { commodity_code: "WTI" } },
+        ...(commodity !== undefined && {
+          serve: {
+            endpoint: ray.serve,
+            path: path.posix.join(commodity, "predict/price-forecast"),
+            body: { commodity_code: "WTI" },
+          },
+        }),
         prometheus: monitoring.prometheus,
       },
       size: config.verify,

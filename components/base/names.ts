@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 
-// Helm's limit for release names, and short enough for the suffixes that controllers append.
-const MAX_LENGTH = 53;
+// A CronJob's limit, which leaves room for what its Jobs and their pods append; Helm's is 53.
+const MAX_LENGTH = 52;
 
-/** Joins parts to a Kubernetes object name: kebab-case, at most 53 characters; a longer one is cut and gets a hash. */
+/** Joins parts to a Kubernetes object name: kebab-case, at most 52 characters; a longer one is cut and gets a hash. */
 export function objectName(...parts: string[]): string {
   const name = parts.join("-");
   if (name.length <= MAX_LENGTH) return name;

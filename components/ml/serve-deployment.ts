@@ -48,15 +48,16 @@ export class ServeDeployment extends pulumi.ComponentResource {
       talksTo: [dashboard],
       timeoutSeconds: DEPLOY_SECONDS,
     };
-    const deploy = new SetupJob(
-      name,
-      { ...shared, command: ["python", "-c", SCRIPT] },
-      { parent: this, dependsOn: [...dashboard.ready] },
-    );
-    new ScheduledJob(
+    // First: with the config before it would bring back an application that is no longer in this one.
+    const restore = new ScheduledJob(
       `${name}-restore`,
       { ...shared, command: ["python", "-c", SCRIPT, "--if-lost"], schedule: "*/2 * * * *" },
-      { parent: this, dependsOn: [deploy.job] },
+      { parent: this, dependsOn: [...dashboard.ready] },
+    );
+    new SetupJob(
+      name,
+      { ...shared, command: ["python", "-c", SCRIPT] },
+      { parent: this, dependsOn: [...dashboard.ready, restore] },
     );
     this.registerOutputs();
   }

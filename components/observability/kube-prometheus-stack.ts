@@ -137,7 +137,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         talksTo: {
           [workloads.operator.name]: [kubeApi],
           [workloads.kubeStateMetrics.name]: [kubeApi],
-          [workloads.grafana.name]: [kubeApi, on(scraper, PORTS.prometheus), on(pods.alertmanager, PORTS.alertmanager)],
+          [workloads.grafana.name]: [kubeApi, on(scraper, PORTS.prometheus)],
           [workloads.alertmanager.name]: paging.kind === "none" ? [] : [paging.destination],
         },
         // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 TIMEOUT_SECONDS = 20
 # A policy may reach the node a few seconds after the pod that it lets out.
@@ -20,7 +21,7 @@ class Refused(Exception):
     """The service answered, but not with what was asked for."""
 
 
-def request(url, body=None, token=None):
+def request(url: str, body: str | None = None, token: str | None = None) -> str:
     """The text of an answer. A status of 400 and above raises Refused with what the service says."""
     headers = {"Accept": "application/json"}
     if body is not None:
@@ -28,7 +29,9 @@ def request(url, body=None, token=None):
     if token:
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else body.encode()
-    for attempt in range(1, TRIES + 1):
+    tries = 0
+    while True:
+        tries += 1
         try:
             with urllib.request.urlopen(
                 urllib.request.Request(url, data=data, headers=headers), timeout=TIMEOUT_SECONDS
@@ -38,12 +41,12 @@ def request(url, body=None, token=None):
             text = " ".join(error.read().decode(errors="replace").split())
             raise Refused(f"{error.code} {error.reason}: {text[:300]}") from error
         except OSError:  # refused, reset, no such name, timed out
-            if attempt == TRIES:
+            if tries == TRIES:
                 raise
             time.sleep(PAUSE_SECONDS)
 
 
-def fetch(url, **how):
+def fetch(url: str, **how: str | None) -> Any:  # noqa: ANN401
     """The JSON of an answer."""
     text = request(url, **how)
     try:
@@ -52,26 +55,26 @@ def fetch(url, **how):
         raise Refused(f"no JSON: {text[:300]}") from error
 
 
-def mlflow_health(url):
+def mlflow_health(url: str) -> tuple[str, None]:
     text = request(f"{url}/health").strip()
     if text != "OK":
         raise Refused(f"/health says {text[:300]}")
     return "healthy", None
 
 
-def mlflow_registry(url):
+def mlflow_registry(url: str) -> tuple[str, list[str]]:
     """Health asks no database; this does."""
     found = fetch(f"{url}/api/2.0/mlflow/registered-models/search?max_results=1000")
     names = [model["name"] for model in found.get("registered_models", [])]
     return f"{len(names)} registered models: {', '.join(names)}" if names else "no registered models", names
 
 
-def feast_health(url):
+def feast_health(url: str) -> tuple[str, None]:
     request(f"{url}/health")
     return "healthy", None
 
 
-def ray_nodes(url):
+def ray_nodes(url: str) -> tuple[str, dict[str, int]]:
     found = fetch(f"{url}/api/v0/nodes?limit=10000", token=os.environ.get("RAY_AUTH_TOKEN"))
     nodes = [node for node in found["data"]["result"]["result"] if node["state"] == "ALIVE"]
     heads = sum(1 for node in nodes if node["is_head_node"])
@@ -79,12 +82,12 @@ def ray_nodes(url):
     return f"{heads} head and {workers} workers alive", {"heads": heads, "workers": workers}
 
 
-def prediction(url):
+def prediction(url: str) -> tuple[str, dict[str, Any]]:
     found = fetch(url, body=os.environ["SERVE_BODY"])
     return json.dumps(found)[:300], found
 
 
-def prometheus_targets(url):
+def prometheus_targets(url: str) -> tuple[str, list[dict[str, Any]]]:
     found = fetch(f"{url}/api/v1/targets?state=active")["data"]["activeTargets"]
     targets = [
         {"pool": t["scrapePool"], "url": t["scrapeUrl"], "up": t["health"] == "up", "error": t["lastError"]}
@@ -93,7 +96,7 @@ def prometheus_targets(url):
     return f"{sum(t['up'] for t in targets)} of {len(targets)} up", targets
 
 
-def prometheus_rules(url):
+def prometheus_rules(url: str) -> tuple[str, list[dict[str, str]]]:
     groups = fetch(f"{url}/api/v1/rules")["data"]["groups"]
     rules = [{"name": rule["name"], "error": rule.get("lastError", "")} for group in groups for rule in group["rules"]]
     return f"{len(rules)} loaded", rules
@@ -111,20 +114,20 @@ QUESTIONS = {
 }
 
 
-def answer(question):
+def answer(question: str) -> dict[str, Any]:
     variable, ask = QUESTIONS[question]
     url = os.environ[variable]
     started = time.monotonic()
     try:
         found, data = ask(url)
         ok = True
-    except Exception as error:  # whatever a service does, the other questions are answered
+    except Exception as error:  # noqa: BLE001 - whatever a service does, the other questions are answered
         found, data, ok = f"{url}: {type(error).__name__}: {error}", None, False
     seconds = round(time.monotonic() - started, 2)
     return {"question": question, "ok": ok, "found": found, "seconds": seconds, "data": data}
 
 
-def main():
+def main() -> None:
     asked = [question for question, (variable, _) in QUESTIONS.items() if variable in os.environ]
     with ThreadPoolExecutor(max_workers=len(asked) or 1) as pool:
         print(json.dumps({"answers": list(pool.map(answer, asked))}))

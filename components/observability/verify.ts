@@ -28,7 +28,7 @@ export interface VerifyQuestions {
 export interface VerifyArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
-  /** Any with Python 3.9 or later as `python`. */
+  /** Any with Python 3.10 or later as `python`. */
   readonly image: string;
   readonly asks: VerifyQuestions;
   readonly size: ContainerSize;

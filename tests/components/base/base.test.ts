@@ -17,12 +17,12 @@ describe("objectName", () => {
     assert.equal(objectName("mlflow", "to", "postgres"), "mlflow-to-postgres");
   });
 
-  it("keeps long names apart within 53 characters", () => {
+  it("keeps long names apart within the 52 of a CronJob", () => {
     const long = "a-name-of-one-system-that-somebody-thought-of".repeat(2);
     const names = [objectName(long, "one"), objectName(long, "two")];
-    for (const name of names) assert.match(name, /^[a-z0-9][-a-z0-9]{0,51}[a-z0-9]$/);
+    for (const name of names) assert.match(name, /^[a-z0-9][-a-z0-9]{0,50}[a-z0-9]$/);
     assert.notEqual(names[0], names[1]);
-    assert.equal(objectName("x".repeat(53)), "x".repeat(53));
+    assert.equal(objectName("x".repeat(52)), "x".repeat(52));
   });
 });
 

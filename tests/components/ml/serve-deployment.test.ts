@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { ServeDeployment } from "../../../components/ml/serve-deployment";
 import { ServeTraining } from "../../../components/ml/serve-training";
-import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { endpoint, SIZE } from "../../support/stubs";
 
 const client = () => ({
@@ -38,6 +38,12 @@ describe("ServeDeployment", () => {
     assert.deepEqual(again.command, [...once.command, "--if-lost"]);
     assert.deepEqual(envOf(again), envOf(once));
     assert.equal(spec.concurrencyPolicy, "Forbid");
+  });
+
+  it("changes what is restored before it deploys, so that no application comes back that was taken out", async () => {
+    const seen = await deployment("{}");
+    const [deploy, restore] = ["Job", "CronJob"].map((kind) => only(seen, `kubernetes:batch/v1:${kind}`));
+    assert.ok(waitsFor(seen, deploy!, restore!));
   });
 
   it("gives up before its Job is stopped, so that Ray's words stand in the log", async () => {

@@ -7,8 +7,8 @@ from typing import Any
 
 import aiohttp
 
-# Feast answers within milliseconds; a request of ours must not wait for one that hangs.
-TIMEOUT = aiohttp.ClientTimeout(total=2, connect=0.5)
+# Feast answers within milliseconds, but takes up to 3 s for its first answer after a start. None is waited for that hangs.
+TIMEOUT = aiohttp.ClientTimeout(total=5, connect=0.5)
 # `<view>:<field>`: what Feast takes, and the name of a model's input column.
 REFERENCE = re.compile(r"^\w+:\w+$")
 
@@ -54,22 +54,32 @@ class FeatureClient:
             "full_feature_names": True,
         }
         try:
+            answer = await self._post(question)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = f"Feast does not answer at {self._url}: {str(error) or type(error).__name__}"
+            raise FeatureError(503, "features_unavailable", reason) from error
+        values = {
+            name: result["values"][0]
+            for name, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+        }
+        # Feast writes `<view>__<field>`, and the join key among them.
+        names = {reference: reference.replace(":", "__") for reference in references}
+        absent = [reference for reference, name in names.items() if name not in values]
+        if absent:
+            raise FeatureError(502, "features_mismatch", f"Feast has no {', '.join(absent)}")
+        return {reference: values[name] for reference, name in names.items()}
+
+    async def _post(self, question: dict[str, Any], again: bool = True) -> dict[str, Any]:
+        try:
             async with self._session.post(self._url, json=question) as response:
                 if response.status != 200:
                     raise _refused(response.status, await response.text())
-                answer = await response.json()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            reason = f"Feast does not answer at {self._url}: {error or type(error).__name__}"
-            raise FeatureError(503, "features_unavailable", reason) from error
-        values = {
-            name.replace("__", ":", 1): result["values"][0]
-            for name, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
-        }
-        absent = [reference for reference in references if reference not in values]
-        if absent:
-            raise FeatureError(502, "features_mismatch", f"Feast has no {', '.join(absent)}")
-        # Without the join key, which stands among the features.
-        return {reference: values[reference] for reference in references}
+                return await response.json()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # A kept connection that the server closed just then, as a pod does that goes. aiohttp repeats no POST.
+            if not again:
+                raise
+            return await self._post(question, again=False)
 
 
 def _refused(status: int, detail: str) -> FeatureError:

@@ -13,11 +13,13 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from commodity.features import REFERENCE
 
 CHAMPION = "champion"
+# What the registry answers where there is no such model, and where it has no such alias.
+ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 
 
 class ModelError(Exception):
@@ -52,9 +54,7 @@ def champion(name: str, held: Champion | None) -> Champion:
         raise ModelError(_explained(name, error)) from error
     try:
         model = mlflow.pyfunc.load_model(f"models:/{name}/{found.version}")
-    except (
-        Exception
-    ) as error:  # a library that the image lacks, an artifact that is gone: one model must not stop the others
+    except Exception as error:  # a library that the image lacks, an artifact that is gone
         raise ModelError(f"{name} {found.version} cannot be loaded: {error}") from error
     return Champion(name, str(found.version), found.creation_timestamp / 1000, _references(name, model), model)
 
@@ -71,6 +71,6 @@ def _references(name: str, model: mlflow.pyfunc.PyFuncModel) -> tuple[str, ...]:
 
 
 def _explained(name: str, error: MlflowException) -> str:
-    if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST) or CHAMPION in error.message:
+    if error.error_code in ABSENT:
         return f"{name} has no {CHAMPION} in the MLflow registry yet; train it, or set the alias"
     return f"MLflow does not tell the {CHAMPION} of {name}: {error.message[:300]}"

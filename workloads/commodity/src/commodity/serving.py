@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from ray.serve import Application, metrics
 from commodity.features import FeatureClient, FeatureError
 from commodity.models import Champion, ModelError, champion
 
+LOG = logging.getLogger("ray.serve")
 JOIN_KEY = "commodity_code"
 # Ray forgets a gauge that was not set since the last scrape, so all are set in between.
 REPORT_SECONDS = 5
@@ -63,6 +65,8 @@ class Predictor:
     async def __init__(self, args: Args) -> None:
         self._names = args.models
         self._features = FeatureClient(os.environ["FEAST_URL"], JOIN_KEY)
+        # As the registry names them, and as they answer: they differ while a new one asks for features that are not there.
+        self._newest: dict[str, Champion] = {}
         self._champions: dict[str, Champion] = {}
         self._faults: dict[str, str] = {}
         self._predictions = metrics.Counter(
@@ -71,7 +75,7 @@ class Predictor:
         self._fetching = metrics.Histogram(
             "model_feature_fetch_latency_ms",
             "Time that Feast takes to answer.",
-            boundaries=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000],
+            boundaries=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000],
             tag_keys=("model",),
         )
         self._ready = metrics.Gauge(
@@ -117,8 +121,9 @@ class Predictor:
 
     @api.get("/healthz")
     async def healthz(self) -> dict[str, Any]:
-        """Answers 200 while the application works; what it cannot serve says why."""
-        return {"status": "ok", "models": {name: self._state(name) for name in self._names}}
+        """Answers 200 while the application works: a new replica would have no other models. What is not ready says why."""
+        status = "degraded" if self._faults else "ok"
+        return {"status": status, "models": {name: self._state(name) for name in self._names}}
 
     def _state(self, name: str) -> dict[str, str]:
         held, fault = self._champions.get(name), self._faults.get(name)
@@ -133,12 +138,17 @@ class Predictor:
         for name in self._names:
             try:
                 # In a thread: MLflow's client blocks, and requests go on.
-                held = await asyncio.to_thread(champion, name, self._champions.get(name))
-                self._champions[name] = held
-                await self._features.check(held.references)
+                self._newest[name] = newest = await asyncio.to_thread(champion, name, self._newest.get(name))
+                # With none before it, its own answers say what it lacks.
+                self._champions.setdefault(name, newest)
+                await self._features.check(newest.references)
+                self._champions[name] = newest
                 self._faults.pop(name, None)
             except (ModelError, FeatureError) as error:
                 self._faults[name] = str(error)
+            except Exception as error:  # one that nobody thought of must not end the refreshing of all
+                LOG.exception("%s was not refreshed", name)
+                self._faults[name] = f"{type(error).__name__}: {error}"
 
     async def _report(self) -> None:
         for name in self._names:

@@ -106,7 +106,10 @@ def train(name: str) -> None:
     """Trains, logs and registers; nothing happens if a version stands that the same data and code made."""
     recipe = RECIPES[name]
     client = MlflowClient()
-    frame = examples(recipe)
+    try:
+        frame = examples(recipe)
+    except FileNotFoundError:  # of the folder in the bucket: nothing was ever loaded
+        frame = pd.DataFrame()
     if frame.empty:
         raise SystemExit(f"{name}: the history has no example; run `python -m commodity.sample` or load a feed")
     made_of = fingerprint(frame)
