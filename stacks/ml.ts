@@ -19,8 +19,6 @@ export interface Ml {
   readonly feast: Feast;
   /** Where each Serve application answers, by its name. */
   readonly applications: Readonly<Record<string, pulumi.Output<string>>>;
-  /** Ray workers that there are at least: fewer raise an alert. */
-  readonly rayWorkersMin: number;
   /** What Ray demands of its clients. */
   readonly rayToken: pulumi.Output<string>;
 }
@@ -106,7 +104,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   const urls = Object.entries(applications).map(
     ([app, { routePrefix }]) => [app, url(ray.serve, routePrefix)] as const,
   );
-  return { mlflow, feast, ray, rayToken, rayWorkersMin: workers.min, applications: Object.fromEntries(urls) };
+  return { mlflow, feast, ray, rayToken, applications: Object.fromEntries(urls) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

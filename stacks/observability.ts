@@ -14,7 +14,7 @@ export interface Observability {
 export function observability(
   config: PlatformConfig,
   secrets: Secrets,
-  { rayWorkersMin }: Ml,
+  { ray }: Ml,
   ground: Foundation,
 ): Observability {
   const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
@@ -42,7 +42,7 @@ export function observability(
     "ml-monitoring",
     {
       namespace: namespaces.monitoring,
-      workloads: { namespace: namespaces["data-platform"], rayWorkersMin },
+      workloads: { namespace: namespaces["data-platform"], rayWorkersMin: ray.workersMin },
     },
     { ...opts, dependsOn: monitoring },
   );

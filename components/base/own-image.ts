@@ -7,12 +7,13 @@ export const REGISTRY = "ghcr.io/254carbon";
 const IMAGES = path.join(__dirname, "..", "..", "images");
 
 /**
- * An image of ours, built from `images/<name>/`. Its tag is its base image's and the hash of that folder's files: a changed
- * Dockerfile or lock file is another image, and no pod runs what was built from something else.
+ * An image of ours, built from `images/<name>/`. Its tag is its base image's, the CUDA version where a label of the Dockerfile
+ * names one (`cu117`), and the hash of that folder's files: a changed Dockerfile or lock file is another image, and no pod
+ * runs what was built from something else.
  */
 export function ownImage(name: string, images = IMAGES): string {
   const directory = path.join(images, name);
-  return `${REGISTRY}/${name}:${baseTag(directory)}-${contentHash(directory)}`;
+  return `${REGISTRY}/${name}:${[...namedParts(directory), contentHash(directory)].join("-")}`;
 }
 
 /** Names of our own images: the folders under `images/`. */
@@ -23,12 +24,13 @@ export function ownImages(): string[] {
     .sort();
 }
 
-function baseTag(directory: string): string {
+function namedParts(directory: string): string[] {
   const file = path.join(directory, "Dockerfile");
   const dockerfile = fs.readFileSync(file, "utf8");
   const tag = /^FROM \S+:([\w.-]+)$/m.exec(dockerfile)?.[1];
   if (tag === undefined) throw new Error(`${file}: no line FROM <image>:<tag>; add one`);
-  return tag;
+  const cuda = /^LABEL cuda=(cu\d+)$/m.exec(dockerfile)?.[1];
+  return cuda === undefined ? [tag] : [tag, cuda];
 }
 
 function contentHash(directory: string): string {

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { observe } from "./connect";
 import type { PodIdentity } from "./endpoint";
 import { objectName } from "./names";
+import { service } from "./service";
 
 /** Who collects metrics, and what must stand before it can be asked to. */
 export interface Metrics {
@@ -24,21 +25,46 @@ export interface ScrapeArgs {
  * Has every pod of a workload scraped, and lets the scraper in. Rules tell series apart by `job`, the pods' label `app`
  * whatever their monitor is called, and by `component` where a system has several kinds of pods.
  */
-export function scrape(parent: pulumi.Resource, { pods, port, by }: ScrapeArgs): void {
+export function scrape(parent: pulumi.Resource, args: ScrapeArgs): void {
+  const { pods, port } = args;
+  monitor(parent, args, "PodMonitor", {
+    selector: { matchLabels: pods.matchLabels },
+    podMetricsEndpoints: [metricsOf(port)],
+  });
+}
+
+/** As {@link scrape}, by a ServiceMonitor and a Service for it alone: of pods whose own Services select only some of them. */
+export function scrapeByService(parent: pulumi.Resource, args: ScrapeArgs): void {
+  const { pods, port } = args;
+  // Other Services of these pods have the port too, and a pod must not be scraped twice.
+  const labels = { component: "metrics" };
+  const ports = { [port.name]: port.number };
+  service(objectName(pods.name, "metrics"), pods, ports, { parent }, { headless: true, labels });
+  monitor(parent, args, "ServiceMonitor", {
+    selector: { matchLabels: { ...pods.matchLabels, ...labels } },
+    endpoints: [metricsOf(port)],
+  });
+}
+
+function monitor(
+  parent: pulumi.Resource,
+  { pods, port, by }: ScrapeArgs,
+  kind: "PodMonitor" | "ServiceMonitor",
+  spec: object,
+): void {
   observe(parent, by.scraper, { server: pods, ports: [{ port: port.number }] });
   new k8s.apiextensions.CustomResource(
     objectName(pods.name, "metrics"),
     {
       apiVersion: "monitoring.coreos.com/v1",
-      kind: "PodMonitor",
+      kind,
       metadata: { name: pods.name, namespace: pods.namespace },
-      spec: {
-        selector: { matchLabels: pods.matchLabels },
-        jobLabel: "app",
-        podTargetLabels: ["component"],
-        podMetricsEndpoints: [{ port: port.name, path: "/metrics", interval: "30s" }],
-      },
+      spec: { ...spec, jobLabel: "app", podTargetLabels: ["component"] },
     },
     { parent, dependsOn: by.crds },
   );
+}
+
+function metricsOf({ name }: ScrapeArgs["port"]): object {
+  return { port: name, path: "/metrics", interval: "30s" };
 }

@@ -9,7 +9,7 @@ import {
   serviceHost,
   url,
 } from "../base/endpoint";
-import { type Metrics, scrape } from "../base/scrape";
+import { type Metrics, scrape, scrapeByService } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { grantAccess, type RayAccess } from "./ray/access";
@@ -46,6 +46,8 @@ export class Ray extends pulumi.ComponentResource {
   readonly client: Endpoint<"ray">;
   /** The HTTP proxy of Ray Serve, once an application is deployed. */
   readonly serve: Endpoint<"http">;
+  /** Workers that each cluster has at least, by its name, the pods' label `app`. */
+  readonly workersMin: Readonly<Record<string, number>>;
   /** Name of the Secret with the token, under the variable that clients read. */
   readonly authSecret: string;
 
@@ -95,7 +97,9 @@ export class Ray extends pulumi.ComponentResource {
     };
     const made = mode.kind === "kuberay" ? kuberayClusters(this, mode, shared) : standaloneCluster(this, mode, shared);
     for (const cluster of new Set([pods.all, servers.all])) {
-      scrape(this, { pods: cluster, port: { name: "metrics", number: HEAD_PORTS.metrics }, by: metrics });
+      const target = { pods: cluster, port: { name: "metrics", number: HEAD_PORTS.metrics }, by: metrics };
+      if (isOperated) scrapeByService(this, target);
+      else scrape(this, target);
     }
     grantAccess(this, name, access, { head: pods.head, podName: made.headPod, authSecret: this.authSecret });
 
@@ -108,6 +112,10 @@ export class Ray extends pulumi.ComponentResource {
       server: isOperated ? servers.all : servers.head,
       ready: [serveService, made.serving],
     });
+    this.workersMin = {
+      [pods.all.name]: workers.min,
+      ...(mode.kind === "kuberay" && { [servers.all.name]: mode.serving.workers.min }),
+    };
     this.registerOutputs();
   }
 }

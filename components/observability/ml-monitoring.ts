@@ -12,8 +12,8 @@ const DASHBOARDS = path.join(__dirname, "dashboards");
 export interface Placeholders {
   /** Namespace of the ML workloads. */
   readonly namespace: string;
-  /** Ray workers that there are at least. */
-  readonly rayWorkersMin: number;
+  /** Workers that each Ray cluster has at least, by the name of its job. */
+  readonly rayWorkersMin: Readonly<Record<string, number>>;
 }
 
 /** A rule file, as Prometheus reads it. */
@@ -90,6 +90,15 @@ export function dashboard(placeholders: Placeholders): string {
 
 // Grafana's own variables have the same form: what is not a placeholder of ours stays.
 function fill(file: string, placeholders: Placeholders): string {
-  const values: Readonly<Record<string, string | number>> = { ...placeholders };
-  return fs.readFileSync(file, "utf8").replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => `${values[name] ?? whole}`);
+  const { rayWorkersMin, ...others } = placeholders;
+  const values: Readonly<Record<string, string>> = { ...others, rayWorkersMin: byJob(rayWorkersMin) };
+  return fs.readFileSync(file, "utf8").replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
+}
+
+/** Numbers as a vector of PromQL: a series for each job. */
+function byJob(numbers: Readonly<Record<string, number>>): string {
+  const series = Object.entries(numbers).map(
+    ([job, number]) => `label_replace(vector(${number}), "job", "${job}", "", "")`,
+  );
+  return series.join(" or ");
 }

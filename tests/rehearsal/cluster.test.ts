@@ -393,6 +393,34 @@ describe("the simulated cluster", function () {
       await until(async () => (await get("pods", "-n", "ray", "-l", "ray.io/serve=true")).items.length === 0);
     });
 
+    it("make Prometheus and Alertmanager of the size, the number and with the volumes that they ask for", async () => {
+      const crds = ["prometheuses", "alertmanagers"].map((plural) => `${plural}.monitoring.coreos.com`);
+      const files = crds.map((name) => path.join(ROOT, "rehearsal/crds/prometheus-operator", `${name}.yaml`));
+      await kubectl(["apply", "--server-side", ...files.map((file) => `--filename=${file}`)]);
+      await wait("condition=Established", ...crds.map((name) => `crd/${name}`));
+      const resources = { requests: { cpu: "100m", memory: "256Mi" } };
+      const storage = {
+        volumeClaimTemplate: { spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } } },
+      };
+      for (const kind of ["Prometheus", "Alertmanager"]) {
+        const name = kind.toLowerCase();
+        const securityContext = { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } };
+        await apply({
+          ...{ apiVersion: "monitoring.coreos.com/v1", kind, metadata: { name: "own", namespace: "data" } },
+          spec: { replicas: 2, image: `example.com/${name}:1`, resources, storage, securityContext },
+        });
+        await wait("create", `statefulset/${name}-own`, "-n", "data");
+        await wait("jsonpath={.status.readyReplicas}=2", `statefulset/${name}-own`, "-n", "data");
+        const [first] = (await get("pods", "-n", "data", "-l", `app.kubernetes.io/name=${name}`)).items;
+        assert.deepEqual(first.spec.containers[0].resources, resources);
+        const claims = (await get("pvc", "-n", "data", "-l", `app.kubernetes.io/name=${name}`)).items;
+        assert.deepEqual(
+          claims.map(({ metadata }: any) => metadata.name),
+          [0, 1].map((index) => `${name}-own-db-${name}-own-${index}`),
+        );
+      }
+    });
+
     it("issue a Certificate into the Secret that it names", async () => {
       const issuer = {
         apiVersion: "cert-manager.io/v1",

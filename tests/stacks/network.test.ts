@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { all } from "../support/mocks";
+import { all, type Registered } from "../support/mocks";
 import { allPods, label, type Labels, OBSERVERS, ourPods, selected } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
@@ -140,32 +140,60 @@ for (const shape of SHAPES) {
 
     it("monitors only ports that every selected pod has", async () => {
       const { seen } = await program(shape);
-      const monitors = all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor");
-      assert.ok(monitors.length > 0);
-      for (const monitor of monitors) {
-        const { metadata, spec } = monitor.inputs;
-        const pods = selected(ourPods(seen), metadata.namespace, spec.selector.matchLabels);
+      for (const { monitor, pods } of monitored(seen)) {
+        const { podMetricsEndpoints, endpoints } = monitor.inputs.spec;
         assert.ok(pods.length > 0, `${label(monitor)} selects no pod`);
         for (const { owner, ports = {} } of pods) {
-          for (const { port } of spec.podMetricsEndpoints) assert.ok(port in ports, `${label(monitor)}: ${owner}`);
+          for (const { port } of podMetricsEndpoints ?? endpoints) {
+            assert.ok(port in ports, `${label(monitor)}: ${owner}`);
+          }
         }
       }
     });
 
     it("tells the series of its systems apart by the labels that alerts name", async () => {
       const { config, seen } = await program(shape);
-      const scraped = new Set<string>();
-      for (const monitor of all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor")) {
-        const { metadata, spec } = monitor.inputs;
-        for (const { owner, labels } of selected(ourPods(seen), metadata.namespace, spec.selector.matchLabels)) {
-          assert.ok(labels[spec.jobLabel], `${label(monitor)}: ${owner} has no label for its job`);
-          assert.deepEqual(spec.podTargetLabels, ["component"], label(monitor));
-          scraped.add(`${String(labels[spec.jobLabel])} ${labels["component"] ?? ""}`);
-        }
+      const scraped = monitored(seen).flatMap(({ monitor, pods }) => {
+        const { jobLabel, podTargetLabels } = monitor.inputs.spec;
+        assert.deepEqual([jobLabel, podTargetLabels], ["app", ["component"]], label(monitor));
+        return pods.map(({ owner, labels }) => ({ owner, series: `${labels["app"]} ${labels["component"] ?? ""}` }));
+      });
+      const owners = scraped.map(({ owner }) => owner);
+      assert.equal(new Set(owners).size, owners.length, "a pod that is scraped twice counts twice");
+      const rays = config.ray.mode === "kuberay" ? ["ray-cluster", "ray-serve-cluster"] : ["ray"];
+      const nodes = rays.flatMap((ray) => [`${ray} head`, `${ray} worker`]);
+      for (const target of [...nodes, "mlflow ", "feast feature-server"]) {
+        assert.ok(
+          scraped.some(({ series }) => series === target),
+          target,
+        );
       }
-      const ray = config.ray.mode === "kuberay" ? "ray-cluster" : "ray";
-      for (const target of [`${ray} head`, `${ray} worker`, "mlflow "]) assert.ok(scraped.has(target), target);
     });
+  });
+}
+
+/** Each monitor, and the pods that it has scraped: by their labels, or by a Service's. */
+function monitored(seen: readonly Registered[]) {
+  const monitors = ["PodMonitor", "ServiceMonitor"].flatMap((kind) =>
+    all(seen, `kubernetes:monitoring.coreos.com/v1:${kind}`),
+  );
+  assert.ok(monitors.length > 0);
+  const services = all(seen, "kubernetes:core/v1:Service").map(({ inputs: { metadata, spec } }) => ({
+    owner: metadata.name,
+    namespace: metadata.namespace,
+    labels: metadata.labels ?? {},
+    replicas: 0,
+    selector: spec.selector,
+  }));
+  return monitors.map((monitor) => {
+    const { kind, metadata, spec } = monitor.inputs;
+    const behind = (selector: Labels) => selected(ourPods(seen), metadata.namespace, selector);
+    const { matchLabels } = spec.selector;
+    if (kind === "PodMonitor") return { monitor, pods: behind(matchLabels) };
+    const found = selected(services, metadata.namespace, matchLabels);
+    // The job is a label of the Service here.
+    for (const { labels, selector } of found) assert.equal(labels[spec.jobLabel], selector[spec.jobLabel]);
+    return { monitor, pods: found.flatMap(({ selector }) => behind(selector)) };
   });
 }
 

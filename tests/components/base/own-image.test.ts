@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { ownImage, ownImages, REGISTRY } from "../../../components/base/own-image";
 import { images } from "../../../components/base/versions";
+import { gpuFaults } from "../../../stacks/gpus";
 import { temporaryDirectory } from "../../support/temporary";
 
 const IMAGES = path.resolve(__dirname, "../../../images");
@@ -24,6 +25,14 @@ describe("an image of ours", () => {
     assert.equal(ownImage("ray", copy), ownImage("ray"));
     fs.appendFileSync(path.join(copy, "ray", "requirements.lock"), "\n");
     assert.notEqual(ownImage("ray", copy), ownImage("ray"));
+  });
+
+  it("says for which CUDA it is, where the cards ask that", () => {
+    const workers = { image: ownImage("ray-gpu"), gpusPerWorker: 1, max: 1 };
+    assert.deepEqual(
+      gpuFaults({ workers, nodes: { "k8s-worker": { gpus: { product: "Tesla-K80", count: 16 } } } }),
+      [],
+    );
   });
 
   it("installs only what its lock pins with a hash, Ray and MLflow in the versions of the servers", () => {

@@ -157,14 +157,17 @@ describe("Ray by KubeRay", () => {
 
   it("has every pod of both clusters scraped, under their own names", async () => {
     const { seen } = await ray();
-    const monitors = all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").map(({ inputs }) => inputs);
-    assert.deepEqual(
-      monitors.map(({ metadata, spec }) => [metadata.name, spec.selector.matchLabels]),
-      [
-        ["ray-cluster", { app: "ray-cluster" }],
-        ["ray-serve-cluster", { app: "ray-serve-cluster" }],
-      ],
-    );
+    assert.deepEqual(all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor"), []);
+    for (const app of ["ray-cluster", "ray-serve-cluster"]) {
+      const { spec } = only(seen, "kubernetes:monitoring.coreos.com/v1:ServiceMonitor", `${app}-metrics`).inputs;
+      const services = all(seen, "kubernetes:core/v1:Service").filter(({ inputs: { metadata } }) =>
+        Object.entries(spec.selector.matchLabels).every(([key, value]) => metadata.labels[key] === value),
+      );
+      assert.deepEqual(
+        services.map(({ inputs }) => [inputs.spec.selector, inputs.metadata.labels[spec.jobLabel]]),
+        [[{ app }, app]],
+      );
+    }
     for (const { template } of specs(seen).flatMap(groups)) {
       const ports = template.spec.containers[0].ports.map(({ name }: any) => name);
       assert.ok(ports.includes("metrics"));

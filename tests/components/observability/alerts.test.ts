@@ -9,7 +9,8 @@ import { temporaryDirectory } from "../../support/temporary";
 
 const CASES = path.join(ROOT, "tests/alerts");
 const RUNBOOKS = path.join(ROOT, "docs/runbooks");
-const files = alertFiles({ namespace: "data-platform", rayWorkersMin: 2 });
+const files = alertFiles({ namespace: "data-platform", rayWorkersMin: { ray: 2 } });
+const kuberay = alertFiles({ namespace: "data-platform", rayWorkersMin: { "ray-cluster": 2, "ray-serve-cluster": 1 } });
 const alerts = files.flatMap(({ groups }) => groups.flatMap(({ rules }) => rules));
 
 interface CaseFile {
@@ -44,8 +45,8 @@ describe("the alerts on the ML stack", () => {
   });
 
   it("take their numbers from the config", () => {
-    const rules = JSON.stringify(alertFiles({ namespace: "elsewhere", rayWorkersMin: 7 }));
-    assert.match(rules, /< 7/);
+    const rules = JSON.stringify(alertFiles({ namespace: "elsewhere", rayWorkersMin: { ray: 7 } }));
+    assert.match(rules, /vector\(7\)/);
     assert.match(rules, /namespace=\\"elsewhere\\"/);
     assert.doesNotMatch(rules, /\$\{/);
   });
@@ -56,7 +57,7 @@ describe("the alerts on the ML stack", () => {
     );
     assert.ok(jobs.length > 0);
     assert.deepEqual(
-      jobs.filter((one) => !one.endsWith(" ray|ray-cluster")),
+      jobs.filter((one) => !one.endsWith(" ray|ray-cluster|ray-serve-cluster")),
       [],
     );
   });
@@ -79,12 +80,15 @@ describe("the alerts on the ML stack", () => {
     const run = promtool(this);
     const directory = temporaryDirectory();
     fs.cpSync(CASES, directory, { recursive: true });
-    fs.mkdirSync(path.join(directory, "rules"));
-    for (const file of files) {
-      fs.writeFileSync(path.join(directory, "rules", `${file.groups[0]?.name ?? ""}.yaml`), stringify(file));
-    }
     const own = (folder: string) => fs.readdirSync(folder).filter((file) => file.endsWith(".yaml"));
-    run(path.join(directory, "rules"), "check", "rules", ...own(path.join(directory, "rules")));
+    for (const [folder, rendered] of Object.entries({ rules: files, "rules-kuberay": kuberay })) {
+      const rules = path.join(directory, folder);
+      fs.mkdirSync(rules);
+      for (const file of rendered) {
+        fs.writeFileSync(path.join(rules, `${file.groups[0]?.name ?? ""}.yaml`), stringify(file));
+      }
+      run(rules, "check", "rules", ...own(rules));
+    }
     run(directory, "test", "rules", ...own(directory));
   });
 });

@@ -15,7 +15,7 @@ interface Panel {
   readonly targets?: readonly { readonly refId: string; readonly expr: string; readonly datasource: { uid: string } }[];
 }
 
-const board = JSON.parse(dashboard({ namespace: "data-platform", rayWorkersMin: 2 })) as {
+const board = JSON.parse(dashboard({ namespace: "data-platform", rayWorkersMin: { ray: 2 } })) as {
   readonly uid: string;
   readonly title: string;
   readonly tags: readonly string[];

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { alertFiles, dashboard } from "../../../components/observability/ml-monitoring";
 import { exported, fixture, fixtureOf, METRIC_FIXTURES } from "../../support/metrics";
 
-const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: 2 };
+const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: { ray: 2 } };
 
 // What Prometheus adds to every series of a monitor (components/base/scrape.ts: the job and `component`).
 const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "endpoint", "component"];
@@ -64,7 +64,7 @@ function faults(expr: string): string[] {
   const groupings = [...expr.matchAll(/\b(?:by|without|on|ignoring)\s*\(([^)]*)\)/g)];
   const grouped = groupings.flatMap(([, list = ""]) => list.split(",").map((label) => label.trim()));
   const bare = expr
-    .replaceAll(/[a-zA-Z_:][\w:]*\{[^}]*\}|\[\w+\]|\b(?:by|without|on|ignoring)\s*\([^)]*\)/g, " ")
+    .replaceAll(/[a-zA-Z_:][\w:]*\{[^}]*\}|\[\w+\]|"[^"]*"|\b(?:by|without|on|ignoring)\s*\([^)]*\)/g, " ")
     .matchAll(/[a-zA-Z_:][\w:]*(?!\s*\(|\w)/g);
   const labelsOf = (name: string): ReadonlySet<string> => new Set([...(known.get(name) ?? []), ...TARGET_LABELS]);
   return [
