@@ -71,7 +71,7 @@ class Predictor:
         self._fetching = metrics.Histogram(
             "model_feature_fetch_latency_ms",
             "Time that Feast takes to answer.",
-            boundaries=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000],
+            boundaries=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000],
             tag_keys=("model",),
         )
         self._ready = metrics.Gauge(
