@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "../../rehearsal/evaluate";
 import { type Cluster, theCluster } from "./harness/cluster";
+import { eventually } from "./harness/eventually";
 import { Laptop, type Shell } from "./harness/laptop";
 import { application, predictions } from "./harness/systems";
 
@@ -22,6 +22,7 @@ describe(PAGE, () => {
   let cluster: Cluster;
   let laptop: Laptop;
   let shell: Shell;
+  let forwards = 0;
   before(async () => {
     cluster = await theCluster();
     await application(cluster);
@@ -44,7 +45,12 @@ describe(PAGE, () => {
         } else {
           assert.equal(language, "sh", "a block that no test runs");
           await shell.run(code);
-          await sleep(1000); // as people do: a port that is being forwarded is open by then
+          // As people do, who see that a port is open.
+          forwards += code.split("port-forward").length - 1;
+          await eventually(30, async () => {
+            assert.equal(laptop.forwards, forwards);
+            return Promise.resolve();
+          });
         }
       }
     });

@@ -23,6 +23,8 @@ export class Laptop {
   private readonly bin: string;
   private readonly jobs = new Map<string, Promise<string>>();
   private readonly listeners: net.Server[] = [];
+  /** How many `kubectl port-forward` listen. */
+  forwards = 0;
 
   private constructor(
     private readonly cluster: Cluster,
@@ -156,6 +158,7 @@ export class Laptop {
       this.listeners.push(server);
       await new Promise<void>((resolve, reject) => server.once("error", reject).listen(local, "127.0.0.1", resolve));
     }
+    this.forwards++;
     return `Forwarding ${ports.join(", ")} to ${address}\n`;
   }
 
@@ -190,7 +193,8 @@ export class Shell {
   /** Runs lines, and returns what they wrote; rejects with it when one of them fails. */
   run(lines: string): Promise<string> {
     const start = this.output.length;
-    this.child.stdin?.write(`${lines}\necho ${DONE}\n`);
+    // Their standard input is empty: the shell's own is where the next lines come from.
+    this.child.stdin?.write(`{\n${lines}\n} </dev/null\necho ${DONE}\n`);
     return new Promise((resolve, reject) => {
       const look = (): void => {
         const written = this.output.slice(start);
@@ -206,11 +210,11 @@ export class Shell {
       };
       const finish = (settle: () => void): void => {
         this.child.stdout?.off("data", look);
-        this.child.off("close", died);
+        this.child.off("exit", died);
         settle();
       };
       this.child.stdout?.on("data", look);
-      this.child.once("close", died);
+      this.child.once("exit", died); // not `close`: what it left in the background keeps its output open
     });
   }
 

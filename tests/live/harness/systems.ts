@@ -25,7 +25,7 @@ export async function rayCluster(cluster: Cluster): Promise<{ readonly head: Pod
 }
 
 /** The feature store on PostgreSQL, Valkey and the object store, with the views of the repository registered. */
-export async function featureServer(cluster: Cluster): Promise<Pod> {
+async function featureServer(cluster: Cluster): Promise<Pod> {
   await Promise.all([cluster.postgres(), cluster.pod("redis"), objectStore(cluster)]);
   await cluster.job("feast-apply");
   return cluster.pod("feast-server");
@@ -66,6 +66,6 @@ export function serveConfig(cluster: Cluster): any {
 }
 
 /** Names of the CronJobs that train. */
-export function trainings(cluster: Cluster): string[] {
+function trainings(cluster: Cluster): string[] {
   return cluster.program.all("CronJob").flatMap(({ metadata: { name } }) => (name.includes("-train-") ? [name] : []));
 }
