@@ -52,6 +52,9 @@ export interface EngineOptions {
 /** The value of `carbon:platform`, as a stack file has it. */
 export type StackValues = z.input<typeof PlatformConfig>;
 
+/** Environment of a command that saves the state at its end alone. */
+export const SAVE_ONCE = { PULUMI_SKIP_CHECKPOINTS: "true", PULUMI_EXPERIMENTAL: "true" };
+
 /** How long an interrupted engine may take to save its state before it is killed. */
 const CANCEL_SECONDS = 10;
 
@@ -116,7 +119,7 @@ export class Engine {
     const log = path.join(this.spec.directory, `events-${command}-${Date.now()}.json`);
     const confirm = command === "preview" ? [] : ["--yes", ...(preview ? [] : ["--skip-preview"])];
     const started = Date.now();
-    const env = saveOnce ? { PULUMI_SKIP_CHECKPOINTS: "true", PULUMI_EXPERIMENTAL: "true" } : {};
+    const env = saveOnce ? SAVE_ONCE : {};
     const child = this.spawn(env, [
       ...[command, "--stack", this.spec.stack, "--non-interactive", "--event-log", log],
       ...[...confirm, ...args],

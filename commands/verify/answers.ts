@@ -44,7 +44,7 @@ interface HttpQuestion {
 }
 
 const PROMETHEUS_LOG = "kubectl logs -n monitoring -l app.kubernetes.io/name=prometheus -c prometheus";
-const RAY_LOG = "kubectl logs -n data-platform -l 'app in (ray, ray-cluster)'";
+const RAY_LOG = "kubectl logs -n data-platform -l 'app in (ray, ray-cluster, ray-serve-cluster)'";
 
 const QUESTIONS: readonly HttpQuestion[] = [
   {

@@ -202,9 +202,9 @@ export class Feast extends pulumi.ComponentResource {
 }
 
 // Feast takes the path of a file in its repository for the name of a module, and the links of a mounted ConfigMap lead
-// through a path that is none: so the files are copied.
+// through a path that is none: so the files are copied, again where the container starts for another try.
 const APPLY =
-  "mkdir /tmp/repository && cp -L /definitions/* /store/* /tmp/repository && feast --chdir /tmp/repository apply";
+  "mkdir -p /tmp/repository && cp -fL /definitions/* /store/* /tmp/repository && feast --chdir /tmp/repository apply";
 
 const TIME = "+%Y-%m-%dT%H:%M:%SZ";
 

@@ -15,7 +15,7 @@ async function prepare(): Promise<void> {
     console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);
   };
   await ensureS3(progress);
-  for (const lock of Object.values(locks)) await ensureVenv(lock, progress);
+  for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
   progress("tools and virtual environments are at hand");
 }
 
@@ -57,8 +57,8 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO and installs MLflow and Ray into the cache (CARBON_CACHE, or ~/.cache/254carbon); " +
-      "PostgreSQL and\nPrometheus come from Debian. Logs and metrics are left in out/live.\n" +
+    "\nThe first run builds MinIO and installs MLflow, Feast and Ray into the cache (CARBON_CACHE, or\n" +
+      "~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
   )
   .action(async (mochaArgs: string[]) => {

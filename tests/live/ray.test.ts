@@ -18,15 +18,15 @@ def train():
 print("RUN", ray.get(train.remote()))
 `;
 
-// A task on every worker, longer than it takes until one of them is told to go.
+// A task on every worker, longer than it takes until one of them is told to go. What the workers serve besides stays.
 const OUTLIVE = `
-import ray, time
+import ray, socket, time
 ray.init()
-@ray.remote(num_cpus=2, max_retries=0)
+@ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")
 def work():
     time.sleep(25)
-    return 1
-print("FINISHED", sum(ray.get([work.remote(), work.remote()])))
+    return socket.gethostname()
+print("FINISHED", *sorted(ray.get([work.remote(), work.remote()])))
 `;
 
 const RUN_OF = `
@@ -88,7 +88,7 @@ describe("Ray", () => {
       head.exec(["python", "-c", OUTLIVE], { timeoutSeconds: 120 }),
       sleep(15_000).then(() => cluster.stop(second)),
     ]);
-    assert.match(result, /FINISHED 2/);
+    assert.match(result, /FINISHED ray-worker-0 ray-worker-1/);
     await eventually(30, async () => {
       assert.deepEqual(await nodes(), [0, limit]);
     });

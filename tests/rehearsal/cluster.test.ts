@@ -77,8 +77,9 @@ describe("the simulated cluster", function () {
   }
   const apply = (...objects: object[]): Promise<string> => kubectl(["apply", "-f", "-"], ...objects);
   const get = async (...args: string[]): Promise<any> => JSON.parse(await kubectl(["get", "-o", "json", ...args]));
+  // The garbage collector looks for kinds that it does not know yet every 30 s.
   const wait = (condition: string, ...args: string[]): Promise<string> =>
-    kubectl(["wait", `--for=${condition}`, "--timeout=20s", ...args]);
+    kubectl(["wait", `--for=${condition}`, "--timeout=60s", ...args]);
 
   describe("itself", () => {
     it("has the stack's context and its mark, in a kubeconfig for its owner's eyes", async () => {

@@ -5,6 +5,7 @@ import { NetworkingV1Api, KubeConfig } from "@kubernetes/client-node";
 import type { EngineResult, StackValues } from "../../rehearsal/engine";
 import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/rehearse";
 import { countChanges } from "../../rehearsal/report";
+import { DATA_OWNERS } from "../../stacks/config";
 
 const NAMESPACE = "data-platform";
 
@@ -19,7 +20,7 @@ describe("a stack through its life", () => {
   after(() => rehearsal.cluster.stop());
 
   function up(...args: string[]): Promise<EngineResult> {
-    return rehearsal.engine.run("up", { args });
+    return rehearsal.engine.run("up", { saveOnce: true, args });
   }
 
   it("previews on an empty cluster", async () => {
@@ -150,9 +151,9 @@ describe("a stack through its life", () => {
   it("is destroyed once its protection is lifted by name, and leaves every volume", async () => {
     const { engine, api } = rehearsal;
     const volumes = await api.core.listPersistentVolume();
-    engine.setValues((values) => ({ ...values, protection: { lifted: ["postgres", "object-store"] } }));
+    engine.setValues((values) => ({ ...values, protection: { lifted: [...DATA_OWNERS] } }));
     assert.deepEqual((await up()).errors, []);
-    const result = await engine.run("destroy", { preview: true, args: ["--run-program"] });
+    const result = await engine.run("destroy", { saveOnce: true, preview: true, args: ["--run-program"] });
     assert.deepEqual(result.errors, []);
     const left = await api.core.listPersistentVolume();
     assert.deepEqual(names(left.items), names(volumes.items));

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { serviceHost } from "../../../components/base/endpoint";
 import { ROOT } from "../../../rehearsal/evaluate";
 import { Network } from "./network";
@@ -23,18 +24,47 @@ export class Cluster implements Site {
   private readonly started = new Map<string, Promise<Pod>>();
   private readonly servers = new Map<string, Promise<Postgres>>();
   private monitoring: Prometheus | undefined;
-  private readonly ran = new Map<string, Promise<void>>();
+  private readonly ran = new Map<string, Promise<string>>();
+  private readonly done = new Map<string, Promise<void>>();
 
-  private constructor(readonly program: Program) {
+  private constructor(private rendered: Program) {
     fs.rmSync(OUT, { recursive: true, force: true });
     fs.mkdirSync(this.logs, { recursive: true });
     fs.chmodSync(this.scratch, 0o755); // pods with other users lie in it
-    this.network = new Network(program.config.cluster.podCidr, this.hosts);
+    this.network = new Network(rendered.config.cluster.podCidr, this.hosts);
   }
 
   /** Renders a stack and makes the network; starts nothing. */
   static async of(stack: string): Promise<Cluster> {
     return new Cluster(await Program.render(stack));
+  }
+
+  /** What the program renders; an {@link update} changes it. */
+  get program(): Program {
+    return this.rendered;
+  }
+
+  /**
+   * As `pulumi up` from another copy of the repository: runs Jobs that have changed, starts pods anew whose template has.
+   * Returns what that was.
+   */
+  async update(stack: string, repository: string): Promise<string[]> {
+    const before = this.rendered;
+    this.rendered = await this.timed(`evaluating ${stack}`, () => before.again(stack, repository));
+    const changed = (kind: string): string[] =>
+      this.rendered
+        .all(kind)
+        .filter((object) => !isDeepStrictEqual(object["spec"], before.find(object)?.["spec"]))
+        .map(({ metadata }) => metadata.name);
+    const [jobs, workloads] = [changed("Job"), WORKLOADS.flatMap(changed)];
+    // In the order of the program, which is that of what needs what.
+    for (const name of jobs) await this.job(name, { again: true });
+    const restarted = (await this.pods()).filter(({ name }) => workloads.includes(name.replace(/-\d+$/, "")));
+    for (const pod of restarted) {
+      await this.stop(pod);
+      await this.pod(pod.name.replace(/-\d+$/, ""), Number(/\d+$/.exec(pod.name)?.[0]));
+    }
+    return [...jobs, ...restarted.map(({ name }) => name)];
   }
 
   /** A ready pod of a Deployment or a StatefulSet. */
@@ -66,21 +96,33 @@ export class Cluster implements Site {
 
   /** A Prometheus that watches the pods as they are now. */
   async prometheus(): Promise<Prometheus> {
-    this.monitoring ??= new Prometheus(this);
+    if (this.monitoring === undefined) {
+      this.monitoring = new Prometheus(this);
+      // The chart makes its Service: the program knows where it is.
+      this.network.publish(this.monitoring.address, [this.program.outputs.monitoring.prometheus.host]);
+    }
     await this.monitoring.watch(await this.pods());
     return this.monitoring;
   }
 
-  /** Runs a Job to its end: once for all tests, or `again`. */
-  job(name: string, { again = false } = {}): Promise<void> {
+  /**
+   * Runs a Job to its end and returns its log: once for all tests, or `again`, as the kubelet starts a container again that
+   * failed: what the first run left in its emptyDirs is there.
+   */
+  job(name: string, { again = false } = {}): Promise<string> {
     if (again) this.ran.delete(name);
     return once(this.ran, name, () => this.run(name, this.program.object(name, "Job")));
   }
 
-  /** Runs a CronJob once, now. */
-  cronJob(name: string): Promise<void> {
+  /** Runs a CronJob once, now, and returns its log. */
+  cronJob(name: string): Promise<string> {
     const { metadata, spec } = this.program.object(name, "CronJob");
     return this.run(name, { ...spec.jobTemplate, metadata });
+  }
+
+  /** Does what several tests need first, once for all of them. */
+  once(what: string, work: () => Promise<void>): Promise<void> {
+    return once(this.done, what, work);
   }
 
   /** The pods that were started and not stopped. */
@@ -130,9 +172,9 @@ export class Cluster implements Site {
     }
   }
 
-  private async run(name: string, { metadata, spec }: Rendered): Promise<void> {
+  private async run(name: string, { metadata, spec }: Rendered): Promise<string> {
     const pod = new Pod(this, { name, namespace: metadata.namespace, template: spec.template });
-    await this.timed(`running ${name}`, () => pod.run(spec.activeDeadlineSeconds ?? 600));
+    return this.timed(`running ${name}`, () => pod.run(spec.activeDeadlineSeconds ?? 600));
   }
 
   private async timed<T>(what: string, work: () => Promise<T>): Promise<T> {

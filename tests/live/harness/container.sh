@@ -12,6 +12,7 @@ while read -r kind source target options; do
   place=$root$target
   case $kind in
     link)
+      /usr/bin/mkdir -p "${place%/*}"
       /usr/bin/ln -s "$source" "$place"
       continue
       ;;

@@ -1,7 +1,7 @@
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
 import { ensureS3 } from "../prepare/tools";
-import { ensureVenv, locks } from "../prepare/venvs";
+import { ensureVenv, type locks } from "../prepare/venvs";
 import type { Piece } from "./sandbox";
 
 /** The same software as an image's, on this machine. */
@@ -18,8 +18,10 @@ export interface Software {
 const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
   [images.minioClient]: s3,
-  [images.mlflow]: () => python(locks.mlflow),
-  [images.ray]: async () => ({ ...(await python(locks.ray)), user: "ray" }),
+  [images.mlflow]: () => python("mlflow"),
+  [images.feast]: () => python("feast"),
+  [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
+  [images.valkey]: valkey,
 };
 
 /** What stands in for an image of the program. */
@@ -34,10 +36,19 @@ async function s3(): Promise<Software> {
   return { path: [bin], pieces: [{ kind: "ro", source: bin, target: bin }] };
 }
 
-async function python(lock: string): Promise<Software> {
-  const { directory, base } = await ensureVenv(lock, ignore);
+async function python(name: keyof typeof locks): Promise<Software> {
+  const { directory, base } = await ensureVenv(name, ignore);
   const pieces = [directory, base].map((source) => ({ kind: "ro", source, target: source }) as const);
   return { path: [path.join(directory, "bin")], pieces };
+}
+
+/** Debian 12 has the Redis that Valkey was made from, whose programs have other names. */
+async function valkey(): Promise<Software> {
+  const bin = "/opt/valkey";
+  const links = ["server", "cli"].map(
+    (program) => ({ kind: "link", source: `/usr/bin/redis-${program}`, target: `${bin}/valkey-${program}` }) as const,
+  );
+  return Promise.resolve({ path: [bin], pieces: links });
 }
 
 // Everything was fetched before the network was left.

@@ -78,11 +78,13 @@ export class Pod implements PodFacts {
     );
   }
 
-  /** As a Job's: runs every container to its end; throws with its log when one fails. */
-  async run(timeoutSeconds: number): Promise<void> {
+  /** As a Job's: runs every container to its end and returns what they wrote; throws with it when one fails. */
+  async run(timeoutSeconds: number): Promise<string> {
+    const outputs: string[] = [];
     for (const container of [...(this.spec.initContainers ?? []), ...this.containers]) {
-      await this.complete(container, timeoutSeconds);
+      outputs.push(await this.complete(container, timeoutSeconds));
     }
+    return outputs.join("");
   }
 
   /** Waits until every probe of every container has answered; throws when one ends or takes longer than its probes allow. */
@@ -102,6 +104,20 @@ export class Pod implements PodFacts {
         );
       }
     }
+  }
+
+  /** Asks every probe of every container once; what is wrong. */
+  async faults(): Promise<string[]> {
+    const probes = this.containers.flatMap((container) =>
+      PROBES.filter((kind) => kind in container).map((kind) => [kind, container.name] as const),
+    );
+    const faults = await Promise.all(
+      probes.map(async ([kind, container]) => {
+        const fault = await this.fault(kind, container);
+        return fault === undefined ? [] : [`${this.name}, ${container}, ${kind}: ${fault}`];
+      }),
+    );
+    return faults.flat();
   }
 
   /** Asks a probe once; what is wrong, or undefined. */
@@ -151,10 +167,11 @@ export class Pod implements PodFacts {
     return found;
   }
 
-  private async complete(container: any, timeoutSeconds: number): Promise<void> {
+  private async complete(container: any, timeoutSeconds: number): Promise<string> {
     const sandbox = await this.launch(container);
     const code = await sandbox.exitCode(timeoutSeconds);
     if (code !== 0) throw new Error(`${this.name}, ${container.name}: exit code ${code}\n${sandbox.tail()}`);
+    return sandbox.output();
   }
 
   private async launch(container: any): Promise<Sandbox> {

@@ -1,8 +1,14 @@
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import * as path from "node:path";
+import { json } from "node:stream/consumers";
 import * as pulumi from "@pulumi/pulumi";
-import { evaluateStack } from "../../../rehearsal/charts";
+import { evaluateStack, type StackEvaluation } from "../../../rehearsal/charts";
+import { ROOT } from "../../../rehearsal/evaluate";
 import type { PlatformConfig } from "../../../stacks/config";
 import { SECRET_KEYS } from "../../../stacks/secrets";
+
+const EVALUATE = path.join(__dirname, "evaluate.ts");
 
 /** A Kubernetes object of the program. */
 export interface Rendered {
@@ -18,6 +24,7 @@ export type Labels = Readonly<Record<string, string>>;
 /** What the program renders for a stack, with credentials that processes can log in with. */
 export class Program {
   private constructor(
+    private readonly credentials: Readonly<Record<string, string>>,
     readonly config: PlatformConfig,
     /** What the stack hands out to other teams. */
     readonly outputs: any,
@@ -29,11 +36,33 @@ export class Program {
     const credentials = Object.fromEntries(
       Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, form === "user" ? user() : password()]),
     );
-    const { config, outputs, registrations } = await evaluateStack(stack, { credentials });
+    return Program.of(await evaluateStack(stack, { credentials }), credentials);
+  }
+
+  private static of({ config, outputs, registrations }: StackEvaluation, credentials: Record<string, string>): Program {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
       .map(({ inputs }) => revealed(inputs) as Rendered);
-    return new Program(config, outputs, objects);
+    return new Program(credentials, config, outputs, objects);
+  }
+
+  /** Runs the program of another copy of the repository, with the same credentials. */
+  async again(stack: string, repository: string): Promise<Program> {
+    const script = path.join(repository, path.relative(ROOT, EVALUATE));
+    const child = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", script, stack], {
+      cwd: repository,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    child.stdin.end(JSON.stringify(this.credentials));
+    return Program.of((await json(child.stdout)) as StackEvaluation, { ...this.credentials });
+  }
+
+  /** The same object, where the program renders it, too. */
+  find({ kind, metadata }: Rendered): Rendered | undefined {
+    return this.objects.find(
+      (one) =>
+        one.kind === kind && one.metadata.name === metadata.name && one.metadata.namespace === metadata.namespace,
+    );
   }
 
   /** Every object of a kind. */
@@ -57,6 +86,14 @@ export class Program {
     if (kind === "ConfigMap") return data;
     const decoded = Object.entries(data).map(([key, value]) => [key, Buffer.from(String(value), "base64").toString()]);
     return { ...Object.fromEntries(decoded), ...stringData };
+  }
+
+  /** What a ConfigMap holds as bytes. */
+  binaries(name: string): Readonly<Record<string, Buffer>> {
+    const { binaryData = {} } = this.object(name, "ConfigMap");
+    return Object.fromEntries(
+      Object.entries(binaryData).map(([key, value]) => [key, Buffer.from(String(value), "base64")]),
+    );
   }
 }
 

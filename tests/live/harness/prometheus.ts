@@ -11,6 +11,7 @@ const PORT = 9090;
 const UID = 1000;
 const NAME = "prometheus";
 const CONFIG = "/config/prometheus.yaml";
+const RULES = "/config/rules.yaml";
 // The monitors' 30 seconds are right for a cluster and long for a test.
 const INTERVAL = "2s";
 
@@ -22,10 +23,19 @@ export interface ScrapeTarget {
   readonly lastError: string;
 }
 
-/** A Prometheus that scrapes what the program's PodMonitors find among running pods. */
+/** An alert of the program, as Prometheus evaluates it. */
+export interface AlertRule {
+  readonly name: string;
+  readonly health: "ok" | "err" | "unknown";
+  readonly lastError?: string;
+  readonly state: "inactive" | "pending" | "firing";
+}
+
+/** A Prometheus with the program's rules, that scrapes what its PodMonitors find among running pods. */
 export class Prometheus {
   private readonly config: string;
-  private readonly address: string;
+  /** Its address among the pods. */
+  readonly address: string;
   private server: Sandbox | undefined;
 
   constructor(private readonly site: Site) {
@@ -38,7 +48,10 @@ export class Prometheus {
     const monitors = this.site.program.all("PodMonitor");
     const jobs = monitors.flatMap((monitor) => scrapeConfigs(monitor, pods));
     fs.mkdirSync(path.dirname(this.config), { recursive: true });
-    fs.writeFileSync(this.config, stringify({ global: { scrape_interval: INTERVAL }, scrape_configs: jobs }));
+    const groups = this.site.program.all("PrometheusRule").flatMap(({ spec }) => spec.groups);
+    fs.writeFileSync(path.join(path.dirname(this.config), path.basename(RULES)), stringify({ groups }));
+    const global = { scrape_interval: INTERVAL, evaluation_interval: INTERVAL };
+    fs.writeFileSync(this.config, stringify({ global, rule_files: [RULES], scrape_configs: jobs }));
     if (this.server === undefined) this.server = this.start();
     else await this.request("/-/reload", "POST");
     await this.settled(jobs.reduce((sum, { static_configs }) => sum + static_configs.length, 0));
@@ -48,6 +61,12 @@ export class Prometheus {
   async targets(): Promise<ScrapeTarget[]> {
     const { data } = await (await this.request("/api/v1/targets?state=active")).json();
     return data.activeTargets;
+  }
+
+  /** Every alert that it has loaded. */
+  async alerts(): Promise<AlertRule[]> {
+    const { data } = await (await this.request("/api/v1/rules?type=alert")).json();
+    return data.groups.flatMap(({ rules }: any) => rules);
   }
 
   /** The instant value of an expression: label sets and numbers. */

@@ -41,6 +41,9 @@ const DEVICE_LINKS = {
   stderr: "/proc/self/fd/2",
 };
 
+// What programs of this machine look for in /etc; whatever a pod mounts there finds its place beside it.
+const ETC = ["alternatives", "group", "ld.so.cache", "localtime", "mime.types", "nsswitch.conf", "services", "ssl"];
+
 /** How long a signalled process may take before it is killed, unless its pod says so. */
 const GRACE_SECONDS = 30;
 
@@ -51,10 +54,11 @@ const GRACE_SECONDS = 30;
 export class Sandbox {
   private ended: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
   private readonly end: Promise<void>;
-
   private constructor(
     private readonly args: SandboxArgs,
     private readonly child: ChildProcess,
+    /** Where its part of the log begins: a Job that runs again appends to it. */
+    private readonly logStart: number,
   ) {
     this.end = new Promise((resolve) => {
       child.once("exit", (code, signal) => {
@@ -71,6 +75,7 @@ export class Sandbox {
     fs.mkdirSync(root, { recursive: true });
     fs.writeFileSync(plan, [...planOf(args), ""].join("\n"));
     const output = fs.openSync(log, "a");
+    const { size } = fs.fstatSync(output);
     const namespaces = ["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"];
     const child = spawn(
       "/usr/bin/nsenter",
@@ -89,12 +94,17 @@ export class Sandbox {
       { cwd: "/", env, stdio: ["ignore", output, output] },
     );
     fs.closeSync(output);
-    return new Sandbox(args, child);
+    return new Sandbox(args, child, size);
   }
 
-  /** What the process has written, the last lines of it. */
+  /** What the process has written. */
+  output(): string {
+    return fs.readFileSync(this.args.log).subarray(this.logStart).toString();
+  }
+
+  /** The last lines of {@link output}. */
   tail(lines = 25): string {
-    return fs.readFileSync(this.args.log, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
+    return this.output().trimEnd().split("\n").slice(-lines).join("\n");
   }
 
   get isRunning(): boolean {
@@ -185,7 +195,9 @@ function planOf({ uid, user, env, scratch, hosts, pieces }: SandboxArgs): string
   const all: Piece[] = [
     ...["/bin", "/sbin", "/lib", "/lib64"].flatMap(programs),
     { kind: "ro", source: "/usr", target: "/usr" },
-    { kind: "ro", source: "/etc", target: "/etc" },
+    ...ETC.map((name) => path.join("/etc", name))
+      .filter((file) => fs.existsSync(file))
+      .map((file) => ({ kind: "ro", source: file, target: file }) as const),
     { kind: "ro", source: hosts, target: "/etc/hosts" },
     { kind: "ro", source: file("resolv.conf", ""), target: "/etc/resolv.conf" },
     { kind: "ro", source: file("passwd", `${people.join("\n")}\n`), target: "/etc/passwd" },

@@ -56,12 +56,15 @@ export class Volumes {
   }
 
   /** The files of a ConfigMap, of a Secret, or of both projected into one. */
-  private contents(volume: any): Record<string, string> {
+  private contents(volume: any): Readonly<Record<string, string | Buffer>> {
     const { configMap, secret, projected } = volume;
     if (projected) return Object.assign({}, ...projected.sources.map((source: any) => this.contents(source)));
     if (!configMap && !secret) throw new Error(`volume ${volume.name}: no such kind is known here`);
     const name = configMap?.name ?? secret.secretName ?? secret.name;
-    const data = this.program.data(configMap ? "ConfigMap" : "Secret", name);
+    const data = {
+      ...this.program.data(configMap ? "ConfigMap" : "Secret", name),
+      ...(configMap && this.program.binaries(name)),
+    };
     const { items } = configMap ?? secret;
     if (!items) return data;
     return Object.fromEntries(

@@ -5,9 +5,11 @@ import * as pulumi from "@pulumi/pulumi";
 
 /** Debian packages, and a file that each brings. */
 const PACKAGES: Readonly<Record<string, () => boolean>> = {
+  curl: () => inPath("curl"),
   iproute2: () => inPath("ip"),
   postgresql: () => postgresBin() !== undefined,
   prometheus: () => inPath("prometheus") && inPath("promtool"),
+  "redis-server": () => inPath("redis-server"),
   "util-linux": () => ["unshare", "nsenter", "setpriv"].every(inPath),
 };
 

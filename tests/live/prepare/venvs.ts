@@ -4,15 +4,18 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientVersions } from "../../../components/base/versions";
+import { ROOT } from "../../../rehearsal/evaluate";
 import { cacheDirectory, withLock } from "../../../rehearsal/toolchain";
 
 const REQUIREMENTS = path.join(__dirname, "..", "requirements");
+const IMAGES = path.join(ROOT, "images");
 const PYTHON = `python${clientVersions.python}`;
 
-/** Lock files, with hashes, of what the images with Python hold. */
+/** Lock files, with hashes, of what the images with Python hold: of our own images the very file that they install. */
 export const locks = {
   mlflow: path.join(REQUIREMENTS, "mlflow.lock"),
-  ray: path.join(REQUIREMENTS, "ray.lock"),
+  ray: path.join(IMAGES, "ray", "requirements.lock"),
+  feast: path.join(IMAGES, "feast", "requirements.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */
@@ -22,12 +25,13 @@ export interface Venv {
   readonly base: string;
 }
 
-/** Finds the virtual environment of a lock file in the cache, or installs it there. */
-export async function ensureVenv(lock: string, progress: (line: string) => void): Promise<Venv> {
+/** Finds the virtual environment of an image in the cache, or installs it there. */
+export async function ensureVenv(name: keyof typeof locks, progress: (line: string) => void): Promise<Venv> {
   const base = pythonBase();
-  const directory = await installed(lock, async (target) => {
+  const lock = locks[name];
+  const directory = await installed(name, lock, async (target) => {
     const uv = await ensureUv(progress);
-    progress(`installing ${path.relative(process.cwd(), lock)}`);
+    progress(`installing ${path.relative(ROOT, lock)}`);
     run(uv, ["venv", "--quiet", "--python", PYTHON, target]);
     const exact = ["--quiet", "--require-hashes", "--compile-bytecode"]; // nobody may write there later
     run(uv, ["pip", "sync", ...exact, "--python", path.join(target, "bin/python"), lock]);
@@ -37,7 +41,7 @@ export async function ensureVenv(lock: string, progress: (line: string) => void)
 
 async function ensureUv(progress: (line: string) => void): Promise<string> {
   const lock = path.join(REQUIREMENTS, "uv.lock");
-  const directory = await installed(lock, (target) => {
+  const directory = await installed("uv", lock, (target) => {
     progress("installing uv");
     run(PYTHON, ["-m", "venv", target]);
     run(path.join(target, "bin/pip"), ["install", "--quiet", "--require-hashes", "--requirement", lock]);
@@ -49,10 +53,14 @@ async function ensureUv(progress: (line: string) => void): Promise<string> {
  * A directory of the cache, named by its lock file's content. Scripts in it name their interpreter by its path, so that it
  * cannot be moved into place: a mark says that it is whole.
  */
-async function installed(lock: string, install: (target: string) => Promise<void> | void): Promise<string> {
+async function installed(
+  software: string,
+  lock: string,
+  install: (target: string) => Promise<void> | void,
+): Promise<string> {
   const hash = crypto.createHash("sha256").update(fs.readFileSync(lock)).update(pythonBase()).digest("hex");
   const venvs = path.join(cacheDirectory(), "venvs");
-  const name = `${path.basename(lock, ".lock")}-${hash.slice(0, 16)}`;
+  const name = `${software}-${hash.slice(0, 16)}`;
   const [directory, mark] = [path.join(venvs, name), path.join(venvs, `${name}.whole`)];
   if (fs.existsSync(mark)) return directory;
   fs.mkdirSync(venvs, { recursive: true });

@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 
-# Feast answers within milliseconds, but takes up to 3 s for its first answer after a start. None is waited for that hangs.
+# Feast answers within milliseconds, but took up to 3 s for the first question after its start; a request of ours must not
+# wait for one that hangs.
 TIMEOUT = aiohttp.ClientTimeout(total=5, connect=0.5)
 # `<view>:<field>`: what Feast takes, and the name of a model's input column.
 REFERENCE = re.compile(r"^\w+:\w+$")

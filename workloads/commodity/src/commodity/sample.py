@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=90, help="length of the history (default: 90)")
     days = parser.parse_args().days
 
-    # To the last minute: a view's first materialization looks no further back than its TTL, an hour for prices.
+    # To the last minute: the first materialization takes no price that is older than an hour, the TTL of its view.
     end = pd.Timestamp.now("UTC").floor("min")
     sources: dict[str, list[pd.DataFrame]] = {"price": [], "economic": [], "weather": []}
     for seed, (code, (start, volatility)) in enumerate(COMMODITIES.items()):

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { type Cluster, theCluster } from "./harness/cluster";
+import type { Pod } from "./harness/pod";
+
+describe("Valkey", () => {
+  let cluster: Cluster;
+  let server: Pod;
+  before(async () => {
+    cluster = await theCluster();
+    server = await cluster.pod("redis");
+  });
+
+  /** What the server answers to somebody with this login; the password stands on no command line. */
+  const answer = async (login: { user?: string; password?: string }, ...command: string[]): Promise<string> => {
+    const { user, password } = login;
+    const lines = [...(user === undefined ? [] : [`AUTH ${user} ${quoted(password ?? "")}`]), command.join(" ")];
+    const output = await server.exec(["valkey-cli"], { input: `${lines.join("\n")}\n` });
+    return output.trimEnd().split("\n").at(-1) ?? "";
+  };
+  const feast = () => ({ user: "feast", password: cluster.program.data("Secret", "redis-feast")["password"] ?? "" });
+
+  it("answers every probe", async () => {
+    assert.deepEqual(await server.faults(), []);
+  });
+
+  it("answers nobody who has not logged in", async () => {
+    assert.match(await answer({}, "PING"), /^NOAUTH/);
+    assert.match(await answer({ user: "default", password: "" }, "PING"), /NOAUTH|WRONGPASS/);
+  });
+
+  it("lets Feast do what it does, and nothing else", async () => {
+    assert.equal(await answer(feast(), "HSET", "live-commodity_ml", "field", "1"), "1");
+    assert.equal(await answer(feast(), "DEL", "live-commodity_ml"), "1");
+    assert.match(await answer(feast(), "HSET", "somebody-elses", "field", "1"), /^NOPERM/);
+    for (const command of [["FLUSHALL"], ["CONFIG", "GET", "dir"], ["KEYS", "*"], ["ACL", "LIST"]]) {
+      assert.match(await answer(feast(), ...command), /^NOPERM/, command.join(" "));
+    }
+  });
+
+  it("lets the probe's user do nothing but ask whether it lives", async () => {
+    assert.equal(await answer({ user: "probe", password: "none" }, "PING"), "PONG");
+    assert.match(await answer({ user: "probe", password: "none" }, "HGETALL", "live-commodity_ml"), /^NOPERM/);
+  });
+
+  it("keeps what it was told when its pod is lost", async () => {
+    assert.equal(await answer(feast(), "HSET", "kept-commodity_ml", "field", "42"), "1");
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // its log of writes is synchronised each second
+    await cluster.stop(server, { atOnce: true });
+    server = await cluster.pod("redis");
+    assert.equal(await answer(feast(), "HMGET", "kept-commodity_ml", "field"), "42");
+    await answer(feast(), "DEL", "kept-commodity_ml");
+  });
+});
+
+/** As the client of Redis reads a word of a line. */
+function quoted(text: string): string {
+  return `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
+}
