@@ -83,7 +83,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
       ...(gpuWorkers && { gpuWorkers }),
       token: rayToken,
       services: { MLFLOW_TRACKING_URI: mlflow.tracking, FEAST_URL: feast.http },
-      artifacts,
+      objectStore: artifacts.store,
       access: {
         groups: access.groups,
         pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({

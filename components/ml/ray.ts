@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import {
-  type Bucket,
   type Endpoint,
   type PodIdentity,
   type Protocol,
+  type S3Store,
   s3ClientEnv,
   s3ClientSecret,
   serviceHost,
@@ -30,8 +30,8 @@ export interface RayArgs {
   readonly token: pulumi.Output<string>;
   /** What tasks reach, by the environment variable that tells them its URL. */
   readonly services: Readonly<Record<string, Endpoint<"http">>>;
-  /** Bucket of the user that tasks act as. */
-  readonly artifacts: Bucket;
+  /** Where tasks find features and code, and keep artifacts; they act as its one user. */
+  readonly objectStore: S3Store;
   readonly access: RayAccess;
   readonly metrics: Metrics;
 }
@@ -54,13 +54,9 @@ export class Ray extends pulumi.ComponentResource {
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
     this.authSecret = `${name}-auth`;
-    const { namespace, mode, workers, gpuWorkers, token, services, artifacts, access, metrics } = args;
+    const { namespace, mode, workers, gpuWorkers, token, services, objectStore, access, metrics } = args;
 
-    const objectStore = envSecret(
-      `${name}-object-store`,
-      { namespace, data: s3ClientSecret(artifacts.store) },
-      { parent: this },
-    );
+    const login = envSecret(`${name}-object-store`, { namespace, data: s3ClientSecret(objectStore) }, { parent: this });
     const auth = envSecret(
       this.authSecret,
       // KubeRay reads it under a name of its own.
@@ -85,15 +81,20 @@ export class Ray extends pulumi.ComponentResource {
           RAY_USAGE_STATS_ENABLED: "0",
           RAY_AUTH_MODE: "token",
           ...Object.fromEntries(Object.entries(services).map(([variable, endpoint]) => [variable, url(endpoint)])),
-          ...s3ClientEnv(artifacts.store),
+          ...s3ClientEnv(objectStore),
         },
-        secretEnv: [objectStore, auth],
+        secretEnv: [login, auth],
       },
       authSecret: this.authSecret,
       workers,
       ...(gpuWorkers && { gpuWorkers }),
-      talksTo: [...destinations, artifacts.store.destination],
-      after: [objectStore.resource, auth.resource, headService, ...destinations.flatMap(({ ready }) => ready)],
+      talksTo: [...destinations, objectStore.destination],
+      after: [
+        login.resource,
+        auth.resource,
+        headService,
+        ...[...destinations, objectStore].flatMap(({ ready }) => ready),
+      ],
     };
     const made = mode.kind === "kuberay" ? kuberayClusters(this, mode, shared) : standaloneCluster(this, mode, shared);
     for (const cluster of new Set([pods.all, servers.all])) {

@@ -58,6 +58,9 @@ export class ServeTraining extends pulumi.ComponentResource {
             pulumi.interpolate`--working-dir=${job.code}`,
             `--entrypoint-num-cpus=${job.cpu}`,
             "--",
+            // Kubernetes ends what follows the Ray job, not the job itself.
+            "timeout",
+            `${job.timeoutSeconds}`,
             ...job.command,
           ],
           env: { HOME: "/tmp", RAY_ADDRESS: url(dashboard), RAY_AUTH_MODE: "token" },

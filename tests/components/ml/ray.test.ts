@@ -18,7 +18,7 @@ async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registere
       workers: { ...SIZE, min: 2, max: 5, ...workers },
       token: pulumi.secret("t0ken"),
       services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
-      artifacts: bucket(),
+      objectStore: bucket().store,
       access: { pods: [], groups: [] },
       metrics: metrics(),
     },

@@ -42,8 +42,7 @@ describe("ServeDeployment", () => {
 
   it("changes what is restored before it deploys, so that no application comes back that was taken out", async () => {
     const seen = await deployment("{}");
-    const [deploy, restore] = ["Job", "CronJob"].map((kind) => only(seen, `kubernetes:batch/v1:${kind}`));
-    assert.ok(waitsFor(seen, deploy!, restore!));
+    assert.ok(waitsFor(seen, only(seen, "kubernetes:batch/v1:Job"), only(seen, "kubernetes:batch/v1:CronJob")));
   });
 
   it("gives up before its Job is stopped, so that Ray's words stand in the log", async () => {
@@ -63,7 +62,7 @@ describe("ServeDeployment", () => {
 });
 
 describe("ServeTraining", () => {
-  it("runs a command on a worker, with the code of its application", async () => {
+  it("runs a command on a worker, with the code of its application, and no longer than it may", async () => {
     const seen = await mockEngine();
     new ServeTraining("serve-training", {
       ...client(),
@@ -92,6 +91,8 @@ describe("ServeTraining", () => {
       "--working-dir=s3://code/prices-abc.zip",
       "--entrypoint-num-cpus=2",
       "--",
+      "timeout",
+      "900",
       "python",
       "-m",
       "prices.train",
