@@ -140,7 +140,9 @@ export class Cluster implements Site {
 
   /** Ends every pod. */
   async close(): Promise<void> {
-    for (const pod of await this.pods()) pod.kill();
+    for (const pod of await Promise.allSettled(this.started.values())) {
+      if (pod.status === "fulfilled") pod.value.kill();
+    }
   }
 
   join(pod: string): string {
