@@ -14,7 +14,7 @@ export interface Observability {
 export function observability(
   config: PlatformConfig,
   secrets: Secrets,
-  { ray }: Ml,
+  { ray, applications }: Ml,
   ground: Foundation,
 ): Observability {
   const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
@@ -42,7 +42,11 @@ export function observability(
     "ml-monitoring",
     {
       namespace: namespaces.monitoring,
-      workloads: { namespace: namespaces["data-platform"], rayWorkersMin: ray.workersMin },
+      workloads: {
+        namespace: namespaces["data-platform"],
+        rayWorkersMin: ray.workersMin,
+        applications: Object.keys(applications),
+      },
     },
     { ...opts, dependsOn: monitoring },
   );

@@ -14,6 +14,8 @@ export interface Placeholders {
   readonly namespace: string;
   /** Workers that each Ray cluster has at least, by the name of its job. */
   readonly rayWorkersMin: Readonly<Record<string, number>>;
+  /** Serve applications that there should be. */
+  readonly applications: readonly string[];
 }
 
 /** A rule file, as Prometheus reads it. */
@@ -90,15 +92,22 @@ export function dashboard(placeholders: Placeholders): string {
 
 // Grafana's own variables have the same form: what is not a placeholder of ours stays.
 function fill(file: string, placeholders: Placeholders): string {
-  const { rayWorkersMin, ...others } = placeholders;
-  const values: Readonly<Record<string, string>> = { ...others, rayWorkersMin: byJob(rayWorkersMin) };
+  const { namespace, rayWorkersMin, applications } = placeholders;
+  const values: Readonly<Record<string, string>> = {
+    namespace,
+    rayWorkersMin: series("job", rayWorkersMin),
+    applications: series("application", Object.fromEntries(applications.map((name) => [name, 1]))),
+  };
   return fs.readFileSync(file, "utf8").replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
 }
 
-/** Numbers as a vector of PromQL: a series for each job. */
-function byJob(numbers: Readonly<Record<string, number>>): string {
-  const series = Object.entries(numbers).map(
-    ([job, number]) => `label_replace(vector(${number}), "job", "${job}", "", "")`,
+/** Numbers as a vector of PromQL, each under a label. */
+function series(label: string, numbers: Readonly<Record<string, number>>): string {
+  const all = Object.entries(numbers).map(
+    ([value, number]) => `label_replace(vector(${number}), "${label}", "${value}", "", "")`,
   );
-  return series.join(" or ");
+  return all.length === 0 ? NOTHING : all.join(" or ");
 }
+
+// A vector without series.
+const NOTHING = "absent(vector(0))";

@@ -9,8 +9,12 @@ import { temporaryDirectory } from "../../support/temporary";
 
 const CASES = path.join(ROOT, "tests/alerts");
 const RUNBOOKS = path.join(ROOT, "docs/runbooks");
-const files = alertFiles({ namespace: "data-platform", rayWorkersMin: { ray: 2 } });
-const kuberay = alertFiles({ namespace: "data-platform", rayWorkersMin: { "ray-cluster": 2, "ray-serve-cluster": 1 } });
+const files = alertFiles({ namespace: "data-platform", rayWorkersMin: { ray: 2 }, applications: ["commodity"] });
+const kuberay = alertFiles({
+  namespace: "data-platform",
+  rayWorkersMin: { "ray-cluster": 2, "ray-serve-cluster": 1 },
+  applications: ["commodity"],
+});
 const alerts = files.flatMap(({ groups }) => groups.flatMap(({ rules }) => rules));
 
 interface CaseFile {
@@ -45,7 +49,7 @@ describe("the alerts on the ML stack", () => {
   });
 
   it("take their numbers from the config", () => {
-    const rules = JSON.stringify(alertFiles({ namespace: "elsewhere", rayWorkersMin: { ray: 7 } }));
+    const rules = JSON.stringify(alertFiles({ namespace: "elsewhere", rayWorkersMin: { ray: 7 }, applications: [] }));
     assert.match(rules, /vector\(7\)/);
     assert.match(rules, /namespace=\\"elsewhere\\"/);
     assert.doesNotMatch(rules, /\$\{/);

@@ -15,7 +15,9 @@ interface Panel {
   readonly targets?: readonly { readonly refId: string; readonly expr: string; readonly datasource: { uid: string } }[];
 }
 
-const board = JSON.parse(dashboard({ namespace: "data-platform", rayWorkersMin: { ray: 2 } })) as {
+const board = JSON.parse(
+  dashboard({ namespace: "data-platform", rayWorkersMin: { ray: 2 }, applications: ["commodity"] }),
+) as {
   readonly uid: string;
   readonly title: string;
   readonly tags: readonly string[];

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { alertFiles, dashboard } from "../../../components/observability/ml-monitoring";
 import { exported, fixture, fixtureOf, METRIC_FIXTURES } from "../../support/metrics";
 
-const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: { ray: 2 } };
+const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: { ray: 2 }, applications: ["commodity"] };
 
 // What Prometheus adds to every series of a monitor (components/base/scrape.ts: the job and `component`).
 const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "endpoint", "component"];
