@@ -65,10 +65,14 @@ describe(PAGE, () => {
     });
     const { features } = await answer.json();
     assert.equal(features["storage_features:crude_stocks"], 440);
-    const ready = await (await cluster.prometheus()).query('ray_model_ready{model="price-by-stocks"}');
-    assert.deepEqual(
-      ready.map(({ value }) => value),
-      [1],
-    );
+    const prometheus = await cluster.prometheus();
+    // The application sets its gauges every few seconds, Ray hands them on every few more.
+    await eventually(60, async () => {
+      const ready = await prometheus.query('ray_model_ready{model="price-by-stocks"}');
+      assert.deepEqual(
+        ready.map(({ value }) => value),
+        [1],
+      );
+    });
   });
 });
