@@ -110,19 +110,22 @@ describe("the commodity application", () => {
     assert.ok(definitions.includes(`, "${lost}"`));
     laptop.write(views, definitions.replace(`, "${lost}"`, ""));
     assert.deepEqual(await cluster.update("dev", laptop.repository), ["feast-apply"]);
-    // Servers read the registry every 30 seconds, the application checks its models each minute.
-    await eventually(60, async () => {
-      const answer = await predict("price-forecast", { commodity_code: "WTI" });
-      assert.equal(answer.status, 502);
-      assert.match(await answer.text(), new RegExp(`${lost}.*wants features that are not defined`, "s"));
-    });
-    await eventually(90, async () => {
-      const { models: states } = await (await fetch(head.url("serve", "/healthz"))).json();
-      assert.match(states["price-forecast"].status, new RegExp(lost));
-    });
-    laptop.write(views, definitions);
-    assert.deepEqual(await cluster.update("dev", laptop.repository), ["feast-apply"]);
-    laptop.close();
+    try {
+      // Servers read the registry every 30 seconds, the application checks its models each minute.
+      await eventually(60, async () => {
+        const answer = await predict("price-forecast", { commodity_code: "WTI" });
+        assert.equal(answer.status, 502);
+        assert.match(await answer.text(), new RegExp(`${lost}.*wants features that are not defined`, "s"));
+      });
+      await eventually(90, async () => {
+        const { models: states } = await (await fetch(head.url("serve", "/healthz"))).json();
+        assert.match(states["price-forecast"].status, new RegExp(lost));
+      });
+    } finally {
+      laptop.write(views, definitions);
+      assert.deepEqual(await cluster.update("dev", laptop.repository), ["feast-apply"]);
+      laptop.close();
+    }
     await eventually(60, async () => {
       assert.equal((await predict("price-forecast", { commodity_code: "WTI" })).status, 200);
     });
