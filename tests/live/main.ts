@@ -6,7 +6,7 @@ import { command, run } from "../../rehearsal/cli";
 import { ROOT } from "../../rehearsal/evaluate";
 import { checkMachine } from "./prepare/machine";
 import { ensureS3 } from "./prepare/tools";
-import { ensureVenv, locks } from "./prepare/venvs";
+import { ensureTool, ensureVenv, locks } from "./prepare/venvs";
 
 /** Everything that takes the network: inside there is none. */
 async function prepare(): Promise<void> {
@@ -15,6 +15,7 @@ async function prepare(): Promise<void> {
     console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);
   };
   await ensureS3(progress);
+  await ensureTool("ruff", progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
   progress("tools and virtual environments are at hand");
 }

@@ -30,7 +30,7 @@ export async function ensureVenv(name: keyof typeof locks, progress: (line: stri
   const base = pythonBase();
   const lock = locks[name];
   const directory = await installed(name, lock, async (target) => {
-    const uv = await ensureUv(progress);
+    const uv = await ensureTool("uv", progress);
     progress(`installing ${path.relative(ROOT, lock)}`);
     run(uv, ["venv", "--quiet", "--python", PYTHON, target]);
     const exact = ["--quiet", "--require-hashes", "--compile-bytecode"]; // nobody may write there later
@@ -39,14 +39,15 @@ export async function ensureVenv(name: keyof typeof locks, progress: (line: stri
   return { directory, base };
 }
 
-async function ensureUv(progress: (line: string) => void): Promise<string> {
-  const lock = path.join(REQUIREMENTS, "uv.lock");
-  const directory = await installed("uv", lock, (target) => {
-    progress("installing uv");
+/** Finds a tool of Python's in the cache, or installs it there; returns its path. */
+export async function ensureTool(tool: "uv" | "ruff", progress: (line: string) => void): Promise<string> {
+  const lock = path.join(REQUIREMENTS, "tools.lock");
+  const directory = await installed("tools", lock, (target) => {
+    progress("installing uv and ruff");
     run(PYTHON, ["-m", "venv", target]);
     run(path.join(target, "bin/pip"), ["install", "--quiet", "--require-hashes", "--requirement", lock]);
   });
-  return path.join(directory, "bin/uv");
+  return path.join(directory, "bin", tool);
 }
 
 /**
