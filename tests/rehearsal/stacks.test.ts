@@ -1,5 +1,6 @@
 import * as assert from "node:assert/strict";
 import { PlatformOutputs } from "../../stacks/outputs";
+import { shaped } from "../support/program";
 import { end, rehearsed, start } from "./command";
 
 // What a rehearsal may take on two cores, in seconds and MiB. The full CRDs weigh a gigabyte more, in the API server and the engine.
@@ -26,6 +27,17 @@ for (const stack of ["dev", "prod"] as const) {
     });
   });
 }
+
+describe("prod with Ray by KubeRay and GPU workers", () => {
+  it("is brought up, fits, and changes nothing the second time", async () => {
+    const { ray } = shaped("prod with Ray by KubeRay");
+    const { report, code, output } = await rehearsed("prod", "--config", `ray=${JSON.stringify(ray)}`);
+    assert.equal(code, 0, output);
+    assert.deepEqual([report.faults, report.secondUp], [[], { changes: 0 }]);
+    assert.equal(report.pods.ready, report.pods.total);
+    assert.match(output, /2 of 16/, "a GPU worker has the GPUs that it asked for");
+  });
+});
 
 describe("npm run rehearse -- --config", () => {
   it("names every fault of a bad value and starts nothing", async () => {
