@@ -13,13 +13,9 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from commodity.features import REFERENCE
-
-CHAMPION = "champion"
-# What the registry answers where there is no such model, and where it has no such alias.
-ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
+from commodity.registry import ABSENT, CHAMPION
 
 
 class ModelError(Exception):

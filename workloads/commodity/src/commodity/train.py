@@ -21,8 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from commodity.history import ENTITY, TIME, ahead, joined
+from commodity.registry import ABSENT, CHAMPION
 
-CHAMPION = "champion"
 EXPERIMENT = "commodity"
 # What the model is tested on: the last fifth of the time, which it has not seen.
 HOLD_OUT = 0.2
@@ -155,7 +155,10 @@ def champion_error(client: MlflowClient, name: str, recipe: Recipe, test: pd.Dat
     """None where no champion can be asked: there is none, or it wants features that the history lacks."""
     try:
         client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        # A registry that does not answer says nothing of its champion, which must not lose its place for that.
+        if error.error_code not in ABSENT:
+            raise
         return None
     champion = mlflow.pyfunc.load_model(f"models:/{name}@{CHAMPION}")
     inputs = champion.metadata.signature.inputs.input_names()
