@@ -1,4 +1,3 @@
-import type * as pulumi from "@pulumi/pulumi";
 import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray, type RayArgs } from "../components/ml/ray";
@@ -18,8 +17,6 @@ export interface Ml {
   readonly feast: Feast;
   /** Path under which each Serve application answers, by its name. */
   readonly applications: Readonly<Record<string, string>>;
-  /** What Ray demands of its clients. */
-  readonly rayToken: pulumi.Output<string>;
 }
 
 /** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
@@ -73,7 +70,6 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     },
     opts,
   );
-  const rayToken = secrets.get("rayAuthToken");
   const ray = new Ray(
     "ray",
     {
@@ -81,7 +77,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
       mode: rayMode(),
       workers,
       ...(gpuWorkers && { gpuWorkers }),
-      token: rayToken,
+      token: secrets.get("rayAuthToken"),
       services: { MLFLOW_TRACKING_URI: mlflow.tracking, FEAST_URL: feast.http },
       objectStore: artifacts.store,
       access: {
@@ -97,11 +93,11 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     },
     opts,
   );
-  const client = { namespace, dashboard: ray.dashboard, token: rayToken, size: jobs };
+  const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
   if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
   new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
   const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
-  return { mlflow, feast, ray, rayToken, applications: Object.fromEntries(paths) };
+  return { mlflow, feast, ray, applications: Object.fromEntries(paths) };
 
   function rayMode(): RayArgs["mode"] {
     if (config.ray.mode === "standalone") {

@@ -44,7 +44,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     },
     secrets: {
       objectStore: store.secret,
-      ray: { namespace, name: ray.authSecret },
+      ray: { namespace, name: ray.auth.name },
       grafana: { namespace: ground.namespaces.monitoring, name: monitoring.grafanaSecret },
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },

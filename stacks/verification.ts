@@ -8,7 +8,7 @@ import type { Observability } from "./observability";
 /** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
 export function verification(
   config: PlatformConfig,
-  { mlflow, feast, ray, rayToken, applications: { commodity } }: Ml,
+  { mlflow, feast, ray, applications: { commodity } }: Ml,
   { monitoring }: Observability,
   ground: Foundation,
 ): void {
@@ -20,7 +20,7 @@ export function verification(
       asks: {
         mlflow: mlflow.tracking,
         feast: feast.http,
-        ray: { dashboard: ray.dashboard, token: rayToken },
+        ray,
         ...(commodity !== undefined && {
           serve: {
             endpoint: ray.serve,

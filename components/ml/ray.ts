@@ -10,7 +10,7 @@ import {
   url,
 } from "../base/endpoint";
 import { type Metrics, scrape, scrapeByService } from "../base/scrape";
-import { envSecret } from "../base/secret";
+import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { grantAccess, type RayAccess } from "./ray/access";
 import { type KubeRay, kuberayClusters } from "./ray/kuberay";
@@ -48,17 +48,16 @@ export class Ray extends pulumi.ComponentResource {
   readonly serve: Endpoint<"http">;
   /** Workers that each cluster has at least, by its name, the pods' label `app`. */
   readonly workersMin: Readonly<Record<string, number>>;
-  /** Name of the Secret with the token, under the variable that clients read. */
-  readonly authSecret: string;
+  /** The Secret with the token, under the variable that clients read. */
+  readonly auth: EnvSecret;
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
-    this.authSecret = `${name}-auth`;
     const { namespace, mode, workers, gpuWorkers, token, services, objectStore, access, metrics } = args;
 
     const login = envSecret(`${name}-object-store`, { namespace, data: s3ClientSecret(objectStore) }, { parent: this });
-    const auth = envSecret(
-      this.authSecret,
+    this.auth = envSecret(
+      `${name}-auth`,
       // KubeRay reads it under a name of its own.
       { namespace, data: { RAY_AUTH_TOKEN: token, ...(mode.kind === "kuberay" && { auth_token: token }) } },
       { parent: this },
@@ -83,15 +82,15 @@ export class Ray extends pulumi.ComponentResource {
           ...Object.fromEntries(Object.entries(services).map(([variable, endpoint]) => [variable, url(endpoint)])),
           ...s3ClientEnv(objectStore),
         },
-        secretEnv: [login, auth],
+        secretEnv: [login, this.auth],
       },
-      authSecret: this.authSecret,
+      authSecret: this.auth.name,
       workers,
       ...(gpuWorkers && { gpuWorkers }),
       talksTo: [...destinations, objectStore.destination],
       after: [
         login.resource,
-        auth.resource,
+        this.auth.resource,
         headService,
         ...[...destinations, objectStore].flatMap(({ ready }) => ready),
       ],
@@ -102,7 +101,7 @@ export class Ray extends pulumi.ComponentResource {
       if (isOperated) scrapeByService(this, target);
       else scrape(this, target);
     }
-    grantAccess(this, name, access, { head: pods.head, podName: made.headPod, authSecret: this.authSecret });
+    grantAccess(this, name, access, { head: pods.head, podName: made.headPod, authSecret: this.auth.name });
 
     const onHead = { host: serviceHost(`${name}-head`, namespace), server: pods.head, ready: [headService, made.jobs] };
     this.dashboard = endpoint("http", HEAD_PORTS.dashboard, onHead);

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../base/endpoint";
 import type { ContainerSize } from "../base/pod";
 import { ScheduledJob } from "../base/scheduled-job";
-import { envSecret } from "../base/secret";
+import type { EnvSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 
@@ -20,8 +20,8 @@ export interface ServeDeploymentArgs {
   /** Ray Serve's config, as JSON. */
   readonly config: pulumi.Output<string>;
   readonly dashboard: Endpoint<"http">;
-  /** What the dashboard demands. */
-  readonly token: pulumi.Output<string>;
+  /** The token that the dashboard demands, as RAY_AUTH_TOKEN. */
+  readonly auth: EnvSecret;
   readonly size: ContainerSize;
 }
 
@@ -29,9 +29,8 @@ export interface ServeDeploymentArgs {
 export class ServeDeployment extends pulumi.ComponentResource {
   constructor(name: string, args: ServeDeploymentArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ml:ServeDeployment", name, {}, opts);
-    const { namespace, config, dashboard, token, size } = args;
+    const { namespace, config, dashboard, auth, size } = args;
 
-    const auth = envSecret(`${name}-auth`, { namespace, data: { RAY_AUTH_TOKEN: token } }, { parent: this });
     const shared = {
       namespace,
       image: images.ray,

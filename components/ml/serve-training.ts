@@ -3,7 +3,7 @@ import { type Endpoint, url } from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { ContainerSize } from "../base/pod";
 import { ScheduledJob } from "../base/scheduled-job";
-import { envSecret } from "../base/secret";
+import type { EnvSecret } from "../base/secret";
 import { images } from "../base/versions";
 
 const RAY_UID = 1000;
@@ -30,8 +30,8 @@ export interface ServeTrainingArgs {
   readonly jobs: readonly TrainingJob[];
   /** Dashboard and job API. */
   readonly dashboard: Endpoint<"http">;
-  /** What the job API demands. */
-  readonly token: pulumi.Output<string>;
+  /** The token that the job API demands, as RAY_AUTH_TOKEN. */
+  readonly auth: EnvSecret;
   /** Size of the container that submits a job and follows its log. */
   readonly size: ContainerSize;
 }
@@ -40,9 +40,8 @@ export interface ServeTrainingArgs {
 export class ServeTraining extends pulumi.ComponentResource {
   constructor(name: string, args: ServeTrainingArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ml:ServeTraining", name, {}, opts);
-    const { namespace, jobs, dashboard, token, size } = args;
+    const { namespace, jobs, dashboard, auth, size } = args;
 
-    const auth = envSecret(`${name}-auth`, { namespace, data: { RAY_AUTH_TOKEN: token } }, { parent: this });
     for (const job of jobs) {
       new ScheduledJob(
         objectName(job.name),

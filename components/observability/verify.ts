@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../base/connect";
 import { type Endpoint, type PodIdentity, type PodPorts, url } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
-import { envSecret } from "../base/secret";
+import type { EnvSecret } from "../base/secret";
 
 const UID = 1000;
 // Each question has three tries of 20 s, all at once; the rest is for the image and the volume of its layers.
@@ -17,8 +17,8 @@ const KEPT_SECONDS = 600;
 export interface VerifyQuestions {
   readonly mlflow: Endpoint<"http">;
   readonly feast?: Endpoint<"http">;
-  /** Ray's dashboard, and the token that it demands. */
-  readonly ray: { readonly dashboard: Endpoint<"http">; readonly token: pulumi.Output<string> };
+  /** Ray's dashboard, and the token that it demands, as RAY_AUTH_TOKEN. */
+  readonly ray: { readonly dashboard: Endpoint<"http">; readonly auth: EnvSecret };
   /** A prediction: the JSON of `body`, posted to `path`. */
   readonly serve?: { readonly endpoint: Endpoint<"http">; readonly path: string; readonly body: object };
   readonly prometheus?: Endpoint<"http">;
@@ -45,7 +45,6 @@ export class Verify extends pulumi.ComponentResource {
     const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
 
     const account = serviceAccount(pods, { parent: this });
-    const auth = envSecret(`${name}-auth`, { namespace, data: { RAY_AUTH_TOKEN: asks.ray.token } }, { parent: this });
     const wires = connect(this, { from: pods, talksTo: portsByServer(endpointsOf(asks)) });
     const template = podTemplate(pods, {
       containers: [
@@ -54,12 +53,12 @@ export class Verify extends pulumi.ComponentResource {
           size,
           command: ["python", "-c", SCRIPT],
           env: environment(asks),
-          secretEnv: [auth],
+          secretEnv: [asks.ray.auth],
         }),
       ],
       uid: UID,
       priorityClass: "low-priority-batch",
-      secretEnv: [auth],
+      secretEnv: [asks.ray.auth],
       restartPolicy: "Never",
     });
     new k8s.batch.v1.CronJob(
@@ -79,7 +78,7 @@ export class Verify extends pulumi.ComponentResource {
           },
         },
       },
-      { parent: this, dependsOn: [account, auth.resource, ...wires] },
+      { parent: this, dependsOn: [account, asks.ray.auth.resource, ...wires] },
     );
     this.registerOutputs();
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { envSecret } from "../../../components/base/secret";
 import { ServeDeployment } from "../../../components/ml/serve-deployment";
 import { ServeTraining } from "../../../components/ml/serve-training";
 import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
@@ -8,7 +9,7 @@ import { endpoint, SIZE } from "../../support/stubs";
 const client = () => ({
   namespace: "ml",
   dashboard: endpoint("ray-head", "http", 8265),
-  token: pulumi.secret("t0ken"),
+  auth: envSecret("ray-auth", { namespace: "ml", data: { RAY_AUTH_TOKEN: pulumi.secret("t0ken") } }, {}),
   size: SIZE,
 });
 
@@ -56,7 +57,7 @@ describe("ServeDeployment", () => {
     for (const kind of ["Job", "CronJob"]) {
       const { spec } = only(seen, `kubernetes:batch/v1:${kind}`).inputs;
       const { containers } = (spec.jobTemplate?.spec ?? spec).template.spec;
-      assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "serve-deploy-auth" } }]);
+      assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "ray-auth" } }]);
     }
   });
 });

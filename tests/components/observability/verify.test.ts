@@ -7,6 +7,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { Verify, type VerifyQuestions } from "../../../components/observability/verify";
 import type { HttpAnswer } from "../../../commands/verify/answers";
 import { parseAnswers } from "../../../commands/verify/job";
+import { envSecret } from "../../../components/base/secret";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { endpoint, SIZE } from "../../support/stubs";
 
@@ -16,7 +17,10 @@ async function verify(own: Partial<VerifyQuestions> = {}): Promise<Registered[]>
   const seen = await mockEngine();
   const asks = {
     mlflow: endpoint("mlflow", "http", 5000),
-    ray: { dashboard: endpoint("ray-head", "http", 8265), token: pulumi.secret(TOKEN) },
+    ray: {
+      dashboard: endpoint("ray-head", "http", 8265),
+      auth: envSecret("ray-auth", { namespace: "ml", data: { RAY_AUTH_TOKEN: pulumi.secret(TOKEN) } }, {}),
+    },
     ...own,
   };
   new Verify("verify", { namespace: "ml", image: "python:3.11.7", asks, size: SIZE }, {});
@@ -76,7 +80,7 @@ describe("Verify", () => {
   it("keeps Ray's token in its Secret", async () => {
     const seen = await verify();
     const secret = only(seen, "kubernetes:core/v1:Secret");
-    assert.equal(secret.inputs.stringData.RAY_AUTH_TOKEN, TOKEN);
+    assert.deepEqual(containerOf(seen).envFrom, [{ secretRef: { name: secret.inputs.metadata.name } }]);
     assert.ok(!JSON.stringify(seen.filter((one) => one !== secret)).includes(TOKEN));
   });
 });
