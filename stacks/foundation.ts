@@ -1,10 +1,12 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ManifestFile } from "../components/base/chart-release";
+import type { Authority } from "../components/base/certificate";
 import type { ApiServer } from "../components/base/endpoint";
 import { prometheus } from "../components/base/observers";
 import type { Metrics } from "../components/base/scrape";
 import { manifests } from "../components/base/versions";
 import { CertManager } from "../components/ground/cert-manager";
+import { CertificateAuthority } from "../components/ground/certificate-authority";
 import { Cluster } from "../components/ground/cluster";
 import { Priorities } from "../components/ground/priorities";
 import { Quota } from "../components/ground/quota";
@@ -21,6 +23,8 @@ const NAMESPACES = {
   "gpu-operator": "privileged",
   "cert-manager": "restricted",
   "cnpg-system": "restricted",
+  "strimzi-system": "restricted",
+  "elastic-system": "restricted",
 } as const satisfies Record<string, PodSecurityLevel>;
 
 /** What the layers above stand on. */
@@ -37,6 +41,8 @@ export interface Foundation {
   readonly metrics: Metrics;
   /** Issues certificates: who asks for one waits for it. */
   readonly certManager: CertManager;
+  /** Signs the certificates of servers in data-platform. */
+  readonly authority: Authority;
   /** Directory of the pinned charts. */
   readonly chartDirectory: string;
   /** Host name of a service for people outside the cluster. */
@@ -83,6 +89,11 @@ export function foundation(config: PlatformConfig): Foundation {
     },
     opts,
   );
+  const { authority } = new CertificateAuthority(
+    "platform-ca",
+    { namespace: namespaces["data-platform"] },
+    { ...opts, dependsOn: certManager },
+  );
   return {
     opts,
     namespaces,
@@ -91,6 +102,7 @@ export function foundation(config: PlatformConfig): Foundation {
     nodeCidrs,
     metrics,
     certManager,
+    authority,
     chartDirectory,
     publicHost: (service) => `${service}.${config.domain}`,
     storageClass,

@@ -1,6 +1,7 @@
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis";
+export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis" | "kafka" | "bolt";
 
 /** Pods as policies see them: where they run, how they are selected and who they are. */
 export interface PodIdentity {
@@ -76,6 +77,43 @@ export interface RedisLogin {
   readonly login: Credential;
 }
 
+/** Whom a client of a TLS server trusts: a volume with `ca.crt` (PEM) and `truststore.p12` (PKCS 12, without keys). */
+export interface Trust {
+  /** The source of the volume, as a pod names it. */
+  readonly volume: Pick<k8s.types.input.core.v1.Volume, "secret">;
+}
+
+/** A Kafka cluster, over TLS with SCRAM-SHA-512, and the user of one client. */
+export interface KafkaLogin {
+  /** The bootstrap Service; `ready` includes the client's user and its topics. */
+  readonly bootstrap: Endpoint<"kafka">;
+  readonly login: Credential;
+  readonly trust: Trust;
+}
+
+/** Elasticsearch, over TLS, and the user of one client. */
+export interface SearchLogin {
+  readonly server: Endpoint<"http">;
+  readonly login: Credential;
+  readonly trust: Trust;
+}
+
+/** Neo4j, and the user of one client. */
+export interface GraphLogin {
+  readonly server: Endpoint<"bolt">;
+  readonly login: Credential;
+}
+
+/** A catalog behind Iceberg's REST API, and the OAuth2 client (id and secret) of one user of it. */
+export interface IcebergCatalog {
+  readonly server: Endpoint<"http">;
+  /** Path of the API below the server's address. */
+  readonly path: string;
+  /** Name of the catalog, which clients call the warehouse. */
+  readonly name: string;
+  readonly login: Credential;
+}
+
 /** An S3 bucket and the user that may read and write it. */
 export interface Bucket {
   readonly name: string;
@@ -104,6 +142,11 @@ export function serviceHost(service: string, namespace: pulumi.Input<string>): p
 /** The only place where an endpoint becomes a string. */
 export function url({ protocol, host, port, tls }: Endpoint, path = ""): pulumi.Output<string> {
   return pulumi.interpolate`${protocol === "http" && tls ? "https" : protocol}://${host}:${port}${path}`;
+}
+
+/** An endpoint as `host:port`, as clients of other protocols than HTTP write it. */
+export function hostPort({ host, port }: Endpoint): pulumi.Output<string> {
+  return pulumi.interpolate`${host}:${port}`;
 }
 
 /** The environment of an S3 client: AWS SDKs (2023 and later) and MLflow read these names. */

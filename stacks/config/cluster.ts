@@ -1,0 +1,67 @@
+import { z } from "zod";
+import { cidr, kubernetesName, requestLimit, sizeWithMax } from "./shapes";
+
+const Taint = z.strictObject({
+  key: z.string().min(1),
+  value: z.string().optional(),
+  effect: z.enum(["NoSchedule", "PreferNoSchedule", "NoExecute"]),
+});
+
+const nodeFields = z.strictObject({
+  cpu: z.int().min(1).meta({ description: "Logical CPUs" }),
+  memoryGiB: z.int().min(1),
+  pods: z.int().min(1).default(110),
+  gpus: z
+    .strictObject({ product: z.string(), count: z.int().min(1) })
+    .optional()
+    .meta({ description: "NVIDIA GPUs, as the device plugin counts them: a K80 board shows as two" }),
+  labels: z.record(z.string(), z.string()).default({}),
+  taints: z.array(Taint).default([]),
+  reserved: z
+    .strictObject({ cpu: z.number().min(0), memoryGiB: z.number().min(0) })
+    .meta({ description: "What the system and other tenants of the node take" }),
+});
+const Node = (["cpu", "memoryGiB"] as const).reduce(
+  (schema, resource) =>
+    schema.refine((node) => node.reserved[resource] < node[resource], {
+      path: ["reserved", resource],
+      error: ({ input }) => {
+        const { reserved, [resource]: all } = input as z.output<typeof nodeFields>;
+        return `${reserved[resource]} leaves nothing of the node's ${all}; lower it`;
+      },
+    }),
+  nodeFields,
+);
+
+/** The cluster: where it is, and what its nodes are. */
+export const Cluster = z.strictObject({
+  context: z.string().min(1).meta({ description: "Context of the kubeconfig that leads to this cluster" }),
+  kubernetesVersion: z
+    .string()
+    .regex(/^1\.\d+$/, "expected a minor version such as 1.34, in quotes")
+    .meta({ description: "Minor version that the nodes run" }),
+  apiServer: z
+    .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })
+    .meta({ description: "Where pods reach the API server, and from where it calls webhooks" }),
+  podCidr: cidr.meta({ description: "Network of all pods", immutable: true }),
+  nodeCidrs: z.array(cidr).min(1).meta({ description: "Networks of the nodes, where Prometheus asks kubelets" }),
+  nodes: z
+    .record(kubernetesName, Node)
+    .refine((nodes) => Object.keys(nodes).length > 0, "names no node; describe at least one")
+    .meta({ description: "The node inventory: rehearsals simulate it, capacity is checked against it" }),
+});
+
+/** What all pods of data-platform may take together, and one container of them. */
+export const Quota = z.strictObject({
+  cpu: requestLimit.meta({ description: "Cores of all pods together" }),
+  memoryGiB: requestLimit.meta({ description: "Memory of all pods together, in GiB" }),
+  pods: z.int().min(1),
+  services: z.int().min(1),
+  loadBalancers: z.int().min(0),
+  nodePorts: z.int().min(0),
+  claims: z.int().min(1),
+  storageGiB: z.int().min(1),
+  container: z
+    .strictObject({ cpu: sizeWithMax, memoryMiB: sizeWithMax })
+    .meta({ description: "What a container gets that names no size, and the most that one may ask for" }),
+});
