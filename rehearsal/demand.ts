@@ -345,8 +345,8 @@ function releases({ registrations }: Evaluation): Release[] {
 }
 
 function chartGroups(evaluation: Evaluation): PodGroup[] {
-  return releases(evaluation).flatMap(({ component, namespace, declares }) =>
-    declares.workloads.map(({ kind, name, replicas, size, volume }) => ({
+  return releases(evaluation).flatMap(({ component, namespace, declares }) => [
+    ...declares.workloads.map(({ kind, name, replicas, size, volume }) => ({
       system: systemOf(component),
       namespace,
       kind,
@@ -360,7 +360,20 @@ function chartGroups(evaluation: Evaluation): PodGroup[] {
       tolerations: [],
       volumes: volume === undefined ? [] : [volume.sizeGiB * 1024 ** 3],
     })),
-  );
+    ...(declares.hooks ?? []).map(({ name, size }) => ({
+      system: systemOf(component),
+      namespace,
+      kind: "Job",
+      name,
+      pods: { start: 1, most: 1 },
+      surge: 0,
+      isTransient: true,
+      ...amountsOf({ containers: [{ resources: resources(size) }] }),
+      nodeSelector: {},
+      tolerations: [],
+      volumes: [],
+    })),
+  ]);
 }
 
 function chartObjects(evaluation: Evaluation): ObjectDemand[] {

@@ -36,6 +36,11 @@ export const charts = {
     version: "0.29.0",
     kubernetes: "1.29",
   },
+  datahub: {
+    repo: "https://helm.datahubproject.io/",
+    chart: "datahub",
+    version: "1.1.0",
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
@@ -70,6 +75,8 @@ export const images = {
   ray: ownImage("ray"),
   feast: ownImage("feast"),
   valkey: "valkey/valkey:9.1.4",
+  // That of the chart's appVersion; "-slim" has neither Trino nor Iceberg.
+  datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */
