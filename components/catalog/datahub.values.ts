@@ -35,13 +35,7 @@ export const KEYS = {
 } as const;
 
 /** The Secrets of DataHub, by what is in them. */
-export interface DatahubSecrets {
-  readonly auth: EnvSecret;
-  readonly encryption: EnvSecret;
-  readonly stores: EnvSecret;
-  readonly kafka: EnvSecret;
-  readonly frontend: EnvSecret;
-}
+export type DatahubSecrets = Readonly<Record<"auth" | "encryption" | "stores" | "kafka" | "frontend", EnvSecret>>;
 
 /** What the values are made from. */
 export interface ValuesArgs extends DatahubSizes {
@@ -242,7 +236,7 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
     resources: resources(args[component]),
     ...SECURITY,
     podAnnotations: Object.fromEntries(
-      Object.values(args.secrets).map(({ name, checksum }: EnvSecret) => [`checksum.254carbon.com/${name}`, checksum]),
+      Object.values(args.secrets).map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),
     extraVolumes: volumes(args),
     extraVolumeMounts: MOUNTS,
