@@ -2,13 +2,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { url } from "../components/base/endpoint";
-import { Postgres } from "../components/data/postgres";
+import { Postgres, type PostgresReader } from "../components/data/postgres";
 import { Redis } from "../components/data/redis";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
-import type { Secrets } from "./secrets";
+import type { SecretName, Secrets } from "./secrets";
 
 const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline"];
 
@@ -25,7 +25,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
   const namespace = namespaces["data-platform"];
   const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
 
-  const { operator, volume: postgresVolume, ...server } = config.postgres;
+  const { operator, setup, volume: postgresVolume, ...server } = config.postgres;
   const postgres = new Postgres(
     "postgres",
     {
@@ -40,7 +40,17 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
       passwords: {
         mlflow: secrets.get("postgresMlflowPassword"),
         feast: secrets.get("postgresFeastPassword"),
+        superset: secrets.get("postgresSupersetPassword"),
+        datahub: secrets.get("postgresDatahubPassword"),
+        dolphinscheduler: secrets.get("postgresDolphinschedulerPassword"),
+        polaris: secrets.get("postgresPolarisPassword"),
       },
+      readers: {
+        ...("trino" in config && { trino: readsDatahub("postgresTrinoReaderPassword") }),
+        ...("datahub" in config && { ingestion: readsDatahub("postgresIngestionReaderPassword") }),
+        ...("superset" in config && { superset: readsDatahub("postgresSupersetReaderPassword") }),
+      },
+      setupSize: setup,
       protect: isProtected("postgres"),
     },
     opts,
@@ -72,6 +82,10 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
     opts,
   );
   return { postgres, objectStore, redis };
+
+  function readsDatahub(password: SecretName): PostgresReader {
+    return { database: "datahub", password: secrets.get(password) };
+  }
 
   function s3Server(): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
     const store = config.objectStore;

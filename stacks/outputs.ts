@@ -43,6 +43,10 @@ export const PlatformOutputs = z.strictObject({
     grafana: secretReference,
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
+    postgresSuperset: secretReference,
+    postgresDatahub: secretReference,
+    postgresDolphinscheduler: secretReference,
+    postgresPolaris: secretReference,
     redisFeast: secretReference,
   }),
   /** What clients must have installed to match the servers. */
