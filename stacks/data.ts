@@ -2,12 +2,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { url } from "../components/base/endpoint";
-import { Postgres } from "../components/data/postgres";
+import type { Postgres } from "../components/data/postgres";
 import { Redis, type RedisArgs } from "../components/data/redis";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
+import { postgresOf } from "./postgres";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
@@ -23,38 +24,10 @@ export interface Data {
 /** The data stores, each protected unless the config lifts it by name. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
   return {
-    postgres: postgresOf(config.postgres, secrets, ground),
+    postgres: postgresOf(config, secrets, ground),
     objectStore: objectStoreOf(config.objectStore, secrets, ground),
     redis: redisOf(config, secrets, ground),
   };
-}
-
-function postgresOf(
-  config: PlatformConfig["postgres"],
-  secrets: Secrets,
-  { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected }: Foundation,
-): Postgres | undefined {
-  if (config === undefined) return undefined;
-  const { operator, volume, ...server } = config;
-  return new Postgres(
-    "postgres",
-    {
-      namespace: namespaces["data-platform"],
-      operatorNamespace: namespaces["cnpg-system"],
-      chartDirectory,
-      kubeApi,
-      instances: server.instances,
-      size: server,
-      operatorSize: operator,
-      volume: { storageClass, ...volume },
-      passwords: {
-        mlflow: secrets.get("postgresMlflowPassword"),
-        feast: secrets.get("postgresFeastPassword"),
-      },
-      protect: isProtected("postgres"),
-    },
-    opts,
-  );
 }
 
 function objectStoreOf(

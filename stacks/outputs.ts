@@ -48,6 +48,10 @@ export const PlatformOutputs = z.strictObject({
     grafana: secretReference.optional(),
     postgresMlflow: secretReference.optional(),
     postgresFeast: secretReference.optional(),
+    postgresSuperset: secretReference.optional(),
+    postgresDatahub: secretReference.optional(),
+    postgresDolphinscheduler: secretReference.optional(),
+    postgresPolaris: secretReference.optional(),
     redisFeast: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */

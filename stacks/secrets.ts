@@ -24,6 +24,17 @@ export const SECRET_KEYS = {
     length: 48,
   },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+  postgresSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+  postgresDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+  postgresDolphinschedulerPassword: { form: "password", usedBy: "DolphinScheduler", length: 32 },
+  postgresPolarisPassword: { form: "password", usedBy: "Polaris", length: 32 },
+  postgresTrinoReaderPassword: { form: "password", usedBy: "Trino, to read DataHub's database", length: 32 },
+  postgresIngestionReaderPassword: {
+    form: "password",
+    usedBy: "DataHub's ingestion, to read its database",
+    length: 32,
+  },
+  postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
