@@ -1,9 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+/** What the value of a credential must look like. */
+export type SecretForm = "password" | "user" | "token" | "key";
+
 interface SecretKey {
-  /** What the value must look like. */
-  readonly form: "password" | "user" | "token";
+  readonly form: SecretForm;
   /** Who reads it: shown by `npm run secrets`. */
   readonly usedBy: string;
   /** Length of a generated value. Absent where only somebody else can issue one. */
@@ -37,15 +39,23 @@ export const SECRET_KEYS = {
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
+  datahubSystemClientSecret: { form: "key", usedBy: "DataHub's own parts, the user of its recipes", length: 48 },
+  datahubTokenSigningKey: { form: "key", usedBy: "DataHub's access tokens, its recipes", length: 48 },
+  datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
+  datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
+  datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;
 export type SecretName = keyof typeof SECRET_KEYS;
 
 // MinIO refuses user names under 3 and passwords under 8 characters.
-const FORMS: Record<SecretKey["form"], { pattern: RegExp; allowed: string }> = {
+const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   user: { pattern: /^[A-Za-z0-9._-]{3,128}$/, allowed: "3 to 128 letters, digits, dots, dashes or underscores" },
   password: { pattern: /^[\x21-\x7e]{8,128}$/, allowed: "8 to 128 printable ASCII characters without spaces" },
+  // DataHub's tokens want 256 bits, and its system client may hold no colon.
+  key: { pattern: /^[A-Za-z0-9._-]{32,128}$/, allowed: "32 to 128 letters, digits, dots, dashes or underscores" },
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },
 };
 
@@ -77,7 +87,7 @@ export class Secrets extends pulumi.ComponentResource {
   }
 }
 
-function checked(key: SecretName, form: SecretKey["form"], value: string): string {
+function checked(key: SecretName, form: SecretForm, value: string): string {
   const { pattern, allowed } = FORMS[form];
   if (pattern.test(value)) return value;
   throw new pulumi.RunError(
