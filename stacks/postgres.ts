@@ -1,16 +1,23 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Credential, ExternalPeer, OwnBucket } from "../components/base/endpoint";
+import type { ObjectStore } from "../components/data/object-store";
 import { Postgres, type PostgresReader } from "../components/data/postgres";
 import type { PlatformConfig } from "./config";
+import { needed } from "./config/needs";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
+
+const BACKUP_BUCKET = "postgres-backups";
 
 /** PostgreSQL with the databases of all services, whatever is deployed: a system that is switched off finds its data again. */
 export function postgresOf(
   { postgres: config, ...systems }: PlatformConfig,
   secrets: Secrets,
-  { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected }: Foundation,
+  objectStore: ObjectStore | undefined,
+  { opts, namespaces, kubeApi, chartDirectory, certManager, storageClass, isProtected }: Foundation,
 ): Postgres | undefined {
   if (config === undefined) return undefined;
-  const { operator, setup, volume, ...server } = config;
+  const { operator, setup, volume, backups, restoreFrom, ...server } = config;
   return new Postgres(
     "postgres",
     {
@@ -32,10 +39,53 @@ export function postgresOf(
       },
       readers: readersOf(systems, secrets),
       setupSize: setup,
+      ...(backups && {
+        backups: {
+          target: targetOf(backups.target, secrets, objectStore),
+          archive: backups.archive,
+          schedule: backups.schedule,
+          retentionDays: backups.retentionDays,
+          pluginSize: backups.plugin,
+          certManager,
+          ...(restoreFrom && { restoreFrom }),
+        },
+      }),
       protect: isProtected("postgres"),
     },
     opts,
   );
+}
+
+/** The buckets of the object store that are PostgreSQL's alone. */
+export function backupBuckets({ postgres }: PlatformConfig, secrets: Secrets): Record<string, Credential> {
+  return postgres?.backups?.target.kind === "object-store" ? { [BACKUP_BUCKET]: backupLogin(secrets) } : {};
+}
+
+type BackupTarget = NonNullable<NonNullable<PlatformConfig["postgres"]>["backups"]>["target"];
+
+function targetOf(target: BackupTarget, secrets: Secrets, objectStore: ObjectStore | undefined): OwnBucket {
+  if (target.kind === "object-store") return needed(objectStore).ownBucket(BACKUP_BUCKET);
+  const { url, region, bucket } = target;
+  return {
+    name: bucket,
+    store: {
+      url: pulumi.output(url),
+      region,
+      destination: externalS3("backups", target),
+      login: backupLogin(secrets),
+      ready: [],
+    },
+  };
+}
+
+function backupLogin(secrets: Secrets): Credential {
+  return { username: secrets.get("backupAccessKey"), password: secrets.get("backupSecretKey") };
+}
+
+/** An S3 API outside the cluster, as policies see it. */
+export function externalS3(name: string, { url, cidrs }: { url: string; cidrs: readonly string[] }): ExternalPeer {
+  const { port, protocol } = new URL(url);
+  return { name, cidrs, port: Number(port || (protocol === "https:" ? 443 : 80)) };
 }
 
 /** Who reads DataHub's database besides DataHub. */

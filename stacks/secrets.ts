@@ -35,6 +35,8 @@ export const SECRET_KEYS = {
     length: 32,
   },
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
+  backupAccessKey: { form: "user", usedBy: "PostgreSQL, for its backups alone", length: 20 },
+  backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.

@@ -120,6 +120,12 @@ export interface Bucket {
   readonly store: S3Store;
 }
 
+/** An S3 bucket with a user of its own. */
+export interface OwnBucket {
+  readonly name: string;
+  readonly store: Omit<S3Store, "secret">;
+}
+
 /** An S3 API, inside the cluster or outside. */
 export interface S3Store {
   /** Base URL of the API, without a path. */

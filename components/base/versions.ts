@@ -36,6 +36,12 @@ export const charts = {
     version: "0.29.0",
     kubernetes: "1.29",
   },
+  barmanCloud: {
+    repo: "https://cloudnative-pg.github.io/charts",
+    chart: "plugin-barman-cloud",
+    version: "0.7.0",
+    kubernetes: "1.29",
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
