@@ -1,6 +1,5 @@
 import type { z } from "zod";
 import type { ObjectStore, Postgres } from "./config/data";
-import type { SecretName } from "./secrets";
 
 /** What is wrong with a value of `postgres`: its key and the reason. */
 export interface BackupFault {
@@ -11,14 +10,10 @@ export interface BackupFault {
 interface Parts {
   readonly postgres?: z.output<typeof Postgres> | undefined;
   readonly objectStore?: z.output<typeof ObjectStore> | undefined;
-  readonly secrets: { readonly required: readonly SecretName[] };
 }
 
-// What only whoever runs a store outside the cluster can issue.
-const ISSUED_ELSEWHERE = ["backupAccessKey", "backupSecretKey"] as const;
-
 /** What is wrong with the backups of PostgreSQL, and with what it is restored from. */
-export function backupFaults({ postgres, objectStore, secrets }: Parts): BackupFault[] {
+export function backupFaults({ postgres, objectStore }: Parts): BackupFault[] {
   if (postgres === undefined) return [];
   const { backups, restoreFrom } = postgres;
   const faults: BackupFault[] = [];
@@ -35,15 +30,6 @@ export function backupFaults({ postgres, objectStore, secrets }: Parts): BackupF
         "backups.target",
         `"object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "${objectStore.kind}"; ` +
           `name an "external" one, or add \`acknowledges: lost-with-the-cluster\``,
-      );
-    }
-  }
-  if (backups?.target.kind === "external") {
-    const missing = ISSUED_ELSEWHERE.filter((key) => !secrets.required.includes(key));
-    if (missing.length > 0) {
-      fault(
-        "backups.target.kind",
-        `"external" needs a login that only its provider can issue; add ${missing.join(" and ")} to secrets.required`,
       );
     }
   }

@@ -1,14 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
-import { url } from "../components/base/endpoint";
+import { externalPeer, url } from "../components/base/endpoint";
 import type { Postgres } from "../components/data/postgres";
 import { Redis, type RedisArgs } from "../components/data/redis";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
-import { backupBuckets, externalS3, postgresOf } from "./postgres";
+import { backupBuckets, postgresOf } from "./postgres";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
@@ -57,7 +57,7 @@ function objectStoreOf(
     store: NonNullable<PlatformConfig["objectStore"]>,
   ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
     if (store.kind === "external") {
-      return { url: pulumi.output(store.url), destination: externalS3("s3", store) };
+      return { url: pulumi.output(store.url), destination: externalPeer("s3", store.url, store.cidrs) };
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = { storageClass, ...store.volume };

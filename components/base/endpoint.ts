@@ -45,6 +45,12 @@ export interface ExternalPeer {
   readonly port: number;
 }
 
+/** The peer behind a URL that leads out of the cluster, to one of these networks. */
+export function externalPeer(name: string, address: string, cidrs: readonly string[]): ExternalPeer {
+  const { port, protocol } = new URL(address);
+  return { name, cidrs, port: Number(port || (protocol === "https:" ? 443 : 80)) };
+}
+
 export interface Credential {
   readonly username: pulumi.Output<string>;
   readonly password: pulumi.Output<string>;
