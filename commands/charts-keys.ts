@@ -15,8 +15,9 @@ interface Operator {
   readonly origin: string;
   /** CRDs that the program makes objects of: their schemas are kept. All others accept anything. */
   readonly used: readonly string[];
-  /** CRDs that upstream's folder holds besides. */
-  readonly foreign?: readonly string[];
+  /** The folder of its CRDs, where it bears another name, and their group, where others lie there besides. */
+  readonly folder?: string;
+  readonly group?: string;
 }
 
 /** Every operator with CRDs of ours, by the name of its folder. */
@@ -27,8 +28,16 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   },
   cnpg: {
     origin: `chart cloudnative-pg ${charts.cloudnativePg.version}`,
-    used: ["clusters.postgresql.cnpg.io", "databaseroles.postgresql.cnpg.io", "databases.postgresql.cnpg.io"],
-    foreign: ["objectstores.barmancloud.cnpg.io"],
+    used: ["clusters", "databaseroles", "databases", "scheduledbackups"].map(
+      (plural) => `${plural}.postgresql.cnpg.io`,
+    ),
+    group: "postgresql.cnpg.io",
+  },
+  "barman-cloud": {
+    origin: `chart plugin-barman-cloud ${charts.barmanCloud.version}`,
+    used: ["objectstores.barmancloud.cnpg.io"],
+    folder: "cnpg",
+    group: "barmancloud.cnpg.io",
   },
   kuberay: {
     origin: `chart kuberay-operator ${charts.kuberay.version}`,
@@ -71,7 +80,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
 export function regenerate(from: string): string[] {
   const crds = path.join(from, "crds");
   const operators = Object.entries(OPERATORS).map(([name, operator]) => {
-    const source = path.join(crds, name);
+    const source = path.join(crds, operator.folder ?? name);
     if (!fs.existsSync(source)) return `crds/${name}: ${source} is not there; its fixtures stay`;
     return writeCrds(name, operator, source);
   });
@@ -83,10 +92,10 @@ export function regenerate(from: string): string[] {
   return [...operators, ...keys];
 }
 
-function writeCrds(name: string, { origin, used, foreign = [] }: Operator, source: string): string {
+function writeCrds(name: string, { origin, used, group }: Operator, source: string): string {
   const files = fs.readdirSync(source).filter((file) => file.endsWith(".yaml"));
   const all = files.flatMap((file) => definitions(fs.readFileSync(path.join(source, file), "utf8")));
-  const ours = all.filter(({ metadata }) => !foreign.includes(metadata.name));
+  const ours = all.filter(({ metadata }) => group === undefined || metadata.name.endsWith(`.${group}`));
   const absent = used.filter((crd) => !ours.some(({ metadata }) => metadata.name === crd));
   if (absent.length > 0) {
     throw new pulumi.RunError(

@@ -91,7 +91,7 @@ export function demandOf(evaluation: Evaluation): Demand {
   const autoscalers = objects
     .filter(({ type }) => type === "kubernetes:autoscaling/v2:HorizontalPodAutoscaler")
     .map(({ inputs }) => inputs as unknown as V2HorizontalPodAutoscaler);
-  const made = objects.flatMap((object) => MAKERS[kindOf(object)]?.(object, autoscalers) ?? []);
+  const made = objects.flatMap((object) => MAKERS[kindOf(object)]?.(object, autoscalers, objects) ?? []);
   return {
     groups: [...made.flatMap(({ groups = [] }) => groups), ...chartGroups(evaluation)],
     objects: [...made.flatMap(({ objects: amounts = [] }) => amounts), ...chartObjects(evaluation)],
@@ -106,7 +106,11 @@ interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
-type Maker = (object: Registration, autoscalers: readonly V2HorizontalPodAutoscaler[]) => Made;
+type Maker = (
+  object: Registration,
+  autoscalers: readonly V2HorizontalPodAutoscaler[],
+  objects: readonly Registration[],
+) => Made;
 
 const NOTHING: Maker = () => ({});
 
@@ -120,9 +124,11 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     job(object, (object.inputs as unknown as V1CronJob).spec?.jobTemplate.spec?.template.spec),
   "core/v1:Service": service,
   "core/v1:PersistentVolumeClaim": claim,
+  "barmancloud.cnpg.io/v1:ObjectStore": NOTHING,
   "postgresql.cnpg.io/v1:Cluster": postgresCluster,
   "postgresql.cnpg.io/v1:Database": NOTHING,
   "postgresql.cnpg.io/v1:DatabaseRole": NOTHING,
+  "postgresql.cnpg.io/v1:ScheduledBackup": NOTHING,
   "ray.io/v1:RayCluster": rayCluster,
   "ray.io/v1:RayService": rayService,
   "monitoring.coreos.com/v1:PodMonitor": NOTHING,
@@ -263,18 +269,32 @@ interface CnpgSpec {
   readonly resources?: Container["resources"];
   readonly storage: { readonly size: string };
   readonly walStorage?: { readonly size: string };
+  readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
+}
+
+interface BarmanSpec {
+  readonly instanceSidecarConfiguration?: { readonly resources?: Container["resources"] };
 }
 
 // <cluster>-rw, -ro and -r.
 const CNPG_SERVICES = 3;
 
-/** The operator makes a pod and a claim for each instance; a rollout replaces them one after the other. */
-function postgresCluster(object: Registration): Made {
-  const { instances, resources: own, storage, walStorage } = object.inputs["spec"] as CnpgSpec;
-  const spec = { containers: [own ? { resources: own } : {}] };
+/**
+ * The operator makes a pod and a claim for each instance; a rollout replaces them one after the other. Where it is backed up,
+ * barman runs beside it, in the size that the store names.
+ */
+function postgresCluster(object: Registration, _: unknown, objects: readonly Registration[]): Made {
+  const { instances, resources: own, storage, walStorage, plugins = [] } = object.inputs["spec"] as CnpgSpec;
+  const sidecars = plugins.flatMap(({ parameters }) =>
+    objects
+      .filter((one) => kindOf(one) === "barmancloud.cnpg.io/v1:ObjectStore")
+      .filter((one) => metadataOf(one).name === parameters?.barmanObjectName)
+      .map(({ inputs }) => (inputs["spec"] as BarmanSpec).instanceSidecarConfiguration?.resources),
+  );
+  const containers = [own, ...sidecars].map((resources) => (resources ? { resources } : {}));
   const volumes = [storage, walStorage].flatMap((volume) => (volume === undefined ? [] : [bytes(volume.size)]));
   const pods = { start: instances, most: instances };
-  return withClaims(group(object, spec, { pods, volumes }), instances, CNPG_SERVICES);
+  return withClaims(group(object, { containers }, { pods, volumes }), instances, CNPG_SERVICES);
 }
 
 interface RayClusterSpec {

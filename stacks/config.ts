@@ -6,6 +6,7 @@ import { Feast, Mlflow, Ray, Serve } from "./config/ml";
 import { needFaults } from "./config/needs";
 import { Monitoring } from "./config/observability";
 import { kubernetesName, Size } from "./config/shapes";
+import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -54,6 +55,9 @@ export const PlatformConfig = z
   })
   .superRefine((config, context) => {
     for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
+    for (const { path, message } of backupFaults(config)) {
+      context.addIssue({ code: "custom", path: ["postgres", ...path], message });
+    }
     const { ray, cluster } = config;
     if (ray?.gpuWorkers === undefined) return;
     const { gpuWorkers } = ray;

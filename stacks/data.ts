@@ -1,14 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
-import { url } from "../components/base/endpoint";
+import { externalPeer, url } from "../components/base/endpoint";
 import type { Postgres } from "../components/data/postgres";
 import { Redis, type RedisArgs } from "../components/data/redis";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
-import { postgresOf } from "./postgres";
+import { backupBuckets, postgresOf } from "./postgres";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
@@ -23,18 +23,20 @@ export interface Data {
 
 /** The data stores, each protected unless the config lifts it by name. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
+  const objectStore = objectStoreOf(config, secrets, ground);
   return {
-    postgres: postgresOf(config, secrets, ground),
-    objectStore: objectStoreOf(config.objectStore, secrets, ground),
+    postgres: postgresOf(config, secrets, objectStore, ground),
+    objectStore,
     redis: redisOf(config, secrets, ground),
   };
 }
 
 function objectStoreOf(
-  config: PlatformConfig["objectStore"],
+  platform: PlatformConfig,
   secrets: Secrets,
   { opts, namespaces, storageClass, isProtected }: Foundation,
 ): ObjectStore | undefined {
+  const { objectStore: config } = platform;
   if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
   return new ObjectStore(
@@ -44,6 +46,7 @@ function objectStoreOf(
       region: config.region,
       login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
       buckets: BUCKETS,
+      ownBuckets: backupBuckets(platform, secrets),
       setupSize: config.setup,
       ...s3Server(config),
     },
@@ -54,12 +57,7 @@ function objectStoreOf(
     store: NonNullable<PlatformConfig["objectStore"]>,
   ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
     if (store.kind === "external") {
-      const { port, protocol } = new URL(store.url);
-      const defaultPort = protocol === "https:" ? 443 : 80;
-      return {
-        url: pulumi.output(store.url),
-        destination: { name: "s3", cidrs: store.cidrs, port: Number(port || defaultPort) },
-      };
+      return { url: pulumi.output(store.url), destination: externalPeer("s3", store.url, store.cidrs) };
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = { storageClass, ...store.volume };

@@ -37,6 +37,8 @@ export const SECRET_KEYS = {
     length: 32,
   },
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
+  backupAccessKey: { form: "user", usedBy: "PostgreSQL, for its backups alone", length: 20 },
+  backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
@@ -73,15 +75,18 @@ export class Secrets extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** The value of a credential: a secret Output. */
-  get(key: SecretName): pulumi.Output<string> {
-    const { form, length }: SecretKey = SECRET_KEYS[key];
-    if (this.config.getSecret(key) !== undefined) {
-      return this.config.requireSecret(key).apply((value) => checked(key, form, value));
-    }
-    if (length === undefined) {
+  /** The value of a credential that only somebody else can issue: a secret Output. Throws a RunError where it is not set. */
+  issued(key: SecretName): pulumi.Output<string> {
+    if (this.config.getSecret(key) === undefined) {
       throw new pulumi.RunError(`carbon:${key} is not set, and nobody can generate it; run ${setCommand(key)}`);
     }
+    return this.config.requireSecret(key).apply((value) => checked(key, SECRET_KEYS[key].form, value));
+  }
+
+  /** The value of a credential, which is generated unless it is set: a secret Output. */
+  get(key: SecretName): pulumi.Output<string> {
+    const { length }: SecretKey = SECRET_KEYS[key];
+    if (this.config.getSecret(key) !== undefined || length === undefined) return this.issued(key);
     // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
     return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
   }

@@ -45,6 +45,12 @@ export interface ExternalPeer {
   readonly port: number;
 }
 
+/** The peer behind a URL that leads out of the cluster, to one of these networks. */
+export function externalPeer(name: string, address: string, cidrs: readonly string[]): ExternalPeer {
+  const { port, protocol } = new URL(address);
+  return { name, cidrs, port: Number(port || (protocol === "https:" ? 443 : 80)) };
+}
+
 export interface Credential {
   readonly username: pulumi.Output<string>;
   readonly password: pulumi.Output<string>;
@@ -118,6 +124,12 @@ export interface IcebergCatalog {
 export interface Bucket {
   readonly name: string;
   readonly store: S3Store;
+}
+
+/** An S3 bucket with a user of its own. */
+export interface OwnBucket {
+  readonly name: string;
+  readonly store: Omit<S3Store, "secret">;
 }
 
 /** An S3 API, inside the cluster or outside. */

@@ -41,6 +41,12 @@ export const charts = {
     chart: "datahub",
     version: "1.1.0",
   },
+  barmanCloud: {
+    repo: "https://cloudnative-pg.github.io/charts",
+    chart: "plugin-barman-cloud",
+    version: "0.7.0",
+    kubernetes: "1.29",
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
