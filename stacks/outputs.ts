@@ -32,6 +32,7 @@ export const PlatformOutputs = z.strictObject({
   redis: service("redis"),
   postgres: service("postgresql"),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
+  kafka: service("kafka").optional(),
   monitoring: z.strictObject({
     prometheus: service("http"),
     alertmanager: service("http"),

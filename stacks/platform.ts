@@ -7,6 +7,7 @@ import { ml } from "./ml";
 import { observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
 import { Secrets } from "./secrets";
+import { streams } from "./streams";
 import { verification } from "./verification";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
@@ -14,6 +15,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
+  const kafka = streams(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
@@ -37,6 +39,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
+    ...(kafka && { kafka: published(kafka.bootstrap) }),
     monitoring: {
       prometheus: published(monitoring.prometheus),
       alertmanager: published(monitoring.alertmanager),
