@@ -141,7 +141,7 @@ export class Kafka extends pulumi.ComponentResource {
         apiVersion: API_VERSION,
         kind: "KafkaNodePool",
         metadata: { name: POOL, namespace, labels: { "strimzi.io/cluster": name } },
-        spec: poolSpec(args),
+        spec: poolSpec(name, args),
       },
       { parent: this, protect, dependsOn: operator },
     );
@@ -252,7 +252,7 @@ function replication({ brokers }: KafkaArgs): { readonly factor: number; readonl
   return { factor: Math.min(brokers, 3), inSync: Math.min(brokers, 2) };
 }
 
-function poolSpec({ brokers, size, volume }: KafkaArgs): object {
+function poolSpec(name: string, { brokers, size, volume }: KafkaArgs): object {
   const heap = `${Math.floor(size.memoryMiB.limit / 2)}m`;
   return {
     replicas: brokers,
@@ -272,6 +272,11 @@ function poolSpec({ brokers, size, volume }: KafkaArgs): object {
           deleteClaim: false,
         },
       ],
+    },
+    template: {
+      // Rules tell series apart by these two labels.
+      pod: pod(`${name}-kafka`, { app: name, component: POOL }),
+      kafkaContainer: { securityContext: RESTRICTED },
     },
   };
 }
@@ -305,11 +310,6 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
         "message.max.bytes": MAX_MESSAGE_BYTES,
       },
       metricsConfig: { type: "strimziMetricsReporter" },
-      template: {
-        // Rules tell series apart by these two.
-        pod: pod(`${name}-kafka`, { app: name, component: "broker" }),
-        kafkaContainer: { securityContext: RESTRICTED },
-      },
     },
     entityOperator: {
       topicOperator: operatorContainer,

@@ -7,13 +7,9 @@ const OWN_CLIENTS = ["datahub", "ingestion", "trino"];
 
 const Topic = z.strictObject({
   partitions: z.int().min(1).meta({ description: "May be raised, never lowered" }),
-  retentionDays: z
-    .int()
-    .min(1)
-    .max(3650)
-    .meta({
-      description: "How long records are kept; with cleanup `compact` alone, the last of each key stays for ever",
-    }),
+  retentionDays: z.int().min(1).max(3650).meta({
+    description: "How long records are kept; with cleanup `compact` alone, the last of each key stays for ever",
+  }),
   cleanup: z
     .enum(["delete", "compact", "compact,delete"])
     .meta({ description: "Old records go by time, or all but the last of each key go, or both" }),
@@ -53,10 +49,7 @@ export const Kafka = z
     topics: z.record(kubernetesName, Topic).meta({ description: "Topics of the platform: another is another entry" }),
     clients: z
       .record(
-        kubernetesName.refine(
-          (name) => !OWN_CLIENTS.includes(name),
-          "a system of the platform has this name; choose another",
-        ),
+        kubernetesName.refine((name) => !OWN_CLIENTS.includes(name), "a system of the platform has it; choose another"),
         Client,
       )
       .default({})
