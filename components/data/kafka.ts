@@ -82,6 +82,8 @@ export interface KafkaArgs {
 export class Kafka extends pulumi.ComponentResource {
   /** Where every client starts. */
   readonly bootstrap: Endpoint<"kafka">;
+  /** Names of the topics of the platform. */
+  readonly topics: readonly string[];
   private readonly logins = new Map<string, KafkaLogin>();
 
   constructor(name: string, args: KafkaArgs, opts: pulumi.ComponentResourceOptions) {
@@ -180,6 +182,7 @@ export class Kafka extends pulumi.ComponentResource {
           { parent: this, protect, retainOnDelete: true, dependsOn: cluster },
         ),
     );
+    this.topics = Object.keys(topics);
     this.bootstrap = {
       protocol: "kafka",
       host: serviceHost(bootstrapService, namespace),
