@@ -12,6 +12,7 @@ import type {
 import type { ChartDeclaration } from "../components/base/chart-release";
 import { resources } from "../components/base/pod";
 import type { Evaluation, Registration } from "./evaluate";
+import { kafka, kafkaNodePool } from "./demand/kafka";
 import { bytes, cores } from "./quantity";
 
 /** Amounts by the names that a ResourceQuota gives them: cores, bytes or things. */
@@ -66,7 +67,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-interface PodSpec {
+export interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -102,7 +103,8 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-interface Made {
+/** What comes of an object. */
+export interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
@@ -131,6 +133,10 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   "postgresql.cnpg.io/v1:ScheduledBackup": NOTHING,
   "ray.io/v1:RayCluster": rayCluster,
   "ray.io/v1:RayService": rayService,
+  "kafka.strimzi.io/v1:Kafka": (object) => kafka(object, { group, countedIn }),
+  "kafka.strimzi.io/v1:KafkaNodePool": (object) => kafkaNodePool(object, { group, withClaims }),
+  "kafka.strimzi.io/v1:KafkaTopic": NOTHING,
+  "kafka.strimzi.io/v1:KafkaUser": NOTHING,
   "monitoring.coreos.com/v1:PodMonitor": NOTHING,
   "monitoring.coreos.com/v1:PrometheusRule": NOTHING,
   "monitoring.coreos.com/v1:ServiceMonitor": NOTHING,

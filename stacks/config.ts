@@ -6,12 +6,13 @@ import { Feast, Mlflow, Ray, Serve } from "./config/ml";
 import { needFaults } from "./config/needs";
 import { Monitoring } from "./config/observability";
 import { kubernetesName, Size } from "./config/shapes";
+import { Kafka } from "./config/streams";
 import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
 /** What owns data, by the name that `protection.lifted` takes. */
-export const DATA_OWNERS = ["postgres", "object-store", "redis"] as const;
+export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
@@ -47,6 +48,7 @@ export const PlatformConfig = z
     redis: Redis.optional(),
     feast: Feast.optional(),
     monitoring: Monitoring.optional(),
+    kafka: Kafka.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

@@ -39,6 +39,7 @@ export const PlatformOutputs = z.strictObject({
   redis: service("redis").optional(),
   postgres: service("postgresql").optional(),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }).optional(),
+  kafka: service("kafka").optional(),
   monitoring: z
     .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
     .optional(),

@@ -1,6 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
+import type { Kafka } from "../components/data/kafka";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
@@ -11,12 +12,13 @@ import { type PlatformOutputs, published } from "./outputs";
 interface Layers {
   readonly ground: Foundation;
   readonly stores: Data;
+  readonly kafka: Kafka | undefined;
   readonly models: Ml;
   readonly watch: Observability | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, models, watch }: Layers): PlatformOutputs {
+export function publish({ ground, stores, kafka, models, watch }: Layers): PlatformOutputs {
   const { mlflow, ray, feast, applications } = models;
   const { postgres, objectStore, redis } = stores;
   const namespace = ground.namespaces["data-platform"];
@@ -37,6 +39,7 @@ export function publish({ ground, stores, models, watch }: Layers): PlatformOutp
     ...(redis && { redis: published(redis.endpoint) }),
     ...(postgres && { postgres: published(postgres.database("mlflow").server) }),
     ...(objectStore && { objectStore: { url: objectStore.store.url, region: objectStore.store.region } }),
+    ...(kafka && { kafka: published(kafka.bootstrap) }),
     ...(watch && {
       monitoring: {
         prometheus: published(watch.monitoring.prometheus),

@@ -89,6 +89,18 @@ export interface Trust {
   readonly volume: Pick<k8s.types.input.core.v1.Volume, "secret">;
 }
 
+/** What a user may do with a topic, in the words of Kafka's ACLs. */
+export type TopicOperation =
+  "Read" | "Write" | "Create" | "Delete" | "Alter" | "Describe" | "AlterConfigs" | "DescribeConfigs";
+
+/** What one client may do in Kafka. A name that ends with `*` stands for all that begin like it. */
+export interface KafkaAccess {
+  /** Per topic what the client may do with it. */
+  readonly topics: Readonly<Record<string, readonly TopicOperation[]>>;
+  /** Consumer groups that it may join; none where absent. */
+  readonly groups?: readonly string[];
+}
+
 /** A Kafka cluster, over TLS with SCRAM-SHA-512, and the user of one client. */
 export interface KafkaLogin {
   /** The bootstrap Service; `ready` includes the client's user and its topics. */

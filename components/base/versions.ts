@@ -53,6 +53,23 @@ export const charts = {
     version: "1.7.0",
     crds: ["rayclusters.ray.io", "raycronjobs.ray.io", "rayjobs.ray.io", "rayservices.ray.io"],
   },
+  strimzi: {
+    repo: "oci://quay.io/strimzi-helm",
+    chart: "strimzi-kafka-operator",
+    version: "1.2.0",
+    crds: [
+      "kafkabridges.kafka.strimzi.io",
+      "kafkaconnectors.kafka.strimzi.io",
+      "kafkaconnects.kafka.strimzi.io",
+      "kafkamirrormaker2s.kafka.strimzi.io",
+      "kafkanodepools.kafka.strimzi.io",
+      "kafkarebalances.kafka.strimzi.io",
+      "kafkas.kafka.strimzi.io",
+      "kafkatopics.kafka.strimzi.io",
+      "kafkausers.kafka.strimzi.io",
+      "strimzipodsets.core.strimzi.io",
+    ],
+  },
   kubePrometheusStack: {
     repo: "oci://ghcr.io/prometheus-community/charts",
     chart: "kube-prometheus-stack",
@@ -69,6 +86,9 @@ export const manifests = {
     version: "v0.93.1",
   },
 } as const satisfies Record<string, ManifestPin>;
+
+/** Kafka itself: its image is the operator's, which knows a few versions. */
+export const kafkaVersion = "4.3.1";
 
 export const images = {
   // The default of CloudNativePG 1.30.0.
