@@ -4,12 +4,13 @@ import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
 import { Monitoring } from "./config/observability";
+import { Elasticsearch, Neo4j } from "./config/search";
 import { kubernetesName, Size } from "./config/shapes";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
 /** What owns data, by the name that `protection.lifted` takes. */
-export const DATA_OWNERS = ["postgres", "object-store", "redis"] as const;
+export const DATA_OWNERS = ["postgres", "object-store", "redis", "elasticsearch", "neo4j"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
@@ -44,6 +45,8 @@ export const PlatformConfig = z
     redis: Redis,
     feast: Feast,
     monitoring: Monitoring,
+    elasticsearch: Elasticsearch.optional(),
+    neo4j: Neo4j.optional(),
     verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

@@ -37,6 +37,8 @@ export const PlatformOutputs = z.strictObject({
     alertmanager: service("http"),
     grafana: service("http"),
   }),
+  elasticsearch: service("http").optional(),
+  neo4j: service("bolt").optional(),
   secrets: z.strictObject({
     objectStore: secretReference,
     ray: secretReference,
@@ -44,6 +46,9 @@ export const PlatformOutputs = z.strictObject({
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
     redisFeast: secretReference,
+    elasticsearchDatahub: secretReference.optional(),
+    elasticsearchTrino: secretReference.optional(),
+    neo4j: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

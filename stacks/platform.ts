@@ -6,6 +6,7 @@ import { foundation } from "./foundation";
 import { ml } from "./ml";
 import { observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
+import { search } from "./search";
 import { Secrets } from "./secrets";
 import { verification } from "./verification";
 
@@ -14,6 +15,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
+  const { elasticsearch, neo4j } = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
@@ -42,6 +44,8 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       alertmanager: published(monitoring.alertmanager),
       grafana: published(monitoring.grafana),
     },
+    ...(elasticsearch && { elasticsearch: published(elasticsearch.login("datahub").server) }),
+    ...(neo4j && { neo4j: published(neo4j.login().server) }),
     secrets: {
       objectStore: store.secret,
       ray: { namespace, name: ray.auth.name },
@@ -49,6 +53,11 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
       redisFeast: { namespace, name: stores.redis.secretName("feast") },
+      ...(elasticsearch && {
+        elasticsearchDatahub: { namespace, name: elasticsearch.secretName("datahub") },
+        elasticsearchTrino: { namespace, name: elasticsearch.secretName("trino") },
+      }),
+      ...(neo4j && { neo4j: { namespace, name: neo4j.secretName } }),
     },
     versions: clientVersions,
   };

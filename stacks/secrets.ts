@@ -26,6 +26,10 @@ export const SECRET_KEYS = {
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+  elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
+  // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).
+  neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;

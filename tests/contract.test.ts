@@ -24,6 +24,11 @@ for (const shape of SHAPES) {
             metadata: { ...metadata, name: `${String(metadata.name)}-rw` },
             spec: { ports: [{ port: 5432 }] },
           })),
+          // As ECK does of its own.
+          ...all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map(({ inputs: { metadata } }) => ({
+            metadata: { ...metadata, name: `${String(metadata.name)}-es-http` },
+            spec: { ports: [{ port: 9200 }] },
+          })),
         ].map(({ metadata, spec }) => [
           `${String(metadata.name)}.${String(metadata.namespace)}.svc.cluster.local`,
           spec.ports.map(({ port }: { port: number }) => port) as number[],
@@ -37,7 +42,7 @@ for (const shape of SHAPES) {
         namespace: metadata.namespace,
         name: metadata.name,
       }));
-      for (const reference of Object.values(outputs.secrets)) {
+      for (const reference of Object.values(outputs.secrets).filter((one) => one !== undefined)) {
         assert.ok(secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name));
       }
     });

@@ -1,0 +1,149 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { type Endpoint, type GraphLogin, type PodIdentity, serviceHost } from "../base/endpoint";
+import { configFiles } from "../base/files";
+import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { envSecret } from "../base/secret";
+import { service } from "../base/service";
+import { images } from "../base/versions";
+import { keptVolume, type Volume } from "../base/volume";
+
+const BOLT_PORT = 7687;
+// Asked by probes alone: no Service leads there.
+const HTTP_PORT = 7474;
+// The user `neo4j` of the image.
+const NEO4J_UID = 7474;
+/** The one user that the server knows at first; the community edition has no roles that others could be given. */
+const USER = "neo4j";
+
+/** Inputs of {@link Neo4j}. */
+export interface Neo4jArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly size: ContainerSize;
+  readonly volume: Volume;
+  /** Password of the user, set when the volume is empty: a later one is set in Neo4j first (docs/adr/0021-search-and-graph.md). */
+  readonly password: pulumi.Output<string>;
+  /** Refuses to delete or replace the server. */
+  readonly protect: boolean;
+}
+
+/** Neo4j, community edition: one pod that keeps its graphs on a volume. */
+export class Neo4j extends pulumi.ComponentResource {
+  /** Name of the Secret with the login, as the server reads it. */
+  readonly secretName: string;
+  private readonly graph: GraphLogin;
+
+  constructor(name: string, args: Neo4jArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:Neo4j", name, {}, opts);
+    const { namespace, size, volume, password, protect } = args;
+    const matchLabels = { app: name };
+    const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
+
+    const account = serviceAccount(identity, { parent: this });
+    const config = configFiles(
+      `${name}-config`,
+      { namespace, files: { "neo4j.conf": configuration(size) } },
+      { parent: this },
+    );
+    const login = envSecret(
+      `${name}-login`,
+      { namespace, data: { NEO4J_AUTH: pulumi.interpolate`${USER}/${password}` } },
+      { parent: this },
+    );
+    const entry = service(name, identity, { bolt: BOLT_PORT }, { parent: this });
+    const server = new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata: { name, namespace, labels: matchLabels },
+        spec: {
+          serviceName: name,
+          replicas: 1,
+          selector: { matchLabels },
+          template: podTemplate(identity, {
+            containers: [
+              container(name, {
+                image: images.neo4j,
+                size,
+                ports: { bolt: BOLT_PORT, http: HTTP_PORT },
+                secretEnv: [login],
+                // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
+                probe: { path: "/", port: "http", startupSeconds: 900 },
+                // The image copies its configuration from /conf to where it then adds what it takes from the environment.
+                mounts: {
+                  "/data": "data",
+                  "/conf": "config",
+                  "/var/lib/neo4j/conf": "conf",
+                  "/logs": "logs",
+                  "/tmp": "tmp",
+                },
+              }),
+            ],
+            uid: NEO4J_UID,
+            priorityClass: "critical-services",
+            secretEnv: [login],
+            files: { config },
+            scratch: { conf: { sizeMiB: 16 }, logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
+            // It writes a checkpoint before it stops.
+            terminationGracePeriodSeconds: 300,
+          }),
+          ...keptVolume("data", volume),
+        },
+      },
+      { parent: this, protect, dependsOn: [account, config.resource, login.resource, entry] },
+    );
+
+    const bolt: Endpoint<"bolt"> = {
+      protocol: "bolt",
+      host: serviceHost(name, namespace),
+      port: BOLT_PORT,
+      tls: false,
+      server: identity,
+      podPort: BOLT_PORT,
+      ready: [entry, server],
+    };
+    this.graph = { server: bolt, login: { username: pulumi.output(USER), password } };
+    this.secretName = login.name;
+    this.registerOutputs();
+  }
+
+  /** The server and its user. */
+  login(): GraphLogin {
+    return this.graph;
+  }
+}
+
+function configuration({ memoryMiB }: ContainerSize): string {
+  const share = (part: number) => `${Math.floor(memoryMiB.limit * part)}m`;
+  const settings = {
+    "server.default_listen_address": "0.0.0.0",
+    "server.directories.logs": "/logs",
+    // The last quarter is for what a Java process takes besides.
+    "server.memory.heap.initial_size": share(1 / 2),
+    "server.memory.heap.max_size": share(1 / 2),
+    "server.memory.pagecache.size": share(1 / 4),
+    "dbms.usage_report.enabled": "false",
+    // Nobody reads files of the server, or asks others over its network, by a query.
+    "dbms.security.allow_csv_import_from_file_urls": "false",
+  };
+  return [...Object.entries(settings), ...JVM_OPTIONS.map((option) => ["server.jvm.additional", option])]
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join("");
+}
+
+// Those of the configuration that Neo4j ships, which ours replaces; and a server out of memory ends, to be started again.
+const JVM_OPTIONS = [
+  "-XX:+UseG1GC",
+  "-XX:-OmitStackTraceInFastThrow",
+  "-XX:+AlwaysPreTouch",
+  "-XX:+UnlockExperimentalVMOptions",
+  "-XX:+TrustFinalNonStaticFields",
+  "-XX:+DisableExplicitGC",
+  "-XX:+ExitOnOutOfMemoryError",
+  "-Djdk.nio.maxCachedBufferSize=1024",
+  "-Dio.netty.tryReflectionSetAccessible=true",
+  "--add-opens=java.base/java.nio=ALL-UNNAMED",
+  "--add-opens=java.base/java.io=ALL-UNNAMED",
+  "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+  "-Dlog4j2.disable.jmx=true",
+];
