@@ -13,6 +13,9 @@ const BOLT_PORT = 7687;
 const HTTP_PORT = 7474;
 // The user `neo4j` of the image.
 const NEO4J_UID = 7474;
+const DATA = "/data";
+const CONFIG = "/conf";
+const LOGS = "/logs";
 /** The one user that the server knows at first; the community edition has no roles that others could be given. */
 const USER = "neo4j";
 
@@ -22,7 +25,7 @@ export interface Neo4jArgs {
   readonly namespace: pulumi.Input<string>;
   readonly size: ContainerSize;
   readonly volume: Volume;
-  /** Password of the user, set when the volume is empty: a later one is set in Neo4j first (docs/adr/0021-search-and-graph.md). */
+  /** Password of the user. It is set with an empty volume; another one is set in Neo4j first (docs/adr/0021-search-and-graph.md). */
   readonly password: pulumi.Output<string>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
@@ -30,7 +33,7 @@ export interface Neo4jArgs {
 
 /** Neo4j, community edition: one pod that keeps its graphs on a volume. */
 export class Neo4j extends pulumi.ComponentResource {
-  /** Name of the Secret with the login, as the server reads it. */
+  /** Name of the Secret with the login. */
   readonly secretName: string;
   private readonly graph: GraphLogin;
 
@@ -48,7 +51,7 @@ export class Neo4j extends pulumi.ComponentResource {
     );
     const login = envSecret(
       `${name}-login`,
-      { namespace, data: { NEO4J_AUTH: pulumi.interpolate`${USER}/${password}` } },
+      { namespace, type: "kubernetes.io/basic-auth", data: { username: USER, password } },
       { parent: this },
     );
     const entry = service(name, identity, { bolt: BOLT_PORT }, { parent: this });
@@ -65,25 +68,21 @@ export class Neo4j extends pulumi.ComponentResource {
               container(name, {
                 image: images.neo4j,
                 size,
+                command: ["bash", "-c", START],
                 ports: { bolt: BOLT_PORT, http: HTTP_PORT },
+                env: { NEO4J_CONF: CONFIG },
                 secretEnv: [login],
                 // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
                 probe: { path: "/", port: "http", startupSeconds: 900 },
-                // The image copies its configuration from /conf to where it then adds what it takes from the environment.
-                mounts: {
-                  "/data": "data",
-                  "/conf": "config",
-                  "/var/lib/neo4j/conf": "conf",
-                  "/logs": "logs",
-                  "/tmp": "tmp",
-                },
+                mounts: { [DATA]: "data", [CONFIG]: "config", [LOGS]: "logs", "/tmp": "tmp" },
               }),
             ],
             uid: NEO4J_UID,
             priorityClass: "critical-services",
             secretEnv: [login],
             files: { config },
-            scratch: { conf: { sizeMiB: 16 }, logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
+            // Its logs turn over at 160 MB each.
+            scratch: { logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
             // It writes a checkpoint before it stops.
             terminationGracePeriodSeconds: 300,
           }),
@@ -113,17 +112,27 @@ export class Neo4j extends pulumi.ComponentResource {
   }
 }
 
+// Instead of the image's own script, which writes into the configuration. The password of an empty volume is told before the
+// first start: a server with data keeps the one that it has.
+const START = `set -eu
+[ -d ${DATA}/databases ] || neo4j-admin dbms set-initial-password "$password"
+server=$(neo4j console --dry-run)
+eval exec "$server"
+`;
+
 function configuration({ memoryMiB }: ContainerSize): string {
   const share = (part: number) => `${Math.floor(memoryMiB.limit * part)}m`;
   const settings = {
     "server.default_listen_address": "0.0.0.0",
-    "server.directories.logs": "/logs",
+    "server.directories.data": DATA,
+    "server.directories.logs": LOGS,
+    "server.directories.run": "/tmp",
     // The last quarter is for what a Java process takes besides.
     "server.memory.heap.initial_size": share(1 / 2),
     "server.memory.heap.max_size": share(1 / 2),
     "server.memory.pagecache.size": share(1 / 4),
     "dbms.usage_report.enabled": "false",
-    // Nobody reads files of the server, or asks others over its network, by a query.
+    // A query reads no files of the server.
     "dbms.security.allow_csv_import_from_file_urls": "false",
   };
   return [...Object.entries(settings), ...JVM_OPTIONS.map((option) => ["server.jvm.additional", option])]
@@ -131,7 +140,8 @@ function configuration({ memoryMiB }: ContainerSize): string {
     .join("");
 }
 
-// Those of the configuration that Neo4j ships, which ours replaces; and a server out of memory ends, to be started again.
+// Those of the configuration that the image brings, which ours replaces, as far as they are no preset for debugging; and a server
+// out of memory ends, to be started again.
 const JVM_OPTIONS = [
   "-XX:+UseG1GC",
   "-XX:-OmitStackTraceInFastThrow",
