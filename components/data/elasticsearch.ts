@@ -4,7 +4,14 @@ import { stringify } from "yaml";
 import { type Authority, serverCertificate } from "../base/certificate";
 import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { connect } from "../base/connect";
-import { type ApiServer, type PodIdentity, type SearchAccess, type SearchLogin, serviceHost } from "../base/endpoint";
+import {
+  type ApiServer,
+  type Endpoint,
+  type PodIdentity,
+  type SearchAccess,
+  type SearchLogin,
+  serviceHost,
+} from "../base/endpoint";
 import { objectName } from "../base/names";
 import {
   container,
@@ -54,6 +61,8 @@ export interface ElasticsearchArgs {
 
 /** Elasticsearch by ECK: one cluster, and per client one user, its role and its Secret. */
 export class Elasticsearch extends pulumi.ComponentResource {
+  /** The HTTP API, for every client. */
+  readonly endpoint: Endpoint<"http">;
   private readonly logins: ReadonlyMap<string, SearchLogin>;
   private readonly secrets: ReadonlyMap<string, EnvSecret>;
 
@@ -139,21 +148,22 @@ export class Elasticsearch extends pulumi.ComponentResource {
       },
     );
 
+    this.endpoint = {
+      protocol: "http",
+      host: serviceHost(`${name}-es-http`, namespace),
+      port: HTTP_PORT,
+      tls: true,
+      server,
+      podPort: HTTP_PORT,
+      ready: [cluster],
+    };
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,
         {
+          server: this.endpoint,
           login: { username: pulumi.output(client), password },
           trust: certificate.trust,
-          server: {
-            protocol: "http",
-            host: serviceHost(`${name}-es-http`, namespace),
-            port: HTTP_PORT,
-            tls: true,
-            server,
-            podPort: HTTP_PORT,
-            ready: [cluster],
-          },
         },
       ]),
     );
