@@ -30,6 +30,10 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     used: ["clusters.postgresql.cnpg.io", "databaseroles.postgresql.cnpg.io", "databases.postgresql.cnpg.io"],
     foreign: ["objectstores.barmancloud.cnpg.io"],
   },
+  eck: {
+    origin: `chart eck-operator ${charts.eckOperator.version}`,
+    used: ["elasticsearches.elasticsearch.k8s.elastic.co"],
+  },
   kuberay: {
     origin: `chart kuberay-operator ${charts.kuberay.version}`,
     used: ["rayclusters.ray.io", "rayservices.ray.io"],

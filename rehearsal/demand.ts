@@ -11,6 +11,7 @@ import type {
 } from "@kubernetes/client-node";
 import type { ChartDeclaration } from "../components/base/chart-release";
 import { resources } from "../components/base/pod";
+import { elasticsearch } from "./demand/elasticsearch";
 import type { Evaluation, Registration } from "./evaluate";
 import { bytes, cores } from "./quantity";
 
@@ -66,7 +67,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-interface PodSpec {
+export interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -102,7 +103,8 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-interface Made {
+/** What comes of an object. */
+export interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
@@ -123,6 +125,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   "postgresql.cnpg.io/v1:Cluster": postgresCluster,
   "postgresql.cnpg.io/v1:Database": NOTHING,
   "postgresql.cnpg.io/v1:DatabaseRole": NOTHING,
+  "elasticsearch.k8s.elastic.co/v1:Elasticsearch": (object) => elasticsearch(object, { group, withClaims }),
   "ray.io/v1:RayCluster": rayCluster,
   "ray.io/v1:RayService": rayService,
   "monitoring.coreos.com/v1:PodMonitor": NOTHING,

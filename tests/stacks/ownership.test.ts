@@ -48,7 +48,10 @@ for (const shape of SHAPES) {
         return volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName);
       });
       const clusters = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((one) => one.inputs.spec.storage);
-      const classes = [...claims, ...clusters.map(({ storageClass }) => storageClass)];
+      const search = all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").flatMap(({ inputs }) =>
+        inputs.spec.nodeSets[0].volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName),
+      );
+      const classes = [...claims, ...clusters.map(({ storageClass }) => storageClass), ...search];
       assert.ok(classes.length >= 2);
       assert.deepEqual(new Set(classes), new Set([config.storage.className]));
       assert.deepEqual(all(seen, "kubernetes:core/v1:PersistentVolumeClaim"), []);
@@ -95,7 +98,7 @@ describe("protection", () => {
 });
 
 function dataOwners(seen: readonly Registered[]): Registered[] {
-  const kinds = ["Cluster", "Database", "StatefulSet"];
+  const kinds = ["Cluster", "Database", "Elasticsearch", "StatefulSet"];
   return objects(seen).filter(({ inputs }) => kinds.includes(inputs.kind) || inputs.metadata.name === "data-platform");
 }
 
