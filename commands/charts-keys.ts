@@ -39,6 +39,10 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     folder: "cnpg",
     group: "barmancloud.cnpg.io",
   },
+  eck: {
+    origin: `chart eck-operator ${charts.eckOperator.version}`,
+    used: ["elasticsearches.elasticsearch.k8s.elastic.co"],
+  },
   kuberay: {
     origin: `chart kuberay-operator ${charts.kuberay.version}`,
     used: ["rayclusters.ray.io", "rayservices.ray.io"],

@@ -11,6 +11,7 @@ import type {
 } from "@kubernetes/client-node";
 import type { ChartDeclaration } from "../components/base/chart-release";
 import { resources } from "../components/base/pod";
+import { elasticsearch } from "./demand/elasticsearch";
 import type { Evaluation, Registration } from "./evaluate";
 import { kafka, kafkaNodePool } from "./demand/kafka";
 import { bytes, cores } from "./quantity";
@@ -131,6 +132,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   "postgresql.cnpg.io/v1:Database": NOTHING,
   "postgresql.cnpg.io/v1:DatabaseRole": NOTHING,
   "postgresql.cnpg.io/v1:ScheduledBackup": NOTHING,
+  "elasticsearch.k8s.elastic.co/v1:Elasticsearch": (object) => elasticsearch(object, { group, withClaims }),
   "ray.io/v1:RayCluster": rayCluster,
   "ray.io/v1:RayService": rayService,
   "kafka.strimzi.io/v1:Kafka": (object) => kafka(object, { group, countedIn }),

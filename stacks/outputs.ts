@@ -43,6 +43,8 @@ export const PlatformOutputs = z.strictObject({
   monitoring: z
     .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
     .optional(),
+  elasticsearch: service("http").optional(),
+  neo4j: service("bolt").optional(),
   secrets: z.strictObject({
     objectStore: secretReference.optional(),
     ray: secretReference.optional(),
@@ -54,6 +56,9 @@ export const PlatformOutputs = z.strictObject({
     postgresDolphinscheduler: secretReference.optional(),
     postgresPolaris: secretReference.optional(),
     redisFeast: secretReference.optional(),
+    elasticsearchDatahub: secretReference.optional(),
+    elasticsearchTrino: secretReference.optional(),
+    neo4j: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

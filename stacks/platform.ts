@@ -5,6 +5,7 @@ import { ml } from "./ml";
 import { observability } from "./observability";
 import type { PlatformOutputs } from "./outputs";
 import { publish } from "./publish";
+import { search } from "./search";
 import { Secrets } from "./secrets";
 import { streams } from "./streams";
 import { verification } from "./verification";
@@ -15,8 +16,9 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
   const kafka = streams(config, secrets, ground);
+  const found = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, kafka, models, watch });
+  return publish({ ground, stores, kafka, found, models, watch });
 }

@@ -7,20 +7,23 @@ import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
 import type { Observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
+import type { Search } from "./search";
 
 /** What the layers hand out. */
 interface Layers {
   readonly ground: Foundation;
   readonly stores: Data;
   readonly kafka: Kafka | undefined;
+  readonly found: Search;
   readonly models: Ml;
   readonly watch: Observability | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, kafka, models, watch }: Layers): PlatformOutputs {
+export function publish({ ground, stores, kafka, found, models, watch }: Layers): PlatformOutputs {
   const { mlflow, ray, feast, applications } = models;
   const { postgres, objectStore, redis } = stores;
+  const { elasticsearch, neo4j } = found;
   const namespace = ground.namespaces["data-platform"];
   const secret = (name: string) => ({ namespace, name });
   return {
@@ -47,6 +50,8 @@ export function publish({ ground, stores, kafka, models, watch }: Layers): Platf
         grafana: published(watch.monitoring.grafana),
       },
     }),
+    ...(elasticsearch && { elasticsearch: published(elasticsearch.endpoint) }),
+    ...(neo4j && { neo4j: published(neo4j.login().server) }),
     secrets: {
       ...(objectStore && { objectStore: objectStore.store.secret }),
       ...(ray && { ray: secret(ray.auth.name) }),
@@ -60,6 +65,9 @@ export function publish({ ground, stores, kafka, models, watch }: Layers): Platf
         postgresPolaris: secret(postgres.secretName("polaris")),
       }),
       ...(feast && redis && { redisFeast: secret(redis.secretName("feast")) }),
+      ...(elasticsearch && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
+      ...(elasticsearch && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
+      ...(neo4j && { neo4j: secret(neo4j.secretName) }),
     },
     versions: clientVersions,
   };

@@ -41,6 +41,10 @@ export const SECRET_KEYS = {
   backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+  elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
+  // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).
+  neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
   datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
   datahubSystemClientSecret: { form: "key", usedBy: "DataHub's own parts, the user of its recipes", length: 48 },
   datahubTokenSigningKey: { form: "key", usedBy: "DataHub's access tokens, its recipes", length: 48 },

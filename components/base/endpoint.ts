@@ -109,6 +109,14 @@ export interface KafkaLogin {
   readonly trust: Trust;
 }
 
+/** What one client may do in Elasticsearch, in the privileges that its roles name. */
+export interface SearchAccess {
+  /** Privileges on the cluster. */
+  readonly cluster: readonly string[];
+  /** Privileges on indices, by patterns of their names. */
+  readonly indices: readonly { readonly names: readonly string[]; readonly privileges: readonly string[] }[];
+}
+
 /** Elasticsearch, over TLS, and the user of one client. */
 export interface SearchLogin {
   readonly server: Endpoint<"http">;

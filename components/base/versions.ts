@@ -47,6 +47,12 @@ export const charts = {
     version: "0.7.0",
     kubernetes: "1.29",
   },
+  eckOperator: {
+    repo: "https://helm.elastic.co",
+    chart: "eck-operator",
+    version: "3.5.0",
+    kubernetes: "1.21",
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
@@ -103,6 +109,10 @@ export const images = {
   valkey: "valkey/valkey:9.1.4",
   // That of the chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
+  // DataHub does not run its Analytics tab on Elasticsearch 9 (datahub#15955).
+  elasticsearch: "docker.elastic.co/elasticsearch/elasticsearch:8.19.24",
+  // The line with long-term support.
+  neo4j: "docker.io/library/neo4j:5.26.31-community",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */
@@ -111,6 +121,9 @@ export const clientVersions = {
   ray: match(images.ray, /:([\d.]+)-py/),
   python: match(images.ray, /-py(\d)(\d+)-/),
 };
+
+/** What ECK wants to know besides the image: what it may ask of the servers. */
+export const elasticsearchVersion = match(images.elasticsearch, /:([\d.]+)$/);
 
 function match(image: string, pattern: RegExp): string {
   const found = pattern.exec(image);

@@ -160,11 +160,11 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.protection = { lifted: ["minio"] }),
-    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"|"redis"|"kafka"; correct it in FILE`,
+    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"|"redis"|"kafka"|"elasticsearch"|"neo4j"; correct it in FILE`,
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"backupAccessKey"|"backupSecretKey"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"backupAccessKey"|"backupSecretKey"|"redisFeastPassword"|"grafanaAdminPassword"|"elasticsearchDatahubPassword"|"elasticsearchTrinoPassword"|"neo4jPassword"|"datahubAdminPassword"|"datahubSystemClientSecret"|"datahubTokenSigningKey"|"datahubTokenSalt"|"datahubEncryptionKey"|"datahubSessionKey"|"pagingCredential"; correct it in FILE`,
   ],
 ];
 

@@ -78,5 +78,7 @@ const TOKENS = {
   ray: "carbon:ml:Ray",
   serve: "carbon:ml:ServeApplications",
   monitoring: "carbon:observability:KubePrometheusStack",
+  elasticsearch: "carbon:data:Elasticsearch",
+  neo4j: "carbon:data:Neo4j",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;

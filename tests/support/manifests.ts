@@ -97,7 +97,13 @@ export function allPods(seen: readonly Registered[]): Pods[] {
     labels: { "cnpg.io/cluster": resource.inputs.metadata.name },
     replicas: resource.inputs.spec.instances,
   }));
-  return [...ourPods(seen), ...charts, ...postgres, ...kafkaPods(seen)];
+  const elasticsearch = all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map((resource) => ({
+    owner: label(resource),
+    namespace: resource.inputs.metadata.namespace,
+    labels: { "elasticsearch.k8s.elastic.co/cluster-name": resource.inputs.metadata.name },
+    replicas: resource.inputs.spec.nodeSets[0].count,
+  }));
+  return [...ourPods(seen), ...charts, ...postgres, ...kafkaPods(seen), ...elasticsearch];
 }
 
 /** The nodes of Kafka and its entity operator, as Strimzi makes them. */
