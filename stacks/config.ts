@@ -5,12 +5,15 @@ import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
 import { needFaults } from "./config/needs";
 import { Monitoring } from "./config/observability";
+import { Elasticsearch, Neo4j } from "./config/search";
 import { kubernetesName, Size } from "./config/shapes";
+import { Kafka } from "./config/streams";
+import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
 /** What owns data, by the name that `protection.lifted` takes. */
-export const DATA_OWNERS = ["postgres", "object-store", "redis"] as const;
+export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka", "elasticsearch", "neo4j"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
@@ -46,6 +49,9 @@ export const PlatformConfig = z
     redis: Redis.optional(),
     feast: Feast.optional(),
     monitoring: Monitoring.optional(),
+    kafka: Kafka.optional(),
+    elasticsearch: Elasticsearch.optional(),
+    neo4j: Neo4j.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
@@ -54,6 +60,9 @@ export const PlatformConfig = z
   })
   .superRefine((config, context) => {
     for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
+    for (const { path, message } of backupFaults(config)) {
+      context.addIssue({ code: "custom", path: ["postgres", ...path], message });
+    }
     const { ray, cluster } = config;
     if (ray?.gpuWorkers === undefined) return;
     const { gpuWorkers } = ray;

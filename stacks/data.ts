@@ -1,14 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
-import { url } from "../components/base/endpoint";
-import { Postgres } from "../components/data/postgres";
+import { externalPeer, url } from "../components/base/endpoint";
+import type { Postgres } from "../components/data/postgres";
 import { Redis, type RedisArgs } from "../components/data/redis";
 import { Seaweedfs } from "../components/data/seaweedfs";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
+import { backupBuckets, postgresOf } from "./postgres";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
@@ -23,49 +24,24 @@ export interface Data {
 
 /** The data stores, each protected unless the config lifts it by name. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
+  const objectStore = objectStoreOf(config, secrets, ground);
   return {
-    postgres: postgresOf(config.postgres, secrets, ground),
-    objectStore: objectStoreOf(config.objectStore, secrets, ground),
+    postgres: postgresOf(config, secrets, objectStore, ground),
+    objectStore,
     redis: redisOf(config, secrets, ground),
   };
 }
 
-function postgresOf(
-  config: PlatformConfig["postgres"],
-  secrets: Secrets,
-  { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected }: Foundation,
-): Postgres | undefined {
-  if (config === undefined) return undefined;
-  const { operator, volume, ...server } = config;
-  return new Postgres(
-    "postgres",
-    {
-      namespace: namespaces["data-platform"],
-      operatorNamespace: namespaces["cnpg-system"],
-      chartDirectory,
-      kubeApi,
-      instances: server.instances,
-      size: server,
-      operatorSize: operator,
-      volume: { storageClass, ...volume },
-      passwords: {
-        mlflow: secrets.get("postgresMlflowPassword"),
-        feast: secrets.get("postgresFeastPassword"),
-      },
-      protect: isProtected("postgres"),
-    },
-    opts,
-  );
-}
-
 function objectStoreOf(
-  config: PlatformConfig["objectStore"],
+  platform: PlatformConfig,
   secrets: Secrets,
   { opts, namespaces, chartDirectory, storageClass, isProtected }: Foundation,
 ): ObjectStore | undefined {
+  const { objectStore: config } = platform;
   if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
   const login = { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") };
+  const ownBuckets = backupBuckets(platform, secrets);
   const protect = isProtected("object-store");
   return new ObjectStore(
     "object-store",
@@ -74,6 +50,7 @@ function objectStoreOf(
       region: config.region,
       login,
       buckets: BUCKETS,
+      ownBuckets,
       setupSize: config.setup,
       ...s3Server(config),
     },
@@ -84,12 +61,7 @@ function objectStoreOf(
     store: NonNullable<PlatformConfig["objectStore"]>,
   ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
     if (store.kind === "external") {
-      const { port, protocol } = new URL(store.url);
-      const defaultPort = protocol === "https:" ? 443 : 80;
-      return {
-        url: pulumi.output(store.url),
-        destination: { name: "s3", cidrs: store.cidrs, port: Number(port || defaultPort) },
-      };
+      return { url: pulumi.output(store.url), destination: externalPeer("s3", store.url, store.cidrs) };
     }
     if (store.kind === "seaweedfs") {
       const { s3 } = store;
@@ -97,6 +69,9 @@ function objectStoreOf(
         ...size,
         volume: { storageClass, ...volume },
       });
+      const own = Object.fromEntries(
+        Object.entries(ownBuckets).map(([bucket, user]) => [bucket, { login: user, buckets: [bucket] }]),
+      );
       const administrator = {
         username: secrets.get("seaweedfsAdminAccessKey"),
         password: secrets.get("seaweedfsAdminSecretKey"),
@@ -111,8 +86,7 @@ function objectStoreOf(
           filer: keeper(store.filer),
           s3,
           administrator,
-          login,
-          buckets: BUCKETS,
+          users: { application: { login, buckets: BUCKETS }, ...own },
           protect,
         },
         opts,

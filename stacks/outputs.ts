@@ -39,16 +39,26 @@ export const PlatformOutputs = z.strictObject({
   redis: service("redis").optional(),
   postgres: service("postgresql").optional(),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }).optional(),
+  kafka: service("kafka").optional(),
   monitoring: z
     .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
     .optional(),
+  elasticsearch: service("http").optional(),
+  neo4j: service("bolt").optional(),
   secrets: z.strictObject({
     objectStore: secretReference.optional(),
     ray: secretReference.optional(),
     grafana: secretReference.optional(),
     postgresMlflow: secretReference.optional(),
     postgresFeast: secretReference.optional(),
+    postgresSuperset: secretReference.optional(),
+    postgresDatahub: secretReference.optional(),
+    postgresDolphinscheduler: secretReference.optional(),
+    postgresPolaris: secretReference.optional(),
     redisFeast: secretReference.optional(),
+    elasticsearchDatahub: secretReference.optional(),
+    elasticsearchTrino: secretReference.optional(),
+    neo4j: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

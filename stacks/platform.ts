@@ -5,7 +5,9 @@ import { ml } from "./ml";
 import { observability } from "./observability";
 import type { PlatformOutputs } from "./outputs";
 import { publish } from "./publish";
+import { search } from "./search";
 import { Secrets } from "./secrets";
+import { streams } from "./streams";
 import { verification } from "./verification";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
@@ -13,8 +15,10 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
+  const kafka = streams(config, secrets, ground);
+  const found = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, models, watch });
+  return publish({ ground, stores, kafka, found, models, watch });
 }

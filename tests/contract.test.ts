@@ -25,6 +25,11 @@ for (const shape of SHAPES) {
             metadata: { ...metadata, name: `${String(metadata.name)}-rw` },
             spec: { ports: [{ port: 5432 }] },
           })),
+          // As ECK does of its own.
+          ...all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map(({ inputs: { metadata } }) => ({
+            metadata: { ...metadata, name: `${String(metadata.name)}-es-http` },
+            spec: { ports: [{ port: 9200 }] },
+          })),
         ].map(({ metadata, spec }) => [
           `${String(metadata.name)}.${String(metadata.namespace)}.svc.cluster.local`,
           spec.ports.map(({ port }: { port: number }) => port) as number[],
@@ -32,7 +37,7 @@ for (const shape of SHAPES) {
       );
       for (const { host, port, url, protocol } of addresses(outputs)) {
         assert.ok(services.get(host)?.includes(port), `${host}:${port}`);
-        assert.equal(url, `${protocol}://${host}:${port}`);
+        assert.equal(url, `${host.includes("-es-http.") ? "https" : protocol}://${host}:${port}`);
       }
       const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs: { metadata } }) => ({
         namespace: metadata.namespace,
@@ -89,6 +94,6 @@ function parse(raw: unknown): FullOutputs {
   return PlatformOutputs.parse(raw) as FullOutputs;
 }
 
-function addresses({ mlflow, ray, feast, redis, postgres }: FullOutputs) {
-  return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres];
+function addresses({ mlflow, ray, feast, redis, postgres, elasticsearch, neo4j }: FullOutputs) {
+  return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres, elasticsearch, neo4j];
 }

@@ -35,9 +35,8 @@ export interface SeaweedfsArgs {
   readonly s3: ContainerSize;
   /** Makes buckets; nobody else uses it. */
   readonly administrator: Credential;
-  /** May use the buckets, and nothing else. */
-  readonly login: Credential;
-  readonly buckets: readonly string[];
+  /** Per user the buckets that it may use; it may do nothing else. */
+  readonly users: Readonly<Record<string, { readonly login: Credential; readonly buckets: readonly string[] }>>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
@@ -109,18 +108,18 @@ const SERVICES: readonly (readonly [string, Part])[] = [
 ];
 
 /** Who may do what, as the S3 gateway reads it (`weed s3 -config`): an action may be narrowed to a bucket. */
-function identities({ administrator, login, buckets }: SeaweedfsArgs): pulumi.Output<string> {
-  const actions = buckets.flatMap((bucket) =>
-    ["Read", "Write", "List", "Tagging"].map((action) => `${action}:${bucket}`),
+function identities({ administrator, users }: SeaweedfsArgs): pulumi.Output<string> {
+  const narrowed = Object.entries(users).map(([name, { login, buckets }]) =>
+    identity(
+      name,
+      login,
+      buckets.flatMap((bucket) => ["Read", "Write", "List", "Tagging"].map((action) => `${action}:${bucket}`)),
+    ),
   );
-  return pulumi.all([administrator, login]).apply(([root, application]) =>
-    JSON.stringify({
-      identities: [identity("administrator", root, ["Admin"]), identity("application", application, actions)],
-    }),
-  );
+  return pulumi.jsonStringify({ identities: [identity("administrator", administrator, ["Admin"]), ...narrowed] });
 }
 
-function identity(name: string, { username, password }: pulumi.Unwrap<Credential>, actions: readonly string[]): object {
+function identity(name: string, { username, password }: Credential, actions: readonly string[]): object {
   return { name, credentials: [{ accessKey: username, secretKey: password }], actions };
 }
 

@@ -140,6 +140,27 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => (c.storage.className = "Fast SSD"),
     `storage.className: "Fast SSD" is not allowed: expected lower-case letters, digits and dashes; correct it in FILE`,
   ],
+  [(c) => (c.kafka.brokers = 2), "kafka.brokers: 2 is not allowed: expected one of 1|3|5; correct it in FILE"],
+  [
+    (c) => (c.kafka.topics.raw = { partitions: 1, retentionDays: 0, cleanup: "delete" }),
+    "kafka.topics.raw.retentionDays: 0 is not allowed: expected number to be >=1; correct it in FILE",
+  ],
+  [
+    (c) => (c.kafka.topics["data-quality"].cleanup = "compress"),
+    `kafka.topics.data-quality.cleanup: "compress" is not allowed: expected one of "delete"|"compact"|"compact,delete"; correct it in FILE`,
+  ],
+  [
+    (c) => (c.kafka.clients = { portal: { topics: { "audit-user-action": ["Read"] } } }),
+    "kafka.clients.portal.topics.audit-user-action: there is no such topic; add it to kafka.topics or correct its name in FILE",
+  ],
+  [
+    (c) => (c.kafka.clients = { trino: { topics: { "*": ["Read"] } } }),
+    "kafka.clients.trino: this name is not allowed: a system of the platform has it; choose another; correct it in FILE",
+  ],
+  [
+    (c) => (c.kafka.clients = { portal: { topics: { "audit-*": ["Create"] } } }),
+    `kafka.clients.portal.topics.audit-*.0: "Create" is not allowed: expected one of "Read"|"Write"|"Describe"|"DescribeConfigs"; correct it in FILE`,
+  ],
   [
     (c) => (c.protection = { lifted: ["minio"] }),
     `protection.lifted.0: "minio" is not allowed: expected one of ${quoted(DATA_OWNERS)}; correct it in FILE`,

@@ -23,7 +23,11 @@ function without(systems: readonly System[]): System[] {
 /** The program without some systems, and who its objects belong to: the component on top. */
 async function owners(systems: readonly System[]): Promise<string[]> {
   const off = new Set<string>(systems);
-  const config = Object.fromEntries(Object.entries(configOf("prod")).filter(([key]) => !off.has(key)));
+  const { postgres: all, ...others } = configOf("prod");
+  const { backups, ...postgres } = all;
+  // Backups go to the object store, where there is one.
+  const prod = { ...others, postgres: off.has("objectStore") ? postgres : { ...postgres, backups } };
+  const config = Object.fromEntries(Object.entries(prod).filter(([key]) => !off.has(key)));
   const { seen } = await run(config as PlatformConfig);
   return [...new Set(seen.map(topComponent))].sort();
 }
@@ -73,6 +77,9 @@ const TOKENS = {
   feast: "carbon:ml:Feast",
   ray: "carbon:ml:Ray",
   serve: "carbon:ml:ServeApplications",
+  kafka: "carbon:data:Kafka",
   monitoring: "carbon:observability:KubePrometheusStack",
+  elasticsearch: "carbon:data:Elasticsearch",
+  neo4j: "carbon:data:Neo4j",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;

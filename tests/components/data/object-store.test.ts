@@ -22,6 +22,7 @@ async function objectStore(own: Partial<ObjectStoreArgs> = {}): Promise<{ seen: 
       destination: endpoint("s3", "http", 9000),
       login: LOGIN,
       buckets: ["models", "features"],
+      ownBuckets: {},
       setupSize: SIZE,
       ...own,
     },

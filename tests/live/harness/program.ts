@@ -5,7 +5,7 @@ import { json } from "node:stream/consumers";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack, type StackEvaluation } from "../../../rehearsal/charts";
 import { ROOT } from "../../../rehearsal/evaluate";
-import { SECRET_KEYS } from "../../../stacks/secrets";
+import { SECRET_KEYS, type SecretForm } from "../../../stacks/secrets";
 import type { FullConfig } from "../../support/full";
 
 const EVALUATE = path.join(__dirname, "evaluate.ts");
@@ -34,7 +34,7 @@ export class Program {
   /** Runs the program; every credential has a fresh value. */
   static async render(stack: string): Promise<Program> {
     const credentials = Object.fromEntries(
-      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, form === "user" ? user() : password()]),
+      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, MADE[form]()]),
     );
     return Program.of(await evaluateStack(stack, { credentials }), credentials);
   }
@@ -100,6 +100,12 @@ export class Program {
 /** Whether a selector's `matchLabels` find these labels. */
 export function selects(selector: Labels, labels: Labels = {}): boolean {
   return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+const MADE: Record<SecretForm, () => string> = { user, password, token: password, key };
+
+function key(): string {
+  return randomBytes(16).toString("hex");
 }
 
 function user(): string {
