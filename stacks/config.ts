@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { Superset } from "./config/bi";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
@@ -44,6 +45,7 @@ export const PlatformConfig = z
     redis: Redis,
     feast: Feast,
     monitoring: Monitoring,
+    superset: Superset.optional().meta({ description: "Charts and dashboards; none unless described" }),
     verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { supersetRedisAccess } from "../components/analytics/superset";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { url } from "../components/base/endpoint";
@@ -40,6 +41,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
       passwords: {
         mlflow: secrets.get("postgresMlflowPassword"),
         feast: secrets.get("postgresFeastPassword"),
+        superset: secrets.get("postgresSupersetPassword"),
       },
       protect: isProtected("postgres"),
     },
@@ -66,7 +68,12 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
       namespace,
       size: redisSize,
       volume: volume(redisVolume.sizeGiB),
-      clients: { feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) } },
+      clients: {
+        feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
+        ...(config.superset && {
+          superset: { password: secrets.get("redisSupersetPassword"), ...supersetRedisAccess() },
+        }),
+      },
       protect: isProtected("redis"),
     },
     opts,

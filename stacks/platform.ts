@@ -1,6 +1,7 @@
 import { url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { PlatformConfig } from "./config";
+import { bi } from "./bi";
 import { data } from "./data";
 import { foundation } from "./foundation";
 import { ml } from "./ml";
@@ -15,6 +16,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
+  const { superset } = bi(config, secrets, stores, {}, ground) ?? {};
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
 
@@ -34,6 +36,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     },
     serve: { applications: Object.fromEntries(urls) },
     feast: { http: published(feast.http), grpc: published(feast.grpc) },
+    ...(superset && { superset: published(superset.http) }),
     redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
@@ -46,6 +49,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       objectStore: store.secret,
       ray: { namespace, name: ray.auth.name },
       grafana: { namespace: ground.namespaces.monitoring, name: monitoring.grafanaSecret },
+      ...(superset && { supersetAdmin: { namespace, name: superset.adminSecret } }),
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
       redisFeast: { namespace, name: stores.redis.secretName("feast") },

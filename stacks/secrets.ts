@@ -25,6 +25,11 @@ export const SECRET_KEYS = {
   },
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+  postgresSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+  redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+  // Another one makes what the old one encrypted unreadable: docs/superset.md.
+  supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
+  supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },

@@ -69,6 +69,7 @@ export const images = {
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
   ray: ownImage("ray"),
   feast: ownImage("feast"),
+  superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
 } as const;
 
