@@ -27,7 +27,7 @@ const FILES = path.join(__dirname, "superset");
 const HEARTBEAT_FILE = "/tmp/heartbeat";
 // How long a query may run in the background.
 const QUERY_SECONDS = 3600;
-const POSTGRES_PASSWORD = "POSTGRESQL_PASSWORD";
+const READER_PASSWORD = "READER_PASSWORD";
 // What runs longer when its worker must go is lost: holding up the drain of a node for an hour would be worse.
 const WORKER_GRACE_SECONDS = 600;
 
@@ -36,7 +36,7 @@ export interface SupersetArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   /** Superset's own database: users, charts, dashboards. */
-  readonly database: PostgresDatabase;
+  readonly store: PostgresDatabase;
   /** Caches, results of queries, and the queue between web server and workers. */
   readonly redis: RedisLogin;
   /** Signs sessions, and encrypts the passwords of data sources in the database. */
@@ -45,8 +45,8 @@ export interface SupersetArgs {
   readonly adminPassword: pulumi.Output<string>;
   /** A data source, where Trino is deployed. */
   readonly trino?: Endpoint<"http">;
-  /** A data source: a database under a role that may only read it. */
-  readonly postgres?: PostgresDatabase;
+  /** A data source: a database of the same server, under a role that may only read it. */
+  readonly reader: PostgresDatabase;
   readonly web: SupersetWeb;
   readonly worker: SupersetWorker;
   /** Size of the pod that starts tasks by the clock. */
@@ -88,7 +88,7 @@ export class Superset extends pulumi.ComponentResource {
 
   constructor(name: string, args: SupersetArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:Superset", name, {}, opts);
-    const { namespace, database, redis, trino, postgres, web, worker } = args;
+    const { namespace, store, redis, trino, reader, web, worker } = args;
 
     const logins = envSecret(
       `${name}-logins`,
@@ -96,7 +96,7 @@ export class Superset extends pulumi.ComponentResource {
         namespace,
         data: {
           SUPERSET_SECRET_KEY: args.secretKey,
-          SUPERSET_DATABASE_URI: databaseUri(database, database.login.password),
+          SUPERSET_DATABASE_URI: databaseUri(store, store.login.password),
           SUPERSET_REDIS_URL: redisUrl(redis),
         },
       },
@@ -109,7 +109,7 @@ export class Superset extends pulumi.ComponentResource {
     );
     const sources = envSecret(
       `${name}-sources`,
-      { namespace, data: postgres ? { [POSTGRES_PASSWORD]: postgres.login.password } : {} },
+      { namespace, data: { [READER_PASSWORD]: reader.login.password } },
       { parent: this },
     );
     const config = configFiles(`${name}-config`, { namespace, files: read("superset_config.py") }, { parent: this });
@@ -142,15 +142,15 @@ export class Superset extends pulumi.ComponentResource {
         secretEnv: [logins, admin, sources],
         mounts: { ...shared.mounts, "/etc/superset-setup": "setup" },
         files: { config, setup: declarations },
-        talksTo: [database.server],
+        talksTo: [store.server],
         // A large database takes its time, and a migration that is stopped half-way is worse than a long one.
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [...database.server.ready] },
+      { parent: this, dependsOn: [...store.server.ready] },
     );
 
-    const stores = [database.server, redis.server];
-    const queried = [...stores, ...(trino ? [trino] : []), ...(postgres ? [postgres.server] : [])];
+    const stores = [store.server, redis.server];
+    const queried = [...stores, ...(trino ? [trino] : [])];
     const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment => {
       const account = serviceAccount(pods, { parent: this });
       const wires = connect(this, { from: pods, talksTo });
@@ -174,7 +174,10 @@ export class Superset extends pulumi.ComponentResource {
             template,
           },
         },
-        { parent: this, dependsOn: [setup.job, account, ...wires, ...talksTo.flatMap(({ ready }) => ready)] },
+        {
+          parent: this,
+          dependsOn: [setup.job, account, ...wires, ...[...talksTo, reader.server].flatMap(({ ready }) => ready)],
+        },
       );
     };
 
@@ -270,13 +273,13 @@ function read(file: string): Record<string, string> {
 }
 
 /** What initialize.py declares: never a password, but where it finds one. */
-function sourceList({ trino, postgres }: SupersetArgs): pulumi.Output<string> {
+function sourceList({ trino, reader }: SupersetArgs): pulumi.Output<string> {
   return pulumi.jsonStringify([
     // Trino learns who asks.
     ...(trino
       ? [{ name: "Trino", uri: pulumi.interpolate`trino://superset@${hostPort(trino)}`, impersonate: true }]
       : []),
-    ...(postgres ? [{ name: "PostgreSQL", uri: databaseUri(postgres), passwordVariable: POSTGRES_PASSWORD }] : []),
+    { name: `PostgreSQL ${reader.database}`, uri: databaseUri(reader), passwordVariable: READER_PASSWORD },
   ]);
 }
 

@@ -6,6 +6,7 @@ import { type ApiServer, type PodIdentity, type PostgresDatabase, serviceHost } 
 import { objectName } from "../base/names";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
+import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
 import type { Volume } from "../base/volume";
 
@@ -13,6 +14,14 @@ const POSTGRES_PORT = 5432;
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
+// The user `postgres` of the operator's images.
+const POSTGRES_UID = 26;
+
+/** A client that may read one database, and do nothing else on the server. */
+export interface PostgresReader {
+  readonly database: string;
+  readonly password: pulumi.Output<string>;
+}
 
 /** Inputs of {@link Postgres}. */
 export interface PostgresArgs {
@@ -29,18 +38,26 @@ export interface PostgresArgs {
   readonly volume: Volume;
   /** Per database, which is also the name of its owner: the password of that role. */
   readonly passwords: Readonly<Record<string, pulumi.Output<string>>>;
+  /** Who may read a database of another service, by the client's name. */
+  readonly readers: Readonly<Record<string, PostgresReader>>;
+  /** The Job that grants readers what they may. */
+  readonly setupSize: ContainerSize;
   /** Refuses to delete or replace the server and its databases. */
   readonly protect: boolean;
 }
 
-/** PostgreSQL by CloudNativePG: one server, and per service one database, its role and its Secret. */
+/**
+ * PostgreSQL by CloudNativePG: one server, and per service one database, its role and its Secret. A role enters its own
+ * database and no other.
+ */
 export class Postgres extends pulumi.ComponentResource {
   private readonly databases = new Map<string, PostgresDatabase>();
+  private readonly readers = new Map<string, PostgresDatabase>();
   private readonly secrets = new Map<string, EnvSecret>();
 
   constructor(name: string, args: PostgresArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:Postgres", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, passwords, protect } = args;
+    const { namespace, operatorNamespace, kubeApi, passwords, readers, setupSize, protect } = args;
     const server: PodIdentity = {
       name,
       namespace,
@@ -80,29 +97,43 @@ export class Postgres extends pulumi.ComponentResource {
       { parent: this, protect, dependsOn: [operator, webhook, ...wires] },
     );
 
-    for (const [database, password] of Object.entries(passwords)) {
+    const applied = { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
+    const endpoint = {
+      protocol: "postgresql",
+      host: serviceHost(`${name}-rw`, namespace),
+      port: POSTGRES_PORT,
+      tls: true,
+      server,
+      podPort: POSTGRES_PORT,
+    } as const;
+    // A role that logs in, and the Secret with its login, under one name.
+    const role = (object: string, username: string, password: pulumi.Output<string>) => {
       const secret = envSecret(
-        objectName(name, database),
+        object,
         {
           namespace,
           type: "kubernetes.io/basic-auth",
           // The operator then notices a new password.
           labels: { "cnpg.io/reload": "true" },
-          data: { username: database, password },
+          data: { username, password },
         },
         { parent: this },
       );
-      const applied = { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
-      const role = new k8s.apiextensions.CustomResource(
-        `${name}-${database}-role`,
+      const resource = new k8s.apiextensions.CustomResource(
+        `${object}-role`,
         {
           apiVersion: "postgresql.cnpg.io/v1",
           kind: "DatabaseRole",
-          metadata: { name: objectName(name, database), ...applied },
-          spec: { cluster: { name }, name: database, login: true, passwordSecret: { name: secret.name } },
+          metadata: { name: object, ...applied },
+          spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name } },
         },
         { parent: this, dependsOn: [cluster, secret.resource] },
       );
+      return { secret, resource, login: { username: pulumi.output(username), password } };
+    };
+
+    for (const [database, password] of Object.entries(passwords)) {
+      const { secret, resource, login } = role(objectName(name, database), database, password);
       const owned = new k8s.apiextensions.CustomResource(
         `${name}-${database}`,
         {
@@ -111,44 +142,111 @@ export class Postgres extends pulumi.ComponentResource {
           metadata: { name: objectName(name, database), ...applied },
           spec: { cluster: { name }, name: database, owner: database, databaseReclaimPolicy: "retain" },
         },
-        { parent: this, protect, dependsOn: role },
+        { parent: this, protect, dependsOn: resource },
       );
       this.secrets.set(database, secret);
-      this.databases.set(database, {
+      this.databases.set(database, { database, login, server: { ...endpoint, ready: [owned] } });
+    }
+
+    for (const database of new Set(Object.values(readers).map((reader) => reader.database))) {
+      const owner = this.database(database);
+      const roles = Object.entries(readers)
+        .filter(([, reader]) => reader.database === database)
+        .map(([client, { password }]) => {
+          const username = readerRole(client);
+          return { client, username, ...role(objectName(name, client, "reader"), username, password) };
+        });
+      const statements = grantReading(
         database,
-        login: { username: pulumi.output(database), password },
-        server: {
-          protocol: "postgresql",
-          host: serviceHost(`${name}-rw`, namespace),
-          port: POSTGRES_PORT,
-          tls: true,
-          server,
-          podPort: POSTGRES_PORT,
-          ready: [owned],
+        roles.map(({ username }) => username),
+      );
+      const ownersPassword = envSecret(
+        objectName(name, database, "owner"),
+        { namespace, data: { PGPASSWORD: owner.login.password } },
+        { parent: this },
+      );
+      const grants = new SetupJob(
+        objectName(name, database, "readers"),
+        {
+          namespace,
+          image: images.postgres,
+          size: setupSize,
+          uid: POSTGRES_UID,
+          command: [
+            ...["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--single-transaction"],
+            ...statements.map((statement) => `--command=${statement}`),
+          ],
+          env: {
+            PGHOST: endpoint.host,
+            PGPORT: `${POSTGRES_PORT}`,
+            PGSSLMODE: "require",
+            PGDATABASE: database,
+            PGUSER: owner.login.username,
+          },
+          secretEnv: [ownersPassword],
+          talksTo: [owner.server],
         },
-      });
+        { parent: this, dependsOn: [...owner.server.ready, ...roles.map(({ resource }) => resource)] },
+      );
+      for (const { client, login } of roles) {
+        this.readers.set(client, { database, login, server: { ...endpoint, ready: [grants.job] } });
+      }
     }
     this.registerOutputs();
   }
 
   /** The database of a service. */
   database(name: string): PostgresDatabase {
-    return found(this.databases, name);
+    return found(this.databases, name, "database");
+  }
+
+  /** The one database that a client may read, with a login for just that. */
+  reader(client: string): PostgresDatabase {
+    return found(this.readers, client, "reader");
   }
 
   /** Name of the Secret with the login of a database's owner. */
   secretName(database: string): string {
-    return found(this.secrets, database).name;
+    return found(this.secrets, database, "database").name;
   }
 }
 
-function found<T>(all: ReadonlyMap<string, T>, database: string): T {
-  const one = all.get(database);
-  if (one === undefined) throw new Error(`PostgreSQL has no database ${database}`);
+function found<T>(all: ReadonlyMap<string, T>, name: string, what: string): T {
+  const one = all.get(name);
+  if (one === undefined) throw new Error(`PostgreSQL has no ${what} ${name}`);
   return one;
 }
 
-function clusterSpec({ instances, size, volume }: PostgresArgs): object {
+// A role of its own name: a client may own a database besides.
+function readerRole(client: string): string {
+  return `${client}_reader`;
+}
+
+/**
+ * What the owner of a database, whoever runs this, lets its readers do: read the tables that are there and those that it
+ * makes later, and make none, not even for a while.
+ */
+function grantReading(database: string, readers: readonly string[]): string[] {
+  const roles = readers.map((reader) => `"${reader}"`).join(", ");
+  return [
+    `REVOKE TEMPORARY ON DATABASE "${database}" FROM PUBLIC`,
+    `GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${roles}`,
+    `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO ${roles}`,
+  ];
+}
+
+// The operator's own rules come before these. Owners have the name of their database; over plain TCP nobody enters.
+function accessRules(readers: PostgresArgs["readers"]): string[] {
+  return [
+    "hostssl sameuser all all scram-sha-256",
+    ...Object.entries(readers).map(
+      ([client, { database }]) => `hostssl ${database} ${readerRole(client)} all scram-sha-256`,
+    ),
+    "host all all all reject",
+  ];
+}
+
+function clusterSpec({ instances, size, volume, readers }: PostgresArgs): object {
   return {
     instances,
     imageName: images.postgres,
@@ -169,6 +267,7 @@ function clusterSpec({ instances, size, volume }: PostgresArgs): object {
         shared_buffers: `${Math.round(size.memoryMiB.limit / 4)}MB`,
         max_connections: "200",
       },
+      pg_hba: accessRules(readers),
     },
   };
 }

@@ -7,6 +7,7 @@ export const Postgres = z.strictObject({
   ...size,
   volume: z.strictObject({ sizeGiB }),
   operator: Size,
+  setup: Size.meta({ description: "The Job that grants readers what they may" }),
 });
 
 /** The object store: one of ours, or somebody else's. */

@@ -80,8 +80,9 @@ describe("protection", () => {
       [
         ...MAY_BE_REPLACED,
         "Cluster data-platform/postgres",
-        "Database data-platform/postgres-feast",
-        "Database data-platform/postgres-mlflow",
+        ...["datahub", "dolphinscheduler", "feast", "mlflow", "polaris", "superset"].map(
+          (database) => `Database data-platform/postgres-${database}`,
+        ),
       ].sort(),
     );
   });

@@ -87,6 +87,8 @@ CELERY_CONFIG = {
     "result_backend": _redis_url,
     "result_backend_transport_options": {"global_keyprefix": _prefix},
     "imports": ("superset.sql_lab", "superset.tasks.cache", "superset.tasks.scheduler"),
+    # Nobody steers workers over the queue: fewer channels, fewer rights.
+    "worker_enable_remote_control": False,
     # A query may take an hour: none waits behind another one while a second worker is idle.
     "worker_prefetch_multiplier": 1,
     "task_annotations": {"sql_lab.get_sql_results": {"rate_limit": "100/s"}},

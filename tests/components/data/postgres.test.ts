@@ -21,6 +21,8 @@ async function postgres(own: Partial<PostgresArgs> = {}): Promise<{ seen: Regist
       operatorSize: SIZE,
       volume: { storageClass: "disk", sizeGiB: 10 },
       passwords: { mlflow: pulumi.secret("first-password"), feast: pulumi.secret("second-password") },
+      readers: {},
+      setupSize: SIZE,
       protect: true,
       ...own,
     },
@@ -54,6 +56,48 @@ describe("Postgres", () => {
     assert.equal(all(seen, `${CNPG}:Database`).length, 2);
     assert.equal(all(seen, `${CNPG}:DatabaseRole`).length, 2);
     assert.throws(() => component.database("superset"), /no database superset/);
+  });
+
+  describe("with a reader", () => {
+    const readers = { feast: { database: "mlflow", password: pulumi.secret("third-password") } };
+
+    it("gives it a role of its own and the login of just that", async () => {
+      const { seen, component } = await postgres({ readers });
+      const role = only(seen, `${CNPG}:DatabaseRole`, "postgres-feast-reader-role").inputs;
+      const secret = only(seen, "kubernetes:core/v1:Secret", "postgres-feast-reader").inputs;
+      // Its own name, since the client owns a database besides.
+      assert.equal(role.spec.name, "feast_reader");
+      assert.equal(role.spec.passwordSecret.name, secret.metadata.name);
+      assert.deepEqual(secret.stringData, { username: "feast_reader", password: "third-password" });
+      const { database, login } = component.reader("feast");
+      assert.deepEqual([database, await valueOf(login.username)], ["mlflow", "feast_reader"]);
+      assert.throws(() => component.reader("mlflow"), /no reader mlflow/);
+    });
+
+    it("hands it out only once it may read", async () => {
+      const { seen, component } = await postgres({ readers });
+      const grants = only(seen, "kubernetes:batch/v1:Job", "postgres-mlflow-readers");
+      const { ready } = component.reader("feast").server;
+      assert.deepEqual(await Promise.all(ready.map((one) => valueOf(one.urn))), [grants.urn]);
+      for (const need of ["postgres-feast-reader-role", "postgres-mlflow"]) {
+        const [found] = seen.filter(({ type, name }) => type.startsWith(CNPG) && name === need);
+        assert.ok(found && waitsFor(seen, grants, found), need);
+      }
+    });
+
+    it("refuses one of a database that is not there", async () => {
+      const there = { trino: { database: "datahub", password: pulumi.secret("third-password") } };
+      await assert.rejects(postgres({ readers: there }), /no database datahub/);
+    });
+  });
+
+  it("lets a role into its own database over TLS, a reader into the one that it reads, and nobody else", async () => {
+    const { seen } = await postgres({ readers: { trino: { database: "mlflow", password: pulumi.secret("third") } } });
+    assert.deepEqual(only(seen, `${CNPG}:Cluster`).inputs.spec.postgresql.pg_hba, [
+      "hostssl sameuser all all scram-sha-256",
+      "hostssl mlflow trino_reader all scram-sha-256",
+      "host all all all reject",
+    ]);
   });
 
   it("keeps the data of a database that leaves the program", async () => {

@@ -9,9 +9,10 @@ import { Sandbox } from "./sandbox";
 
 const UID = 26; // `postgres` in the operator's images
 const DATA = "/var/lib/postgresql/data";
-// Two settings that the operator makes and that clients see; the access rule is its default.
+// Two settings that the operator makes and that clients see.
 const TLS = ["ssl=on", `ssl_cert_file=${DATA}/server.crt`, `ssl_key_file=${DATA}/server.key`];
-const ACCESS = "local all all peer\nhost all all all scram-sha-256\n";
+// The operator's access rules, in front of those of a Cluster and behind them.
+const ACCESS = { before: "local all all peer", behind: "host all all all scram-sha-256" };
 
 /** A PostgreSQL server, as the operator makes one from a Cluster, its roles and its databases. */
 export class Postgres {
@@ -51,7 +52,8 @@ export class Postgres {
     };
     const code = await sandbox("init", ["initdb", "--pgdata", DATA, "--encoding=UTF8", "--no-sync"]).exitCode(60);
     if (code !== 0) throw new Error(`initdb: exit code ${code}`);
-    fs.writeFileSync(path.join(data, "pg_hba.conf"), ACCESS);
+    const access = [ACCESS.before, ...spec.postgresql.pg_hba, ACCESS.behind];
+    fs.writeFileSync(path.join(data, "pg_hba.conf"), access.map((rule) => `${rule}\n`).join(""));
     certify(data);
     const parameters = Object.entries(spec.postgresql.parameters).map(([key, value]) => `${key}=${String(value)}`);
     const settings = ["listen_addresses=*", "unix_socket_directories=/tmp", ...TLS, ...parameters];
