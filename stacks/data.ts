@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { supersetRedisAccess } from "../components/analytics/superset";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { externalPeer, url } from "../components/base/endpoint";
@@ -114,6 +115,9 @@ function redisOf(
   const clients: RedisArgs["clients"] = {
     ...(config.feast && {
       feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
+    }),
+    ...(config.superset && {
+      superset: { password: secrets.get("redisSupersetPassword"), ...supersetRedisAccess() },
     }),
   };
   return new Redis(

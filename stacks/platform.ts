@@ -1,3 +1,4 @@
+import { bi } from "./bi";
 import type { PlatformConfig } from "./config";
 import { data } from "./data";
 import { foundation } from "./foundation";
@@ -18,7 +19,8 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const kafka = streams(config, secrets, ground);
   const found = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
+  const superset = bi(config, secrets, stores, { trino: undefined }, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, kafka, found, models, watch });
+  return publish({ ground, stores, kafka, found, models, superset, watch });
 }

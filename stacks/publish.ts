@@ -2,6 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { Kafka } from "../components/data/kafka";
+import type { Superset } from "../components/analytics/superset";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
@@ -16,11 +17,12 @@ interface Layers {
   readonly kafka: Kafka | undefined;
   readonly found: Search;
   readonly models: Ml;
+  readonly superset: Superset | undefined;
   readonly watch: Observability | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, kafka, found, models, watch }: Layers): PlatformOutputs {
+export function publish({ ground, stores, kafka, found, models, superset, watch }: Layers): PlatformOutputs {
   const { mlflow, ray, feast, applications } = models;
   const { postgres, objectStore, redis } = stores;
   const { elasticsearch, neo4j } = found;
@@ -52,6 +54,7 @@ export function publish({ ground, stores, kafka, found, models, watch }: Layers)
     }),
     ...(elasticsearch && { elasticsearch: published(elasticsearch.endpoint) }),
     ...(neo4j && { neo4j: published(neo4j.login().server) }),
+    ...(superset && { superset: published(superset.http) }),
     secrets: {
       ...(objectStore && { objectStore: objectStore.store.secret }),
       ...(ray && { ray: secret(ray.auth.name) }),
@@ -68,6 +71,7 @@ export function publish({ ground, stores, kafka, found, models, watch }: Layers)
       ...(elasticsearch && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
       ...(elasticsearch && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
       ...(neo4j && { neo4j: secret(neo4j.secretName) }),
+      ...(superset && { supersetAdmin: secret(superset.adminSecret) }),
     },
     versions: clientVersions,
   };

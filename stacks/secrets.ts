@@ -42,6 +42,10 @@ export const SECRET_KEYS = {
   backupAccessKey: { form: "user", usedBy: "PostgreSQL, for its backups alone", length: 20 },
   backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+  redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+  // Another one makes what the old one encrypted unreadable: docs/superset.md.
+  supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
+  supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
   elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },

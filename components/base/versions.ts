@@ -111,6 +111,7 @@ export const images = {
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
   ray: ownImage("ray"),
   feast: ownImage("feast"),
+  superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
   // That of the chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",

@@ -81,5 +81,6 @@ const TOKENS = {
   monitoring: "carbon:observability:KubePrometheusStack",
   elasticsearch: "carbon:data:Elasticsearch",
   neo4j: "carbon:data:Neo4j",
+  superset: "carbon:analytics:Superset",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;
