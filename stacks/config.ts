@@ -6,6 +6,7 @@ import { Feast, Mlflow, Ray, Serve } from "./config/ml";
 import { needFaults } from "./config/needs";
 import { Monitoring } from "./config/observability";
 import { kubernetesName, Size } from "./config/shapes";
+import { Polaris, Trino } from "./config/sql";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -46,6 +47,8 @@ export const PlatformConfig = z
     redis: Redis.optional(),
     feast: Feast.optional(),
     monitoring: Monitoring.optional(),
+    polaris: Polaris.optional(),
+    trino: Trino.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

@@ -11,7 +11,7 @@ import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
-const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline"];
+const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse"];
 
 /** What the layers above keep their data in. */
 export interface Data {
@@ -50,6 +50,7 @@ function postgresOf(
       passwords: {
         mlflow: secrets.get("postgresMlflowPassword"),
         feast: secrets.get("postgresFeastPassword"),
+        polaris: secrets.get("postgresPolarisPassword"),
       },
       protect: isProtected("postgres"),
     },

@@ -42,6 +42,8 @@ export const PlatformOutputs = z.strictObject({
   monitoring: z
     .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
     .optional(),
+  trino: service("http").optional(),
+  polaris: service("http").optional(),
   secrets: z.strictObject({
     objectStore: secretReference.optional(),
     ray: secretReference.optional(),

@@ -6,6 +6,7 @@ import { observability } from "./observability";
 import type { PlatformOutputs } from "./outputs";
 import { publish } from "./publish";
 import { Secrets } from "./secrets";
+import { sql } from "./sql";
 import { verification } from "./verification";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
@@ -13,8 +14,9 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
+  const queries = sql(config, secrets, stores, {}, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, models, watch });
+  return publish({ ground, stores, models, watch, queries });
 }

@@ -6,6 +6,7 @@ import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
 import type { Observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
+import type { Sql } from "./sql";
 
 /** What the layers hand out. */
 interface Layers {
@@ -13,10 +14,11 @@ interface Layers {
   readonly stores: Data;
   readonly models: Ml;
   readonly watch: Observability | undefined;
+  readonly queries: Sql;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, models, watch }: Layers): PlatformOutputs {
+export function publish({ ground, stores, models, watch, queries: { polaris, trino } }: Layers): PlatformOutputs {
   const { mlflow, ray, feast, applications } = models;
   const { postgres, objectStore, redis } = stores;
   const namespace = ground.namespaces["data-platform"];
@@ -44,6 +46,8 @@ export function publish({ ground, stores, models, watch }: Layers): PlatformOutp
         grafana: published(watch.monitoring.grafana),
       },
     }),
+    ...(trino && { trino: published(trino.endpoint) }),
+    ...(polaris && { polaris: published(polaris.api) }),
     secrets: {
       ...(objectStore && { objectStore: objectStore.store.secret }),
       ...(ray && { ray: secret(ray.auth.name) }),

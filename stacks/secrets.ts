@@ -26,6 +26,13 @@ export const SECRET_KEYS = {
   postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  postgresPolarisPassword: { form: "password", usedBy: "Polaris", length: 32 },
+  polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
+  // Of HMAC-SHA-256, which signs the tokens.
+  polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
+  polarisTrinoSecret: { form: "password", usedBy: "Trino's catalog iceberg", length: 48 },
+  polarisIngestionSecret: { form: "password", usedBy: "DataHub's ingestion of the Iceberg catalog", length: 48 },
+  trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;

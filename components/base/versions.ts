@@ -48,6 +48,8 @@ export const charts = {
     version: "88.5.3",
     kubernetes: "1.25",
   },
+  trino: { repo: "https://trinodb.github.io/charts", chart: "trino", version: "1.42.2" },
+  polaris: { repo: "https://downloads.apache.org/polaris/helm-chart", chart: "polaris", version: "1.7.0" },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {
@@ -70,6 +72,8 @@ export const images = {
   ray: ownImage("ray"),
   feast: ownImage("feast"),
   valkey: "valkey/valkey:9.1.4",
+  // Of the same version as the chart of the server.
+  polarisAdminTool: "apache/polaris-admin-tool:1.7.0",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */

@@ -6,6 +6,7 @@ export const NEEDS = {
   ray: ["objectStore"],
   // An application reads models and features; its code comes from a bucket.
   serve: ["ray", "mlflow", "feast", "objectStore"],
+  polaris: ["postgres", "objectStore"],
 } as const;
 
 /** What is wrong with a value: its key and the reason. */
