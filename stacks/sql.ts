@@ -70,14 +70,12 @@ function trinoOf(
   { opts, namespaces, chartDirectory, metrics }: Foundation,
 ): Trino | undefined {
   if (config === undefined) return undefined;
-  const { coordinator, workers } = config;
   return new Trino(
     "trino",
     {
       namespace: namespaces["data-platform"],
       chartDirectory,
-      coordinator,
-      ...(workers && { workers }),
+      ...config,
       sources,
       sharedSecret: secrets.get("trinoSharedSecret"),
       metrics,

@@ -14,7 +14,6 @@ import urllib.request
 URL = os.environ["POLARIS_URL"]
 CATALOG = json.loads(os.environ["CATALOG"])
 PRIVILEGES = json.loads(os.environ["PRIVILEGES"])
-SECRETS = json.loads(os.environ["CLIENT_SECRETS"])
 headers = {}
 
 
@@ -65,9 +64,10 @@ def ensure_catalog() -> None:
 
 def ensure_client(name: str, privileges: list[str]) -> None:
     """A principal, a principal role and a role in the catalog, all of this name, each given to the one before it."""
+    secret = os.environ[f"CLIENT_SECRET_{name}"]
     manage("POST", "/principals", {"principal": {"name": name}}, unless=409)
-    if token(name, SECRETS[name]) is None:
-        manage("POST", f"/principals/{name}/reset", {"clientId": name, "clientSecret": SECRETS[name]})
+    if token(name, secret) is None:
+        manage("POST", f"/principals/{name}/reset", {"clientId": name, "clientSecret": secret})
     roles = f"/catalogs/{CATALOG['name']}/catalog-roles"
     manage("POST", "/principal-roles", {"principalRole": {"name": name}}, unless=409)
     manage("POST", roles, {"catalogRole": {"name": name}}, unless=409)

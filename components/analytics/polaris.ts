@@ -18,16 +18,7 @@ import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
-import {
-  API_PORT,
-  CATALOG,
-  declaration,
-  MANAGEMENT_PORT,
-  POLARIS_UID,
-  REALM,
-  SYMMETRIC_KEY,
-  values,
-} from "./polaris.values";
+import { API_PORT, CATALOG, declaration, METRICS, POLARIS_UID, REALM, SYMMETRIC_KEY, values } from "./polaris.values";
 
 const ROOT = "root";
 const SETUP_UID = 1000;
@@ -152,12 +143,7 @@ export class Polaris extends pulumi.ComponentResource {
       },
     );
     disruptionBudget(server, replicas, { parent: this });
-    scrape(this, {
-      pods: server,
-      port: { name: "polaris-mgmt", number: MANAGEMENT_PORT },
-      path: "/q/metrics",
-      by: args.metrics,
-    });
+    scrape(this, { pods: server, port: METRICS, path: "/q/metrics", by: args.metrics });
 
     const api: Endpoint<"http"> = {
       protocol: "http",
@@ -170,7 +156,7 @@ export class Polaris extends pulumi.ComponentResource {
     };
     const logins = envSecret(
       `${name}-logins`,
-      { namespace, data: { ROOT_SECRET: rootSecret, CLIENT_SECRETS: clientSecrets(clients) } },
+      { namespace, data: { ROOT_SECRET: rootSecret, ...clientSecrets(clients) } },
       { parent: this },
     );
     const setup = new SetupJob(
@@ -225,9 +211,8 @@ function rootCredentials(secret: pulumi.Output<string>): pulumi.Output<string> {
   return secret.apply((plain) => JSON.stringify({ [REALM]: { "client-id": ROOT, "client-secret": plain } }));
 }
 
-function clientSecrets(clients: PolarisArgs["clients"]): pulumi.Output<string> {
-  const secrets = Object.fromEntries(Object.entries(clients).map(([client, { secret }]) => [client, secret]));
-  return pulumi.jsonStringify(secrets);
+function clientSecrets(clients: PolarisArgs["clients"]): Record<string, pulumi.Output<string>> {
+  return Object.fromEntries(Object.entries(clients).map(([client, { secret }]) => [`CLIENT_SECRET_${client}`, secret]));
 }
 
 /** The catalog as Polaris' management API takes it. */

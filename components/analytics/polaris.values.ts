@@ -5,7 +5,7 @@ import type { EnvSecret } from "../base/secret";
 /** Where clients reach the API. */
 export const API_PORT = 8181;
 /** Where health and metrics are asked. */
-export const MANAGEMENT_PORT = 8182;
+const MANAGEMENT_PORT = 8182;
 /** The user of Polaris' images. */
 export const POLARIS_UID = 10000;
 /** The one tenant of the server. */
@@ -14,6 +14,11 @@ export const REALM = "POLARIS";
 export const CATALOG = "iceberg";
 /** Key of the Secret that holds what tokens are signed with. */
 export const SYMMETRIC_KEY = "symmetric.key";
+
+/** Port that answers with metrics. */
+export const METRICS = { name: "polaris-mgmt", number: MANAGEMENT_PORT };
+
+const POD_LABELS = { app: "polaris" };
 
 /** What the values are made from. */
 export interface ValuesArgs {
@@ -35,7 +40,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     resources: resources(size),
     priorityClassName: "standard-services",
     serviceAccount: { create: false, name: args.serviceAccount },
-    podLabels: { app: "polaris" },
+    podLabels: POD_LABELS,
     podAnnotations: Object.fromEntries(
       [database, objectStore, tokens].map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),
@@ -87,6 +92,8 @@ export function declaration(
     kind: "Deployment",
     name,
     labels: { "app.kubernetes.io/name": "polaris", "app.kubernetes.io/instance": name },
+    podLabels: POD_LABELS,
+    ports: { [METRICS.name]: METRICS.number },
     serviceAccount: name,
     replicas,
     size,

@@ -7,7 +7,7 @@ import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
-import { type Catalog, catalogs, SECRETS, type Sources, trustDirectory } from "./trino/catalogs";
+import { type Catalog, catalogs, secretDirectory, type Sources, trustDirectory } from "./trino/catalogs";
 import { COORDINATOR, declaration, HTTP_PORT, type Topology, values } from "./trino/values";
 
 /** Inputs of {@link Trino}. */
@@ -32,24 +32,27 @@ export class Trino extends pulumi.ComponentResource {
     const known = catalogs(sources);
     const each = Object.values(known);
     const declares = declaration(args, name);
-    const pods = declares.workloads.map((workload) => podsOf(workload, namespace));
-    const [coordinator] = pods;
+    const [coordinator, ...workers] = declares.workloads.map((workload) => podsOf(workload, namespace));
     if (coordinator === undefined) throw new Error("the chart declares no coordinator");
 
     const env = envSecret(
       `${name}-env`,
-      { namespace, data: Object.assign({ TRINO_SHARED_SECRET: sharedSecret }, ...each.map((one) => one.env)) },
+      {
+        namespace,
+        data: Object.fromEntries([
+          ["TRINO_SHARED_SECRET", sharedSecret],
+          ...each.flatMap((one) => Object.entries(one.env)),
+        ]),
+      },
       { parent: this },
     );
-    const files = secretFiles(
-      `${name}-files`,
-      { namespace, files: Object.assign({}, ...each.map((one) => one.files)) },
-      { parent: this },
+    const files = Object.entries(known).flatMap(([catalog, one]) =>
+      one.files
+        ? [{ catalog, ...secretFiles(`${name}-${catalog}`, { namespace, files: one.files }, { parent: this }) }]
+        : [],
     );
+    const secrets = [env, ...files];
     const account = serviceAccount(coordinator, { parent: this });
-    // Both are one program: workers ask the coordinator for work, and each other for rows.
-    const nodes = pods.map((server) => ({ server, ports: [{ port: HTTP_PORT }] }));
-    const talksTo = [...nodes, ...each.flatMap((one) => one.talksTo)];
     const release = new ChartRelease(
       name,
       charts.trino,
@@ -64,24 +67,37 @@ export class Trino extends pulumi.ComponentResource {
           ),
           env: env.name,
           annotations: Object.fromEntries(
-            [env, files].map(({ name: secret, checksum }) => [`checksum.254carbon.com/${secret}`, checksum]),
+            secrets.map((secret) => [`checksum.254carbon.com/${secret.name}`, secret.checksum]),
           ),
-          volumes: { [SECRETS]: { name: "secrets", secret: { secretName: files.name } }, ...trustVolumes(known) },
+          volumes: {
+            ...Object.fromEntries(
+              files.map(({ catalog, name: secretName }) => [
+                secretDirectory(catalog),
+                { name: `${catalog}-secret`, secret: { secretName } },
+              ]),
+            ),
+            ...trustVolumes(known),
+          },
         }),
         declares,
-        talksTo: Object.fromEntries(declares.workloads.map((workload) => [workload.name, talksTo])),
+        talksTo: Object.fromEntries(
+          [coordinator, ...workers].map((node) => {
+            // Workers ask the coordinator for work, and each other for rows.
+            const others = node === coordinator ? workers : [coordinator, ...workers];
+            const nodes = others.map((server) => ({ server, ports: [{ port: HTTP_PORT }] }));
+            return [node.name, [...nodes, ...each.flatMap((one) => one.talksTo)]];
+          }),
+        ),
       },
       {
         parent: this,
-        dependsOn: [account, env.resource, files.resource, ...each.flatMap((one) => one.ready)],
+        dependsOn: [account, ...secrets.map((secret) => secret.resource), ...each.flatMap((one) => one.ready)],
       },
     );
-    declares.workloads.forEach(({ replicas }, index) => {
-      const server = pods[index];
-      if (server === undefined) return;
-      disruptionBudget(server, replicas, { parent: this });
-      scrape(this, { pods: server, port: { name: "http", number: HTTP_PORT }, params: METRICS, by: metrics });
-    });
+    for (const node of [coordinator, ...workers]) {
+      scrape(this, { pods: node, port: { name: "http", number: HTTP_PORT }, params: METRICS, by: metrics });
+    }
+    for (const worker of workers) disruptionBudget(worker, args.workers.replicas, { parent: this });
     this.endpoint = {
       protocol: "http",
       host: serviceHost(COORDINATOR, namespace),
@@ -95,8 +111,23 @@ export class Trino extends pulumi.ComponentResource {
   }
 }
 
-// Of four thousand metrics, a pod: what people watch.
-const METRICS = { "name[]": ["x"] };
+// What people watch: in all, a node has four thousand metrics.
+const METRICS = {
+  "name[]": [
+    ...["Running", "Queued", "Submitted", "Completed", "Failed"].map((state) => `${state}Queries`),
+    ...["Internal", "External", "InsufficientResources", "UserError"].map((kind) => `${kind}Failures`),
+  ]
+    .map((name) => `trino_execution_name_QueryManager_${name}`)
+    .concat([
+      "trino_execution_name_SqlTaskManager_FailedTasks",
+      "trino_memory_name_ClusterMemoryManager_ClusterMemoryBytes",
+      "trino_memory_name_ClusterMemoryManager_ClusterTotalMemoryReservation",
+      "trino_memory_name_ClusterMemoryManager_QueriesKilledDueToOutOfMemory",
+      "trino_memory_type_ClusterMemoryPool_name_general_Nodes",
+      "trino_memory_type_MemoryPool_name_general_FreeBytes",
+      "trino_memory_type_MemoryPool_name_general_ReservedBytes",
+    ]),
+};
 
 function text(properties: Catalog["properties"]): pulumi.Output<string> {
   return pulumi.output(properties).apply((all) =>

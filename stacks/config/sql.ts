@@ -16,9 +16,8 @@ const node = {
 export const Trino = z.strictObject({
   coordinator: z.strictObject(node),
   workers: z
-    .strictObject({ replicas: z.int().min(1), ...node })
-    .optional()
-    .meta({ description: "Pods that do the work; without them the coordinator does it itself" }),
+    .strictObject({ replicas: z.int().min(0), ...node })
+    .meta({ description: "Pods that do the work; with none of them the coordinator does it itself" }),
 });
 
 /** Apache Polaris, the catalog of the Iceberg tables. */

@@ -143,7 +143,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"postgresPolarisPassword"|"polarisRootSecret"|"polarisTokenKey"|"polarisTrinoSecret"|"polarisIngestionSecret"|"trinoSharedSecret"|"pagingCredential"; correct it in FILE`,
   ],
 ];
 

@@ -74,7 +74,7 @@ const TOKENS = {
   ray: "carbon:ml:Ray",
   serve: "carbon:ml:ServeApplications",
   monitoring: "carbon:observability:KubePrometheusStack",
-    polaris: "carbon:analytics:Polaris",
-    trino: "carbon:analytics:Trino",
+  polaris: "carbon:analytics:Polaris",
+  trino: "carbon:analytics:Trino",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;

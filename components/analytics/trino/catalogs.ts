@@ -35,7 +35,7 @@ export interface Catalog {
   readonly properties: Readonly<Record<string, pulumi.Input<string>>>;
   /** Credentials, as the variables that properties name. */
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
-  /** Files with credentials, for a connector that reads no variables: they lie in {@link SECRETS}. */
+  /** Files with credentials, for a connector that reads no variables: they lie in {@link secretDirectory}. */
   readonly files?: Readonly<Record<string, pulumi.Input<string>>>;
   /** Whom it trusts: mounted where {@link trustStore} says. */
   readonly trust?: Trust;
@@ -43,8 +43,10 @@ export interface Catalog {
   readonly ready: readonly pulumi.Resource[];
 }
 
-/** Where pods find the files with credentials. */
-export const SECRETS = "/etc/trino-secrets";
+/** Where pods find a catalog's files with credentials. */
+export function secretDirectory(catalog: string): string {
+  return `/etc/trino-secrets/${catalog}`;
+}
 
 /** Where pods find what a catalog trusts. */
 export function trustDirectory(catalog: string): string {
@@ -142,7 +144,7 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
       // Without a description of its records, these columns are all that a topic has: key, message, time, offset.
       "kafka.hide-internal-columns": "false",
       // The connector's own properties know TLS but no login (Trino: "SASL authentication").
-      "kafka.config.resources": `${SECRETS}/${file}`,
+      "kafka.config.resources": `${secretDirectory("kafka")}/${file}`,
     },
     env: {},
     files: {

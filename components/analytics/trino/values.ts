@@ -20,8 +20,8 @@ export const CHART_CATALOGS = ["tpcds", "tpch"];
 /** Which pods there are. */
 export interface Topology {
   readonly coordinator: ContainerSize;
-  /** Absent where the coordinator does the work itself. */
-  readonly workers?: ContainerSize & { readonly replicas: number };
+  /** With none of them the coordinator does the work itself. */
+  readonly workers: ContainerSize & { readonly replicas: number };
 }
 
 /** What the values are made from. */
@@ -59,7 +59,8 @@ export function memory({ memoryMiB: { limit } }: ContainerSize): Memory {
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
   const { coordinator, workers, catalogs, env, serviceAccount } = args;
   // What does the work: the memory of a query is what it may take on all of them together.
-  const nodes = workers ?? { ...coordinator, replicas: 1 };
+  const alone = workers.replicas === 0;
+  const nodes = alone ? { ...coordinator, replicas: 1 } : workers;
   return {
     // Of the Service that clients know; the chart would call it after the release.
     fullnameOverride: COORDINATOR,
@@ -83,15 +84,15 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       "management.user=management",
     ],
     server: {
-      workers: workers?.replicas ?? 0,
+      workers: workers.replicas,
       config: { query: { maxMemory: `${memory(nodes).query * nodes.replicas}MB` } },
       workerExtraConfig: `shutdown.grace-period=${SHUTDOWN_GRACE_SECONDS}s\n`,
     },
     coordinator: {
       ...pod("coordinator", coordinator, args),
-      config: { nodeScheduler: { includeCoordinator: workers === undefined }, ...limits(coordinator) },
+      config: { nodeScheduler: { includeCoordinator: alone }, ...limits(coordinator) },
     },
-    worker: workers && {
+    worker: {
       ...pod("worker", workers, args),
       config: limits(workers),
       // Whoever drains a node must not end the queries on it: the worker is told to finish, and asked to end when it has.
@@ -136,7 +137,7 @@ function pod(
   };
   const mounts = Object.entries({ ...scratch, ...volumes });
   return {
-    labels: { app: "trino", component },
+    labels: podLabels(component),
     annotations,
     resources: resources(size),
     priorityClassName: "standard-services",
@@ -146,6 +147,10 @@ function pod(
     additionalVolumes: mounts.map(([, volume]) => volume),
     additionalVolumeMounts: mounts.map(([mountPath, { name }]) => ({ name, mountPath })),
   };
+}
+
+function podLabels(component: "coordinator" | "worker") {
+  return { app: "trino", component };
 }
 
 function labels(component: "coordinator" | "worker"): DeclaredWorkload["labels"] {
@@ -158,18 +163,27 @@ function labels(component: "coordinator" | "worker"): DeclaredWorkload["labels"]
 
 /** What the chart runs with these values. */
 export function declaration({ coordinator, workers }: Topology, serviceAccount: string): ChartDeclaration {
-  const common = { kind: "Deployment", serviceAccount } as const;
+  const deployment = (
+    component: "coordinator" | "worker",
+    name: string,
+  ): Omit<DeclaredWorkload, "replicas" | "size"> => ({
+    kind: "Deployment",
+    name,
+    labels: labels(component),
+    podLabels: podLabels(component),
+    ports: { http: HTTP_PORT },
+    serviceAccount,
+  });
   const port = { port: HTTP_PORT, podPort: HTTP_PORT };
+  const { replicas } = workers;
   return {
     workloads: [
-      { ...common, name: COORDINATOR, labels: labels("coordinator"), replicas: 1, size: coordinator },
-      ...(workers
-        ? [{ ...common, name: WORKER, labels: labels("worker"), replicas: workers.replicas, size: workers }]
-        : []),
+      { ...deployment("coordinator", COORDINATOR), replicas: 1, size: coordinator },
+      ...(replicas > 0 ? [{ ...deployment("worker", WORKER), replicas, size: workers }] : []),
     ],
     services: [
       { name: COORDINATOR, ...port, workload: COORDINATOR },
-      ...(workers ? [{ name: `${COORDINATOR}-worker`, ...port, workload: WORKER }] : []),
+      ...(replicas > 0 ? [{ name: `${COORDINATOR}-worker`, ...port, workload: WORKER }] : []),
     ],
     crds: [],
   };
