@@ -50,6 +50,11 @@ export const charts = {
   },
   trino: { repo: "https://trinodb.github.io/charts", chart: "trino", version: "1.42.2" },
   polaris: { repo: "https://downloads.apache.org/polaris/helm-chart", chart: "polaris", version: "1.7.0" },
+  seaweedfs: {
+    repo: "https://seaweedfs.github.io/seaweedfs/helm",
+    chart: "seaweedfs",
+    version: "4.44.0",
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {
