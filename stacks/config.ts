@@ -10,6 +10,7 @@ import { Elasticsearch, Neo4j } from "./config/search";
 import { kubernetesName, Size } from "./config/shapes";
 import { Kafka } from "./config/streams";
 import { backupFaults } from "./backups";
+import { Polaris, Trino } from "./config/sql";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -54,6 +55,8 @@ export const PlatformConfig = z
     elasticsearch: Elasticsearch.optional(),
     neo4j: Neo4j.optional(),
     superset: Superset.optional(),
+    polaris: Polaris.optional(),
+    trino: Trino.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

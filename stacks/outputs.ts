@@ -46,6 +46,8 @@ export const PlatformOutputs = z.strictObject({
   elasticsearch: service("http").optional(),
   neo4j: service("bolt").optional(),
   superset: service("http").optional(),
+  trino: service("http").optional(),
+  polaris: service("http").optional(),
   secrets: z.strictObject({
     objectStore: secretReference.optional(),
     ray: secretReference.optional(),

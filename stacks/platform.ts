@@ -9,6 +9,7 @@ import { publish } from "./publish";
 import { search } from "./search";
 import { Secrets } from "./secrets";
 import { streams } from "./streams";
+import { sql } from "./sql";
 import { verification } from "./verification";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
@@ -17,10 +18,22 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
   const kafka = streams(config, secrets, ground);
-  const found = search(config, secrets, ground);
+  const { elasticsearch, neo4j } = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
-  const superset = bi(config, secrets, stores, { trino: undefined }, ground);
+  const { polaris, trino } = sql(config, secrets, stores, { kafka, elasticsearch }, ground);
+  const superset = bi(config, secrets, stores, { trino: trino?.endpoint }, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, kafka, found, models, superset, watch });
+  return publish({
+    ...stores,
+    ...models,
+    ...watch,
+    kafka,
+    elasticsearch,
+    neo4j,
+    polaris,
+    trino,
+    superset,
+    namespaces: ground.namespaces,
+  });
 }

@@ -32,6 +32,7 @@ export const SECRET_KEYS = {
   postgresDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
   postgresDolphinschedulerPassword: { form: "password", usedBy: "DolphinScheduler", length: 32 },
   postgresPolarisPassword: { form: "password", usedBy: "Polaris", length: 32 },
+  kafkaTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
   postgresTrinoReaderPassword: { form: "password", usedBy: "Trino, to read DataHub's database", length: 32 },
   postgresIngestionReaderPassword: {
     form: "password",
@@ -57,6 +58,12 @@ export const SECRET_KEYS = {
   datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
   datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
   datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
+  polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
+  // Of HMAC-SHA-256, which signs the tokens.
+  polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
+  polarisTrinoSecret: { form: "password", usedBy: "Trino's catalog iceberg", length: 48 },
+  polarisIngestionSecret: { form: "password", usedBy: "DataHub's ingestion of the Iceberg catalog", length: 48 },
+  trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;

@@ -1,3 +1,4 @@
+import { trinoKafkaAccess } from "../components/analytics/trino/catalogs";
 import { Kafka, type KafkaClient } from "../components/data/kafka";
 import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
@@ -24,7 +25,12 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       operatorSize: operator,
       entityOperatorSize: entityOperator,
       topics,
-      clients: outsiders(),
+      clients: {
+        ...(config.trino && {
+          trino: { password: secrets.get("kafkaTrinoPassword"), ...trinoKafkaAccess(Object.keys(topics)) },
+        }),
+        ...outsiders(),
+      },
       metrics,
       protect: isProtected("kafka"),
     },

@@ -7,6 +7,7 @@ export const NEEDS = {
   // An application reads models and features; its code comes from a bucket.
   serve: ["ray", "mlflow", "feast", "objectStore"],
   superset: ["postgres", "redis"],
+  polaris: ["postgres", "objectStore"],
 } as const;
 
 /** What is wrong with a value: its key and the reason. */

@@ -162,7 +162,15 @@ for (const shape of SHAPES) {
       assert.equal(new Set(owners).size, owners.length, "a pod that is scraped twice counts twice");
       const rays = config.ray.mode === "kuberay" ? ["ray-cluster", "ray-serve-cluster"] : ["ray"];
       const nodes = rays.flatMap((ray) => [`${ray} head`, `${ray} worker`]);
-      for (const target of [...nodes, "mlflow ", "feast feature-server", "kafka broker"]) {
+      for (const target of [
+        ...nodes,
+        "mlflow ",
+        "feast feature-server",
+        "kafka broker",
+        "polaris ",
+        "trino coordinator",
+        "trino worker",
+      ]) {
         assert.ok(
           scraped.some(({ series }) => series === target),
           target,

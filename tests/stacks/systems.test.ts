@@ -82,5 +82,7 @@ const TOKENS = {
   elasticsearch: "carbon:data:Elasticsearch",
   neo4j: "carbon:data:Neo4j",
   superset: "carbon:analytics:Superset",
+  polaris: "carbon:analytics:Polaris",
+  trino: "carbon:analytics:Trino",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;

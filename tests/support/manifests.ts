@@ -87,7 +87,8 @@ export function allPods(seen: readonly Registered[]): Pods[] {
     return inputs.declares.workloads.map((workload: any) => ({
       owner: `chart ${name}, ${workload.name}`,
       namespace: release?.inputs.namespace,
-      labels: workload.labels,
+      labels: { ...workload.labels, ...workload.podLabels },
+      ports: workload.ports,
       replicas: workload.replicas,
     }));
   });
