@@ -44,8 +44,12 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       operatorSize: operator,
       volume: { storageClass, sizeGiB: volume.sizeGiB },
       clients: {
-        datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...CATALOG_ACCESS },
-        trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        ...(config.datahub && {
+          datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...CATALOG_ACCESS },
+        }),
+        ...(config.trino && {
+          trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        }),
       },
       protect: isProtected("elasticsearch"),
     },
