@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { Datahub } from "./config/catalog";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
@@ -52,6 +53,7 @@ export const PlatformConfig = z
     kafka: Kafka.optional(),
     elasticsearch: Elasticsearch.optional(),
     neo4j: Neo4j.optional(),
+    datahub: Datahub.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

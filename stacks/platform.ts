@@ -1,4 +1,5 @@
 import type { PlatformConfig } from "./config";
+import { catalog } from "./catalog";
 import { data } from "./data";
 import { foundation } from "./foundation";
 import { ml } from "./ml";
@@ -17,8 +18,9 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const stores = data(config, secrets, ground);
   const kafka = streams(config, secrets, ground);
   const found = search(config, secrets, ground);
+  const datahub = catalog(config.datahub, secrets, { ...stores, ...found, kafka }, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, kafka, found, models, watch });
+  return publish({ ground, stores, kafka, found, datahub, models, watch });
 }

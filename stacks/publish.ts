@@ -2,6 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { Kafka } from "../components/data/kafka";
+import type { Datahub } from "../components/catalog/datahub";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
@@ -15,12 +16,13 @@ interface Layers {
   readonly stores: Data;
   readonly kafka: Kafka | undefined;
   readonly found: Search;
+  readonly datahub: Datahub | undefined;
   readonly models: Ml;
   readonly watch: Observability | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, kafka, found, models, watch }: Layers): PlatformOutputs {
+export function publish({ ground, stores, kafka, found, datahub, models, watch }: Layers): PlatformOutputs {
   const { mlflow, ray, feast, applications } = models;
   const { postgres, objectStore, redis } = stores;
   const { elasticsearch, neo4j } = found;
@@ -43,6 +45,7 @@ export function publish({ ground, stores, kafka, found, models, watch }: Layers)
     ...(postgres && { postgres: published(postgres.database("mlflow").server) }),
     ...(objectStore && { objectStore: { url: objectStore.store.url, region: objectStore.store.region } }),
     ...(kafka && { kafka: published(kafka.bootstrap) }),
+    ...(datahub && { datahub: { gms: published(datahub.gms), frontend: published(datahub.frontend) } }),
     ...(watch && {
       monitoring: {
         prometheus: published(watch.monitoring.prometheus),
@@ -68,6 +71,7 @@ export function publish({ ground, stores, kafka, found, models, watch }: Layers)
       ...(elasticsearch && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
       ...(elasticsearch && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
       ...(neo4j && { neo4j: secret(neo4j.secretName) }),
+      ...(datahub && { datahub: secret(datahub.usersSecret) }),
     },
     versions: clientVersions,
   };

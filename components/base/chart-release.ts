@@ -30,6 +30,8 @@ export interface DeclaredWorkload {
   readonly labels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly replicas: number;
+  /** Named ports of its containers, where Services of the program lead to them. */
+  readonly ports?: Readonly<Record<string, number>>;
   /** What one pod takes, all its containers together. */
   readonly size: ContainerSize;
   /** What each pod of a StatefulSet claims for itself. */

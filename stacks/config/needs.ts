@@ -6,6 +6,7 @@ export const NEEDS = {
   ray: ["objectStore"],
   // An application reads models and features; its code comes from a bucket.
   serve: ["ray", "mlflow", "feast", "objectStore"],
+  datahub: ["postgres", "kafka", "elasticsearch"],
 } as const;
 
 /** What is wrong with a value: its key and the reason. */

@@ -164,7 +164,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"backupAccessKey"|"backupSecretKey"|"redisFeastPassword"|"grafanaAdminPassword"|"elasticsearchDatahubPassword"|"elasticsearchTrinoPassword"|"neo4jPassword"|"datahubAdminPassword"|"datahubSystemClientSecret"|"datahubTokenSigningKey"|"datahubTokenSalt"|"datahubEncryptionKey"|"datahubSessionKey"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"backupAccessKey"|"backupSecretKey"|"redisFeastPassword"|"grafanaAdminPassword"|"kafkaDatahubPassword"|"kafkaIngestionPassword"|"elasticsearchDatahubPassword"|"elasticsearchTrinoPassword"|"neo4jPassword"|"datahubAdminPassword"|"datahubSystemClientSecret"|"datahubTokenSigningKey"|"datahubTokenSalt"|"datahubEncryptionKey"|"datahubSessionKey"|"pagingCredential"; correct it in FILE`,
   ],
 ];
 

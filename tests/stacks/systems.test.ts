@@ -78,7 +78,9 @@ const TOKENS = {
   ray: "carbon:ml:Ray",
   serve: "carbon:ml:ServeApplications",
   monitoring: "carbon:observability:KubePrometheusStack",
+  kafka: "carbon:data:Kafka",
   elasticsearch: "carbon:data:Elasticsearch",
   neo4j: "carbon:data:Neo4j",
+  datahub: "carbon:catalog:Datahub",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;
