@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { Superset } from "./config/bi";
+import { Datahub } from "./config/catalog";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
@@ -57,6 +58,7 @@ export const PlatformConfig = z
     superset: Superset.optional(),
     polaris: Polaris.optional(),
     trino: Trino.optional(),
+    datahub: Datahub.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

@@ -40,6 +40,7 @@ export const PlatformOutputs = z.strictObject({
   postgres: service("postgresql").optional(),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }).optional(),
   kafka: service("kafka").optional(),
+  datahub: z.strictObject({ gms: service("http"), frontend: service("http") }).optional(),
   monitoring: z
     .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
     .optional(),
@@ -63,6 +64,7 @@ export const PlatformOutputs = z.strictObject({
     elasticsearchTrino: secretReference.optional(),
     neo4j: secretReference.optional(),
     supersetAdmin: secretReference.optional(),
+    datahub: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

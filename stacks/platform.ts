@@ -1,5 +1,6 @@
 import { bi } from "./bi";
 import type { PlatformConfig } from "./config";
+import { catalog } from "./catalog";
 import { data } from "./data";
 import { foundation } from "./foundation";
 import { ml } from "./ml";
@@ -21,6 +22,12 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const { elasticsearch, neo4j } = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
   const { polaris, trino } = sql(config, secrets, stores, { kafka, elasticsearch }, ground);
+  const datahub = catalog(
+    config.datahub,
+    secrets,
+    { ...stores, kafka, elasticsearch, neo4j, trino: trino?.endpoint, iceberg: polaris?.catalog("ingestion") },
+    ground,
+  );
   const superset = bi(config, secrets, stores, { trino: trino?.endpoint }, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
@@ -33,6 +40,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     neo4j,
     polaris,
     trino,
+    datahub,
     superset,
     namespaces: ground.namespaces,
   });

@@ -3,6 +3,7 @@ import { type Endpoint, url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { Kafka } from "../components/data/kafka";
 import type { Superset } from "../components/analytics/superset";
+import type { Datahub } from "../components/catalog/datahub";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
@@ -15,13 +16,14 @@ import type { Sql } from "./sql";
 interface Layers extends Data, Ml, Search, Sql, Partial<Observability> {
   readonly namespaces: Foundation["namespaces"];
   readonly kafka: Kafka | undefined;
+  readonly datahub: Datahub | undefined;
   readonly superset: Superset | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
 export function publish(layers: Layers): PlatformOutputs {
   const { namespaces, postgres, objectStore, redis, kafka, elasticsearch, neo4j } = layers;
-  const { mlflow, ray, feast, applications, polaris, trino, superset, monitoring } = layers;
+  const { mlflow, ray, feast, applications, polaris, trino, datahub, superset, monitoring } = layers;
   const namespace = namespaces["data-platform"];
   const secret = (name: string) => ({ namespace, name });
   return {
@@ -41,6 +43,7 @@ export function publish(layers: Layers): PlatformOutputs {
     ...(postgres && { postgres: published(postgres.database("mlflow").server) }),
     ...(objectStore && { objectStore: { url: objectStore.store.url, region: objectStore.store.region } }),
     ...(kafka && { kafka: published(kafka.bootstrap) }),
+    ...(datahub && { datahub: { gms: published(datahub.gms), frontend: published(datahub.frontend) } }),
     ...(monitoring && {
       monitoring: {
         prometheus: published(monitoring.prometheus),
@@ -66,10 +69,11 @@ export function publish(layers: Layers): PlatformOutputs {
         postgresPolaris: secret(postgres.secretName("polaris")),
       }),
       ...(feast && redis && { redisFeast: secret(redis.secretName("feast")) }),
-      ...(elasticsearch && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
-      ...(elasticsearch && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
+      ...(elasticsearch && datahub && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
+      ...(elasticsearch && trino && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
       ...(neo4j && { neo4j: secret(neo4j.secretName) }),
       ...(superset && { supersetAdmin: secret(superset.adminSecret) }),
+      ...(datahub && { datahub: secret(datahub.usersSecret) }),
     },
     versions: clientVersions,
   };

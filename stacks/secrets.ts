@@ -48,6 +48,8 @@ export const SECRET_KEYS = {
   supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
   supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  kafkaDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+  kafkaIngestionPassword: { form: "password", usedBy: "DataHub's ingestion", length: 32 },
   elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
   elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
   // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).

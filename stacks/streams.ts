@@ -1,4 +1,6 @@
 import { trinoKafkaAccess } from "../components/analytics/trino/catalogs";
+import { kafkaAccess } from "../components/catalog/datahub";
+import { kafkaAccess as ingestionKafkaAccess } from "../components/catalog/ingestion";
 import { Kafka, type KafkaClient } from "../components/data/kafka";
 import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
@@ -26,6 +28,7 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       entityOperatorSize: entityOperator,
       topics,
       clients: {
+        ...catalogClients(),
         ...(config.trino && {
           trino: { password: secrets.get("kafkaTrinoPassword"), ...trinoKafkaAccess(Object.keys(topics)) },
         }),
@@ -36,6 +39,14 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
     },
     opts,
   );
+
+  function catalogClients(): Record<string, KafkaClient> {
+    if (config.datahub === undefined) return {};
+    return {
+      datahub: { password: secrets.get("kafkaDatahubPassword"), ...kafkaAccess() },
+      ingestion: { password: secrets.get("kafkaIngestionPassword"), ...ingestionKafkaAccess() },
+    };
+  }
 
   function outsiders(): Record<string, KafkaClient> {
     return Object.fromEntries(

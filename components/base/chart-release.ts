@@ -31,10 +31,10 @@ export interface DeclaredWorkload {
   readonly labels: Readonly<Record<string, string>>;
   /** Labels of its pods besides those: what tells their metrics apart. */
   readonly podLabels?: Readonly<Record<string, string>>;
-  /** Ports of its container that are scraped, by name. */
-  readonly ports?: Readonly<Record<string, number>>;
   readonly serviceAccount: string;
   readonly replicas: number;
+  /** Named ports of its containers that Services or monitors of the program name. */
+  readonly ports?: Readonly<Record<string, number>>;
   /** What one pod takes, all its containers together. */
   readonly size: ContainerSize;
   /** What each pod of a StatefulSet claims for itself. */

@@ -8,6 +8,7 @@ export const NEEDS = {
   serve: ["ray", "mlflow", "feast", "objectStore"],
   superset: ["postgres", "redis"],
   polaris: ["postgres", "objectStore"],
+  datahub: ["postgres", "kafka", "elasticsearch"],
 } as const;
 
 /** What is wrong with a value: its key and the reason. */

@@ -14,7 +14,7 @@ for (const shape of SHAPES) {
       assert.ok(services.length > 0);
       for (const service of services) {
         const { metadata, spec } = service.inputs;
-        const behind = selected(ourPods(seen), metadata.namespace, spec.selector);
+        const behind = selected(allPods(seen), metadata.namespace, spec.selector);
         assert.ok(behind.length > 0, `${label(service)} selects no pod`);
         for (const pod of behind) {
           for (const { port, targetPort } of spec.ports) {
