@@ -223,6 +223,18 @@ describe("a good config", () => {
     assert.deepEqual(faultsOf(prod((c) => (c.ray = shown))), []);
   });
 
+  it("may have the topics and clients that docs/kafka.md shows", () => {
+    const blocks = [...read("docs/kafka.md").matchAll(/```yaml\n(kafka:[^]*?)```/g)].map(([, text = ""]) =>
+      parse(text),
+    );
+    assert.equal(blocks.length, 2);
+    const [{ topics }, { clients }] = blocks.map(({ kafka }) => kafka);
+    assert.deepEqual(
+      faultsOf(prod((c) => ((c.kafka.topics = { ...c.kafka.topics, ...topics }), (c.kafka.clients = clients)))),
+      [],
+    );
+  });
+
   it("may scale Ray down to one worker", () => {
     assert.deepEqual(faultsOf(prod((c) => (c.ray.workers.min = 1))), []);
     assert.deepEqual(faultsOf(prod((c) => (c.ray.workers = { ...c.ray.workers, min: 1, max: 1 }))), []);

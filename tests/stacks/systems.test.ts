@@ -73,6 +73,7 @@ const TOKENS = {
   postgres: "carbon:data:Postgres",
   objectStore: "carbon:data:ObjectStore",
   redis: "carbon:data:Redis",
+  kafka: "carbon:data:Kafka",
   mlflow: "carbon:ml:Mlflow",
   feast: "carbon:ml:Feast",
   ray: "carbon:ml:Ray",
