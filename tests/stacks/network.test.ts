@@ -115,6 +115,10 @@ for (const shape of SHAPES) {
       for (const { inputs } of all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster")) {
         assert.equal(inputs.spec.enablePDB, inputs.spec.instances > 1);
       }
+      for (const { inputs } of all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch")) {
+        // Its operator makes one unless it is given an empty one.
+        assert.equal(inputs.spec.podDisruptionBudget === undefined, inputs.spec.nodeSets[0].count > 1);
+      }
     });
 
     it("leaves the replicas of what is autoscaled to the autoscaler", async () => {

@@ -1,5 +1,7 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
+import { ensureNeo4j, NEO4J_HOME } from "../prepare/neo4j";
 import { ensureS3 } from "../prepare/tools";
 import { ensureVenv, type locks } from "../prepare/venvs";
 import type { Piece } from "./sandbox";
@@ -23,6 +25,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
   [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),
   [images.valkey]: valkey,
+  [images.neo4j]: neo4j,
 };
 
 /** What stands in for an image of the program. */
@@ -50,6 +53,19 @@ async function valkey(): Promise<Software> {
     (program) => ({ kind: "link", source: `/usr/bin/redis-${program}`, target: `${bin}/valkey-${program}` }) as const,
   );
   return Promise.resolve({ path: [bin], pieces: links });
+}
+
+/** Neo4j's own jars on Debian's Java. */
+async function neo4j(): Promise<Software> {
+  const source = await ensureNeo4j(ignore);
+  const java = fs.readdirSync("/etc").filter((name) => /^java-\d+-openjdk$/.test(name));
+  return {
+    path: [path.join(NEO4J_HOME, "bin")],
+    pieces: [
+      { kind: "ro", source, target: NEO4J_HOME },
+      ...java.map((name) => ({ kind: "ro", source: `/etc/${name}`, target: `/etc/${name}` }) as const),
+    ],
+  };
 }
 
 // Everything was fetched before the network was left.
