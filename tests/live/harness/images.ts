@@ -1,5 +1,6 @@
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
+import { postgresBin } from "../prepare/machine";
 import { ensureS3 } from "../prepare/tools";
 import { ensureVenv, type locks } from "../prepare/venvs";
 import type { Piece } from "./sandbox";
@@ -16,6 +17,7 @@ export interface Software {
 }
 
 const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
+  [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], user: "postgres", pieces: [] }),
   [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
