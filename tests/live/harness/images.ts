@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
 import { ensureNeo4j, NEO4J_HOME } from "../prepare/neo4j";
+import { postgresBin } from "../prepare/machine";
 import { ensureS3 } from "../prepare/tools";
 import { ensureVenv, type locks } from "../prepare/venvs";
 import type { Piece } from "./sandbox";
@@ -18,6 +19,7 @@ export interface Software {
 }
 
 const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
+  [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], user: "postgres", pieces: [] }),
   [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
