@@ -76,7 +76,7 @@ export interface SupersetWorker {
 
 // What each client library of it sends, scripts included (Celery and its lock, the limiter).
 const REDIS_COMMANDS = {
-  connection: ["ping", "client|setinfo", "multi", "exec", "watch", "unwatch", "evalsha", "script|load"],
+  connection: ["ping", "multi", "exec", "watch", "unwatch", "evalsha", "script|load"],
   cache: ["get", "mget", "set", "setex", "setnx", "del", "unlink", "exists"],
   limiter: ["incrby", "expire", "ttl"],
   queue: ["lpush", "rpop", "brpop", "llen", "sadd", "srem", "smembers"],

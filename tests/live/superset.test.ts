@@ -6,6 +6,7 @@ import { eventually } from "./harness/eventually";
 import type { Pod } from "./harness/pod";
 import { python } from "./harness/python";
 import { superset } from "./harness/systems";
+import { read } from "../support/sources";
 
 // Somebody who uses the API, behind the gateway that ends TLS.
 const PERSON = `
@@ -183,6 +184,21 @@ describe("Superset", () => {
 
   it("sets no feature flag that Superset does not know", async () => {
     assert.deepEqual(await python(web, FLAGS), []);
+  });
+
+  it("encrypts anew with another key, by the command of docs/superset.md, and back", async () => {
+    const [, command = ""] = /sh -c '(export[^']+)' < new-key/.exec(read("docs/superset.md")) ?? [];
+    const { SUPERSET_SECRET_KEY: old = "" } = cluster.program.data("Secret", "superset-logins");
+    const postgres = await cluster.postgres();
+    const encrypted = () => postgres.query("SELECT password FROM dbs", "superset");
+    const before = await encrypted();
+    await web.exec(["sh", "-c", command], { input: "another-key\n", timeoutSeconds: 120 });
+    assert.notDeepEqual(await encrypted(), before);
+    // As from a pod that has the new key.
+    const restarted = `read -r SUPERSET_SECRET_KEY && export SUPERSET_SECRET_KEY && ${command}`;
+    await web.exec(["sh", "-c", restarted], { input: `another-key\n${old}\n`, timeoutSeconds: 120 });
+    const query = { ...admin(), source: "PostgreSQL datahub", sql: "SELECT answer FROM live" };
+    assert.deepEqual((await person(QUERY, query)).rows, [{ answer: 42 }]);
   });
 
   it("lets the Job run again, which gives the administrator its password back", async () => {
