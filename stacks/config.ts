@@ -5,6 +5,7 @@ import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
 import { Monitoring } from "./config/observability";
 import { kubernetesName, Size } from "./config/shapes";
+import { DolphinScheduler } from "./config/workflows";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -44,6 +45,7 @@ export const PlatformConfig = z
     redis: Redis,
     feast: Feast,
     monitoring: Monitoring,
+    dolphinscheduler: DolphinScheduler.optional(),
     verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

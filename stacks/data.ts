@@ -10,7 +10,7 @@ import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import type { SecretName, Secrets } from "./secrets";
 
-const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline"];
+const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "dolphinscheduler"];
 
 /** What the layers above keep their data in. */
 export interface Data {

@@ -32,6 +32,7 @@ export const PlatformOutputs = z.strictObject({
   redis: service("redis"),
   postgres: service("postgresql"),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }),
+  dolphinscheduler: service("http").optional(),
   monitoring: z.strictObject({
     prometheus: service("http"),
     alertmanager: service("http"),
@@ -41,6 +42,7 @@ export const PlatformOutputs = z.strictObject({
     objectStore: secretReference,
     ray: secretReference,
     grafana: secretReference,
+    dolphinscheduler: secretReference.optional(),
     postgresMlflow: secretReference,
     postgresFeast: secretReference,
     postgresSuperset: secretReference,

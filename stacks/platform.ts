@@ -8,6 +8,7 @@ import { observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
 import { Secrets } from "./secrets";
 import { verification } from "./verification";
+import { workflows } from "./workflows";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
 export function platform(config: PlatformConfig): PlatformOutputs {
@@ -15,6 +16,8 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
+  const reachable = { mlflow: models.mlflow.tracking, feast: models.feast.http, trino: undefined };
+  const flows = workflows(config, secrets, stores, reachable, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
 
@@ -37,6 +40,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     redis: published(stores.redis.login("feast").server),
     postgres: published(stores.postgres.database("mlflow").server),
     objectStore: { url: store.url, region: store.region },
+    ...(flows && { dolphinscheduler: published(flows.api) }),
     monitoring: {
       prometheus: published(monitoring.prometheus),
       alertmanager: published(monitoring.alertmanager),
@@ -46,6 +50,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
       objectStore: store.secret,
       ray: { namespace, name: ray.auth.name },
       grafana: { namespace: ground.namespaces.monitoring, name: monitoring.grafanaSecret },
+      ...(flows && { dolphinscheduler: { namespace, name: flows.adminSecret } }),
       postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
       postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
       postgresSuperset: { namespace, name: stores.postgres.secretName("superset") },

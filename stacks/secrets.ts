@@ -14,8 +14,16 @@ interface SecretKey {
 export const SECRET_KEYS = {
   minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
-  objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 20 },
-  objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 40 },
+  objectStoreAccessKey: {
+    form: "user",
+    usedBy: "MLflow, Ray, Serve, Feast, DolphinScheduler, Secret minio-credentials",
+    length: 20,
+  },
+  objectStoreSecretKey: {
+    form: "password",
+    usedBy: "MLflow, Ray, Serve, Feast, DolphinScheduler, Secret minio-credentials",
+    length: 40,
+  },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
   mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
   rayAuthToken: {
@@ -35,6 +43,7 @@ export const SECRET_KEYS = {
     length: 32,
   },
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
+  dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.

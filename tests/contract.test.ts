@@ -37,7 +37,7 @@ for (const shape of SHAPES) {
         namespace: metadata.namespace,
         name: metadata.name,
       }));
-      for (const reference of Object.values(outputs.secrets)) {
+      for (const reference of Object.values(outputs.secrets).filter((one) => one !== undefined)) {
         assert.ok(secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name));
       }
     });

@@ -16,8 +16,10 @@ export interface Metrics {
 /** Inputs of {@link scrape}. */
 export interface ScrapeArgs {
   readonly pods: PodIdentity;
-  /** The container port that answers `/metrics`, by name and number. */
+  /** The container port that answers, by name and number. */
   readonly port: { readonly name: string; readonly number: number };
+  /** @default "/metrics" */
+  readonly path?: string;
   readonly by: Metrics;
 }
 
@@ -26,10 +28,9 @@ export interface ScrapeArgs {
  * whatever their monitor is called, and by `component` where a system has several kinds of pods.
  */
 export function scrape(parent: pulumi.Resource, args: ScrapeArgs): void {
-  const { pods, port } = args;
   monitor(parent, args, "PodMonitor", {
-    selector: { matchLabels: pods.matchLabels },
-    podMetricsEndpoints: [metricsOf(port)],
+    selector: { matchLabels: args.pods.matchLabels },
+    podMetricsEndpoints: [metricsOf(args)],
   });
 }
 
@@ -42,7 +43,7 @@ export function scrapeByService(parent: pulumi.Resource, args: ScrapeArgs): void
   service(objectName(pods.name, "metrics"), pods, ports, { parent }, { headless: true, labels });
   monitor(parent, args, "ServiceMonitor", {
     selector: { matchLabels: { ...pods.matchLabels, ...labels } },
-    endpoints: [metricsOf(port)],
+    endpoints: [metricsOf(args)],
   });
 }
 
@@ -65,6 +66,6 @@ function monitor(
   );
 }
 
-function metricsOf({ name }: ScrapeArgs["port"]): object {
-  return { port: name, path: "/metrics", interval: "30s" };
+function metricsOf({ port, path = "/metrics" }: ScrapeArgs): object {
+  return { port: port.name, path, interval: "30s" };
 }

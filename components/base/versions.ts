@@ -70,6 +70,12 @@ export const images = {
   ray: ownImage("ray"),
   feast: ownImage("feast"),
   valkey: "valkey/valkey:9.1.4",
+  // From 3.3 on they come without the plugins for PostgreSQL and S3 (dolphinscheduler#17557; docs/adr/0023-dolphinscheduler.md).
+  dolphinschedulerApi: "apache/dolphinscheduler-api:3.2.2",
+  dolphinschedulerMaster: "apache/dolphinscheduler-master:3.2.2",
+  dolphinschedulerWorker: ownImage("dolphinscheduler-worker"),
+  dolphinschedulerAlert: "apache/dolphinscheduler-alert-server:3.2.2",
+  dolphinschedulerTools: "apache/dolphinscheduler-tools:3.2.2",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */
