@@ -270,7 +270,7 @@ function startServer(parent: pulumi.Resource, server: Server, after: readonly pu
           ports,
           env: { ...server.env, LOGGING_CONFIG: `/etc/logging/${LOGGING_FILE}` },
           secretEnv,
-          probe: { path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 300 },
+          probe: { path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
           mounts: { "/tmp": "tmp", "/etc/logging": "logging", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
         }),
       ],
@@ -324,6 +324,8 @@ const COMMON = {
   HOME: "/tmp",
   // The images say Shanghai.
   TZ: "UTC",
+  // In a cluster they would ask the API server for their settings first, and end without an answer.
+  SPRING_CLOUD_KUBERNETES_ENABLED: "false",
   REGISTRY_TYPE: "jdbc",
   // A server that has not renewed its entry for 30 s is gone: its pauses and a switch of the database's primary may take
   // longer than the 6 s that are the default.
@@ -401,7 +403,8 @@ function psqlLogin({ server, database, login }: PostgresDatabase): Record<string
 
 // What upgrade-schema.sh and initialize-jdbc-registry.sh run, without the files that they write beside themselves.
 const SCHEMA = `set -e
-run() { java "$HEAP" -cp tools/conf:tools/libs/*:tools/sql "$@"; }
+tools=${HOME}/tools
+run() { java "$HEAP" -cp "$tools/conf:$tools/libs/*:$tools/sql" "$@"; }
 run -Dspring.profiles.active=upgrade,postgresql org.apache.dolphinscheduler.tools.datasource.UpgradeDolphinScheduler
 run -Dspring.profiles.active=postgresql org.apache.dolphinscheduler.tools.command.CommandApplication`;
 
@@ -417,7 +420,9 @@ SQL`;
 
 /** Everything on standard output; the log of each task in a file of its own as well, from which the pages show it. */
 function logback(taskLogs: boolean): string {
+  // The property is where the copies for the object store are looked for.
   const perTask = `
+  <property scope="context" name="log.base.ctx" value="${TASK_LOGS}"/>
   <appender name="TASKLOGFILE" class="ch.qos.logback.classic.sift.SiftingAppender">
     <filter class="org.apache.dolphinscheduler.plugin.task.api.log.TaskLogFilter"/>
     <Discriminator class="org.apache.dolphinscheduler.plugin.task.api.log.TaskLogDiscriminator">

@@ -143,7 +143,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"dolphinschedulerAdminPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
   ],
 ];
 
