@@ -12,6 +12,7 @@ import { kubernetesName, Size } from "./config/shapes";
 import { Kafka } from "./config/streams";
 import { backupFaults } from "./backups";
 import { Polaris, Trino } from "./config/sql";
+import { DolphinScheduler } from "./config/workflows";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -59,6 +60,7 @@ export const PlatformConfig = z
     polaris: Polaris.optional(),
     trino: Trino.optional(),
     datahub: Datahub.optional(),
+    dolphinscheduler: DolphinScheduler.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

@@ -47,6 +47,7 @@ export const PlatformOutputs = z.strictObject({
   elasticsearch: service("http").optional(),
   neo4j: service("bolt").optional(),
   superset: service("http").optional(),
+  dolphinscheduler: service("http").optional(),
   trino: service("http").optional(),
   polaris: service("http").optional(),
   secrets: z.strictObject({
@@ -65,6 +66,7 @@ export const PlatformOutputs = z.strictObject({
     neo4j: secretReference.optional(),
     supersetAdmin: secretReference.optional(),
     datahub: secretReference.optional(),
+    dolphinscheduler: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

@@ -12,6 +12,7 @@ import { Secrets } from "./secrets";
 import { streams } from "./streams";
 import { sql } from "./sql";
 import { verification } from "./verification";
+import { workflows } from "./workflows";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
 export function platform(config: PlatformConfig): PlatformOutputs {
@@ -29,6 +30,13 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     ground,
   );
   const superset = bi(config, secrets, stores, { trino: trino?.endpoint }, ground);
+  const dolphinscheduler = workflows(
+    config,
+    secrets,
+    stores,
+    { mlflow: models.mlflow?.tracking, feast: models.feast?.http, trino: trino?.endpoint },
+    ground,
+  );
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
   return publish({
@@ -42,6 +50,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     trino,
     datahub,
     superset,
+    dolphinscheduler,
     namespaces: ground.namespaces,
   });
 }

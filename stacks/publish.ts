@@ -2,6 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { Kafka } from "../components/data/kafka";
+import type { DolphinScheduler } from "../components/analytics/dolphinscheduler";
 import type { Superset } from "../components/analytics/superset";
 import type { Datahub } from "../components/catalog/datahub";
 import type { Data } from "./data";
@@ -18,12 +19,13 @@ interface Layers extends Data, Ml, Search, Sql, Partial<Observability> {
   readonly kafka: Kafka | undefined;
   readonly datahub: Datahub | undefined;
   readonly superset: Superset | undefined;
+  readonly dolphinscheduler: DolphinScheduler | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
 export function publish(layers: Layers): PlatformOutputs {
   const { namespaces, postgres, objectStore, redis, kafka, elasticsearch, neo4j } = layers;
-  const { mlflow, ray, feast, applications, polaris, trino, datahub, superset, monitoring } = layers;
+  const { mlflow, ray, feast, applications, polaris, trino, datahub, superset, dolphinscheduler, monitoring } = layers;
   const namespace = namespaces["data-platform"];
   const secret = (name: string) => ({ namespace, name });
   return {
@@ -44,6 +46,7 @@ export function publish(layers: Layers): PlatformOutputs {
     ...(objectStore && { objectStore: { url: objectStore.store.url, region: objectStore.store.region } }),
     ...(kafka && { kafka: published(kafka.bootstrap) }),
     ...(datahub && { datahub: { gms: published(datahub.gms), frontend: published(datahub.frontend) } }),
+    ...(dolphinscheduler && { dolphinscheduler: published(dolphinscheduler.api) }),
     ...(monitoring && {
       monitoring: {
         prometheus: published(monitoring.prometheus),
@@ -73,6 +76,7 @@ export function publish(layers: Layers): PlatformOutputs {
       ...(elasticsearch && trino && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
       ...(neo4j && { neo4j: secret(neo4j.secretName) }),
       ...(superset && { supersetAdmin: secret(superset.adminSecret) }),
+      ...(dolphinscheduler && { dolphinscheduler: secret(dolphinscheduler.adminSecret) }),
       ...(datahub && { datahub: secret(datahub.usersSecret) }),
     },
     versions: clientVersions,

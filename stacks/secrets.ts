@@ -18,8 +18,8 @@ export const SECRET_KEYS = {
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
   seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the Job that makes buckets", length: 20 },
   seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the Job that makes buckets", length: 40 },
-  objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 20 },
-  objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 40 },
+  objectStoreAccessKey: { form: "user", usedBy: "every client of S3, Secret minio-credentials", length: 20 },
+  objectStoreSecretKey: { form: "password", usedBy: "every client of S3, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
   mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
   rayAuthToken: {
@@ -42,6 +42,7 @@ export const SECRET_KEYS = {
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
   backupAccessKey: { form: "user", usedBy: "PostgreSQL, for its backups alone", length: 20 },
   backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
+  dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
   redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
   // Another one makes what the old one encrypted unreadable: docs/superset.md.

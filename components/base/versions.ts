@@ -123,6 +123,12 @@ export const images = {
   neo4j: "docker.io/library/neo4j:5.26.31-community",
   // Of the same version as the chart of the server.
   polarisAdminTool: "apache/polaris-admin-tool:1.7.0",
+  // From 3.3 on they come without the plugins for PostgreSQL and S3 (dolphinscheduler#17557; docs/adr/0023-dolphinscheduler.md).
+  dolphinschedulerApi: "apache/dolphinscheduler-api:3.2.2",
+  dolphinschedulerMaster: "apache/dolphinscheduler-master:3.2.2",
+  dolphinschedulerWorker: ownImage("dolphinscheduler-worker"),
+  dolphinschedulerAlert: "apache/dolphinscheduler-alert-server:3.2.2",
+  dolphinschedulerTools: "apache/dolphinscheduler-tools:3.2.2",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */

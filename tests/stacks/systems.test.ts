@@ -85,6 +85,7 @@ const TOKENS = {
   superset: "carbon:analytics:Superset",
   polaris: "carbon:analytics:Polaris",
   trino: "carbon:analytics:Trino",
+  dolphinscheduler: "carbon:analytics:DolphinScheduler",
   datahub: "carbon:catalog:Datahub",
   verify: "carbon:observability:Verify",
 } as const satisfies Record<System, string>;

@@ -84,3 +84,16 @@ export function serveConfig(cluster: Cluster): any {
 function trainings(cluster: Cluster): string[] {
   return cluster.program.all("CronJob").flatMap(({ metadata: { name } }) => (name.includes("-train-") ? [name] : []));
 }
+
+/** DolphinScheduler on PostgreSQL and the object store. */
+export async function workflows(
+  cluster: Cluster,
+): Promise<Readonly<Record<"api" | "master" | "worker" | "alert", Pod>>> {
+  await Promise.all([cluster.postgres(), objectStore(cluster)]);
+  await cluster.job("dolphinscheduler-schema");
+  await cluster.job("dolphinscheduler-set-admin");
+  const [master, worker, alert, api] = await Promise.all(
+    ["master", "worker", "alert", "api"].map((kind) => cluster.pod(`dolphinscheduler-${kind}`)),
+  );
+  return { api, master, worker, alert } as Readonly<Record<"api" | "master" | "worker" | "alert", Pod>>;
+}

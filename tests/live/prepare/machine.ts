@@ -43,6 +43,15 @@ export function postgresBin(): string | undefined {
     .find((bin) => fs.existsSync(path.join(bin, "initdb")));
 }
 
+/**
+ * The unpacked binary distribution of DolphinScheduler, where somebody has one: no registry that the tests install from
+ * carries its servers.
+ */
+export function dolphinschedulerHome(): string | undefined {
+  const home = process.env["CARBON_DOLPHINSCHEDULER"];
+  return home !== undefined && fs.existsSync(path.join(home, "api-server")) ? home : undefined;
+}
+
 function inPath(name: string): boolean {
   const directories = [...(process.env["PATH"] ?? "").split(path.delimiter), "/usr/sbin", "/sbin"];
   return directories.some((directory) => fs.existsSync(path.join(directory, name)));
