@@ -24,6 +24,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
   [images.feast]: () => python("feast"),
+  [images.datahubIngestion]: () => python("datahub"),
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
   [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),
   [images.valkey]: valkey,

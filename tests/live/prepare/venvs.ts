@@ -18,6 +18,7 @@ export const locks = {
   ray: path.join(IMAGES, "ray", "requirements.lock"),
   feast: path.join(IMAGES, "feast", "requirements.lock"),
   superset: path.join(IMAGES, "superset", "requirements.lock"),
+  datahub: path.join(REQUIREMENTS, "datahub.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */
