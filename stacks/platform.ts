@@ -14,9 +14,9 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", config.secrets.required);
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const found = search(config, secrets, ground);
+  const finders = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-  return publish({ ground, stores, found, models, watch });
+  return publish({ ground, stores, finders, models, watch });
 }

@@ -12,16 +12,16 @@ import type { Search } from "./search";
 interface Layers {
   readonly ground: Foundation;
   readonly stores: Data;
-  readonly found: Search;
+  readonly finders: Search;
   readonly models: Ml;
   readonly watch: Observability | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, found, models, watch }: Layers): PlatformOutputs {
+export function publish({ ground, stores, finders, models, watch }: Layers): PlatformOutputs {
   const { mlflow, ray, feast, applications } = models;
   const { postgres, objectStore, redis } = stores;
-  const { elasticsearch, neo4j } = found;
+  const { elasticsearch, neo4j } = finders;
   const namespace = ground.namespaces["data-platform"];
   const secret = (name: string) => ({ namespace, name });
   return {

@@ -5,13 +5,10 @@ import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
-/** What every name of an index of DataHub begins with: it is told so, and its user reaches no other. */
-export const CATALOG_INDEX_PREFIX = "datahub";
-
-/** What DataHub does: its templates, the policy that ends usage events, and all with its own indices. */
-export const CATALOG_ACCESS: SearchAccess = {
+/** What DataHub does: its templates, the policy by which usage events end, and all with indices of its own name. */
+const CATALOG_ACCESS: SearchAccess = {
   cluster: ["monitor", "manage_index_templates", "manage_ilm"],
-  indices: [{ names: [`${CATALOG_INDEX_PREFIX}_*`], privileges: ["all"] }],
+  indices: [{ names: ["datahub_*"], privileges: ["all"] }],
 };
 
 /** What finds things: by words, and by how they hang together. */
