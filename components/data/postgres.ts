@@ -15,6 +15,11 @@ const POSTGRES_PORT = 5432;
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
+// What the pools of all services in prod may hold together, without their short-lived overflow: MLflow 80 (8 processes, two pools
+// of 5 each), Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers come with people's queries, and must not
+// take what services need.
+const MAX_CONNECTIONS = "400";
+const READER_CONNECTIONS = 20;
 // The user `postgres` of the operator's images.
 const POSTGRES_UID = 26;
 
@@ -122,7 +127,7 @@ export class Postgres extends pulumi.ComponentResource {
       podPort: POSTGRES_PORT,
     } as const;
     // A role that logs in, and the Secret with its login, under one name.
-    const role = (object: string, username: string, password: pulumi.Output<string>) => {
+    const role = (object: string, username: string, password: pulumi.Output<string>, spec: object = {}) => {
       const secret = envSecret(
         object,
         {
@@ -140,7 +145,7 @@ export class Postgres extends pulumi.ComponentResource {
           apiVersion: "postgresql.cnpg.io/v1",
           kind: "DatabaseRole",
           metadata: { name: object, ...applied },
-          spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name } },
+          spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name }, ...spec },
         },
         { parent: this, dependsOn: [cluster, secret.resource] },
       );
@@ -169,7 +174,8 @@ export class Postgres extends pulumi.ComponentResource {
         .filter(([, reader]) => reader.database === database)
         .map(([client, { password }]) => {
           const username = readerRole(client);
-          return { client, username, ...role(objectName(name, client, "reader"), username, password) };
+          const limit = { connectionLimit: READER_CONNECTIONS };
+          return { client, username, ...role(objectName(name, client, "reader"), username, password, limit) };
         });
       const statements = grantReading(
         database,
@@ -280,7 +286,7 @@ function clusterSpec({ instances, size, volume, readers }: PostgresArgs): object
       parameters: {
         // A quarter of the memory, as the PostgreSQL documentation (20.4.1) advises.
         shared_buffers: `${Math.round(size.memoryMiB.limit / 4)}MB`,
-        max_connections: "200",
+        max_connections: MAX_CONNECTIONS,
       },
       pg_hba: accessRules(readers),
     },

@@ -86,6 +86,8 @@ describe("Postgres", () => {
       const secret = only(seen, "kubernetes:core/v1:Secret", "postgres-feast-reader").inputs;
       // Its own name, since the client owns a database besides.
       assert.equal(role.spec.name, "feast_reader");
+      // However many queries people start, the services keep their connections.
+      assert.equal(role.spec.connectionLimit, 20);
       assert.equal(role.spec.passwordSecret.name, secret.metadata.name);
       assert.deepEqual(secret.stringData, { username: "feast_reader", password: "third-password" });
       const { database, login } = component.reader("feast");
