@@ -4,6 +4,7 @@ import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
 import { type ApiServer, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
 import { objectName } from "../base/names";
+import { type Metrics, scrape } from "../base/scrape";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
@@ -15,6 +16,7 @@ const POSTGRES_PORT = 5432;
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
+const METRICS_PORT = { name: "metrics", number: 9187 };
 // What the pools of all services in prod may hold together, without their short-lived overflow: MLflow 80 (8 processes, two pools
 // of 5 each), Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers come with people's queries, and must not
 // take what services need.
@@ -50,6 +52,7 @@ export interface PostgresArgs {
   readonly setupSize: ContainerSize;
   /** @default none */
   readonly backups?: PostgresBackups;
+  readonly metrics: Metrics;
   /** Refuses to delete or replace the server and its databases. */
   readonly protect: boolean;
 }
@@ -104,6 +107,7 @@ export class Postgres extends pulumi.ComponentResource {
         ...(backups ? [backups.target.store.destination] : []),
       ],
     });
+    scrape(this, { pods: server, port: METRICS_PORT, by: args.metrics });
     const archived = backups ? backupStore(this, name, backups, { ...args, operator }) : [];
     const cluster = new k8s.apiextensions.CustomResource(
       name,
@@ -111,7 +115,7 @@ export class Postgres extends pulumi.ComponentResource {
         apiVersion: "postgresql.cnpg.io/v1",
         kind: "Cluster",
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
-        spec: { ...clusterSpec(args), ...(backups && backupSpec(name, backups)) },
+        spec: { ...clusterSpec(name, args), ...(backups && backupSpec(name, backups)) },
       },
       { parent: this, protect, dependsOn: [operator, webhook, ...wires, ...archived] },
     );
@@ -267,8 +271,10 @@ function accessRules(readers: PostgresArgs["readers"]): string[] {
   ];
 }
 
-function clusterSpec({ instances, size, volume, readers }: PostgresArgs): object {
+function clusterSpec(name: string, { instances, size, volume, readers }: PostgresArgs): object {
   return {
+    // By it rules tell the series of these pods from others.
+    inheritedMetadata: { labels: { app: name } },
     instances,
     imageName: images.postgres,
     enableSuperuserAccess: false,

@@ -5,7 +5,7 @@ import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { read } from "../../support/sources";
-import { bucket, kubeApi, marker, SIZE } from "../../support/stubs";
+import { bucket, kubeApi, marker, metrics, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 
@@ -28,6 +28,7 @@ async function postgres(
       passwords: { mlflow: pulumi.secret("first-password"), feast: pulumi.secret("second-password") },
       readers: {},
       setupSize: SIZE,
+      metrics: metrics(),
       protect: true,
       ...(typeof own === "function" ? own() : own),
     },
