@@ -68,7 +68,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-interface PodSpec {
+export interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -104,11 +104,11 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-interface Made {
+export interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
-type Maker = (
+export type Maker = (
   object: Registration,
   autoscalers: readonly V2HorizontalPodAutoscaler[],
   objects: readonly Registration[],
