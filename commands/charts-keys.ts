@@ -15,8 +15,9 @@ interface Operator {
   readonly origin: string;
   /** CRDs that the program makes objects of: their schemas are kept. All others accept anything. */
   readonly used: readonly string[];
-  /** CRDs that upstream's folder holds besides. */
-  readonly foreign?: readonly string[];
+  /** The folder of its CRDs, where it bears another name, and their group, where others lie there besides. */
+  readonly folder?: string;
+  readonly group?: string;
 }
 
 /** Every operator with CRDs of ours, by the name of its folder. */
@@ -27,12 +28,28 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   },
   cnpg: {
     origin: `chart cloudnative-pg ${charts.cloudnativePg.version}`,
-    used: ["clusters.postgresql.cnpg.io", "databaseroles.postgresql.cnpg.io", "databases.postgresql.cnpg.io"],
-    foreign: ["objectstores.barmancloud.cnpg.io"],
+    used: ["clusters", "databaseroles", "databases", "scheduledbackups"].map(
+      (plural) => `${plural}.postgresql.cnpg.io`,
+    ),
+    group: "postgresql.cnpg.io",
+  },
+  "barman-cloud": {
+    origin: `chart plugin-barman-cloud ${charts.barmanCloud.version}`,
+    used: ["objectstores.barmancloud.cnpg.io"],
+    folder: "cnpg",
+    group: "barmancloud.cnpg.io",
+  },
+  eck: {
+    origin: `chart eck-operator ${charts.eckOperator.version}`,
+    used: ["elasticsearches.elasticsearch.k8s.elastic.co"],
   },
   kuberay: {
     origin: `chart kuberay-operator ${charts.kuberay.version}`,
     used: ["rayclusters.ray.io", "rayservices.ray.io"],
+  },
+  strimzi: {
+    origin: `chart strimzi-kafka-operator ${charts.strimzi.version}`,
+    used: ["kafkanodepools", "kafkas", "kafkatopics", "kafkausers"].map((plural) => `${plural}.kafka.strimzi.io`),
   },
   "gateway-api": {
     origin: `gateway-api ${manifests.gatewayApi.version}`,
@@ -71,7 +88,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
 export function regenerate(from: string): string[] {
   const crds = path.join(from, "crds");
   const operators = Object.entries(OPERATORS).map(([name, operator]) => {
-    const source = path.join(crds, name);
+    const source = path.join(crds, operator.folder ?? name);
     if (!fs.existsSync(source)) return `crds/${name}: ${source} is not there; its fixtures stay`;
     return writeCrds(name, operator, source);
   });
@@ -83,10 +100,10 @@ export function regenerate(from: string): string[] {
   return [...operators, ...keys];
 }
 
-function writeCrds(name: string, { origin, used, foreign = [] }: Operator, source: string): string {
+function writeCrds(name: string, { origin, used, group }: Operator, source: string): string {
   const files = fs.readdirSync(source).filter((file) => file.endsWith(".yaml"));
   const all = files.flatMap((file) => definitions(fs.readFileSync(path.join(source, file), "utf8")));
-  const ours = all.filter(({ metadata }) => !foreign.includes(metadata.name));
+  const ours = all.filter(({ metadata }) => group === undefined || metadata.name.endsWith(`.${group}`));
   const absent = used.filter((crd) => !ours.some(({ metadata }) => metadata.name === crd));
   if (absent.length > 0) {
     throw new pulumi.RunError(
@@ -136,8 +153,8 @@ interface ChartYaml {
 
 function writeKeys({ chart, version }: ChartPin, source: string): string {
   const { version: found, kubeVersion } = readYaml(path.join(source, "Chart.yaml")) as ChartYaml;
-  // v0.0.0 stands in the source of charts whose release process fills the version in.
-  if (found !== version && !/^v?0\.0\.0$/.test(found)) {
+  // They stand in the source of charts whose release process fills the version in; the last one is Strimzi's.
+  if (found !== version && !["v0.0.0", "0.0.0", "0.1.1"].includes(found)) {
     throw new pulumi.RunError(`${source}/Chart.yaml: version ${found}, but ${version} is pinned; fetch that one`);
   }
   const keys: ChartKeys = {

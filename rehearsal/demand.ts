@@ -11,7 +11,9 @@ import type {
 } from "@kubernetes/client-node";
 import type { ChartDeclaration } from "../components/base/chart-release";
 import { resources } from "../components/base/pod";
+import { elasticsearch } from "./demand/elasticsearch";
 import type { Evaluation, Registration } from "./evaluate";
+import { kafka, kafkaNodePool } from "./demand/kafka";
 import { bytes, cores } from "./quantity";
 
 /** Amounts by the names that a ResourceQuota gives them: cores, bytes or things. */
@@ -66,7 +68,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-interface PodSpec {
+export interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -91,7 +93,7 @@ export function demandOf(evaluation: Evaluation): Demand {
   const autoscalers = objects
     .filter(({ type }) => type === "kubernetes:autoscaling/v2:HorizontalPodAutoscaler")
     .map(({ inputs }) => inputs as unknown as V2HorizontalPodAutoscaler);
-  const made = objects.flatMap((object) => MAKERS[kindOf(object)]?.(object, autoscalers) ?? []);
+  const made = objects.flatMap((object) => MAKERS[kindOf(object)]?.(object, autoscalers, objects) ?? []);
   return {
     groups: [...made.flatMap(({ groups = [] }) => groups), ...chartGroups(evaluation)],
     objects: [...made.flatMap(({ objects: amounts = [] }) => amounts), ...chartObjects(evaluation)],
@@ -102,11 +104,16 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-interface Made {
+/** What comes of an object. */
+export interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
-type Maker = (object: Registration, autoscalers: readonly V2HorizontalPodAutoscaler[]) => Made;
+type Maker = (
+  object: Registration,
+  autoscalers: readonly V2HorizontalPodAutoscaler[],
+  objects: readonly Registration[],
+) => Made;
 
 const NOTHING: Maker = () => ({});
 
@@ -120,11 +127,18 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     job(object, (object.inputs as unknown as V1CronJob).spec?.jobTemplate.spec?.template.spec),
   "core/v1:Service": service,
   "core/v1:PersistentVolumeClaim": claim,
+  "barmancloud.cnpg.io/v1:ObjectStore": NOTHING,
   "postgresql.cnpg.io/v1:Cluster": postgresCluster,
   "postgresql.cnpg.io/v1:Database": NOTHING,
   "postgresql.cnpg.io/v1:DatabaseRole": NOTHING,
+  "postgresql.cnpg.io/v1:ScheduledBackup": NOTHING,
+  "elasticsearch.k8s.elastic.co/v1:Elasticsearch": (object) => elasticsearch(object, { group, withClaims }),
   "ray.io/v1:RayCluster": rayCluster,
   "ray.io/v1:RayService": rayService,
+  "kafka.strimzi.io/v1:Kafka": (object) => kafka(object, { group, countedIn }),
+  "kafka.strimzi.io/v1:KafkaNodePool": (object) => kafkaNodePool(object, { group, withClaims }),
+  "kafka.strimzi.io/v1:KafkaTopic": NOTHING,
+  "kafka.strimzi.io/v1:KafkaUser": NOTHING,
   "monitoring.coreos.com/v1:PodMonitor": NOTHING,
   "monitoring.coreos.com/v1:PrometheusRule": NOTHING,
   "monitoring.coreos.com/v1:ServiceMonitor": NOTHING,
@@ -263,18 +277,32 @@ interface CnpgSpec {
   readonly resources?: Container["resources"];
   readonly storage: { readonly size: string };
   readonly walStorage?: { readonly size: string };
+  readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
+}
+
+interface BarmanSpec {
+  readonly instanceSidecarConfiguration?: { readonly resources?: Container["resources"] };
 }
 
 // <cluster>-rw, -ro and -r.
 const CNPG_SERVICES = 3;
 
-/** The operator makes a pod and a claim for each instance; a rollout replaces them one after the other. */
-function postgresCluster(object: Registration): Made {
-  const { instances, resources: own, storage, walStorage } = object.inputs["spec"] as CnpgSpec;
-  const spec = { containers: [own ? { resources: own } : {}] };
+/**
+ * The operator makes a pod and a claim for each instance; a rollout replaces them one after the other. Where it is backed up,
+ * barman runs beside it, in the size that the store names.
+ */
+function postgresCluster(object: Registration, _: unknown, objects: readonly Registration[]): Made {
+  const { instances, resources: own, storage, walStorage, plugins = [] } = object.inputs["spec"] as CnpgSpec;
+  const sidecars = plugins.flatMap(({ parameters }) =>
+    objects
+      .filter((one) => kindOf(one) === "barmancloud.cnpg.io/v1:ObjectStore")
+      .filter((one) => metadataOf(one).name === parameters?.barmanObjectName)
+      .map(({ inputs }) => (inputs["spec"] as BarmanSpec).instanceSidecarConfiguration?.resources),
+  );
+  const containers = [own, ...sidecars].map((resources) => (resources ? { resources } : {}));
   const volumes = [storage, walStorage].flatMap((volume) => (volume === undefined ? [] : [bytes(volume.size)]));
   const pods = { start: instances, most: instances };
-  return withClaims(group(object, spec, { pods, volumes }), instances, CNPG_SERVICES);
+  return withClaims(group(object, { containers }, { pods, volumes }), instances, CNPG_SERVICES);
 }
 
 interface RayClusterSpec {
@@ -345,8 +373,8 @@ function releases({ registrations }: Evaluation): Release[] {
 }
 
 function chartGroups(evaluation: Evaluation): PodGroup[] {
-  return releases(evaluation).flatMap(({ component, namespace, declares }) =>
-    declares.workloads.map(({ kind, name, replicas, size, volume }) => ({
+  return releases(evaluation).flatMap(({ component, namespace, declares }) => [
+    ...declares.workloads.map(({ kind, name, replicas, size, volume }) => ({
       system: systemOf(component),
       namespace,
       kind,
@@ -360,7 +388,20 @@ function chartGroups(evaluation: Evaluation): PodGroup[] {
       tolerations: [],
       volumes: volume === undefined ? [] : [volume.sizeGiB * 1024 ** 3],
     })),
-  );
+    ...(declares.hooks ?? []).map(({ name, size }) => ({
+      system: systemOf(component),
+      namespace,
+      kind: "Job",
+      name,
+      pods: { start: 1, most: 1 },
+      surge: 0,
+      isTransient: true,
+      ...amountsOf({ containers: [{ resources: resources(size) }] }),
+      nodeSelector: {},
+      tolerations: [],
+      volumes: [],
+    })),
+  ]);
 }
 
 function chartObjects(evaluation: Evaluation): ObjectDemand[] {

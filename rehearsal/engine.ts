@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { parse, stringify } from "yaml";
 import type { z } from "zod";
 import type { PlatformConfig } from "../stacks/config";
-import { SECRET_KEYS, type SecretName } from "../stacks/secrets";
+import { SECRET_KEYS, type SecretForm, type SecretName } from "../stacks/secrets";
 import { ROOT } from "./evaluate";
 import { type Toolchain, versions } from "./toolchain";
 
@@ -206,9 +206,9 @@ function launcher(pulumi: string, stackFile: string): string {
 }
 
 /** A value that is recognised wherever it turns up, in plain, in Base64 or URL-encoded. */
-function canary(key: string, form: "user" | "password" | "token"): string {
-  const unique = randomBytes(8).toString("hex");
-  return form === "user" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
+function canary(key: string, form: SecretForm): string {
+  const unique = randomBytes(16).toString("hex");
+  return form === "user" || form === "key" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
 }
 
 async function interrupt(child: ChildProcess): Promise<void> {

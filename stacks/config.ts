@@ -1,16 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { Superset } from "./config/bi";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
+import { needFaults } from "./config/needs";
 import { Monitoring } from "./config/observability";
+import { Elasticsearch, Neo4j } from "./config/search";
 import { kubernetesName, Size } from "./config/shapes";
+import { Kafka } from "./config/streams";
 import { DolphinScheduler } from "./config/workflows";
+import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
 /** What owns data, by the name that `protection.lifted` takes. */
-export const DATA_OWNERS = ["postgres", "object-store", "redis"] as const;
+export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka", "elasticsearch", "neo4j"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
@@ -37,23 +42,35 @@ export const PlatformConfig = z
       .default({ lifted: [] })
       .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
     certManager: Size,
-    postgres: Postgres,
-    objectStore: ObjectStore,
-    mlflow: Mlflow,
-    ray: Ray,
-    serve: Serve,
-    redis: Redis,
-    feast: Feast,
-    monitoring: Monitoring,
+    // The systems: one that is not described is not deployed.
+    postgres: Postgres.optional(),
+    objectStore: ObjectStore.optional(),
+    mlflow: Mlflow.optional(),
+    ray: Ray.optional(),
+    serve: Serve.optional(),
+    redis: Redis.optional(),
+    feast: Feast.optional(),
+    monitoring: Monitoring.optional(),
+    kafka: Kafka.optional(),
+    elasticsearch: Elasticsearch.optional(),
+    neo4j: Neo4j.optional(),
+    superset: Superset.optional(),
     dolphinscheduler: DolphinScheduler.optional(),
-    verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
+    verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })
       .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
   })
-  .superRefine(({ ray: { gpuWorkers }, cluster: { nodes } }, context) => {
-    if (gpuWorkers === undefined) return;
+  .superRefine((config, context) => {
+    for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
+    for (const { path, message } of backupFaults(config)) {
+      context.addIssue({ code: "custom", path: ["postgres", ...path], message });
+    }
+    const { ray, cluster } = config;
+    if (ray?.gpuWorkers === undefined) return;
+    const { gpuWorkers } = ray;
+    const { nodes } = cluster;
     for (const { path, message } of gpuFaults({ workers: gpuWorkers, nodes })) {
       context.addIssue({ code: "custom", path: ["ray", "gpuWorkers", ...path], message });
     }

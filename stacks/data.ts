@@ -1,114 +1,134 @@
 import * as pulumi from "@pulumi/pulumi";
+import { supersetRedisAccess } from "../components/analytics/superset";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
-import { url } from "../components/base/endpoint";
-import { Postgres, type PostgresReader } from "../components/data/postgres";
-import { Redis } from "../components/data/redis";
+import { externalPeer, url } from "../components/base/endpoint";
+import type { Postgres } from "../components/data/postgres";
+import { Redis, type RedisArgs } from "../components/data/redis";
+import { Seaweedfs } from "../components/data/seaweedfs";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
-import type { SecretName, Secrets } from "./secrets";
+import { backupBuckets, postgresOf } from "./postgres";
+import type { Secrets } from "./secrets";
 
+// All of them, whatever is deployed: a system that is switched off finds its data again.
 const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "dolphinscheduler"];
 
 /** What the layers above keep their data in. */
 export interface Data {
-  readonly postgres: Postgres;
-  readonly objectStore: ObjectStore;
-  readonly redis: Redis;
+  readonly postgres: Postgres | undefined;
+  readonly objectStore: ObjectStore | undefined;
+  readonly redis: Redis | undefined;
 }
 
 /** The data stores, each protected unless the config lifts it by name. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
-  const { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected } = ground;
+  const objectStore = objectStoreOf(config, secrets, ground);
+  return {
+    postgres: postgresOf(config, secrets, objectStore, ground),
+    objectStore,
+    redis: redisOf(config, secrets, ground),
+  };
+}
+
+function objectStoreOf(
+  platform: PlatformConfig,
+  secrets: Secrets,
+  { opts, namespaces, chartDirectory, storageClass, isProtected }: Foundation,
+): ObjectStore | undefined {
+  const { objectStore: config } = platform;
+  if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
-  const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
-
-  const { operator, setup, volume: postgresVolume, ...server } = config.postgres;
-  const postgres = new Postgres(
-    "postgres",
-    {
-      namespace,
-      operatorNamespace: namespaces["cnpg-system"],
-      chartDirectory,
-      kubeApi,
-      instances: server.instances,
-      size: server,
-      operatorSize: operator,
-      volume: volume(postgresVolume.sizeGiB),
-      passwords: {
-        mlflow: secrets.get("postgresMlflowPassword"),
-        feast: secrets.get("postgresFeastPassword"),
-        superset: secrets.get("postgresSupersetPassword"),
-        datahub: secrets.get("postgresDatahubPassword"),
-        dolphinscheduler: secrets.get("postgresDolphinschedulerPassword"),
-        polaris: secrets.get("postgresPolarisPassword"),
-      },
-      readers: {
-        ...("trino" in config && { trino: readsDatahub("postgresTrinoReaderPassword") }),
-        ...("datahub" in config && { ingestion: readsDatahub("postgresIngestionReaderPassword") }),
-        ...("superset" in config && { superset: readsDatahub("postgresSupersetReaderPassword") }),
-      },
-      setupSize: setup,
-      protect: isProtected("postgres"),
-    },
-    opts,
-  );
-
-  const objectStore = new ObjectStore(
+  const login = { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") };
+  const ownBuckets = backupBuckets(platform, secrets);
+  const protect = isProtected("object-store");
+  return new ObjectStore(
     "object-store",
     {
       namespace,
-      region: config.objectStore.region,
-      login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
+      region: config.region,
+      login,
       buckets: BUCKETS,
-      setupSize: config.objectStore.setup,
-      ...s3Server(),
+      ownBuckets,
+      setupSize: config.setup,
+      ...s3Server(config),
     },
     opts,
   );
 
-  const { volume: redisVolume, ...redisSize } = config.redis;
-  const redis = new Redis(
+  function s3Server(
+    store: NonNullable<PlatformConfig["objectStore"]>,
+  ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
+    if (store.kind === "external") {
+      return { url: pulumi.output(store.url), destination: externalPeer("s3", store.url, store.cidrs) };
+    }
+    if (store.kind === "seaweedfs") {
+      const { s3 } = store;
+      const keeper = ({ volume, ...size }: (typeof store)["volume"]) => ({
+        ...size,
+        volume: { storageClass, ...volume },
+      });
+      const own = Object.fromEntries(
+        Object.entries(ownBuckets).map(([bucket, user]) => [bucket, { login: user, buckets: [bucket] }]),
+      );
+      const administrator = {
+        username: secrets.get("seaweedfsAdminAccessKey"),
+        password: secrets.get("seaweedfsAdminSecretKey"),
+      };
+      const seaweedfs = new Seaweedfs(
+        "seaweedfs",
+        {
+          namespace,
+          chartDirectory,
+          master: keeper(store.master),
+          volume: keeper(store.volume),
+          filer: keeper(store.filer),
+          s3,
+          administrator,
+          users: { application: { login, buckets: BUCKETS }, ...own },
+          protect,
+        },
+        opts,
+      );
+      return {
+        url: url(seaweedfs.s3),
+        destination: seaweedfs.s3,
+        administrator: { login: administrator, makesUser: false },
+      };
+    }
+    const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
+    const volume = { storageClass, ...store.volume };
+    const minio = new Minio("minio", { namespace, size: store, volume, root, protect }, opts);
+    return { url: url(minio.s3), destination: minio.s3, administrator: { login: root, makesUser: true } };
+  }
+}
+
+function redisOf(
+  config: PlatformConfig,
+  secrets: Secrets,
+  { opts, namespaces, storageClass, isProtected }: Foundation,
+): Redis | undefined {
+  if (config.redis === undefined) return undefined;
+  const { volume, ...size } = config.redis;
+  const clients: RedisArgs["clients"] = {
+    ...(config.feast && {
+      feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
+    }),
+    ...(config.superset && {
+      superset: { password: secrets.get("redisSupersetPassword"), ...supersetRedisAccess() },
+    }),
+  };
+  return new Redis(
     "redis",
     {
-      namespace,
-      size: redisSize,
-      volume: volume(redisVolume.sizeGiB),
-      clients: { feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) } },
+      namespace: namespaces["data-platform"],
+      size,
+      volume: { storageClass, ...volume },
+      clients,
       protect: isProtected("redis"),
     },
     opts,
   );
-  return { postgres, objectStore, redis };
-
-  function readsDatahub(password: SecretName): PostgresReader {
-    return { database: "datahub", password: secrets.get(password) };
-  }
-
-  function s3Server(): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
-    const store = config.objectStore;
-    if (store.kind === "external") {
-      const { port, protocol } = new URL(store.url);
-      const defaultPort = protocol === "https:" ? 443 : 80;
-      return {
-        url: pulumi.output(store.url),
-        destination: { name: "s3", cidrs: store.cidrs, port: Number(port || defaultPort) },
-      };
-    }
-    const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
-    const minio = new Minio(
-      "minio",
-      {
-        namespace,
-        size: store,
-        volume: volume(store.volume.sizeGiB),
-        root,
-        protect: isProtected("object-store"),
-      },
-      opts,
-    );
-    return { url: url(minio.s3), destination: minio.s3, administrator: root };
-  }
 }

@@ -1,9 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+/** What the value of a credential must look like. */
+export type SecretForm = "password" | "user" | "token" | "key";
+
 interface SecretKey {
-  /** What the value must look like. */
-  readonly form: "password" | "user" | "token";
+  readonly form: SecretForm;
   /** Who reads it: shown by `npm run secrets`. */
   readonly usedBy: string;
   /** Length of a generated value. Absent where only somebody else can issue one. */
@@ -14,6 +16,8 @@ interface SecretKey {
 export const SECRET_KEYS = {
   minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
+  seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the Job that makes buckets", length: 20 },
+  seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the Job that makes buckets", length: 40 },
   objectStoreAccessKey: {
     form: "user",
     usedBy: "MLflow, Ray, Serve, Feast, DolphinScheduler, Secret minio-credentials",
@@ -43,18 +47,36 @@ export const SECRET_KEYS = {
     length: 32,
   },
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
+  backupAccessKey: { form: "user", usedBy: "PostgreSQL, for its backups alone", length: 20 },
+  backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
   dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+  redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+  // Another one makes what the old one encrypted unreadable: docs/superset.md.
+  supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
+  supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+  elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+  elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
+  // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).
+  neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
+  datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
+  datahubSystemClientSecret: { form: "key", usedBy: "DataHub's own parts, the user of its recipes", length: 48 },
+  datahubTokenSigningKey: { form: "key", usedBy: "DataHub's access tokens, its recipes", length: 48 },
+  datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
+  datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
+  datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;
 export type SecretName = keyof typeof SECRET_KEYS;
 
 // MinIO refuses user names under 3 and passwords under 8 characters.
-const FORMS: Record<SecretKey["form"], { pattern: RegExp; allowed: string }> = {
+const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   user: { pattern: /^[A-Za-z0-9._-]{3,128}$/, allowed: "3 to 128 letters, digits, dots, dashes or underscores" },
   password: { pattern: /^[\x21-\x7e]{8,128}$/, allowed: "8 to 128 printable ASCII characters without spaces" },
+  // DataHub's tokens want 256 bits, and its system client may hold no colon.
+  key: { pattern: /^[A-Za-z0-9._-]{32,128}$/, allowed: "32 to 128 letters, digits, dots, dashes or underscores" },
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },
 };
 
@@ -72,21 +94,24 @@ export class Secrets extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** The value of a credential: a secret Output. */
-  get(key: SecretName): pulumi.Output<string> {
-    const { form, length }: SecretKey = SECRET_KEYS[key];
-    if (this.config.getSecret(key) !== undefined) {
-      return this.config.requireSecret(key).apply((value) => checked(key, form, value));
-    }
-    if (length === undefined) {
+  /** The value of a credential that only somebody else can issue: a secret Output. Throws a RunError where it is not set. */
+  issued(key: SecretName): pulumi.Output<string> {
+    if (this.config.getSecret(key) === undefined) {
       throw new pulumi.RunError(`carbon:${key} is not set, and nobody can generate it; run ${setCommand(key)}`);
     }
+    return this.config.requireSecret(key).apply((value) => checked(key, SECRET_KEYS[key].form, value));
+  }
+
+  /** The value of a credential, which is generated unless it is set: a secret Output. */
+  get(key: SecretName): pulumi.Output<string> {
+    const { length }: SecretKey = SECRET_KEYS[key];
+    if (this.config.getSecret(key) !== undefined || length === undefined) return this.issued(key);
     // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
     return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
   }
 }
 
-function checked(key: SecretName, form: SecretKey["form"], value: string): string {
+function checked(key: SecretName, form: SecretForm, value: string): string {
   const { pattern, allowed } = FORMS[form];
   if (pattern.test(value)) return value;
   throw new pulumi.RunError(

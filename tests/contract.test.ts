@@ -5,6 +5,7 @@ import { images } from "../components/base/versions";
 import { PlatformOutputs } from "../stacks/outputs";
 import { platform } from "../stacks/platform";
 import { all, mockEngine, settled, valueOf } from "./support/mocks";
+import type { Full } from "./support/full";
 import { configOf, ISSUED, program, SHAPES } from "./support/program";
 
 for (const shape of SHAPES) {
@@ -15,7 +16,7 @@ for (const shape of SHAPES) {
 
     it("name Services, ports and Secrets that exist", async () => {
       const { seen, outputs: raw } = await program(shape);
-      const outputs = PlatformOutputs.parse(raw);
+      const outputs = parse(raw);
       const services = new Map(
         [
           ...all(seen, "kubernetes:core/v1:Service").map(({ inputs: { metadata, spec } }) => ({ metadata, spec })),
@@ -24,6 +25,11 @@ for (const shape of SHAPES) {
             metadata: { ...metadata, name: `${String(metadata.name)}-rw` },
             spec: { ports: [{ port: 5432 }] },
           })),
+          // As ECK does of its own.
+          ...all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map(({ inputs: { metadata } }) => ({
+            metadata: { ...metadata, name: `${String(metadata.name)}-es-http` },
+            spec: { ports: [{ port: 9200 }] },
+          })),
         ].map(({ metadata, spec }) => [
           `${String(metadata.name)}.${String(metadata.namespace)}.svc.cluster.local`,
           spec.ports.map(({ port }: { port: number }) => port) as number[],
@@ -31,14 +37,14 @@ for (const shape of SHAPES) {
       );
       for (const { host, port, url, protocol } of addresses(outputs)) {
         assert.ok(services.get(host)?.includes(port), `${host}:${port}`);
-        assert.equal(url, `${protocol}://${host}:${port}`);
+        assert.equal(url, `${host.includes("-es-http.") ? "https" : protocol}://${host}:${port}`);
       }
       const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs: { metadata } }) => ({
         namespace: metadata.namespace,
         name: metadata.name,
       }));
-      for (const reference of Object.values(outputs.secrets).filter((one) => one !== undefined)) {
-        assert.ok(secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name));
+      for (const reference of Object.values(outputs.secrets)) {
+        assert.ok(secrets.some((one) => one.namespace === reference?.namespace && one.name === reference?.name));
       }
     });
   });
@@ -54,7 +60,7 @@ describe("the outputs", () => {
   });
 
   it("keep the addresses that people use today", async () => {
-    const { mlflow, ray, feast, redis, secrets } = PlatformOutputs.parse((await program("prod")).outputs);
+    const { mlflow, ray, feast, redis, secrets } = parse((await program("prod")).outputs);
     assert.deepEqual(
       [mlflow, ray.dashboard, ray.gcs, ray.client, ray.serve, feast.http, feast.grpc, redis].map(
         ({ host, port }) => `${host.split(".")[0] ?? ""}:${port}`,
@@ -74,12 +80,20 @@ describe("the outputs", () => {
   });
 
   it("tell clients the versions that the servers run", async () => {
-    const { versions } = PlatformOutputs.parse((await program("prod")).outputs);
+    const { versions } = parse((await program("prod")).outputs);
     assert.ok(images.ray.includes(`:${versions.ray}-py${versions.python.replace(".", "")}-`));
     assert.ok(images.mlflow.endsWith(`:v${versions.mlflow}-full`));
   });
 });
 
-function addresses({ mlflow, ray, feast, redis, postgres }: z.output<typeof PlatformOutputs>) {
-  return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres];
+type Outputs = Full<z.output<typeof PlatformOutputs>>;
+type FullOutputs = Outputs & { readonly ray: Full<Outputs["ray"]>; readonly secrets: Full<Outputs["secrets"]> };
+
+/** Outputs of a stack that has every system. */
+function parse(raw: unknown): FullOutputs {
+  return PlatformOutputs.parse(raw) as FullOutputs;
+}
+
+function addresses({ mlflow, ray, feast, redis, postgres, elasticsearch, neo4j }: FullOutputs) {
+  return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres, elasticsearch, neo4j];
 }

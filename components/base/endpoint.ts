@@ -45,6 +45,12 @@ export interface ExternalPeer {
   readonly port: number;
 }
 
+/** The peer behind a URL that leads out of the cluster, to one of these networks. */
+export function externalPeer(name: string, address: string, cidrs: readonly string[]): ExternalPeer {
+  const { port, protocol } = new URL(address);
+  return { name, cidrs, port: Number(port || (protocol === "https:" ? 443 : 80)) };
+}
+
 export interface Credential {
   readonly username: pulumi.Output<string>;
   readonly password: pulumi.Output<string>;
@@ -67,6 +73,8 @@ export interface PostgresDatabase {
 export interface RedisAccess {
   /** Keys that it may read and write, as a glob pattern. */
   readonly keys: string;
+  /** Channels that it may publish to and subscribe to, as a glob pattern; none unless named. */
+  readonly channels?: string;
   /** Commands that it may send, by name. */
   readonly commands: readonly string[];
 }
@@ -83,12 +91,32 @@ export interface Trust {
   readonly volume: Pick<k8s.types.input.core.v1.Volume, "secret">;
 }
 
+/** What a user may do with a topic, in the words of Kafka's ACLs. */
+export type TopicOperation =
+  "Read" | "Write" | "Create" | "Delete" | "Alter" | "Describe" | "AlterConfigs" | "DescribeConfigs";
+
+/** What one client may do in Kafka. A name that ends with `*` stands for all that begin like it. */
+export interface KafkaAccess {
+  /** Per topic what the client may do with it. */
+  readonly topics: Readonly<Record<string, readonly TopicOperation[]>>;
+  /** Consumer groups that it may join; none where absent. */
+  readonly groups?: readonly string[];
+}
+
 /** A Kafka cluster, over TLS with SCRAM-SHA-512, and the user of one client. */
 export interface KafkaLogin {
   /** The bootstrap Service; `ready` includes the client's user and its topics. */
   readonly bootstrap: Endpoint<"kafka">;
   readonly login: Credential;
   readonly trust: Trust;
+}
+
+/** What one client may do in Elasticsearch, in the privileges that its roles name. */
+export interface SearchAccess {
+  /** Privileges on the cluster. */
+  readonly cluster: readonly string[];
+  /** Privileges on indices, by patterns of their names. */
+  readonly indices: readonly { readonly names: readonly string[]; readonly privileges: readonly string[] }[];
 }
 
 /** Elasticsearch, over TLS, and the user of one client. */
@@ -118,6 +146,12 @@ export interface IcebergCatalog {
 export interface Bucket {
   readonly name: string;
   readonly store: S3Store;
+}
+
+/** An S3 bucket with a user of its own. */
+export interface OwnBucket {
+  readonly name: string;
+  readonly store: Omit<S3Store, "secret">;
 }
 
 /** An S3 API, inside the cluster or outside. */

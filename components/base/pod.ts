@@ -182,11 +182,13 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
 }
 
 /** A ServiceAccount for pods that do not talk to the API server: it mounts no token. */
-export function serviceAccount(identity: PodIdentity, opts: pulumi.CustomResourceOptions): k8s.core.v1.ServiceAccount {
-  const name = identity.serviceAccount;
+export function serviceAccount(
+  { serviceAccount: name, namespace }: Pick<PodIdentity, "serviceAccount" | "namespace">,
+  opts: pulumi.CustomResourceOptions,
+): k8s.core.v1.ServiceAccount {
   return new k8s.core.v1.ServiceAccount(
     name,
-    { metadata: { name, namespace: identity.namespace }, automountServiceAccountToken: false },
+    { metadata: { name, namespace }, automountServiceAccountToken: false },
     opts,
   );
 }

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
 import type { PodIdentity } from "./endpoint";
+import type { MountedFiles } from "./files";
 import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
 
 /** Inputs of {@link ScheduledJob}. */
@@ -12,6 +13,10 @@ export interface ScheduledJobArgs extends ContainerArgs {
   /** When it runs, as five cron fields in UTC. */
   readonly schedule: string;
   readonly talksTo: readonly Destination[];
+  /** Volume name to its files. */
+  readonly files?: Readonly<Record<string, MountedFiles>>;
+  /** Volumes besides the files. */
+  readonly volumes?: readonly k8s.types.input.core.v1.Volume[];
   /** How long one run may take, in seconds. */
   readonly timeoutSeconds: number;
 }
@@ -20,7 +25,7 @@ export interface ScheduledJobArgs extends ContainerArgs {
 export class ScheduledJob extends pulumi.ComponentResource {
   constructor(name: string, args: ScheduledJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ScheduledJob", name, {}, opts);
-    const { namespace, uid, schedule, talksTo, secretEnv = [], timeoutSeconds } = args;
+    const { namespace, uid, schedule, talksTo, secretEnv = [], files = {}, volumes = [], timeoutSeconds } = args;
     const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
 
     const account = serviceAccount(identity, { parent: this });
@@ -31,6 +36,8 @@ export class ScheduledJob extends pulumi.ComponentResource {
       priorityClass: "low-priority-batch",
       secretEnv,
       scratch: { tmp: { sizeMiB: 64 } },
+      files,
+      volumes,
       restartPolicy: "Never",
     });
     new k8s.batch.v1.CronJob(
@@ -46,7 +53,10 @@ export class ScheduledJob extends pulumi.ComponentResource {
           jobTemplate: { spec: { backoffLimit: 0, activeDeadlineSeconds: timeoutSeconds, template } },
         },
       },
-      { parent: this, dependsOn: [account, ...wires, ...secretEnv.map((s) => s.resource)] },
+      {
+        parent: this,
+        dependsOn: [account, ...wires, ...[...secretEnv, ...Object.values(files)].map((one) => one.resource)],
+      },
     );
     this.registerOutputs();
   }

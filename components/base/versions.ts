@@ -36,17 +36,56 @@ export const charts = {
     version: "0.29.0",
     kubernetes: "1.29",
   },
+  datahub: {
+    repo: "https://helm.datahubproject.io/",
+    chart: "datahub",
+    version: "1.1.0",
+  },
+  barmanCloud: {
+    repo: "https://cloudnative-pg.github.io/charts",
+    chart: "plugin-barman-cloud",
+    version: "0.7.0",
+    kubernetes: "1.29",
+  },
+  eckOperator: {
+    repo: "https://helm.elastic.co",
+    chart: "eck-operator",
+    version: "3.5.0",
+    kubernetes: "1.21",
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
     version: "1.7.0",
     crds: ["rayclusters.ray.io", "raycronjobs.ray.io", "rayjobs.ray.io", "rayservices.ray.io"],
   },
+  strimzi: {
+    repo: "oci://quay.io/strimzi-helm",
+    chart: "strimzi-kafka-operator",
+    version: "1.2.0",
+    crds: [
+      "kafkabridges.kafka.strimzi.io",
+      "kafkaconnectors.kafka.strimzi.io",
+      "kafkaconnects.kafka.strimzi.io",
+      "kafkamirrormaker2s.kafka.strimzi.io",
+      "kafkanodepools.kafka.strimzi.io",
+      "kafkarebalances.kafka.strimzi.io",
+      "kafkas.kafka.strimzi.io",
+      "kafkatopics.kafka.strimzi.io",
+      "kafkausers.kafka.strimzi.io",
+      "strimzipodsets.core.strimzi.io",
+    ],
+  },
   kubePrometheusStack: {
     repo: "oci://ghcr.io/prometheus-community/charts",
     chart: "kube-prometheus-stack",
     version: "88.5.3",
     kubernetes: "1.25",
+  },
+  seaweedfs: {
+    repo: "https://seaweedfs.github.io/seaweedfs/helm",
+    chart: "seaweedfs",
+    version: "4.44.0",
   },
 } as const satisfies Record<string, ChartPin>;
 
@@ -59,6 +98,9 @@ export const manifests = {
   },
 } as const satisfies Record<string, ManifestPin>;
 
+/** Kafka itself: its image is the operator's, which knows a few versions. */
+export const kafkaVersion = "4.3.1";
+
 export const images = {
   // The default of CloudNativePG 1.30.0.
   postgres: "ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie",
@@ -69,7 +111,14 @@ export const images = {
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
   ray: ownImage("ray"),
   feast: ownImage("feast"),
+  superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
+  // That of the chart's appVersion; "-slim" has neither Trino nor Iceberg.
+  datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
+  // DataHub does not run its Analytics tab on Elasticsearch 9 (datahub#15955).
+  elasticsearch: "docker.elastic.co/elasticsearch/elasticsearch:8.19.24",
+  // The line with long-term support.
+  neo4j: "docker.io/library/neo4j:5.26.31-community",
   // From 3.3 on they come without the plugins for PostgreSQL and S3 (dolphinscheduler#17557; docs/adr/0023-dolphinscheduler.md).
   dolphinschedulerApi: "apache/dolphinscheduler-api:3.2.2",
   dolphinschedulerMaster: "apache/dolphinscheduler-master:3.2.2",
@@ -84,6 +133,9 @@ export const clientVersions = {
   ray: match(images.ray, /:([\d.]+)-py/),
   python: match(images.ray, /-py(\d)(\d+)-/),
 };
+
+/** What ECK wants to know besides the image: what it may ask of the servers. */
+export const elasticsearchVersion = match(images.elasticsearch, /:([\d.]+)$/);
 
 function match(image: string, pattern: RegExp): string {
   const found = pattern.exec(image);

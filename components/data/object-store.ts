@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Bucket, Credential, Endpoint, ExternalPeer, S3Store } from "../base/endpoint";
+import type { Bucket, Credential, Endpoint, ExternalPeer, OwnBucket, S3Store } from "../base/endpoint";
+import { objectName } from "../base/names";
 import type { ContainerSize } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
@@ -16,60 +17,31 @@ export interface ObjectStoreArgs {
   readonly url: pulumi.Output<string>;
   readonly region: string;
   readonly destination: Endpoint | ExternalPeer;
-  /** The server's root: with it the application user is made. Absent where the provider made that user. */
-  readonly administrator?: Credential;
+  /** Who makes the buckets, and the application user where the server does not know it. @default the application user */
+  readonly administrator?: { readonly login: Credential; readonly makesUser: boolean };
   /** The application user: it may use our buckets, and nothing else. */
   readonly login: Credential;
   readonly buckets: readonly string[];
+  /** Buckets that the application user may not use: per bucket the user of its own. */
+  readonly ownBuckets: Readonly<Record<string, Credential>>;
   readonly setupSize: ContainerSize;
 }
 
-/** S3 buckets and the one user that may use them, on a server of ours or of somebody else. */
+/** S3 buckets and the users that may use them, on a server of ours or of somebody else. */
 export class ObjectStore extends pulumi.ComponentResource {
-  private readonly store: S3Store;
+  /** The S3 API, and the user of our buckets. */
+  readonly store: S3Store;
   private readonly buckets: readonly string[];
+  private readonly ownBuckets: ReadonlyMap<string, OwnBucket>;
 
   constructor(name: string, args: ObjectStoreArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:ObjectStore", name, {}, opts);
-    const { namespace, url, region, destination, administrator, login, buckets, setupSize } = args;
+    const { namespace, url, region, destination, login, buckets } = args;
 
     const shared = envSecret(
       SHARED_SECRET,
       { namespace, data: { accesskey: login.username, secretkey: login.password } },
       { parent: this },
-    );
-    const setupLogin = envSecret(
-      `${name}-setup`,
-      {
-        namespace,
-        data: {
-          ACCESS_KEY: login.username,
-          SECRET_KEY: login.password,
-          ...(administrator && { ADMIN_ACCESS_KEY: administrator.username, ADMIN_SECRET_KEY: administrator.password }),
-        },
-      },
-      { parent: this },
-    );
-    const setup = new SetupJob(
-      `${name}-setup`,
-      {
-        namespace,
-        image: images.minioClient,
-        size: setupSize,
-        uid: 1000,
-        command: ["sh", "-c", SETUP_SCRIPT],
-        env: {
-          HOME: "/tmp",
-          MC_CONFIG_DIR: "/tmp/mc",
-          S3_URL: url,
-          S3_REGION: region,
-          BUCKETS: buckets.join(" "),
-          POLICY: bucketPolicy(buckets),
-        },
-        secretEnv: [setupLogin],
-        talksTo: [destination],
-      },
-      { parent: this, dependsOn: "ready" in destination ? [...destination.ready] : [] },
     );
     this.store = {
       url,
@@ -77,8 +49,15 @@ export class ObjectStore extends pulumi.ComponentResource {
       destination,
       login,
       secret: { namespace: pulumi.output(namespace), name: shared.name },
-      ready: [setup.job],
+      ready: [setUp(this, `${name}-setup`, args, { policy: "carbon-buckets", login, buckets })],
     };
+    const own = Object.entries(args.ownBuckets).map(([bucket, user]) => {
+      const ready = [
+        setUp(this, objectName(name, "setup", bucket), args, { policy: bucket, login: user, buckets: [bucket] }),
+      ];
+      return [bucket, { name: bucket, store: { url, region, destination, login: user, ready } }] as const;
+    });
+    this.ownBuckets = new Map(own);
     this.buckets = buckets;
     this.registerOutputs();
   }
@@ -88,28 +67,87 @@ export class ObjectStore extends pulumi.ComponentResource {
     if (!this.buckets.includes(name)) throw new Error(`the object store has no bucket ${name}`);
     return { name, store: this.store };
   }
+
+  /** The bucket that has a user of its own. */
+  ownBucket(name: string): OwnBucket {
+    const own = this.ownBuckets.get(name);
+    if (own === undefined) throw new Error(`the object store has no bucket ${name} with a user of its own`);
+    return own;
+  }
+}
+
+/** A user, and the buckets that it alone may use. */
+interface BucketUser {
+  /** What the server calls the rules of this user. */
+  readonly policy: string;
+  readonly login: Credential;
+  readonly buckets: readonly string[];
+}
+
+/** The Job that makes buckets and, where the server does not know it, the user that may use them. */
+function setUp(
+  parent: pulumi.Resource,
+  name: string,
+  { namespace, url, region, destination, administrator, setupSize }: ObjectStoreArgs,
+  { policy, login, buckets }: BucketUser,
+): pulumi.Resource {
+  const logins = envSecret(
+    name,
+    {
+      namespace,
+      data: {
+        ACCESS_KEY: login.username,
+        SECRET_KEY: login.password,
+        ...(administrator && {
+          ADMIN_ACCESS_KEY: administrator.login.username,
+          ADMIN_SECRET_KEY: administrator.login.password,
+        }),
+      },
+    },
+    { parent },
+  );
+  const { job } = new SetupJob(
+    name,
+    {
+      namespace,
+      image: images.minioClient,
+      size: setupSize,
+      uid: 1000,
+      command: ["sh", "-c", SETUP_SCRIPT],
+      env: {
+        HOME: "/tmp",
+        MC_CONFIG_DIR: "/tmp/mc",
+        S3_URL: url,
+        S3_REGION: region,
+        BUCKETS: buckets.join(" "),
+        ...(administrator?.makesUser && { POLICY_NAME: policy, POLICY: bucketPolicy(buckets) }),
+      },
+      secretEnv: [logins],
+      talksTo: [destination],
+    },
+    { parent, dependsOn: "ready" in destination ? [...destination.ready] : [] },
+  );
+  return job;
 }
 
 // mc reads logins from standard input, so that they stand on no command line. Every step may be repeated: attaching a
 // policy twice is an error to mc, so the script then looks whether it is attached. Its image has a shell, but no grep.
 const SETUP_SCRIPT = `set -eu
-if [ -n "\${ADMIN_ACCESS_KEY:-}" ]; then
-  printf '%s\\n%s\\n' "$ADMIN_ACCESS_KEY" "$ADMIN_SECRET_KEY" | mc alias set store "$S3_URL"
+printf '%s\\n%s\\n' "\${ADMIN_ACCESS_KEY:-$ACCESS_KEY}" "\${ADMIN_SECRET_KEY:-$SECRET_KEY}" | mc alias set store "$S3_URL"
+if [ -n "\${POLICY:-}" ]; then
   printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add store
   printf '%s' "$POLICY" > /tmp/policy.json
-  mc admin policy create store carbon-buckets /tmp/policy.json
-  if ! mc admin policy attach store carbon-buckets --user "$ACCESS_KEY"; then
-    case "$(mc admin policy entities store --user "$ACCESS_KEY")" in *carbon-buckets*) ;; *) exit 1 ;; esac
+  mc admin policy create store "$POLICY_NAME" /tmp/policy.json
+  if ! mc admin policy attach store "$POLICY_NAME" --user "$ACCESS_KEY"; then
+    case "$(mc admin policy entities store --user "$ACCESS_KEY")" in *"$POLICY_NAME"*) ;; *) exit 1 ;; esac
   fi
-else
-  printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc alias set store "$S3_URL"
 fi
 for bucket in $BUCKETS; do
   mc ls "store/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"
 done
 `;
 
-/** What the application user may do: everything inside our buckets, nothing outside. */
+/** What a user may do: everything inside its buckets, nothing outside. */
 function bucketPolicy(buckets: readonly string[]): string {
   const resources = buckets.map((bucket) => `arn:aws:s3:::${bucket}`);
   return JSON.stringify({

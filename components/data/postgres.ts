@@ -9,6 +9,7 @@ import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
 import type { Volume } from "../base/volume";
+import { backupSpec, backupStore, backUpRegularly, pluginPods, type PostgresBackups } from "./postgres/backups";
 
 const POSTGRES_PORT = 5432;
 const STATUS_PORT = 8000;
@@ -42,6 +43,8 @@ export interface PostgresArgs {
   readonly readers: Readonly<Record<string, PostgresReader>>;
   /** The Job that grants readers what they may. */
   readonly setupSize: ContainerSize;
+  /** @default none */
+  readonly backups?: PostgresBackups;
   /** Refuses to delete or replace the server and its databases. */
   readonly protect: boolean;
 }
@@ -57,7 +60,7 @@ export class Postgres extends pulumi.ComponentResource {
 
   constructor(name: string, args: PostgresArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:Postgres", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, passwords, readers, setupSize, protect } = args;
+    const { namespace, operatorNamespace, kubeApi, passwords, readers, setupSize, backups, protect } = args;
     const server: PodIdentity = {
       name,
       namespace,
@@ -74,7 +77,13 @@ export class Postgres extends pulumi.ComponentResource {
         directory: args.chartDirectory,
         values: operatorValues(args.operatorSize),
         declares: operatorDeclaration(args.operatorSize),
-        talksTo: { [OPERATOR]: [kubeApi, { server, ports: [{ port: STATUS_PORT }, { port: POSTGRES_PORT }] }] },
+        talksTo: {
+          [OPERATOR]: [
+            kubeApi,
+            { server, ports: [{ port: STATUS_PORT }, { port: POSTGRES_PORT }] },
+            ...(backups ? [pluginPods(backups, operatorNamespace)] : []),
+          ],
+        },
       },
       { parent: this },
     );
@@ -84,19 +93,25 @@ export class Postgres extends pulumi.ComponentResource {
     });
     const wires = connect(this, {
       from: server,
-      talksTo: [kubeApi, { server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] }],
+      talksTo: [
+        kubeApi,
+        { server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] },
+        ...(backups ? [backups.target.store.destination] : []),
+      ],
     });
+    const archived = backups ? backupStore(this, name, backups, { ...args, operator }) : [];
     const cluster = new k8s.apiextensions.CustomResource(
       name,
       {
         apiVersion: "postgresql.cnpg.io/v1",
         kind: "Cluster",
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
-        spec: clusterSpec(args),
+        spec: { ...clusterSpec(args), ...(backups && backupSpec(name, backups)) },
       },
-      { parent: this, protect, dependsOn: [operator, webhook, ...wires] },
+      { parent: this, protect, dependsOn: [operator, webhook, ...wires, ...archived] },
     );
 
+    if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
     const applied = { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
     const endpoint = {
       protocol: "postgresql",

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
+import { type Endpoint, type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
@@ -35,6 +35,7 @@ export interface RedisArgs {
 
 /** Valkey, which speaks Redis: one pod that keeps its data on a volume, and per client one user and its Secret. */
 export class Redis extends pulumi.ComponentResource {
+  readonly endpoint: Endpoint<"redis">;
   private readonly logins: ReadonlyMap<string, RedisLogin>;
   private readonly secrets: ReadonlyMap<string, EnvSecret>;
 
@@ -86,7 +87,7 @@ export class Redis extends pulumi.ComponentResource {
       { parent: this, protect, dependsOn: [account, config.resource, users.resource, entry] },
     );
 
-    const endpoint = {
+    this.endpoint = {
       protocol: "redis",
       host: serviceHost(name, namespace),
       port: REDIS_PORT,
@@ -94,11 +95,11 @@ export class Redis extends pulumi.ComponentResource {
       server: identity,
       podPort: REDIS_PORT,
       ready: [entry, server],
-    } as const;
+    };
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,
-        { server: endpoint, login: { username: pulumi.output(client), password } },
+        { server: this.endpoint, login: { username: pulumi.output(client), password } },
       ]),
     );
     this.secrets = new Map(
@@ -144,8 +145,8 @@ function configuration({ memoryMiB }: ContainerSize): string {
     save: '""',
     // Half of the memory: rewriting that log forks, and in the worst case every page is copied.
     maxmemory: `${Math.floor(memoryMiB.limit / 2)}mb`,
-    // An online store refuses a write that it has no room for, rather than to forget what it holds.
-    "maxmemory-policy": "noeviction",
+    // Without room it forgets what expires anyway, caches; features and queues do not: rather is a write of theirs refused.
+    "maxmemory-policy": "volatile-lru",
   };
   return Object.entries(settings)
     .map(([key, value]) => `${key} ${value}\n`)
@@ -155,8 +156,9 @@ function configuration({ memoryMiB }: ContainerSize): string {
 // Each user starts with no key and no command; the default one is nobody. The list holds hashes: neither the characters of
 // a password nor a reader of this file can do harm.
 function accessList(clients: RedisArgs["clients"]): pulumi.Output<string> {
-  const users = Object.entries(clients).map(([client, { password, keys, commands }]) => {
-    const rules = [`~${keys}`, ...commands.map((command) => `+${command}`)].join(" ");
+  const users = Object.entries(clients).map(([client, { password, keys, channels, commands }]) => {
+    const reached = [`~${keys}`, ...(channels === undefined ? [] : [`&${channels}`])];
+    const rules = [...reached, ...commands.map((command) => `+${command}`)].join(" ");
     return password.apply((text) => `user ${client} on #${createHash("sha256").update(text).digest("hex")} ${rules}`);
   });
   return pulumi

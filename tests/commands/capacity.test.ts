@@ -25,11 +25,12 @@ describe("capacity", () => {
     const { systems } = capacity(evaluation, evaluation.config);
     const most = (system: string, namespace: string, resource: string) =>
       systems.find((one) => one.system === system && one.namespace === namespace)?.most[resource];
-    const { postgres, ray } = evaluation.config;
+    const { postgres, ray } = configOf("prod");
     assert.equal(most("postgres", "data-platform", "pods"), postgres.instances);
-    assert.equal(most("postgres", "data-platform", "limits.cpu"), postgres.instances * postgres.cpu.limit);
+    // Beside each instance runs barman, with at most one core.
+    assert.equal(most("postgres", "data-platform", "limits.cpu"), postgres.instances * (postgres.cpu.limit + 1));
     assert.equal(most("postgres", "data-platform", "persistentvolumeclaims"), postgres.instances);
-    assert.equal(most("postgres", "cnpg-system", "pods"), 1);
+    assert.equal(most("postgres", "cnpg-system", "pods"), 2);
     assert.equal(most("ray", "data-platform", "pods"), 1 + ray.workers.max);
   });
 

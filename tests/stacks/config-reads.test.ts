@@ -3,8 +3,9 @@ import { SECRET_KEYS } from "../../stacks/secrets";
 import { run, shaped, SHAPES } from "../support/program";
 import { read, sources } from "../support/sources";
 
-// What only a rehearsal and the capacity table look at: the program does not know its nodes.
-const NOT_FOR_THE_PROGRAM = /^cluster\.(kubernetesVersion|nodes\.)/;
+// What only a rehearsal and the capacity table look at, since the program does not know its nodes, and what only the check of
+// the config asks for.
+const NOT_FOR_THE_PROGRAM = /^(cluster\.(kubernetesVersion|nodes\.)|postgres\.backups\.target\.acknowledges$)/;
 // There is one choice so far: whoever reads it decides nothing.
 const ONE_CHOICE = ["storage.provisioner"];
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { readStackFile } from "../../rehearsal/evaluate";
-import { loadConfig, parseConfig } from "../../stacks/config";
+import { DATA_OWNERS, loadConfig, parseConfig } from "../../stacks/config";
+import { SECRET_KEYS } from "../../stacks/secrets";
 import { mockEngine } from "../support/mocks";
 import { read } from "../support/sources";
 
@@ -19,6 +20,8 @@ function kuberay(servingWorkers: object): object {
   const serving = { head: SIZE, workers: { ...SIZE, ...servingWorkers } };
   return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
 }
+
+const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join("|");
 
 const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.8 and older of 11";
 const NAME_IMAGE = "name an image whose tag has -cu118 or lower";
@@ -104,7 +107,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => delete c.objectStore.kind,
-    "objectStore.kind: nothing is not allowed: expected 'minio' | 'external'; correct it in FILE",
+    "objectStore.kind: nothing is not allowed: expected 'minio' | 'seaweedfs' | 'external'; correct it in FILE",
   ],
   [(c) => (c.objectStore = "minio"), `objectStore: "minio" is not allowed: expected object; correct it in FILE`],
   [(c) => (c.quota.container.cpu.max = 0.2), "quota.container.cpu.max: 0.2 is below limit (0.5); raise it in FILE"],
@@ -137,13 +140,34 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => (c.storage.className = "Fast SSD"),
     `storage.className: "Fast SSD" is not allowed: expected lower-case letters, digits and dashes; correct it in FILE`,
   ],
+  [(c) => (c.kafka.brokers = 2), "kafka.brokers: 2 is not allowed: expected one of 1|3|5; correct it in FILE"],
+  [
+    (c) => (c.kafka.topics.raw = { partitions: 1, retentionDays: 0, cleanup: "delete" }),
+    "kafka.topics.raw.retentionDays: 0 is not allowed: expected number to be >=1; correct it in FILE",
+  ],
+  [
+    (c) => (c.kafka.topics["data-quality"].cleanup = "compress"),
+    `kafka.topics.data-quality.cleanup: "compress" is not allowed: expected one of "delete"|"compact"|"compact,delete"; correct it in FILE`,
+  ],
+  [
+    (c) => (c.kafka.clients = { portal: { topics: { "audit-user-action": ["Read"] } } }),
+    "kafka.clients.portal.topics.audit-user-action: there is no such topic; add it to kafka.topics or correct its name in FILE",
+  ],
+  [
+    (c) => (c.kafka.clients = { trino: { topics: { "*": ["Read"] } } }),
+    "kafka.clients.trino: this name is not allowed: a system of the platform has it; choose another; correct it in FILE",
+  ],
+  [
+    (c) => (c.kafka.clients = { portal: { topics: { "audit-*": ["Create"] } } }),
+    `kafka.clients.portal.topics.audit-*.0: "Create" is not allowed: expected one of "Read"|"Write"|"Describe"|"DescribeConfigs"; correct it in FILE`,
+  ],
   [
     (c) => (c.protection = { lifted: ["minio"] }),
-    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"|"redis"; correct it in FILE`,
+    `protection.lifted.0: "minio" is not allowed: expected one of ${quoted(DATA_OWNERS)}; correct it in FILE`,
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"dolphinschedulerAdminPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of ${quoted(Object.keys(SECRET_KEYS))}; correct it in FILE`,
   ],
 ];
 

@@ -162,7 +162,7 @@ for (const shape of SHAPES) {
       assert.equal(new Set(owners).size, owners.length, "a pod that is scraped twice counts twice");
       const rays = config.ray.mode === "kuberay" ? ["ray-cluster", "ray-serve-cluster"] : ["ray"];
       const nodes = rays.flatMap((ray) => [`${ray} head`, `${ray} worker`]);
-      for (const target of [...nodes, "mlflow ", "feast feature-server"]) {
+      for (const target of [...nodes, "mlflow ", "feast feature-server", "kafka broker"]) {
         assert.ok(
           scraped.some(({ series }) => series === target),
           target,
@@ -187,7 +187,7 @@ function monitored(seen: readonly Registered[]) {
   }));
   return monitors.map((monitor) => {
     const { kind, metadata, spec } = monitor.inputs;
-    const behind = (selector: Labels) => selected(ourPods(seen), metadata.namespace, selector);
+    const behind = (selector: Labels) => selected(allPods(seen), metadata.namespace, selector);
     const { matchLabels } = spec.selector;
     if (kind === "PodMonitor") return { monitor, pods: behind(matchLabels) };
     const found = selected(services, metadata.namespace, matchLabels);

@@ -68,6 +68,31 @@ for (const shape of SHAPES) {
       }
     });
 
+    it("asks for Kafka after Strimzi, its kinds, its certificate and its wires; for topics and users after Kafka", async () => {
+      const { seen } = await program(shape);
+      const kafka = only(seen, "kubernetes:kafka.strimzi.io/v1:Kafka");
+      const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(({ name }) =>
+        /^kafka(-entity-operator)?-to-/.test(name),
+      );
+      const kinds = all(seen, "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition").filter(({ name }) =>
+        name.endsWith(".strimzi.io"),
+      );
+      assert.deepEqual([policies.length, kinds.length], [6, 10]);
+      const operator = only(seen, "kubernetes:helm.sh/v3:Release", "strimzi-cluster-operator");
+      const pool = only(seen, "kubernetes:kafka.strimzi.io/v1:KafkaNodePool");
+      const certificate = only(seen, "kubernetes:cert-manager.io/v1:Certificate", "kafka-tls");
+      for (const one of [operator, pool, certificate, ...policies, ...kinds]) {
+        assert.ok(waitsFor(seen, kafka, one), `it may come before ${one.name}`);
+      }
+      // It would find none of its kinds to watch, and end.
+      for (const one of kinds) assert.ok(waitsFor(seen, operator, one), one.name);
+      const entities = ["KafkaTopic", "KafkaUser"].flatMap((kind) =>
+        all(seen, `kubernetes:kafka.strimzi.io/v1:${kind}`),
+      );
+      assert.ok(entities.length >= 12);
+      for (const one of entities) assert.ok(waitsFor(seen, one, kafka), label(one));
+    });
+
     it("installs monitoring after the CRDs that it makes objects of, and after who certifies its webhooks", async () => {
       const { seen } = await program(shape);
       const monitoring = only(seen, "kubernetes:helm.sh/v3:Release", "kube-prometheus-stack");

@@ -48,7 +48,16 @@ for (const shape of SHAPES) {
         return volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName);
       });
       const clusters = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((one) => one.inputs.spec.storage);
-      const classes = [...claims, ...clusters.map(({ storageClass }) => storageClass)];
+      const pools = all(seen, "kubernetes:kafka.strimzi.io/v1:KafkaNodePool").flatMap((one) => {
+        const { volumes } = one.inputs.spec.storage;
+        for (const { id, deleteClaim } of volumes)
+          assert.equal(deleteClaim, false, `${label(one)}, volume ${String(id)}`);
+        return volumes.map((volume: any) => volume.class);
+      });
+      const search = all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").flatMap(({ inputs }) =>
+        inputs.spec.nodeSets[0].volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName),
+      );
+      const classes = [...claims, ...pools, ...search, ...clusters.map(({ storageClass }) => storageClass)];
       assert.ok(classes.length >= 2);
       assert.deepEqual(new Set(classes), new Set([config.storage.className]));
       assert.deepEqual(all(seen, "kubernetes:core/v1:PersistentVolumeClaim"), []);
@@ -96,7 +105,7 @@ describe("protection", () => {
 });
 
 function dataOwners(seen: readonly Registered[]): Registered[] {
-  const kinds = ["Cluster", "Database", "StatefulSet"];
+  const kinds = ["Cluster", "Database", "Elasticsearch", "StatefulSet", "Kafka", "KafkaNodePool", "KafkaTopic"];
   return objects(seen).filter(({ inputs }) => kinds.includes(inputs.kind) || inputs.metadata.name === "data-platform");
 }
 

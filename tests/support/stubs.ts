@@ -2,11 +2,17 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type {
   Bucket,
+  Credential,
   Endpoint,
   ApiServer,
+  GraphLogin,
+  IcebergCatalog,
+  KafkaLogin,
   PodIdentity,
   PostgresDatabase,
   Protocol,
+  SearchLogin,
+  Trust,
 } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
 import type { ContainerSize } from "../../components/base/pod";
@@ -36,6 +42,40 @@ export function database(password: string, name = "runs"): PostgresDatabase {
     server: endpoint("db", "postgresql", 5432),
     database: name,
     login: { username: pulumi.output("runner"), password: pulumi.secret(password) },
+  };
+}
+
+function login(username: string, password: string): Credential {
+  return { username: pulumi.output(username), password: pulumi.secret(password) };
+}
+
+function trust(server: string): Trust {
+  return { volume: { secret: { secretName: `${server}-tls`, items: [{ key: "ca.crt", path: "ca.crt" }] } } };
+}
+
+export function streams(password: string): KafkaLogin {
+  return {
+    bootstrap: endpoint("streams", "kafka", 9093),
+    login: login("stream-user", password),
+    trust: trust("streams"),
+  };
+}
+
+export function search(password: string): SearchLogin {
+  const server = { ...endpoint("search", "http", 9200), tls: true };
+  return { server, login: login("search-user", password), trust: trust("search") };
+}
+
+export function graph(password: string): GraphLogin {
+  return { server: endpoint("graph", "bolt", 7687), login: login("graph-user", password) };
+}
+
+export function icebergCatalog(secret: string): IcebergCatalog {
+  return {
+    server: endpoint("lake", "http", 8181),
+    path: "/api/catalog",
+    name: "warehouse",
+    login: login("client", secret),
   };
 }
 

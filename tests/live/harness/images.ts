@@ -23,6 +23,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.mlflow]: () => python("mlflow"),
   [images.feast]: () => python("feast"),
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
+  [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),
   [images.valkey]: valkey,
   [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], pieces: [] }),
   [images.dolphinschedulerApi]: () => dolphinscheduler("api-server"),

@@ -5,8 +5,8 @@ import { json } from "node:stream/consumers";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack, type StackEvaluation } from "../../../rehearsal/charts";
 import { ROOT } from "../../../rehearsal/evaluate";
-import type { PlatformConfig } from "../../../stacks/config";
-import { SECRET_KEYS } from "../../../stacks/secrets";
+import { SECRET_KEYS, type SecretForm } from "../../../stacks/secrets";
+import type { FullConfig } from "../../support/full";
 
 const EVALUATE = path.join(__dirname, "evaluate.ts");
 
@@ -25,7 +25,7 @@ export type Labels = Readonly<Record<string, string>>;
 export class Program {
   private constructor(
     private readonly credentials: Readonly<Record<string, string>>,
-    readonly config: PlatformConfig,
+    readonly config: FullConfig,
     /** What the stack hands out to other teams. */
     readonly outputs: any,
     private readonly objects: readonly Rendered[],
@@ -34,7 +34,7 @@ export class Program {
   /** Runs the program; every credential has a fresh value. */
   static async render(stack: string): Promise<Program> {
     const credentials = Object.fromEntries(
-      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, form === "user" ? user() : password()]),
+      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, MADE[form]()]),
     );
     return Program.of(await evaluateStack(stack, { credentials }), credentials);
   }
@@ -43,7 +43,7 @@ export class Program {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
       .map(({ inputs }) => revealed(inputs) as Rendered);
-    return new Program(credentials, config, outputs, objects);
+    return new Program(credentials, config as FullConfig, outputs, objects);
   }
 
   /** Runs the program of another copy of the repository, with the same credentials. */
@@ -100,6 +100,12 @@ export class Program {
 /** Whether a selector's `matchLabels` find these labels. */
 export function selects(selector: Labels, labels: Labels = {}): boolean {
   return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+const MADE: Record<SecretForm, () => string> = { user, password, token: password, key };
+
+function key(): string {
+  return randomBytes(16).toString("hex");
 }
 
 function user(): string {

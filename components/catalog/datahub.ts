@@ -1,0 +1,238 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ChartRelease, type DeclaredHook, type DeclaredWorkload, podsOf } from "../base/chart-release";
+import type { Destination } from "../base/connect";
+import {
+  type Endpoint,
+  type GraphLogin,
+  type KafkaLogin,
+  type PodIdentity,
+  type PostgresDatabase,
+  type SearchLogin,
+  serviceHost,
+} from "../base/endpoint";
+import { objectName } from "../base/names";
+import { serviceAccount } from "../base/pod";
+import { envSecret } from "../base/secret";
+import { service } from "../base/service";
+import { charts } from "../base/versions";
+import { type DatahubSecrets, type DatahubSizes, INDEX_PREFIX, KEYS, values } from "./datahub.values";
+
+export type { DatahubSizes } from "./datahub.values";
+
+/** Name of the release: the chart derives the names of all its objects from it. */
+const RELEASE = "datahub";
+/** Who may do everything: a policy that DataHub brings names this user, so no other name will do. */
+const ADMINISTRATOR = "datahub";
+const PORTS = { gms: 8080, frontend: 9002, maeConsumer: 9091, mceConsumer: 9090 };
+
+/** What DataHub's parts know each other by, and keep secrets with. */
+export interface DatahubKeys {
+  /** Password of the user `datahub`, who may do everything. */
+  readonly administrator: pulumi.Output<string>;
+  /** By which its own parts know each other: who has it is the system. */
+  readonly systemClient: pulumi.Output<string>;
+  /** Signs access tokens; who has it can make one for anybody. */
+  readonly tokenSigning: pulumi.Output<string>;
+  /** Salts the hashes by which access tokens are kept. */
+  readonly tokenSalt: pulumi.Output<string>;
+  /** Encrypts the secrets that people keep in DataHub. */
+  readonly encryption: pulumi.Output<string>;
+  /** Signs the cookies of the browser. */
+  readonly session: pulumi.Output<string>;
+}
+
+/** Inputs of {@link Datahub}. */
+export interface DatahubArgs extends DatahubSizes {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  /** Database of all metadata; its role may make tables in it. */
+  readonly store: PostgresDatabase;
+  /** The user for whom Kafka grants {@link kafkaAccess}. */
+  readonly streams: KafkaLogin;
+  /** The user to whom Elasticsearch grants {@link searchAccess}. */
+  readonly search: SearchLogin;
+  /** Where relations between entities are kept. @default in Elasticsearch */
+  readonly graph?: GraphLogin;
+  readonly keys: DatahubKeys;
+  /** Host name under which people reach the frontend from outside. */
+  readonly publicHost: string;
+}
+
+/** What DataHub does in Kafka: it makes its topics itself, and its consumer groups begin in these ways. */
+export function kafkaAccess() {
+  const topics = [
+    "MetadataChangeProposal_v1",
+    "FailedMetadataChangeProposal_v1",
+    "MetadataChangeLog_Versioned_v1",
+    "MetadataChangeLog_Timeseries_v1",
+    "PlatformEvent_v1",
+    "DataHubUpgradeHistory_v1",
+    "DataHubUsageEvent_v1",
+  ];
+  const operations = ["Create", "Describe", "DescribeConfigs", "Read", "Write"] as const;
+  return {
+    topics: Object.fromEntries(topics.map((topic) => [topic, operations])),
+    groups: [`${RELEASE}-*`, "generic-*", "mce-consumer-job-client"],
+  };
+}
+
+/** What DataHub does in Elasticsearch: everything in indices of its own name, which it makes by templates and lets age. */
+export function searchAccess() {
+  return {
+    cluster: ["monitor", "manage_index_templates", "manage_ilm"],
+    indices: [{ names: [`${INDEX_PREFIX}_*`], privileges: ["all"] }],
+  };
+}
+
+/** DataHub: the metadata service, its consumers and its frontend, by upstream's chart. */
+export class Datahub extends pulumi.ComponentResource {
+  /** The metadata service: GraphQL, REST and the schema registry. It asks everybody for a token. */
+  readonly gms: Endpoint<"http">;
+  readonly frontend: Endpoint<"http">;
+  /** Name of the Secret with the users of the frontend, in the key `user.props`. */
+  readonly usersSecret: string;
+
+  constructor(name: string, args: DatahubArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:catalog:Datahub", name, {}, opts);
+    const { namespace, chartDirectory, store, streams, search, graph, publicHost } = args;
+    const workloads = declaredWorkloads(args);
+    const hooks = declaredHooks(args);
+
+    const accounts = [...Object.values(workloads), hooks.before].map(({ serviceAccount: account }) =>
+      serviceAccount({ serviceAccount: account, namespace }, { parent: this }),
+    );
+    const secrets = this.secrets(args);
+    const gms = { server: podsOf(workloads.gms, namespace), ports: [{ port: PORTS.gms }] };
+    const indices = [search.server, ...(graph ? [graph.server] : [])];
+    const stores = [store.server, streams.bootstrap, ...indices];
+    const talksTo: Record<string, readonly Destination[]> = {
+      [workloads.gms.name]: stores,
+      [workloads.frontend.name]: [gms, streams.bootstrap],
+      [workloads.maeConsumer.name]: [gms, streams.bootstrap, ...indices],
+      [workloads.mceConsumer.name]: [gms, ...stores],
+      [hooks.before.name]: [gms, ...stores],
+      [hooks.after.name]: [gms, ...stores],
+    };
+    const release = new ChartRelease(
+      RELEASE,
+      charts.datahub,
+      {
+        namespace,
+        directory: chartDirectory,
+        values: values({
+          ...args,
+          secrets,
+          baseUrl: `https://${publicHost}`,
+          serviceAccounts: {
+            gms: workloads.gms.serviceAccount,
+            frontend: workloads.frontend.serviceAccount,
+            maeConsumer: workloads.maeConsumer.serviceAccount,
+            mceConsumer: workloads.mceConsumer.serviceAccount,
+            systemUpdate: hooks.before.serviceAccount,
+          },
+        }),
+        declares: {
+          workloads: Object.values(workloads),
+          hooks: Object.values(hooks),
+          serviceAccounts: "program",
+          services: (Object.keys(PORTS) as (keyof typeof PORTS)[]).map((component) => ({
+            name: workloads[component].name,
+            port: PORTS[component],
+            podPort: PORTS[component],
+            workload: workloads[component].name,
+          })),
+          crds: [],
+        },
+        talksTo,
+        // An upgrade may rewrite every index before the rest starts, and takes as long as the catalog is large.
+        timeoutSeconds: 1800,
+      },
+      {
+        parent: this,
+        dependsOn: [
+          ...accounts,
+          ...Object.values(secrets).map(({ resource }) => resource),
+          ...stores.flatMap(({ ready }) => ready),
+        ],
+      },
+    );
+
+    this.gms = this.entry("datahub-gms", release.identity(workloads.gms.name), PORTS.gms, release);
+    this.frontend = this.entry("datahub-frontend", release.identity(workloads.frontend.name), PORTS.frontend, release);
+    this.usersSecret = secrets.frontend.name;
+    this.registerOutputs();
+  }
+
+  /** A Service under the name that people use: the chart's own would repeat that of the release. */
+  private entry(name: string, server: PodIdentity, port: number, release: pulumi.Resource): Endpoint<"http"> {
+    const { namespace } = server;
+    const entry = service(name, server, { http: port }, { parent: this });
+    const host = serviceHost(name, namespace);
+    return { protocol: "http", host, port, tls: false, server, podPort: port, ready: [release, entry] };
+  }
+
+  private secrets({ namespace, keys, store, streams, search, graph }: DatahubArgs): DatahubSecrets {
+    const secret = (name: string, data: Record<string, pulumi.Input<string>>) =>
+      envSecret(name, { namespace, data }, { parent: this });
+    return {
+      auth: secret("datahub-auth-secrets", {
+        [KEYS.systemClientSecret]: keys.systemClient,
+        [KEYS.tokenSigningKey]: keys.tokenSigning,
+        [KEYS.tokenSalt]: keys.tokenSalt,
+      }),
+      encryption: secret("datahub-encryption-secrets", { [KEYS.encryptionKey]: keys.encryption }),
+      stores: secret("datahub-stores", {
+        [KEYS.postgresPassword]: store.login.password,
+        [KEYS.searchPassword]: search.login.password,
+        ...(graph && { [KEYS.graphPassword]: graph.login.password }),
+      }),
+      kafka: secret("datahub-kafka", {
+        [KEYS.kafkaLogin]: pulumi.all([streams.login.username, streams.login.password]).apply(scramLogin),
+      }),
+      frontend: secret("datahub-users", {
+        [KEYS.sessionKey]: keys.session,
+        [KEYS.users]: keys.administrator.apply((password) => userLine(ADMINISTRATOR, password)),
+      }),
+    };
+  }
+}
+
+/** A login by SCRAM, as Java's login configuration has it: in quotes, in which a backslash escapes. */
+export function scramLogin([username, password]: readonly [string, string]): string {
+  const quoted = (text: string) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
+  const module = "org.apache.kafka.common.security.scram.ScramLoginModule";
+  return `${module} required username=${quoted(username)} password=${quoted(password)};`;
+}
+
+/** A user of the frontend, as a line of Java's properties: a backslash escapes there. */
+export function userLine(name: string, password: string): string {
+  return `${name}:${password.replaceAll("\\", "\\\\")}\n`;
+}
+
+type Component = keyof typeof PORTS;
+
+function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkload> {
+  const workload = (component: Component, chart: string): DeclaredWorkload => ({
+    kind: "Deployment",
+    name: objectName(RELEASE, chart),
+    labels: { "app.kubernetes.io/name": chart, "app.kubernetes.io/instance": RELEASE },
+    serviceAccount: chart,
+    replicas: 1,
+    size: sizes[component],
+  });
+  return {
+    gms: workload("gms", "datahub-gms"),
+    frontend: workload("frontend", "datahub-frontend"),
+    maeConsumer: workload("maeConsumer", "datahub-mae-consumer"),
+    mceConsumer: workload("mceConsumer", "datahub-mce-consumer"),
+  };
+}
+
+function declaredHooks({ systemUpdate: size }: DatahubSizes): Record<"before" | "after", DeclaredHook> {
+  const hook = { serviceAccount: "datahub-system-update", size };
+  return {
+    before: { ...hook, name: `${RELEASE}-system-update`, when: "before" },
+    after: { ...hook, name: `${RELEASE}-system-update-nonblk`, when: "after" },
+  };
+}

@@ -1,0 +1,244 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { TRUST_STORE_PASSWORD } from "../base/certificate";
+import type { HelmValue } from "../base/chart-release";
+import { type GraphLogin, hostPort, type KafkaLogin, type PostgresDatabase, type SearchLogin } from "../base/endpoint";
+import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } from "../base/pod";
+import type { EnvSecret } from "../base/secret";
+
+/** User and group of every process: those of upstream's images. */
+export const DATAHUB_UID = 1000;
+/** What every index is called at first, so that a role can be held to them. */
+export const INDEX_PREFIX = "datahub";
+
+/** How large each pod is. */
+export interface DatahubSizes {
+  readonly gms: ContainerSize;
+  readonly frontend: ContainerSize;
+  readonly maeConsumer: ContainerSize;
+  readonly mceConsumer: ContainerSize;
+  /** The Jobs that prepare tables, topics and indices, before and after the rest. */
+  readonly systemUpdate: ContainerSize;
+}
+
+/** The keys of the Secrets that the values name. */
+export const KEYS = {
+  systemClientSecret: "system_client_secret",
+  tokenSigningKey: "token_service_signing_key",
+  tokenSalt: "token_service_salt",
+  encryptionKey: "encryption_key_secret",
+  sessionKey: "session_key",
+  postgresPassword: "postgres_password",
+  searchPassword: "search_password",
+  graphPassword: "graph_password",
+  kafkaLogin: "sasl_jaas_config",
+  users: "user.props",
+} as const;
+
+/** The Secrets of DataHub, by what is in them. */
+export type DatahubSecrets = Readonly<Record<"auth" | "encryption" | "stores" | "kafka" | "frontend", EnvSecret>>;
+
+/** What the values are made from. */
+export interface ValuesArgs extends DatahubSizes {
+  readonly store: PostgresDatabase;
+  readonly streams: KafkaLogin;
+  readonly search: SearchLogin;
+  readonly graph?: GraphLogin;
+  readonly secrets: DatahubSecrets;
+  readonly serviceAccounts: Readonly<Record<keyof DatahubSizes, string>>;
+  readonly baseUrl: string;
+}
+
+/** The values of the chart datahub. */
+export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
+  const { serviceAccounts, secrets } = args;
+  const service = { type: "ClusterIP" };
+  return {
+    global: global(args),
+    "datahub-gms": {
+      ...pod(args, "gms", "critical-services"),
+      service,
+      extraEnvs: [
+        ...java(args),
+        { name: "DATAHUB_BASE_URL", value: args.baseUrl },
+        // The chart names it only where recipes are run by DataHub itself; without it the key would be upstream's.
+        secretEnv("SECRET_SERVICE_ENCRYPTION_KEY", secrets.encryption, KEYS.encryptionKey),
+      ],
+    },
+    "datahub-frontend": {
+      ...pod(args, "frontend", "standard-services"),
+      service,
+      existingGmsSecret: { name: secrets.frontend.name, key: KEYS.sessionKey },
+      extraEnvs: [{ name: "JAVA_MEMORY_OPTS", value: HEAP }],
+      extraVolumes: [...volumes(args), { name: "users", secret: { secretName: secrets.frontend.name } }],
+      extraVolumeMounts: [
+        ...MOUNTS,
+        // In place of the image's own, which knows `datahub` by the password `datahub`.
+        { name: "users", mountPath: `/datahub-frontend/conf/${KEYS.users}`, subPath: KEYS.users, readOnly: true },
+      ],
+    },
+    "datahub-mae-consumer": { ...pod(args, "maeConsumer", "standard-services"), extraEnvs: java(args) },
+    "datahub-mce-consumer": { ...pod(args, "mceConsumer", "standard-services"), extraEnvs: java(args) },
+    // It runs recipes that people write in the browser; ours run as CronJobs.
+    "acryl-datahub-actions": { enabled: false },
+    datahubSystemUpdate: {
+      // With zero-downtime upgrades it scales nothing down: it has no business with the API server.
+      serviceAccount: { create: false, name: serviceAccounts.systemUpdate, rbac: false },
+      sql: { setup: { createDatabase: false } },
+      resources: resources(args.systemUpdate),
+      ...SECURITY,
+      extraEnvs: java(args),
+      extraVolumes: volumes(args),
+      extraVolumeMounts: MOUNTS,
+      // The chart would draw the hour anew for each release.
+      bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "30 1 * * *" } } } },
+    },
+  };
+}
+
+function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmValue {
+  const { auth, encryption } = secrets;
+  return {
+    graph_service_impl: graph === undefined ? "elasticsearch" : "neo4j",
+    ...(graph && { neo4j: neo4j(graph, secrets.stores) }),
+    datahub_standalone_consumers_enabled: true,
+    elasticsearch: {
+      host: search.server.host,
+      port: `${search.server.port}`,
+      useSSL: "true",
+      // The images would ask by a tool that does not know our authority; the program has waited for it anyway.
+      skipcheck: "true",
+      auth: {
+        username: search.login.username,
+        password: { secretRef: secrets.stores.name, secretKey: KEYS.searchPassword },
+      },
+      indexPrefix: INDEX_PREFIX,
+    },
+    kafka: {
+      bootstrap: { server: hostPort(streams.bootstrap) },
+      // As many as the brokers say by default.
+      replicationFactor: -1,
+      schemaregistry: { type: "INTERNAL" },
+      metadataChangeLog: { hooks: { ingestionScheduler: { enabled: false } } },
+    },
+    springKafkaConfigurationOverrides: {
+      "security.protocol": "SASL_SSL",
+      "sasl.mechanism": "SCRAM-SHA-512",
+      "ssl.truststore.type": "PKCS12",
+      "ssl.truststore.location": `${TRUST.kafka}/truststore.p12`,
+      "ssl.truststore.password": TRUST_STORE_PASSWORD,
+    },
+    credentialsAndCertsSecrets: {
+      name: secrets.kafka.name,
+      path: "/mnt/kafka",
+      secureEnv: { "sasl.jaas.config": KEYS.kafkaLogin },
+    },
+    sql: {
+      datasource: {
+        host: hostPort(store.server),
+        hostForpostgresqlClient: store.server.host,
+        port: `${store.server.port}`,
+        url: jdbcUrl(store),
+        driver: "org.postgresql.Driver",
+        database: store.database,
+        username: store.login.username,
+        password: { secretRef: secrets.stores.name, secretKey: KEYS.postgresPassword },
+      },
+    },
+    datahub: {
+      appServiceAccount: { create: false },
+      encryptionKey: {
+        secretRef: encryption.name,
+        secretKey: KEYS.encryptionKey,
+        provisionSecret: { enabled: false },
+      },
+      managed_ingestion: { enabled: false },
+      // The consumers answer probes on this port alone, whether anybody reads their metrics or not.
+      monitoring: { enablePrometheus: true, metricsMode: "actuator_only" },
+      metadata_service_authentication: {
+        enabled: true,
+        systemClientSecret: { secretRef: auth.name, secretKey: KEYS.systemClientSecret },
+        tokenService: {
+          signingKey: { secretRef: auth.name, secretKey: KEYS.tokenSigningKey },
+          salt: { secretRef: auth.name, secretKey: KEYS.tokenSalt },
+        },
+        provisionSecrets: { enabled: false },
+      },
+    },
+  };
+}
+
+function jdbcUrl({ server, database }: PostgresDatabase): pulumi.Output<string> {
+  return hostPort(server).apply((address) => `jdbc:postgresql://${address}/${database}?sslmode=require`);
+}
+
+function neo4j({ server, login }: GraphLogin, stores: EnvSecret): HelmValue {
+  return {
+    host: hostPort(server),
+    uri: hostPort(server).apply((address) => `bolt://${address}`),
+    // The only one of Neo4j's community edition.
+    database: "neo4j",
+    username: login.username,
+    password: { secretRef: stores.name, secretKey: KEYS.graphPassword },
+  };
+}
+
+/** Where pods find whom they trust. */
+const TRUST = { kafka: "/mnt/kafka-trust", search: "/mnt/search-trust" };
+
+const MOUNTS = [
+  { name: "tmp", mountPath: "/tmp" },
+  { name: "kafka-trust", mountPath: TRUST.kafka, readOnly: true },
+  { name: "search-trust", mountPath: TRUST.search, readOnly: true },
+];
+
+function volumes({ streams, search }: ValuesArgs): HelmValue[] {
+  const trusted = { "kafka-trust": streams.trust, "search-trust": search.trust };
+  return [
+    // Java unpacks libraries here, and logs are written here too.
+    { name: "tmp", emptyDir: { sizeLimit: "1Gi" } },
+    // A volume's source is the same data for Helm as for the API server.
+    ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...(volume as { secret: HelmValue }) })),
+  ];
+}
+
+// Left for what is not heap: threads, classes, buffers of Kafka and of HTTP.
+const HEAP = "-XX:MaxRAMPercentage=60";
+
+/** The environment of the servers and of the Jobs that upgrade: how Java runs, and whom it trusts. */
+function java({ graph }: ValuesArgs): HelmValue[] {
+  return Object.entries({
+    JAVA_OPTS: HEAP,
+    ELASTICSEARCH_SSL_TRUSTSTORE_FILE: `${TRUST.search}/truststore.p12`,
+    ELASTICSEARCH_SSL_TRUSTSTORE_TYPE: "PKCS12",
+    ELASTICSEARCH_SSL_TRUSTSTORE_PASSWORD: TRUST_STORE_PASSWORD,
+    DATAHUB_TELEMETRY_ENABLED: "false",
+    // It would copy the whole program to /tmp for a faster start.
+    EXTRACT_JAR_ENABLED: "false",
+    // The images would ask its HTTP port, which nothing else of DataHub uses.
+    ...(graph && { SKIP_NEO4J_CHECK: "true" }),
+  }).map(([name, value]) => ({ name, value }));
+}
+
+function secretEnv(name: string, secret: EnvSecret, key: string): HelmValue {
+  return { name, valueFrom: { secretKeyRef: { name: secret.name, key } } };
+}
+
+const SECURITY = {
+  podSecurityContext: { fsGroup: DATAHUB_UID, seccompProfile: { type: "RuntimeDefault" } },
+  securityContext: { runAsNonRoot: true, runAsUser: DATAHUB_UID, runAsGroup: DATAHUB_UID, ...RESTRICTED },
+};
+
+/** What the subcharts have in common. */
+function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName: PriorityClassName) {
+  return {
+    serviceAccount: { create: false, name: args.serviceAccounts[component] },
+    priorityClassName,
+    resources: resources(args[component]),
+    ...SECURITY,
+    podAnnotations: Object.fromEntries(
+      Object.values(args.secrets).map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
+    ),
+    extraVolumes: volumes(args),
+    extraVolumeMounts: MOUNTS,
+  };
+}

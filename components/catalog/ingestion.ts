@@ -1,0 +1,223 @@
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+import {
+  type Credential,
+  type Endpoint,
+  hostPort,
+  type IcebergCatalog,
+  type KafkaLogin,
+  type PostgresDatabase,
+  type Trust,
+  url,
+} from "../base/endpoint";
+import { configFiles, type MountedFiles } from "../base/files";
+import type { ContainerSize } from "../base/pod";
+import { ScheduledJob } from "../base/scheduled-job";
+import { envSecret } from "../base/secret";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+import { accessToken, accountOf, accountRecipe, SYSTEM_CLIENT } from "./ingestion-account";
+import {
+  icebergRecipe,
+  kafkaRecipe,
+  PASSWORD,
+  postgresRecipe,
+  type Recipe,
+  TOKEN,
+  trinoRecipe,
+  TRUST_PATH,
+  USERNAME,
+} from "./recipes";
+
+// User and group of upstream's image.
+const UID = 1000;
+const RECIPES_PATH = "/recipes";
+const RECIPE_FILE = "recipe.yaml";
+const ACCOUNT_FILE = "account.json";
+/** Who the recipes are to DataHub, and to Trino. */
+const USER = "ingestion";
+// Queries at a time: as many as the old platform's PostgreSQL bore; Trino has one worker.
+const PROFILING = { kind: "tables", workers: 5 } as const;
+
+/** Where metadata comes from; what is not there has no recipe. */
+export interface IngestionSources {
+  /** As a role that may read all of it. */
+  readonly postgres?: PostgresDatabase;
+  readonly kafka?: KafkaLogin;
+  readonly trino?: Endpoint<"http">;
+  readonly iceberg?: IcebergCatalog;
+}
+
+/** Inputs of {@link Ingestion}. */
+export interface IngestionArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** The metadata service. */
+  readonly gms: Endpoint<"http">;
+  readonly keys: {
+    /** With which DataHub signs access tokens. */
+    readonly tokenSigning: pulumi.Output<string>;
+    /** By which DataHub's own parts know each other. */
+    readonly systemClient: pulumi.Output<string>;
+  };
+  readonly sources: IngestionSources;
+  /** Size of the pod of one recipe. */
+  readonly size: ContainerSize;
+}
+
+/** A recipe, when it runs, and what it takes at its source. */
+interface Plan {
+  readonly schedule: string;
+  readonly recipe: pulumi.Output<Recipe>;
+  readonly source: Endpoint;
+  readonly login?: Credential;
+  readonly trust?: Trust;
+}
+
+/** The recipes that fill DataHub: a CronJob for each source, and the user as whom they write. */
+export class Ingestion extends pulumi.ComponentResource {
+  constructor(name: string, args: IngestionArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:catalog:Ingestion", name, {}, opts);
+    const { namespace, gms, keys, sources, size } = args;
+    const job = {
+      namespace,
+      uid: UID,
+      image: images.datahubIngestion,
+      size,
+      command: ["datahub", "ingest", "run", "--config", `${RECIPES_PATH}/${RECIPE_FILE}`],
+      env: { HOME: "/tmp", DATAHUB_TELEMETRY_ENABLED: "false" },
+    };
+
+    const system = envSecret(
+      `${name}-system`,
+      { namespace, data: { DATAHUB_SYSTEM_CLIENT_ID: SYSTEM_CLIENT, DATAHUB_SYSTEM_CLIENT_SECRET: keys.systemClient } },
+      { parent: this },
+    );
+    const account = new SetupJob(
+      `${name}-account`,
+      {
+        ...job,
+        secretEnv: [system],
+        mounts: { [RECIPES_PATH]: "recipes" },
+        files: {
+          recipes: this.files(
+            `${name}-account`,
+            namespace,
+            url(gms).apply((server) => accountRecipe(server, `${RECIPES_PATH}/${ACCOUNT_FILE}`)),
+            {
+              [ACCOUNT_FILE]: JSON.stringify(accountOf(USER), undefined, 2),
+            },
+          ),
+        },
+        talksTo: [gms],
+      },
+      { parent: this, dependsOn: [...gms.ready] },
+    );
+
+    const token = envSecret(
+      `${name}-token`,
+      { namespace, data: { [TOKEN]: keys.tokenSigning.apply((key) => accessToken(USER, key)) } },
+      { parent: this },
+    );
+    for (const [source, plan] of Object.entries(plans(gms, sources))) {
+      const own = `${name}-${source}`;
+      const { login, trust } = plan;
+      const secretEnv = [token];
+      if (login) {
+        const data = { [USERNAME]: login.username, [PASSWORD]: login.password };
+        secretEnv.push(envSecret(own, { namespace, data }, { parent: this }));
+      }
+      new ScheduledJob(
+        own,
+        {
+          ...job,
+          schedule: plan.schedule,
+          secretEnv,
+          mounts: { [RECIPES_PATH]: "recipes", ...(trust && { [TRUST_PATH]: "trust" }) },
+          files: { recipes: this.files(own, namespace, plan.recipe) },
+          ...(trust && { volumes: [{ name: "trust", ...trust.volume }] }),
+          talksTo: [gms, plan.source],
+          timeoutSeconds: 3600,
+        },
+        { parent: this, dependsOn: [account.job, ...plan.source.ready] },
+      );
+    }
+    this.registerOutputs();
+  }
+
+  private files(
+    name: string,
+    namespace: pulumi.Input<string>,
+    recipe: pulumi.Output<Recipe>,
+    others: Record<string, string> = {},
+  ): MountedFiles {
+    const files = { [RECIPE_FILE]: recipe.apply((one) => stringify(one)), ...others };
+    return configFiles(name, { namespace, files }, { parent: this });
+  }
+}
+
+function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: IngestionSources): Record<string, Plan> {
+  const server = url(gms);
+  return {
+    ...(postgres && {
+      postgres: {
+        schedule: "0 4 * * *",
+        source: postgres.server,
+        login: postgres.login,
+        recipe: pulumi.all([server, hostPort(postgres.server)]).apply(([to, address]) =>
+          postgresRecipe({
+            gms: to,
+            hostPort: address,
+            database: postgres.database,
+            schema: "public",
+            ignored: ["tmp_", "staging_"],
+            profiling: PROFILING,
+          }),
+        ),
+      },
+    }),
+    ...(kafka && {
+      kafka: {
+        schedule: "30 */4 * * *",
+        source: kafka.bootstrap,
+        login: kafka.login,
+        trust: kafka.trust,
+        recipe: pulumi
+          .all([server, hostPort(kafka.bootstrap)])
+          .apply(([to, bootstrap]) => kafkaRecipe({ gms: to, bootstrap, ignored: ["_", "connect-"] })),
+      },
+    }),
+    ...(trino && {
+      trino: {
+        schedule: "0 */6 * * *",
+        source: trino,
+        recipe: pulumi.all([server, hostPort(trino)]).apply(([to, address]) =>
+          trinoRecipe({
+            gms: to,
+            hostPort: address,
+            user: USER,
+            catalog: "iceberg",
+            schemas: ["data_", "analytics_", "warehouse_"],
+            profiling: PROFILING,
+          }),
+        ),
+      },
+    }),
+    ...(iceberg && {
+      iceberg: {
+        schedule: "0 */2 * * *",
+        source: iceberg.server,
+        login: iceberg.login,
+        recipe: pulumi.all([server, url(iceberg.server, iceberg.path)]).apply(([to, uri]) =>
+          icebergRecipe({
+            gms: to,
+            uri,
+            warehouse: iceberg.name,
+            platformInstance: "hmco_iceberg",
+            tags: ["iceberg", "data-lake"],
+          }),
+        ),
+      },
+    }),
+  };
+}

@@ -1,0 +1,288 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+import { type Authority, serverCertificate } from "../base/certificate";
+import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
+import { connect } from "../base/connect";
+import {
+  type ApiServer,
+  type Endpoint,
+  type PodIdentity,
+  type SearchAccess,
+  type SearchLogin,
+  serviceHost,
+} from "../base/endpoint";
+import { objectName } from "../base/names";
+import {
+  container,
+  type ContainerSize,
+  podTemplate,
+  type ResourceQuantities,
+  resources,
+  serviceAccount,
+} from "../base/pod";
+import { type EnvSecret, envSecret } from "../base/secret";
+import { charts, elasticsearchVersion, images } from "../base/versions";
+import { keptVolume, type Volume } from "../base/volume";
+
+const HTTP_PORT = 9200;
+const TRANSPORT_PORT = 9300;
+// The user `elasticsearch` of the image.
+const ELASTICSEARCH_UID = 1000;
+const OPERATOR = "elastic-operator";
+const NODE_SET = "default";
+
+/** A client of the cluster, which is also the name of its user and of its role. */
+export interface SearchClient extends SearchAccess {
+  readonly password: pulumi.Output<string>;
+}
+
+/** Inputs of {@link Elasticsearch}. */
+export interface ElasticsearchArgs {
+  /** Namespace of the cluster; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Namespace of the operator, ECK; it must exist. */
+  readonly operatorNamespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly kubeApi: ApiServer;
+  /** Signs the certificate that clients see. */
+  readonly authority: Authority;
+  /** Names of Services that lead to the cluster besides its own: its certificate bears them. @default [] */
+  readonly aliases?: readonly string[];
+  /** Each may lead the cluster and holds data. Two are no safer than one: either is needed for a majority. */
+  readonly nodes: number;
+  readonly size: ContainerSize;
+  readonly operatorSize: ContainerSize;
+  readonly volume: Volume;
+  readonly clients: Readonly<Record<string, SearchClient>>;
+  /** Refuses to delete or replace the cluster. */
+  readonly protect: boolean;
+}
+
+/** Elasticsearch by ECK: one cluster, and per client one user, its role and its Secret. */
+export class Elasticsearch extends pulumi.ComponentResource {
+  /** The HTTP API, for every client. */
+  readonly endpoint: Endpoint<"http">;
+  private readonly logins: ReadonlyMap<string, SearchLogin>;
+  private readonly secrets: ReadonlyMap<string, EnvSecret>;
+
+  constructor(name: string, args: ElasticsearchArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:Elasticsearch", name, {}, opts);
+    const { namespace, operatorNamespace, kubeApi, clients, protect } = args;
+    const server: PodIdentity = {
+      name,
+      namespace,
+      matchLabels: { "elasticsearch.k8s.elastic.co/cluster-name": name },
+      serviceAccount: name,
+    };
+    const http = { server, ports: [{ port: HTTP_PORT }] };
+
+    const operator = new ChartRelease(
+      OPERATOR,
+      charts.eckOperator,
+      {
+        namespace: operatorNamespace,
+        directory: args.chartDirectory,
+        values: operatorValues(args),
+        declares: operatorDeclaration(args.operatorSize),
+        talksTo: { [OPERATOR]: [kubeApi, http] },
+      },
+      { parent: this },
+    );
+    const account = serviceAccount(server, { parent: this });
+    // A node that stops tells the others over HTTP, so that they wait for it.
+    const wires = connect(this, {
+      from: server,
+      talksTo: [{ server, ports: [{ port: HTTP_PORT }, { port: TRANSPORT_PORT }] }],
+    });
+    const certificate = serverCertificate(
+      name,
+      { namespace, authority: args.authority, dnsNames: dnsNames(name, args) },
+      { parent: this },
+    );
+    const roles = envSecret(
+      `${name}-roles`,
+      { namespace, data: { "roles.yml": stringify(Object.fromEntries(Object.entries(clients).map(role))) } },
+      { parent: this },
+    );
+    this.secrets = new Map(
+      Object.entries(clients).map(([client, { password }]) => [
+        client,
+        envSecret(
+          objectName(name, client),
+          { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password, roles: client } },
+          { parent: this },
+        ),
+      ]),
+    );
+    const users = [...this.secrets.values()];
+    const cluster = new k8s.apiextensions.CustomResource(
+      name,
+      {
+        apiVersion: "elasticsearch.k8s.elastic.co/v1",
+        kind: "Elasticsearch",
+        // Health is no condition: one node alone is yellow as soon as a client's index asks for a replica.
+        metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.phase}=Ready" } },
+        spec: {
+          ...clusterSpec(args, server),
+          http: { tls: { certificate: { secretName: certificate.secretName } } },
+          auth: {
+            // Nobody needs the superuser: what the operator does, it does under a user of its own.
+            disableElasticUser: true,
+            fileRealm: users.map((secret) => ({ secretName: secret.name })),
+            roles: [{ secretName: roles.name }],
+          },
+        },
+      },
+      {
+        parent: this,
+        protect,
+        dependsOn: [
+          operator,
+          account,
+          certificate.resource,
+          roles.resource,
+          ...users.map(({ resource }) => resource),
+          ...wires,
+        ],
+      },
+    );
+
+    this.endpoint = {
+      protocol: "http",
+      host: serviceHost(`${name}-es-http`, namespace),
+      port: HTTP_PORT,
+      tls: true,
+      server,
+      podPort: HTTP_PORT,
+      ready: [cluster],
+    };
+    this.logins = new Map(
+      Object.entries(clients).map(([client, { password }]) => [
+        client,
+        {
+          server: this.endpoint,
+          login: { username: pulumi.output(client), password },
+          trust: certificate.trust,
+        },
+      ]),
+    );
+    this.registerOutputs();
+  }
+
+  /** The cluster and the user of a client. */
+  login(client: string): SearchLogin {
+    return found(this.logins, client);
+  }
+
+  /** Name of the Secret with the login of a client. */
+  secretName(client: string): string {
+    return found(this.secrets, client).name;
+  }
+}
+
+function found<T>(all: ReadonlyMap<string, T>, client: string): T {
+  const one = all.get(client);
+  if (one === undefined) throw new Error(`Elasticsearch has no user ${client}`);
+  return one;
+}
+
+// The last Service names each pod: a client that asks the cluster for its nodes is told these.
+function dnsNames(name: string, { namespace, aliases = [] }: ElasticsearchArgs): pulumi.Input<string>[] {
+  return [`${name}-es-http`, ...aliases, `*.${name}-es-${NODE_SET}`].flatMap((host) => [
+    host,
+    pulumi.interpolate`${host}.${namespace}`,
+    pulumi.interpolate`${host}.${namespace}.svc`,
+    serviceHost(host, namespace),
+  ]);
+}
+
+function role([client, { cluster, indices }]: [string, SearchAccess]): [string, SearchAccess] {
+  return [client, { cluster, indices }];
+}
+
+function clusterSpec({ nodes, size, volume }: ElasticsearchArgs, server: PodIdentity): object {
+  return {
+    version: elasticsearchVersion,
+    image: images.elasticsearch,
+    // What the cluster leaves behind is kept; claims go only with a node whose data has moved to the others.
+    volumeClaimDeletePolicy: "DeleteOnScaledownOnly",
+    // The operator's own budget for one node would only block the drain of its node.
+    ...(nodes === 1 && { podDisruptionBudget: {} }),
+    nodeSets: [
+      {
+        name: NODE_SET,
+        count: nodes,
+        // Memory maps need a kernel setting of the node that no restricted pod may change.
+        config: { "node.store.allow_mmap": false },
+        podTemplate: podTemplate(server, {
+          // The rest comes from the operator: volumes for all that is written, probes, restricted init containers. The heap
+          // is half of the memory, which the server reads from its limit.
+          containers: [container("elasticsearch", { image: images.elasticsearch, size })],
+          uid: ELASTICSEARCH_UID,
+          priorityClass: "critical-services",
+        }),
+        volumeClaimTemplates: keptVolume("elasticsearch-data", volume).volumeClaimTemplates,
+      },
+    ],
+  };
+}
+
+/** The keys of the chart that we set. */
+type OperatorValues = {
+  readonly managedNamespaces: readonly pulumi.Output<string>[];
+  readonly installCRDs: true;
+  readonly createClusterScopedResources: false;
+  readonly resources: ResourceQuantities;
+  readonly priorityClassName: string;
+  readonly podSecurityContext: { readonly runAsNonRoot: true; readonly seccompProfile: { readonly type: string } };
+  readonly webhook: { readonly enabled: false };
+  readonly telemetry: { readonly disabled: true };
+  readonly config: { readonly validateStorageClass: false };
+};
+
+function operatorValues({ namespace, operatorSize }: ElasticsearchArgs): OperatorValues {
+  return {
+    managedNamespaces: [pulumi.output(namespace)],
+    installCRDs: true,
+    // Rights in its own namespace and in the cluster's, instead of on every Secret there is. Webhook and StorageClasses would
+    // need more; what the webhook checks, the operator checks again before it acts.
+    createClusterScopedResources: false,
+    webhook: { enabled: false },
+    config: { validateStorageClass: false },
+    resources: resources(operatorSize),
+    priorityClassName: "critical-services",
+    podSecurityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+    telemetry: { disabled: true },
+  };
+}
+
+function operatorDeclaration(size: ContainerSize): ChartDeclaration {
+  return {
+    workloads: [
+      {
+        kind: "StatefulSet",
+        name: OPERATOR,
+        labels: { "app.kubernetes.io/name": OPERATOR, "app.kubernetes.io/instance": OPERATOR },
+        serviceAccount: OPERATOR,
+        replicas: 1,
+        size,
+      },
+    ],
+    services: [],
+    crds: [
+      "agents.agent",
+      "apmservers.apm",
+      "autoopsagentpolicies.autoops",
+      "beats.beat",
+      "elasticmapsservers.maps",
+      "elasticsearchautoscalers.autoscaling",
+      "elasticsearches.elasticsearch",
+      "enterprisesearches.enterprisesearch",
+      "kibanas.kibana",
+      "logstashes.logstash",
+      "packageregistries.packageregistry",
+      "stackconfigpolicies.stackconfigpolicy",
+    ].map((kind) => `${kind}.k8s.elastic.co`),
+  };
+}

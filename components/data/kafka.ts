@@ -1,0 +1,354 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { type Authority, serverCertificate } from "../base/certificate";
+import { connect, observe } from "../base/connect";
+import {
+  type ApiServer,
+  type Endpoint,
+  type KafkaAccess,
+  type KafkaLogin,
+  type PodIdentity,
+  serviceHost,
+} from "../base/endpoint";
+import { objectName } from "../base/names";
+import { type ContainerSize, resources, RESTRICTED } from "../base/pod";
+import { type Metrics, scrape } from "../base/scrape";
+import { envSecret } from "../base/secret";
+import { kafkaVersion } from "../base/versions";
+import type { Volume } from "../base/volume";
+import { absentTopics, acls } from "./kafka/access";
+import { strimzi } from "./kafka/operator";
+
+const CLIENT_PORT = 9092;
+// Fixed by Strimzi: controllers, replication and administration, and the agent that the operator asks how a node is.
+const CONTROLLER_PORT = 9090;
+const REPLICATION_PORT = 9091;
+const AGENT_PORT = 8443;
+const METRICS_PORT = 9404;
+const POOL = "broker";
+// The user of Strimzi's images.
+const STRIMZI_UID = 1001;
+const API_VERSION = "kafka.strimzi.io/v1";
+// What clients called the brokers so far, and may go on to.
+const LEGACY_NAME = "kafka-service";
+const DAY_MS = 24 * 60 * 60 * 1000;
+// Ten times Kafka's own: metadata of DataHub outgrows a megabyte.
+const MAX_MESSAGE_BYTES = 10 * 1024 * 1024;
+
+/** What happens to old records: they go with time, or all but the last of each key go, or both. */
+export type Cleanup = "delete" | "compact" | "compact,delete";
+
+/** A topic of the platform. */
+export interface KafkaTopic {
+  readonly partitions: number;
+  /** How long records are kept. Where `cleanup` is `compact` alone, the last of each key is kept for ever. */
+  readonly retentionDays: number;
+  readonly cleanup: Cleanup;
+}
+
+/** A client of the cluster; its name is that of its user. */
+export interface KafkaClient extends KafkaAccess {
+  /** Absent for a client outside the program: the operator makes one up. */
+  readonly password?: pulumi.Output<string>;
+  /** Pods outside the program that act as this client: they reach the brokers. */
+  readonly pods?: PodIdentity;
+}
+
+/** Inputs of {@link Kafka}. */
+export interface KafkaArgs {
+  /** Namespace of the cluster; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Namespace of Strimzi; it must exist. */
+  readonly operatorNamespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly kubeApi: ApiServer;
+  readonly authority: Authority;
+  /** Nodes, each broker and controller: an odd number, since the controllers decide by majority. */
+  readonly brokers: number;
+  /** Size of one of them; its heap is half of its memory. */
+  readonly size: ContainerSize;
+  readonly volume: Volume;
+  readonly operatorSize: ContainerSize;
+  /** Size of the container that keeps topics, and of the one that keeps users. */
+  readonly entityOperatorSize: ContainerSize;
+  readonly topics: Readonly<Record<string, KafkaTopic>>;
+  readonly clients: Readonly<Record<string, KafkaClient>>;
+  readonly metrics: Metrics;
+  /** Refuses to delete or replace the cluster and its topics. */
+  readonly protect: boolean;
+}
+
+/** Kafka by Strimzi: one cluster without ZooKeeper, its topics, and per client one user with rights on what it names. */
+export class Kafka extends pulumi.ComponentResource {
+  /** Where every client starts. */
+  readonly bootstrap: Endpoint<"kafka">;
+  /** Names of the topics of the platform. */
+  readonly topics: readonly string[];
+  private readonly logins = new Map<string, KafkaLogin>();
+
+  constructor(name: string, args: KafkaArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:Kafka", name, {}, opts);
+    const { namespace, kubeApi, topics, clients, protect } = args;
+    refuseAbsentTopics(this, clients, Object.keys(topics));
+    const nodes: PodIdentity = {
+      name,
+      namespace,
+      matchLabels: { "strimzi.io/cluster": name, "strimzi.io/broker-role": "true" },
+      serviceAccount: `${name}-kafka`,
+    };
+    const entityOperator: PodIdentity = {
+      name: `${name}-entity-operator`,
+      namespace,
+      matchLabels: { "strimzi.io/cluster": name, "strimzi.io/name": `${name}-entity-operator` },
+      serviceAccount: `${name}-entity-operator`,
+    };
+    const inside = [{ port: CONTROLLER_PORT }, { port: REPLICATION_PORT }];
+
+    const operator = strimzi(this, {
+      namespace: args.operatorNamespace,
+      watched: namespace,
+      chartDirectory: args.chartDirectory,
+      size: args.operatorSize,
+      talksTo: [kubeApi, { server: nodes, ports: [...inside, { port: AGENT_PORT }] }],
+    });
+    const wires = [
+      // They read their certificates from Secrets, by the API.
+      ...connect(this, { from: nodes, talksTo: [kubeApi, { server: nodes, ports: inside }] }),
+      ...connect(this, {
+        from: entityOperator,
+        talksTo: [kubeApi, { server: nodes, ports: [{ port: REPLICATION_PORT }] }],
+      }),
+    ];
+    const bootstrapService = `${name}-kafka-bootstrap`;
+    const certificate = serverCertificate(
+      name,
+      {
+        namespace,
+        authority: args.authority,
+        dnsNames: [
+          ...[bootstrapService, LEGACY_NAME].flatMap((service) => [
+            service,
+            pulumi.interpolate`${service}.${namespace}`,
+            serviceHost(service, namespace),
+          ]),
+          // What the brokers tell clients to go on with.
+          serviceHost(`*.${name}-kafka-brokers`, namespace),
+        ],
+      },
+      { parent: this },
+    );
+    const pool = new k8s.apiextensions.CustomResource(
+      `${name}-${POOL}`,
+      {
+        apiVersion: API_VERSION,
+        kind: "KafkaNodePool",
+        metadata: { name: POOL, namespace, labels: { "strimzi.io/cluster": name } },
+        spec: poolSpec(name, args),
+      },
+      { parent: this, protect, dependsOn: operator },
+    );
+    const cluster = new k8s.apiextensions.CustomResource(
+      name,
+      {
+        apiVersion: API_VERSION,
+        kind: "Kafka",
+        metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
+        spec: clusterSpec(name, args, certificate.secretName),
+      },
+      { parent: this, protect, dependsOn: [pool, certificate.resource, ...wires] },
+    );
+    scrape(this, { pods: nodes, port: { name: "tcp-prometheus", number: METRICS_PORT }, by: args.metrics });
+
+    const metadata = {
+      namespace,
+      labels: { "strimzi.io/cluster": name },
+      annotations: { "pulumi.com/waitFor": "condition=Ready" },
+    };
+    const made = Object.entries(topics).map(
+      ([topic, { partitions, retentionDays, cleanup }]) =>
+        new k8s.apiextensions.CustomResource(
+          `${name}-${topic}`,
+          {
+            apiVersion: API_VERSION,
+            kind: "KafkaTopic",
+            metadata: { name: topic, ...metadata },
+            spec: {
+              partitions,
+              replicas: replication(args).factor,
+              config: { "cleanup.policy": cleanup, "retention.ms": retentionDays * DAY_MS },
+            },
+          },
+          // Deleting a KafkaTopic deletes its records: `destroy` leaves them to the volumes.
+          { parent: this, protect, retainOnDelete: true, dependsOn: cluster },
+        ),
+    );
+    this.topics = Object.keys(topics);
+    this.bootstrap = {
+      protocol: "kafka",
+      host: serviceHost(bootstrapService, namespace),
+      port: CLIENT_PORT,
+      tls: true,
+      server: nodes,
+      podPort: CLIENT_PORT,
+      ready: [cluster, ...made],
+    };
+    for (const [client, { password, pods, ...access }] of Object.entries(clients)) {
+      const secret =
+        password &&
+        envSecret(
+          objectName(name, client),
+          { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password } },
+          { parent: this },
+        );
+      const user = new k8s.apiextensions.CustomResource(
+        `${name}-${client}-user`,
+        {
+          apiVersion: API_VERSION,
+          kind: "KafkaUser",
+          metadata: {
+            name: client,
+            ...metadata,
+            annotations: {
+              ...metadata.annotations,
+              // The operator then notices a new password at once.
+              ...(secret && { [`checksum.254carbon.com/${secret.name}`]: secret.checksum }),
+            },
+          },
+          spec: {
+            authentication: {
+              type: "scram-sha-512",
+              ...(secret && { password: { valueFrom: { secretKeyRef: { name: secret.name, key: "password" } } } }),
+            },
+            authorization: { type: "simple", acls: acls(access) },
+          },
+        },
+        { parent: this, dependsOn: [cluster, ...(secret ? [secret.resource] : [])] },
+      );
+      if (pods !== undefined) observe(this, pods, { server: nodes, ports: [{ port: CLIENT_PORT }] });
+      if (password === undefined) continue;
+      this.logins.set(client, {
+        bootstrap: { ...this.bootstrap, ready: [...this.bootstrap.ready, user] },
+        login: { username: pulumi.output(client), password },
+        trust: certificate.trust,
+      });
+    }
+    this.registerOutputs();
+  }
+
+  /** The cluster and the user of a client. */
+  login(client: string): KafkaLogin {
+    const login = this.logins.get(client);
+    if (login === undefined) throw new Error(`Kafka has no user ${client}`);
+    return login;
+  }
+}
+
+function refuseAbsentTopics(kafka: pulumi.Resource, clients: KafkaArgs["clients"], topics: readonly string[]): void {
+  const faults = Object.entries(clients).flatMap(([client, access]) =>
+    absentTopics(access, topics).map((topic) => `the client ${client} asks for the topic ${topic}, which nobody makes`),
+  );
+  if (faults.length > 0) throw new pulumi.ResourceError(`${faults.join("; ")}; add it to kafka.topics`, kafka, true);
+}
+
+// Three copies, of which two must have a record before it counts; as many as there are nodes, where there are fewer.
+function replication({ brokers }: KafkaArgs): { readonly factor: number; readonly inSync: number } {
+  return { factor: Math.min(brokers, 3), inSync: Math.min(brokers, 2) };
+}
+
+function poolSpec(name: string, { brokers, size, volume }: KafkaArgs): object {
+  const heap = `${Math.floor(size.memoryMiB.limit / 2)}m`;
+  return {
+    replicas: brokers,
+    roles: ["controller", "broker"],
+    resources: resources(size),
+    // The other half is the page cache, from which brokers serve what was just written.
+    jvmOptions: { "-Xms": heap, "-Xmx": heap },
+    storage: {
+      type: "jbod",
+      volumes: [
+        {
+          id: 0,
+          type: "persistent-claim",
+          class: volume.storageClass,
+          size: `${volume.sizeGiB}Gi`,
+          kraftMetadata: "shared",
+          deleteClaim: false,
+        },
+      ],
+    },
+    template: {
+      // Rules tell series apart by these two labels.
+      pod: pod(`${name}-kafka`, { app: name, component: POOL }),
+      kafkaContainer: { securityContext: RESTRICTED },
+    },
+  };
+}
+
+function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): object {
+  const { factor, inSync } = replication(args);
+  const brokerCertChainAndKey = { secretName: certificateSecret, certificate: "tls.crt", key: "tls.key" };
+  const operatorContainer = { resources: resources(args.entityOperatorSize) };
+  return {
+    kafka: {
+      version: kafkaVersion,
+      listeners: [
+        {
+          name: "clients",
+          port: CLIENT_PORT,
+          type: "internal",
+          tls: true,
+          authentication: { type: "scram-sha-512" },
+          configuration: { brokerCertChainAndKey, useServiceDnsDomain: true },
+        },
+      ],
+      // Who has no rule may nothing; Strimzi's own users are let in by their certificates.
+      authorization: { type: "simple" },
+      config: {
+        "auto.create.topics.enable": false,
+        "default.replication.factor": factor,
+        "min.insync.replicas": inSync,
+        "offsets.topic.replication.factor": factor,
+        "transaction.state.log.replication.factor": factor,
+        "transaction.state.log.min.isr": inSync,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+      },
+      metricsConfig: { type: "strimziMetricsReporter" },
+    },
+    entityOperator: {
+      topicOperator: operatorContainer,
+      // A user's Secret is named like the user: the prefix keeps it apart from those of the systems themselves.
+      userOperator: { ...operatorContainer, secretPrefix: `${name}-user-` },
+      template: {
+        pod: pod(`${name}-entity-operator`, {}),
+        topicOperatorContainer: {
+          securityContext: RESTRICTED,
+          // With finalizers a KafkaTopic could not go once the operator has: `destroy` would wait for ever.
+          env: [{ name: "STRIMZI_USE_FINALIZERS", value: "false" }],
+        },
+        userOperatorContainer: { securityContext: RESTRICTED },
+      },
+    },
+  };
+}
+
+function pod(workload: string, labels: Readonly<Record<string, string>>): object {
+  return {
+    metadata: { labels },
+    priorityClassName: "critical-services",
+    enableServiceLinks: false,
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: STRIMZI_UID,
+      fsGroup: STRIMZI_UID,
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+    topologySpreadConstraints: [
+      {
+        maxSkew: 1,
+        topologyKey: "kubernetes.io/hostname",
+        whenUnsatisfiable: "ScheduleAnyway",
+        labelSelector: { matchLabels: { "strimzi.io/name": workload } },
+      },
+    ],
+  };
+}

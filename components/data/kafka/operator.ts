@@ -1,0 +1,69 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ChartCrds, ChartRelease, type HelmValue } from "../../base/chart-release";
+import type { Destination } from "../../base/connect";
+import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
+import { charts } from "../../base/versions";
+
+// The chart gives its Deployment, its labels and its account this name, whatever the release is called.
+const OPERATOR = "strimzi-cluster-operator";
+
+/** Inputs of {@link strimzi}. */
+export interface StrimziArgs {
+  /** Namespace of the operator; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** The one namespace whose custom resources it acts on, besides its own. */
+  readonly watched: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly size: ContainerSize;
+  readonly talksTo: readonly Destination[];
+}
+
+/** Installs the operator; returns what its custom resources wait for. */
+export function strimzi(parent: pulumi.Resource, args: StrimziArgs): pulumi.Resource[] {
+  const { namespace, watched, chartDirectory, size, talksTo } = args;
+  const crds = new ChartCrds("strimzi", charts.strimzi, chartDirectory, { parent });
+  const release = new ChartRelease(
+    OPERATOR,
+    charts.strimzi,
+    {
+      namespace,
+      directory: chartDirectory,
+      values: values(size, watched),
+      declares: {
+        workloads: [
+          {
+            kind: "Deployment",
+            name: OPERATOR,
+            labels: { name: OPERATOR, "strimzi.io/kind": "cluster-operator" },
+            serviceAccount: OPERATOR,
+            replicas: 1,
+            size,
+          },
+        ],
+        services: [],
+        crds: [],
+      },
+      talksTo: { [OPERATOR]: talksTo },
+    },
+    { parent, dependsOn: crds },
+  );
+  return [crds, release];
+}
+
+/** The keys of the chart that we set. */
+type OperatorValues = {
+  readonly watchNamespaces: HelmValue[];
+  readonly resources: ResourceQuantities;
+  readonly priorityClassName: string;
+  readonly generateNetworkPolicy: false;
+};
+
+function values(size: ContainerSize, watched: pulumi.Input<string>): OperatorValues {
+  return {
+    watchNamespaces: [pulumi.output(watched)],
+    resources: resources(size),
+    priorityClassName: "critical-services",
+    // Its policies would admit every pod to the brokers: ours are the policy.
+    generateNetworkPolicy: false,
+  };
+}

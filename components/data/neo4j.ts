@@ -1,0 +1,159 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { type Endpoint, type GraphLogin, type PodIdentity, serviceHost } from "../base/endpoint";
+import { configFiles } from "../base/files";
+import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { envSecret } from "../base/secret";
+import { service } from "../base/service";
+import { images } from "../base/versions";
+import { keptVolume, type Volume } from "../base/volume";
+
+const BOLT_PORT = 7687;
+// Asked by probes alone: no Service leads there.
+const HTTP_PORT = 7474;
+// The user `neo4j` of the image.
+const NEO4J_UID = 7474;
+const DATA = "/data";
+const CONFIG = "/conf";
+const LOGS = "/logs";
+/** The one user that the server knows at first; the community edition has no roles that others could be given. */
+const USER = "neo4j";
+
+/** Inputs of {@link Neo4j}. */
+export interface Neo4jArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly size: ContainerSize;
+  readonly volume: Volume;
+  /** Password of the user. It is set with an empty volume; another one is set in Neo4j first (docs/adr/0021-search-and-graph.md). */
+  readonly password: pulumi.Output<string>;
+  /** Refuses to delete or replace the server. */
+  readonly protect: boolean;
+}
+
+/** Neo4j, community edition: one pod that keeps its graphs on a volume. */
+export class Neo4j extends pulumi.ComponentResource {
+  /** Name of the Secret with the login. */
+  readonly secretName: string;
+  private readonly graph: GraphLogin;
+
+  constructor(name: string, args: Neo4jArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:Neo4j", name, {}, opts);
+    const { namespace, size, volume, password, protect } = args;
+    const matchLabels = { app: name };
+    const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
+
+    const account = serviceAccount(identity, { parent: this });
+    const config = configFiles(
+      `${name}-config`,
+      { namespace, files: { "neo4j.conf": configuration(size) } },
+      { parent: this },
+    );
+    const login = envSecret(
+      `${name}-login`,
+      { namespace, type: "kubernetes.io/basic-auth", data: { username: USER, password } },
+      { parent: this },
+    );
+    const entry = service(name, identity, { bolt: BOLT_PORT }, { parent: this });
+    const server = new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata: { name, namespace, labels: matchLabels },
+        spec: {
+          serviceName: name,
+          replicas: 1,
+          selector: { matchLabels },
+          template: podTemplate(identity, {
+            containers: [
+              container(name, {
+                image: images.neo4j,
+                size,
+                command: ["bash", "-c", START],
+                ports: { bolt: BOLT_PORT, http: HTTP_PORT },
+                env: { NEO4J_CONF: CONFIG },
+                secretEnv: [login],
+                // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
+                probe: { path: "/", port: "http", startupSeconds: 900 },
+                mounts: { [DATA]: "data", [CONFIG]: "config", [LOGS]: "logs", "/tmp": "tmp" },
+              }),
+            ],
+            uid: NEO4J_UID,
+            priorityClass: "critical-services",
+            secretEnv: [login],
+            files: { config },
+            // Its logs turn over at 160 MB each.
+            scratch: { logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
+            // It writes a checkpoint before it stops.
+            terminationGracePeriodSeconds: 300,
+          }),
+          ...keptVolume("data", volume),
+        },
+      },
+      { parent: this, protect, dependsOn: [account, config.resource, login.resource, entry] },
+    );
+
+    const bolt: Endpoint<"bolt"> = {
+      protocol: "bolt",
+      host: serviceHost(name, namespace),
+      port: BOLT_PORT,
+      tls: false,
+      server: identity,
+      podPort: BOLT_PORT,
+      ready: [entry, server],
+    };
+    this.graph = { server: bolt, login: { username: pulumi.output(USER), password } };
+    this.secretName = login.name;
+    this.registerOutputs();
+  }
+
+  /** The server and its user. */
+  login(): GraphLogin {
+    return this.graph;
+  }
+}
+
+// Instead of the image's own script, which writes into the configuration. The password of an empty volume is told before the
+// first start: a server with data keeps the one that it has.
+const START = `set -eu
+[ -d ${DATA}/databases ] || neo4j-admin dbms set-initial-password "$password"
+server=$(neo4j console --dry-run)
+eval exec "$server"
+`;
+
+function configuration({ memoryMiB }: ContainerSize): string {
+  const share = (part: number) => `${Math.floor(memoryMiB.limit * part)}m`;
+  const settings = {
+    "server.default_listen_address": "0.0.0.0",
+    "server.directories.data": DATA,
+    "server.directories.logs": LOGS,
+    "server.directories.run": "/tmp",
+    // The last quarter is for what a Java process takes besides.
+    "server.memory.heap.initial_size": share(1 / 2),
+    "server.memory.heap.max_size": share(1 / 2),
+    "server.memory.pagecache.size": share(1 / 4),
+    "dbms.usage_report.enabled": "false",
+    // A query reads no files of the server.
+    "dbms.security.allow_csv_import_from_file_urls": "false",
+  };
+  return [...Object.entries(settings), ...JVM_OPTIONS.map((option) => ["server.jvm.additional", option])]
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join("");
+}
+
+// Those of the configuration that the image brings, which ours replaces, as far as they are no preset for debugging; and a server
+// out of memory ends, to be started again.
+const JVM_OPTIONS = [
+  "-XX:+UseG1GC",
+  "-XX:-OmitStackTraceInFastThrow",
+  "-XX:+AlwaysPreTouch",
+  "-XX:+UnlockExperimentalVMOptions",
+  "-XX:+TrustFinalNonStaticFields",
+  "-XX:+DisableExplicitGC",
+  "-XX:+ExitOnOutOfMemoryError",
+  "-Djdk.nio.maxCachedBufferSize=1024",
+  "-Dio.netty.tryReflectionSetAccessible=true",
+  "--add-opens=java.base/java.nio=ALL-UNNAMED",
+  "--add-opens=java.base/java.io=ALL-UNNAMED",
+  "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+  "-Dlog4j2.disable.jmx=true",
+];

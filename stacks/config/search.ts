@@ -1,0 +1,17 @@
+import { z } from "zod";
+import { size, Size, sizeGiB } from "./shapes";
+
+/** Elasticsearch and its operator. */
+export const Elasticsearch = z.strictObject({
+  nodes: z.int().min(1).meta({ description: "Each may lead the cluster and holds data; two are no safer than one" }),
+  ...size,
+  volume: z.strictObject({ sizeGiB }),
+  operator: Size,
+  readable: z
+    .array(z.string().min(1))
+    .min(1)
+    .meta({ description: "Indices that Trino may read, by patterns of their names" }),
+});
+
+/** Neo4j: one server. */
+export const Neo4j = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import {
+  Datahub,
+  type DatahubArgs,
+  kafkaAccess,
+  scramLogin,
+  searchAccess,
+  userLine,
+} from "../../../components/catalog/datahub";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { database, graph, search, SIZE, streams } from "../../support/stubs";
+
+const PASSWORDS = ["sql-password", "kafka-password", "search-password", "graph-password", "administrator-password"];
+
+async function datahub(
+  own: () => Partial<DatahubArgs> = () => ({}),
+): Promise<{ seen: Registered[]; component: Datahub }> {
+  const seen = await mockEngine();
+  const key = (name: string) => pulumi.secret(`${name}-key`);
+  const component = new Datahub(
+    "datahub",
+    {
+      namespace: "data",
+      chartDirectory: makeChartDirectory(),
+      store: database("sql-password", "metadata"),
+      streams: streams("kafka-password"),
+      search: search("search-password"),
+      keys: {
+        administrator: pulumi.secret("administrator-password"),
+        systemClient: key("system"),
+        tokenSigning: key("signing"),
+        tokenSalt: key("salt"),
+        encryption: key("encryption"),
+        session: key("session"),
+      },
+      publicHost: "datahub.example.com",
+      gms: SIZE,
+      frontend: SIZE,
+      maeConsumer: SIZE,
+      mceConsumer: SIZE,
+      systemUpdate: SIZE,
+      ...own(),
+    },
+    {},
+  );
+  await settled();
+  return { seen, component };
+}
+
+const withGraph = () => ({ graph: graph("graph-password") });
+
+const release = (seen: readonly Registered[]): Registered => only(seen, "kubernetes:helm.sh/v3:Release");
+const valuesOf = (seen: readonly Registered[]): any => release(seen).inputs.values;
+const secretOf = (seen: readonly Registered[], name: string): any =>
+  only(seen, "kubernetes:core/v1:Secret", name).inputs.stringData;
+
+/** Name and key of every Secret that values refer to. */
+function referencesIn(values: any): [string, string][] {
+  if (typeof values !== "object" || values === null) return [];
+  const { secretRef, secretKey, existingGmsSecret, secretKeyRef } = values;
+  const own = [existingGmsSecret, secretKeyRef].flatMap((one) => (one === undefined ? [] : [[one.name, one.key]]));
+  const named = secretRef === undefined ? [] : [[secretRef, secretKey]];
+  return [...own, ...named, ...Object.values(values).flatMap(referencesIn)] as [string, string][];
+}
+
+describe("DataHub", () => {
+  it("keeps passwords and keys in Secrets, and tells the chart their names", async () => {
+    const { seen } = await datahub(withGraph);
+    const rest = JSON.stringify(
+      seen.filter(({ type }) => type !== "kubernetes:core/v1:Secret").map((one) => one.inputs),
+    );
+    for (const secret of [...PASSWORDS, "signing-key", "system-key", "salt-key", "encryption-key", "session-key"]) {
+      assert.ok(!rest.includes(secret), secret);
+    }
+    const names = all(seen, "kubernetes:core/v1:Secret").map(({ name }) => name);
+    for (const [, name] of JSON.stringify(valuesOf(seen)).matchAll(/"secret(?:Ref|Name)":"([^"]+)"/g)) {
+      assert.ok(names.includes(name ?? "") || ["streams-tls", "search-tls"].includes(name ?? ""), name);
+    }
+  });
+
+  it("names no key of a Secret that is not in it", async () => {
+    const { seen } = await datahub(withGraph);
+    const references = referencesIn(valuesOf(seen));
+    assert.equal(references.length, 9);
+    for (const [name, key] of references) assert.ok(key in secretOf(seen, name), `${name}: ${key}`);
+    const { name, secureEnv } = valuesOf(seen).global.credentialsAndCertsSecrets;
+    assert.ok(secureEnv["sasl.jaas.config"] in secretOf(seen, name));
+  });
+
+  it("knows no user by the vendor's password: its own list takes the place of the image's", async () => {
+    const { seen } = await datahub();
+    const users = "datahub:administrator-password\n";
+    assert.equal(secretOf(seen, "datahub-users")["user.props"], users);
+    const frontend = valuesOf(seen)["datahub-frontend"];
+    const mount = frontend.extraVolumeMounts.find((one: any) => one.mountPath === "/datahub-frontend/conf/user.props");
+    const volume = frontend.extraVolumes.find((one: any) => one.name === mount.name);
+    assert.deepEqual([mount.subPath, volume.secret.secretName], ["user.props", "datahub-users"]);
+  });
+
+  it("writes logins in the ways that Java reads them", () => {
+    const hostile = 'a"b\\c:#!=';
+    assert.match(scramLogin(["user", hostile]), / required username="user" password="a\\"b\\\\c:#!=";$/);
+    assert.equal(userLine("datahub", hostile), 'datahub:a"b\\\\c:#!=\n');
+  });
+
+  it("starts its first Job only after database, topics, indices and Secrets", async () => {
+    const { seen } = await datahub(withGraph);
+    const first = release(seen);
+    for (const name of ["db-ready", "streams-ready", "search-ready", "graph-ready"]) {
+      assert.ok(waitsFor(seen, first, only(seen, "kubernetes:core/v1:ConfigMap", name)), name);
+    }
+    for (const secret of all(seen, "kubernetes:core/v1:Secret")) assert.ok(waitsFor(seen, first, secret), secret.name);
+    for (const account of all(seen, "kubernetes:core/v1:ServiceAccount")) {
+      assert.ok(waitsFor(seen, first, account), account.name);
+      assert.equal(account.inputs.automountServiceAccountToken, false, account.name);
+    }
+  });
+
+  it("opens to each pod what it needs, and to the Jobs of the chart before Helm runs them", async () => {
+    const { seen } = await datahub(withGraph);
+    const wires = all(seen, "carbon:base:Wire").map(({ inputs }) => `${inputs.from} -> ${inputs.to}`);
+    const gms = "datahub-datahub-gms";
+    const reaches = (from: string, ...to: string[]) => to.map((one) => `${from} -> ${one}`);
+    assert.deepEqual(
+      wires.sort(),
+      [
+        ...reaches(gms, "db", "streams", "search", "graph"),
+        ...reaches("datahub-datahub-frontend", gms, "streams"),
+        ...reaches("datahub-datahub-mae-consumer", gms, "streams", "search", "graph"),
+        ...reaches("datahub-datahub-mce-consumer", gms, "db", "streams", "search", "graph"),
+        ...reaches("datahub-system-update", gms, "db", "streams", "search", "graph"),
+        ...reaches("datahub-system-update-nonblk", gms, "db", "streams", "search", "graph"),
+      ].sort(),
+    );
+    for (const wire of all(seen, "carbon:base:Wire")) assert.ok(waitsFor(seen, release(seen), wire), wire.name);
+    const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").map(({ inputs }) => inputs.spec);
+    const job = { "batch.kubernetes.io/job-name": "datahub-system-update" };
+    assert.ok(policies.some(({ podSelector }) => JSON.stringify(podSelector.matchLabels) === JSON.stringify(job)));
+  });
+
+  it("keeps relations in Elasticsearch unless there is a graph database", async () => {
+    const without = valuesOf((await datahub()).seen).global;
+    assert.deepEqual([without.graph_service_impl, without.neo4j], ["elasticsearch", undefined]);
+    const { graph_service_impl: kind, neo4j } = valuesOf((await datahub(withGraph)).seen).global;
+    assert.deepEqual([kind, neo4j.uri, neo4j.username], ["neo4j", "bolt://graph.elsewhere:7687", "graph-user"]);
+  });
+
+  it("asks for TLS wherever it goes, and makes no database", async () => {
+    const { global, datahubSystemUpdate } = valuesOf((await datahub()).seen);
+    assert.equal(global.sql.datasource.url, "jdbc:postgresql://db.elsewhere:5432/metadata?sslmode=require");
+    assert.equal(global.springKafkaConfigurationOverrides["security.protocol"], "SASL_SSL");
+    assert.equal(global.elasticsearch.useSSL, "true");
+    assert.equal(datahubSystemUpdate.sql.setup.createDatabase, false);
+  });
+
+  it("answers under the names that people use, on the pods of the chart", async () => {
+    const { seen, component } = await datahub();
+    for (const [endpoint, name, port] of [
+      [component.gms, "datahub-gms", 8080],
+      [component.frontend, "datahub-frontend", 9002],
+    ] as const) {
+      assert.match(await valueOf(endpoint.host), new RegExp(`^${name}\\.`));
+      const { spec } = only(seen, "kubernetes:core/v1:Service", name).inputs;
+      assert.deepEqual(spec.selector, { "app.kubernetes.io/name": name, "app.kubernetes.io/instance": "datahub" });
+      assert.deepEqual(spec.ports, [{ name: "http", port, targetPort: "http" }]);
+    }
+  });
+
+  it("is granted its own topics, groups and indices, and no others", () => {
+    const { topics, groups } = kafkaAccess();
+    assert.equal(Object.keys(topics).length, 7);
+    assert.ok([...Object.keys(topics), ...groups].every((name) => name !== "*"));
+    assert.deepEqual(searchAccess().indices, [{ names: ["datahub_*"], privileges: ["all"] }]);
+  });
+});
