@@ -75,6 +75,25 @@ export interface ChartKeys {
 
 /** Keys that templates of a chart read though its values.yaml lists none of them, and maps that it passes on as they are. */
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
+  datahub: {
+    "datahub-frontend": { existingGmsSecret: { name: "value", key: "value" } },
+    datahubSystemUpdate: {
+      bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "value" } } } },
+      extraEnvs: "any",
+      extraVolumeMounts: "any",
+      extraVolumes: "any",
+    },
+    global: {
+      credentialsAndCertsSecrets: { name: "value", path: "value", secureEnv: "any" },
+      elasticsearch: {
+        auth: { username: "value", password: { secretRef: "value", secretKey: "value" } },
+        indexPrefix: "value",
+      },
+      kafka: { replicationFactor: "value" },
+      neo4j: { database: "value" },
+      springKafkaConfigurationOverrides: "any",
+    },
+  },
   "kube-prometheus-stack": {
     alertmanager: { alertmanagerSpec: { configSecret: "value" } },
     grafana: { "grafana.ini": "any", podAnnotations: "any", priorityClassName: "value" },
@@ -217,6 +236,8 @@ function keysOfSchema(
     if (above.includes($ref)) return "any";
     return keysOfSchema(root, resolve(root, $ref), [...above, $ref]);
   }
+  // A schema that names none of them lists nothing.
+  if (properties !== undefined && Object.keys(properties).length === 0) return "any";
   if (properties !== undefined && (additionalProperties === undefined || additionalProperties === false)) {
     return Object.fromEntries(
       Object.entries(properties).map(([key, schema]) => [key, keysOfSchema(root, schema, above)]),

@@ -285,10 +285,15 @@ function claimTemplate({ name, storageClass, sizeGiB }: NonNullable<DeclaredWork
 
 /** A pod that the level `restricted` admits. Nobody pulls the image: the pods of a rehearsal are simulated. */
 function podSpec(
-  { name, serviceAccount, size }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size">,
+  {
+    name,
+    serviceAccount,
+    size,
+    ports: named = {},
+  }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size" | "ports">,
   services: readonly DeclaredService[],
 ): object {
-  const ports = [...new Set(services.map(({ podPort }) => podPort))];
+  const unnamed = services.map(({ podPort }) => podPort).filter((port) => !Object.values(named).includes(port));
   return {
     serviceAccountName: serviceAccount,
     securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: "RuntimeDefault" } },
@@ -296,7 +301,10 @@ function podSpec(
       {
         name,
         image: "registry.k8s.io/pause:3.10",
-        ports: ports.map((containerPort) => ({ containerPort })),
+        ports: [
+          ...Object.entries(named).map(([port, containerPort]) => ({ name: port, containerPort })),
+          ...[...new Set(unnamed)].map((containerPort) => ({ containerPort })),
+        ],
         resources: resources(size),
         securityContext: {
           allowPrivilegeEscalation: false,

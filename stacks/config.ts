@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { Superset } from "./config/bi";
+import { Datahub } from "./config/catalog";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
@@ -9,8 +10,9 @@ import { Monitoring } from "./config/observability";
 import { Elasticsearch, Neo4j } from "./config/search";
 import { kubernetesName, Size } from "./config/shapes";
 import { Kafka } from "./config/streams";
-import { DolphinScheduler } from "./config/workflows";
 import { backupFaults } from "./backups";
+import { Polaris, Trino } from "./config/sql";
+import { DolphinScheduler } from "./config/workflows";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -55,6 +57,9 @@ export const PlatformConfig = z
     elasticsearch: Elasticsearch.optional(),
     neo4j: Neo4j.optional(),
     superset: Superset.optional(),
+    polaris: Polaris.optional(),
+    trino: Trino.optional(),
+    datahub: Datahub.optional(),
     dolphinscheduler: DolphinScheduler.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z

@@ -14,7 +14,7 @@ import { backupBuckets, postgresOf } from "./postgres";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
-const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "dolphinscheduler"];
+const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
 
 /** What the layers above keep their data in. */
 export interface Data {

@@ -40,6 +40,7 @@ export const PlatformOutputs = z.strictObject({
   postgres: service("postgresql").optional(),
   objectStore: z.strictObject({ url: z.string(), region: z.string() }).optional(),
   kafka: service("kafka").optional(),
+  datahub: z.strictObject({ gms: service("http"), frontend: service("http") }).optional(),
   monitoring: z
     .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
     .optional(),
@@ -47,6 +48,8 @@ export const PlatformOutputs = z.strictObject({
   neo4j: service("bolt").optional(),
   superset: service("http").optional(),
   dolphinscheduler: service("http").optional(),
+  trino: service("http").optional(),
+  polaris: service("http").optional(),
   secrets: z.strictObject({
     objectStore: secretReference.optional(),
     ray: secretReference.optional(),
@@ -62,7 +65,8 @@ export const PlatformOutputs = z.strictObject({
     elasticsearchTrino: secretReference.optional(),
     neo4j: secretReference.optional(),
     supersetAdmin: secretReference.optional(),
-    dolphinschedulerAdmin: secretReference.optional(),
+    datahub: secretReference.optional(),
+    dolphinscheduler: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

@@ -1,18 +1,10 @@
 import type { SearchAccess } from "../components/base/endpoint";
+import { searchAccess } from "../components/catalog/datahub";
 import { Elasticsearch } from "../components/data/elasticsearch";
 import { Neo4j } from "../components/data/neo4j";
 import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
-
-/** What every name of an index of DataHub begins with: it is told so, and its user reaches no other. */
-export const CATALOG_INDEX_PREFIX = "datahub";
-
-/** What DataHub does: its templates, the policy that ends usage events, and all with its own indices. */
-export const CATALOG_ACCESS: SearchAccess = {
-  cluster: ["monitor", "manage_index_templates", "manage_ilm"],
-  indices: [{ names: [`${CATALOG_INDEX_PREFIX}_*`], privileges: ["all"] }],
-};
 
 /** What finds things: by words, and by how they hang together. */
 export interface Search {
@@ -44,8 +36,12 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       operatorSize: operator,
       volume: { storageClass, sizeGiB: volume.sizeGiB },
       clients: {
-        datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...CATALOG_ACCESS },
-        trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        ...(config.datahub && {
+          datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...searchAccess() },
+        }),
+        ...(config.trino && {
+          trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        }),
       },
       protect: isProtected("elasticsearch"),
     },

@@ -1,3 +1,6 @@
+import { trinoKafkaAccess } from "../components/analytics/trino/catalogs";
+import { kafkaAccess } from "../components/catalog/datahub";
+import { kafkaAccess as ingestionKafkaAccess } from "../components/catalog/ingestion";
 import { Kafka, type KafkaClient } from "../components/data/kafka";
 import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
@@ -24,12 +27,26 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       operatorSize: operator,
       entityOperatorSize: entityOperator,
       topics,
-      clients: outsiders(),
+      clients: {
+        ...catalogClients(),
+        ...(config.trino && {
+          trino: { password: secrets.get("kafkaTrinoPassword"), ...trinoKafkaAccess(Object.keys(topics)) },
+        }),
+        ...outsiders(),
+      },
       metrics,
       protect: isProtected("kafka"),
     },
     opts,
   );
+
+  function catalogClients(): Record<string, KafkaClient> {
+    if (config.datahub === undefined) return {};
+    return {
+      datahub: { password: secrets.get("kafkaDatahubPassword"), ...kafkaAccess() },
+      ingestion: { password: secrets.get("kafkaIngestionPassword"), ...ingestionKafkaAccess() },
+    };
+  }
 
   function outsiders(): Record<string, KafkaClient> {
     return Object.fromEntries(

@@ -1,3 +1,4 @@
+import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler } from "../components/analytics/dolphinscheduler";
 import type { Endpoint, ExternalPeer } from "../components/base/endpoint";
 import type { PlatformConfig } from "./config";
@@ -7,11 +8,11 @@ import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
-/** Workflows; undefined where the config has none. `systems` is what tasks may be let to, as far as it is deployed. */
+/** Workflows; undefined where the config has none. `systems` is what their tasks can be let to. */
 export function workflows(
   config: PlatformConfig,
   secrets: Secrets,
-  stores: Data,
+  { postgres, objectStore }: Data,
   systems: Readonly<Record<TaskSystem, Endpoint | undefined>>,
   { opts, namespaces, metrics }: Foundation,
 ): DolphinScheduler | undefined {
@@ -21,16 +22,24 @@ export function workflows(
     "dolphinscheduler",
     {
       namespace: namespaces["data-platform"],
-      store: needed(stores.postgres).database("dolphinscheduler"),
+      store: needed(postgres).database("dolphinscheduler"),
       adminPassword: secrets.get("dolphinschedulerAdminPassword"),
-      resources: needed(stores.objectStore).bucket("dolphinscheduler"),
+      resources: needed(objectStore).bucket("dolphinscheduler"),
       ...sizes,
-      tasksReach: [...tasksReach.systems.flatMap((system) => systems[system] ?? []), ...peers(tasksReach.outside)],
+      tasksReach: [...tasksReach.systems.map(deployed), ...peers(tasksReach.outside)],
       alertsReach: peers(alertsReach),
       metrics,
     },
     opts,
   );
+
+  function deployed(system: TaskSystem): Endpoint {
+    const endpoint = systems[system];
+    if (endpoint !== undefined) return endpoint;
+    throw new pulumi.RunError(
+      `dolphinscheduler.tasksReach.systems: ${system} is not deployed; remove it, or deploy ${system}`,
+    );
+  }
 }
 
 function peers(outside: Readonly<Record<string, Omit<ExternalPeer, "name">>>): ExternalPeer[] {

@@ -74,9 +74,19 @@ export interface SupersetWorker {
   readonly size: ContainerSize;
 }
 
-/** What Superset does in Redis: its keys and channels begin with its name. */
+// What each client library of it sends, scripts included (Celery and its lock, the limiter).
+const REDIS_COMMANDS = {
+  connection: ["ping", "multi", "exec", "watch", "unwatch", "evalsha", "script|load"],
+  cache: ["get", "mget", "set", "setex", "setnx", "del", "unlink", "exists"],
+  limiter: ["incrby", "expire", "ttl"],
+  queue: ["lpush", "rpop", "brpop", "llen", "sadd", "srem", "smembers"],
+  unacknowledged: ["hset", "hget", "hdel", "zadd", "zrem", "zrevrangebyscore"],
+  results: ["publish", "subscribe", "unsubscribe"],
+};
+
+/** What Superset does in Redis: its keys and channels begin with its name (superset_config.py). */
 export function supersetRedisAccess(): RedisAccess {
-  return { keys: "superset:*", channels: "superset:*", commands: ["@all"] };
+  return { keys: "superset:*", channels: "superset:*", commands: Object.values(REDIS_COMMANDS).flat() };
 }
 
 /** Superset: its web server, the workers of its queue, the one process that keeps the schedule, and the Job before them all. */
@@ -138,7 +148,7 @@ export class Superset extends pulumi.ComponentResource {
         namespace,
         uid: SUPERSET_UID,
         size: args.setup,
-        command: ["sh", "-c", "superset db upgrade && superset init && python /etc/superset-setup/initialize.py"],
+        command: ["sh", "-c", "superset db upgrade && python /etc/superset-setup/initialize.py"],
         secretEnv: [logins, admin, sources],
         mounts: { ...shared.mounts, "/etc/superset-setup": "setup" },
         files: { config, setup: declarations },

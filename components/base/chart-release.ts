@@ -27,9 +27,14 @@ export type HelmValue =
 export interface DeclaredWorkload {
   readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
   readonly name: string;
+  /** Labels that select its pods. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Labels of its pods besides those: what tells their metrics apart. */
+  readonly podLabels?: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly replicas: number;
+  /** Named ports of its containers that Services or monitors of the program name. */
+  readonly ports?: Readonly<Record<string, number>>;
   /** What one pod takes, all its containers together. */
   readonly size: ContainerSize;
   /** What each pod of a StatefulSet claims for itself. */

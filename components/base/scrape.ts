@@ -16,10 +16,12 @@ export interface Metrics {
 /** Inputs of {@link scrape}. */
 export interface ScrapeArgs {
   readonly pods: PodIdentity;
-  /** The container port that answers, by name and number. */
+  /** The container port that answers with metrics, by name and number. */
   readonly port: { readonly name: string; readonly number: number };
-  /** @default "/metrics" */
+  /** Where it answers, where that is not `/metrics`. */
   readonly path?: string;
+  /** Query parameters, where it takes some. */
+  readonly params?: Readonly<Record<string, readonly string[]>>;
   readonly by: Metrics;
 }
 
@@ -66,6 +68,6 @@ function monitor(
   );
 }
 
-function metricsOf({ port, path = "/metrics" }: ScrapeArgs): object {
-  return { port: port.name, path, interval: "30s" };
+function metricsOf({ port, path = "/metrics", params }: ScrapeArgs): object {
+  return { port: port.name, path, ...(params && { params }), interval: "30s" };
 }

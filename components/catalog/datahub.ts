@@ -4,9 +4,11 @@ import type { Destination } from "../base/connect";
 import {
   type Endpoint,
   type GraphLogin,
+  type KafkaAccess,
   type KafkaLogin,
   type PodIdentity,
   type PostgresDatabase,
+  type SearchAccess,
   type SearchLogin,
   serviceHost,
 } from "../base/endpoint";
@@ -23,6 +25,8 @@ export type { DatahubSizes } from "./datahub.values";
 const RELEASE = "datahub";
 /** Who may do everything: a policy that DataHub brings names this user, so no other name will do. */
 const ADMINISTRATOR = "datahub";
+/** What the chart calls the port of each. */
+const PORT_NAME = "http";
 const PORTS = { gms: 8080, frontend: 9002, maeConsumer: 9091, mceConsumer: 9090 };
 
 /** What DataHub's parts know each other by, and keep secrets with. */
@@ -60,7 +64,7 @@ export interface DatahubArgs extends DatahubSizes {
 }
 
 /** What DataHub does in Kafka: it makes its topics itself, and its consumer groups begin in these ways. */
-export function kafkaAccess() {
+export function kafkaAccess(): KafkaAccess {
   const topics = [
     "MetadataChangeProposal_v1",
     "FailedMetadataChangeProposal_v1",
@@ -78,7 +82,7 @@ export function kafkaAccess() {
 }
 
 /** What DataHub does in Elasticsearch: everything in indices of its own name, which it makes by templates and lets age. */
-export function searchAccess() {
+export function searchAccess(): SearchAccess {
   return {
     cluster: ["monitor", "manage_index_templates", "manage_ilm"],
     indices: [{ names: [`${INDEX_PREFIX}_*`], privileges: ["all"] }],
@@ -167,7 +171,7 @@ export class Datahub extends pulumi.ComponentResource {
   /** A Service under the name that people use: the chart's own would repeat that of the release. */
   private entry(name: string, server: PodIdentity, port: number, release: pulumi.Resource): Endpoint<"http"> {
     const { namespace } = server;
-    const entry = service(name, server, { http: port }, { parent: this });
+    const entry = service(name, server, { [PORT_NAME]: port }, { parent: this });
     const host = serviceHost(name, namespace);
     return { protocol: "http", host, port, tls: false, server, podPort: port, ready: [release, entry] };
   }
@@ -219,6 +223,7 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
     labels: { "app.kubernetes.io/name": chart, "app.kubernetes.io/instance": RELEASE },
     serviceAccount: chart,
     replicas: 1,
+    ports: { [PORT_NAME]: PORTS[component] },
     size: sizes[component],
   });
   return {

@@ -135,7 +135,6 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
     sql: {
       datasource: {
         host: hostPort(store.server),
-        hostForpostgresqlClient: store.server.host,
         port: `${store.server.port}`,
         url: jdbcUrl(store),
         driver: "org.postgresql.Driver",

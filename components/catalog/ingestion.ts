@@ -5,6 +5,7 @@ import {
   type Endpoint,
   hostPort,
   type IcebergCatalog,
+  type KafkaAccess,
   type KafkaLogin,
   type PostgresDatabase,
   type Trust,
@@ -72,6 +73,11 @@ interface Plan {
   readonly source: Endpoint;
   readonly login?: Credential;
   readonly trust?: Trust;
+}
+
+/** What the recipe of Kafka does there: it looks at every topic, and reads none. */
+export function kafkaAccess(): KafkaAccess {
+  return { topics: { "*": ["Describe", "DescribeConfigs"] } };
 }
 
 /** The recipes that fill DataHub: a CronJob for each source, and the user as whom they write. */

@@ -8,6 +8,8 @@ export const NEEDS = {
   serve: ["ray", "mlflow", "feast", "objectStore"],
   superset: ["postgres", "redis"],
   dolphinscheduler: ["postgres", "objectStore"],
+  polaris: ["postgres", "objectStore"],
+  datahub: ["postgres", "kafka", "elasticsearch"],
 } as const;
 
 /** What is wrong with a value: its key and the reason. */

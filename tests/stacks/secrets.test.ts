@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
-import { SECRET_KEYS, type SecretName, Secrets } from "../../stacks/secrets";
+import { SECRET_KEYS, type SecretForm, type SecretName, Secrets } from "../../stacks/secrets";
 import { all, mockEngine, only, settled, valueOf } from "../support/mocks";
 import { run, shaped } from "../support/program";
 
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
 const HOSTILE = `:/@?#%&+'"$\\`;
+const SUFFIXES: Record<SecretForm, string> = { user: "", key: "-".repeat(32), password: HOSTILE, token: HOSTILE };
 const CANARIES = Object.fromEntries(
-  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, `Canary-${key}${form === "user" ? "" : HOSTILE}`]),
+  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, `Canary-${key}${SUFFIXES[form]}`]),
 );
 
 describe("credentials that somebody set", () => {

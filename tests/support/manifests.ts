@@ -84,11 +84,18 @@ function rayPods(seen: readonly Registered[]) {
 export function allPods(seen: readonly Registered[]): Pods[] {
   const charts = all(seen, "carbon:base:ChartRelease").flatMap(({ name, inputs }) => {
     const release = all(seen, "kubernetes:helm.sh/v3:Release").find((one) => one.name === name);
-    return inputs.declares.workloads.map((workload: any) => ({
-      owner: `chart ${name}, ${workload.name}`,
+    const { workloads, hooks = [] } = inputs.declares;
+    const jobs = hooks.map((hook: any) => ({
+      name: hook.name,
+      labels: { "batch.kubernetes.io/job-name": hook.name },
+      replicas: 1,
+    }));
+    return [...workloads, ...jobs].map(({ name: pod, labels, podLabels, replicas, ports }: any) => ({
+      owner: `chart ${name}, ${String(pod)}`,
       namespace: release?.inputs.namespace,
-      labels: workload.labels,
-      replicas: workload.replicas,
+      labels: { ...labels, ...podLabels },
+      replicas,
+      ports,
     }));
   });
   const postgres = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((resource) => ({

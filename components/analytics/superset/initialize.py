@@ -1,4 +1,4 @@
-"""Makes the administrator and the data sources as they are declared. Runs after the migrations, as often as anybody likes."""
+"""Makes roles, the administrator and the data sources as declared. Runs after the migrations, as often as anybody likes."""
 
 import json
 import os
@@ -6,6 +6,15 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from superset.app import create_app
+
+
+def declare_roles() -> None:
+    """What `superset init` does; as a command it would load all of Superset once more."""
+    from superset import appbuilder, db, security_manager
+
+    appbuilder.add_permissions(update_perms=True)
+    security_manager.sync_role_definitions()
+    db.session.commit()
 
 
 def declare_administrator(username: str, password: str) -> None:
@@ -39,6 +48,7 @@ def declare_source(name: str, uri: str, password: str | None, impersonate: bool)
 
 
 with create_app().app_context():
+    declare_roles()
     declare_administrator(os.environ["SUPERSET_ADMIN_USER"], os.environ["SUPERSET_ADMIN_PASSWORD"])
     for declared in json.loads(Path(__file__).with_name("sources.json").read_text()):
         variable = declared.get("passwordVariable")

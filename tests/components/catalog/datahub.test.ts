@@ -169,7 +169,7 @@ describe("DataHub", () => {
   });
 
   it("is granted its own topics, groups and indices, and no others", () => {
-    const { topics, groups } = kafkaAccess();
+    const { topics, groups = [] } = kafkaAccess();
     assert.equal(Object.keys(topics).length, 7);
     assert.ok([...Object.keys(topics), ...groups].every((name) => name !== "*"));
     assert.deepEqual(searchAccess().indices, [{ names: ["datahub_*"], privileges: ["all"] }]);

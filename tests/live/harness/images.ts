@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
+import { ensureNeo4j, NEO4J_HOME } from "../prepare/neo4j";
 import { dolphinschedulerHome, postgresBin } from "../prepare/machine";
 import { ensureS3 } from "../prepare/tools";
 import { ensureVenv, type locks } from "../prepare/venvs";
@@ -18,6 +19,7 @@ export interface Software {
 }
 
 const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
+  [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], user: "postgres", pieces: [] }),
   [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
@@ -25,7 +27,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
   [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),
   [images.valkey]: valkey,
-  [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], pieces: [] }),
+  [images.neo4j]: neo4j,
   [images.dolphinschedulerApi]: () => dolphinscheduler("api-server"),
   [images.dolphinschedulerMaster]: () => dolphinscheduler("master-server"),
   [images.dolphinschedulerWorker]: () => dolphinscheduler("worker-server"),
@@ -58,6 +60,19 @@ async function valkey(): Promise<Software> {
     (program) => ({ kind: "link", source: `/usr/bin/redis-${program}`, target: `${bin}/valkey-${program}` }) as const,
   );
   return Promise.resolve({ path: [bin], pieces: links });
+}
+
+/** Neo4j's own jars on Debian's Java. */
+async function neo4j(): Promise<Software> {
+  const source = await ensureNeo4j(ignore);
+  const java = fs.readdirSync("/etc").filter((name) => /^java-\d+-openjdk$/.test(name));
+  return {
+    path: [path.join(NEO4J_HOME, "bin")],
+    pieces: [
+      { kind: "ro", source, target: NEO4J_HOME },
+      ...java.map((name) => ({ kind: "ro", source: `/etc/${name}`, target: `/etc/${name}` }) as const),
+    ],
+  };
 }
 
 /** The servers of a distribution, each where its image has it, and the Java of this machine with its settings. */

@@ -33,9 +33,7 @@ export class Program {
 
   /** Runs the program; every credential has a fresh value. */
   static async render(stack: string): Promise<Program> {
-    const credentials = Object.fromEntries(
-      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, MADE[form]()]),
-    );
+    const credentials = Object.fromEntries(Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, MADE[form]()]));
     return Program.of(await evaluateStack(stack, { credentials }), credentials);
   }
 

@@ -31,6 +31,21 @@ async function featureServer(cluster: Cluster): Promise<Pod> {
   return cluster.pod("feast-server");
 }
 
+/** Superset's three kinds of pods on PostgreSQL and Valkey. */
+export async function superset(
+  cluster: Cluster,
+): Promise<{ readonly web: Pod; readonly worker: Pod; readonly beat: Pod }> {
+  await cluster.postgres();
+  await cluster.job("superset-setup"); // without Valkey: the Job has no wire to it
+  await cluster.pod("redis");
+  const [web, worker, beat] = await Promise.all([
+    cluster.pod("superset"),
+    cluster.pod("superset-worker"),
+    cluster.pod("superset-beat"),
+  ]);
+  return { web, worker, beat };
+}
+
 /** Ray with the applications of the config deployed: `serve` answers on the head. They have no model yet. */
 export async function application(cluster: Cluster): Promise<Pod> {
   const [{ head }] = await Promise.all([rayCluster(cluster), featureServer(cluster)]);

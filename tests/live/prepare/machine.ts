@@ -7,6 +7,8 @@ import * as pulumi from "@pulumi/pulumi";
 const PACKAGES: Readonly<Record<string, () => boolean>> = {
   curl: () => inPath("curl"),
   iproute2: () => inPath("ip"),
+  maven: () => inPath("mvn"),
+  "openjdk-17-jre-headless": () => inPath("java"),
   postgresql: () => postgresBin() !== undefined,
   prometheus: () => inPath("prometheus") && inPath("promtool"),
   "redis-server": () => inPath("redis-server"),
