@@ -79,7 +79,6 @@ const TOKENS = {
   ray: "carbon:ml:Ray",
   serve: "carbon:ml:ServeApplications",
   monitoring: "carbon:observability:KubePrometheusStack",
-  kafka: "carbon:data:Kafka",
   elasticsearch: "carbon:data:Elasticsearch",
   neo4j: "carbon:data:Neo4j",
   superset: "carbon:analytics:Superset",
