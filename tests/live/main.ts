@@ -6,6 +6,7 @@ import { command, run } from "../../rehearsal/cli";
 import { ROOT } from "../../rehearsal/evaluate";
 import { checkMachine } from "./prepare/machine";
 import { ensureS3 } from "./prepare/tools";
+import { ensureTrino } from "./prepare/trino";
 import { ensureTool, ensureVenv, locks } from "./prepare/venvs";
 
 /** Everything that takes the network: inside there is none. */
@@ -17,6 +18,7 @@ async function prepare(): Promise<void> {
   await ensureS3(progress);
   await ensureTool("ruff", progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
+  await ensureTrino(progress);
   progress("tools and virtual environments are at hand");
 }
 

@@ -1,7 +1,9 @@
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
 import { ensureS3 } from "../prepare/tools";
+import { ensureJava, ensureTrino } from "../prepare/trino";
 import { ensureVenv, type locks } from "../prepare/venvs";
+import { TRINO } from "./charts";
 import type { Piece } from "./sandbox";
 
 /** The same software as an image's, on this machine. */
@@ -22,6 +24,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.feast]: () => python("feast"),
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
   [images.valkey]: valkey,
+  [TRINO]: trino,
 };
 
 /** What stands in for an image of the program. */
@@ -49,6 +52,22 @@ async function valkey(): Promise<Software> {
     (program) => ({ kind: "link", source: `/usr/bin/redis-${program}`, target: `${bin}/valkey-${program}` }) as const,
   );
   return Promise.resolve({ path: [bin], pieces: links });
+}
+
+/** Trino as its image has it: below /usr, with a Java of its own. */
+async function trino(): Promise<Software> {
+  const software = await ensureTrino(ignore);
+  const java = await ensureJava(ignore);
+  return {
+    path: [path.join(java, "bin")],
+    // As the image's own script does, which also gives the node the name of its pod.
+    entrypoint: ["sh", "-c", 'exec /usr/lib/trino/bin/launcher run --etc-dir /etc/trino "-Dnode.id=$(hostname)"'],
+    user: "trino",
+    pieces: [
+      { kind: "overlay", source: software, target: "/usr" },
+      { kind: "ro", source: java, target: java },
+    ],
+  };
 }
 
 // Everything was fetched before the network was left.

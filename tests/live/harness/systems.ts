@@ -69,3 +69,10 @@ export function serveConfig(cluster: Cluster): any {
 function trainings(cluster: Cluster): string[] {
   return cluster.program.all("CronJob").flatMap(({ metadata: { name } }) => (name.includes("-train-") ? [name] : []));
 }
+
+/** Trino, with the stores behind its catalogs. */
+export async function sqlEngine(cluster: Cluster): Promise<{ readonly coordinator: Pod; readonly worker: Pod }> {
+  await Promise.all([cluster.postgres(), objectStore(cluster)]);
+  const coordinator = await cluster.pod("trino-coordinator");
+  return { coordinator, worker: await cluster.pod("trino-worker") };
+}

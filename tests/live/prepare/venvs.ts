@@ -16,6 +16,7 @@ export const locks = {
   mlflow: path.join(REQUIREMENTS, "mlflow.lock"),
   ray: path.join(IMAGES, "ray", "requirements.lock"),
   feast: path.join(IMAGES, "feast", "requirements.lock"),
+  java: path.join(REQUIREMENTS, "java.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */
