@@ -150,7 +150,12 @@ export class Pod implements PodFacts {
     await Promise.all(
       this.running.map(async ({ container, sandbox }) => {
         const command = container.lifecycle?.preStop?.exec?.command;
-        if (command && sandbox.isRunning) await sandbox.exec(command, { timeoutSeconds: grace });
+        // A hook that waits for the end of its container ends with it.
+        const hook =
+          command && sandbox.isRunning ? sandbox.exec(command, { timeoutSeconds: grace }) : Promise.resolve();
+        await hook.catch((error: unknown) => {
+          if (sandbox.isRunning) throw error;
+        });
         await sandbox.stop(Math.max(0, deadline - Date.now()) / 1000);
       }),
     );
