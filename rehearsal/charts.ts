@@ -81,6 +81,7 @@ export interface StackEvaluation extends Evaluation {
 export interface DeclaredRelease {
   readonly release: string;
   readonly chart: string;
+  readonly version: string;
   readonly declares: ChartDeclaration;
 }
 
@@ -88,7 +89,7 @@ export interface DeclaredRelease {
 export function releasesOf({ registrations }: Evaluation): DeclaredRelease[] {
   return registrations
     .filter(({ type }) => type === "carbon:base:ChartRelease")
-    .map(({ name, inputs }) => ({ release: name, ...(inputs as { chart: string; declares: ChartDeclaration }) }));
+    .map(({ name, inputs }) => ({ release: name, ...(inputs as Omit<DeclaredRelease, "release">) }));
 }
 
 /** Makes the program run: what upstream published, or the least that it reads of a chart. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { podFaults } from "../../rehearsal/pod-rules";
+import { bytes, cores } from "../../rehearsal/quantity";
 import { all } from "../support/mocks";
-import { podFaults, quantity } from "../support/pod-rules";
 import { ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
@@ -41,8 +42,8 @@ for (const shape of SHAPES) {
         for (const { owner, namespace, template } of ourPods(seen)) {
           if (namespace !== inputs.metadata.namespace) continue;
           for (const { resources } of [...(template.spec.initContainers ?? []), ...template.spec.containers]) {
-            assert.ok(quantity(resources.limits.cpu) <= quantity(max.cpu), owner);
-            assert.ok(quantity(resources.limits.memory) <= quantity(max.memory), owner);
+            assert.ok(cores(resources.limits.cpu) <= cores(max.cpu), owner);
+            assert.ok(bytes(resources.limits.memory) <= bytes(max.memory), owner);
           }
         }
       }
