@@ -213,7 +213,7 @@ async function checkStacks(names: readonly string[], charts: string): Promise<Ch
   const toolchain = await ensureToolchain(progress);
   const cluster = await startApiServer(toolchain);
   try {
-    const admission = new Admission(path.join(toolchain.bin, "kubectl"), cluster.kubeconfig);
+    const admission = await Admission.connect(cluster.kubeconfig);
     const helm = path.join(toolchain.bin, "helm");
     const checked: CheckedRelease[] = [];
     for (const [stack, evaluation] of evaluations) {

@@ -1,68 +1,81 @@
-import { spawn } from "node:child_process";
-import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Manifest } from "../charts";
 import type { Evaluation } from "../evaluate";
-import { plain, type Value } from "../providers/values";
+import { ApiError, ApiServer, describe, type KubeObject, referenceOf, UnknownKind } from "../providers/api";
+import { at, isList, plain, textAt, type Value } from "../providers/values";
 import { workloadsOf } from "./declaration";
 
-/** An API server that is asked what it would accept. */
-export class Admission {
-  constructor(
-    private readonly kubectl: string,
-    private readonly kubeconfig: string,
-  ) {}
+const MANAGER = { fieldManager: "charts-check", strict: true };
+const ESTABLISHED_SECONDS = 60;
 
-  /** Makes what objects of others stand on: the program's namespaces, priorities, classes, accounts and CRDs. */
+/** A simulated API server that is asked what it would accept. */
+export class Admission {
+  private constructor(private readonly server: ApiServer) {}
+
+  static async connect(kubeconfig: string): Promise<Admission> {
+    return new Admission(await ApiServer.connect(undefined, kubeconfig));
+  }
+
+  /** Makes what objects of others stand on: the program's namespaces, priorities, classes, CRDs and accounts. */
   async prepare({ registrations }: Evaluation): Promise<string[]> {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
       .map(({ inputs }) => plain(inputs as Value) as unknown as Manifest);
-    const refused: string[] = [];
-    for (const kinds of [
-      ["Namespace", "PriorityClass", "StorageClass", "CustomResourceDefinition"],
-      ["ServiceAccount"],
-    ]) {
-      refused.push(...(await this.make(objects.filter(({ kind }) => kinds.includes(kind)))));
-    }
+    const of = (...kinds: string[]): Manifest[] => objects.filter(({ kind }) => kinds.includes(kind));
+    const first = await this.make(of("Namespace", "PriorityClass", "StorageClass", "CustomResourceDefinition"));
+    return [...first, ...(await this.make(of("ServiceAccount")))];
+  }
+
+  /** What the API server says against the objects of a release, and against the pods of its workloads. */
+  async faults(objects: readonly Manifest[], namespace: string): Promise<string[]> {
+    // In what lies in no namespace, the API server drops it.
+    const inside = objects.map((object) => ({ ...object, metadata: { namespace, ...object.metadata } }));
+    // Custom resources and pods need these; what is left is only asked for.
+    const needed = inside.filter(({ kind }) => ["CustomResourceDefinition", "ServiceAccount"].includes(kind));
+    const refused = await this.make(needed);
+    const others = [...inside.filter((object) => !needed.includes(object)), ...podsOf(inside)];
+    const asked = others.map((object) => () => this.server.create(asKube(object), { ...MANAGER, dryRun: true }));
+    return [...refused, ...(await refusals(others, asked))];
+  }
+
+  private async make(objects: readonly Manifest[]): Promise<string[]> {
+    const calls = objects.map((object) => () => this.server.apply(asKube(object), { ...MANAGER, force: true }));
+    const refused = await refusals(objects, calls);
+    const crds = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
+    if (refused.length === 0) await Promise.all(crds.map((crd) => this.established(asKube(crd))));
+    if (crds.length > 0) this.server.forgetKinds();
     return refused;
   }
 
-  /** Creates or updates objects; returns what the API server says against them. */
-  async make(objects: readonly Manifest[]): Promise<string[]> {
-    const refused = await this.run(["apply", "--server-side", "--force-conflicts", "--validate=strict"], objects);
-    const crds = objects.filter(({ kind }) => kind === "CustomResourceDefinition").map(({ metadata }) => metadata.name);
-    if (refused.length > 0 || crds.length === 0) return refused;
-    return this.run(["wait", "--for=condition=Established", "--timeout=60s", ...crds.map((name) => `crd/${name}`)]);
-  }
-
-  /** What the API server says against the objects of a release and against the pods of its workloads. */
-  async faults(objects: readonly Manifest[], namespace: string): Promise<string[]> {
-    const inside = objects.map((object) => withNamespace(object, namespace));
-    // Pods and custom resources need these; what is left is only asked for.
-    const needed = inside.filter(({ kind }) => ["CustomResourceDefinition", "ServiceAccount"].includes(kind));
-    const others = inside.filter((object) => !needed.includes(object));
-    const refused = await this.make(needed);
-    const ask = ["create", "--dry-run=server", "--validate=strict"];
-    return [...refused, ...(await this.run(ask, [...others, ...podsOf(inside)]))];
-  }
-
-  private async run(args: readonly string[], objects: readonly Manifest[] = []): Promise<string[]> {
-    const reads = args[0] !== "wait";
-    if (reads && objects.length === 0) return [];
-    const child = spawn(this.kubectl, [...args, ...(reads ? ["--filename", "-"] : [])], {
-      env: { KUBECONFIG: this.kubeconfig, HOME: "/nonexistent" },
-      stdio: ["pipe", "ignore", "pipe"],
-    });
-    const closed = new Promise<number | null>((resolve, reject) => child.once("close", resolve).once("error", reject));
-    child.stdin.end(JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }));
-    const [errors, code] = await Promise.all([text(child.stderr), closed]);
-    return code === 0 ? [] : errorsOf(errors);
+  private async established(crd: KubeObject): Promise<void> {
+    for (const end = Date.now() + ESTABLISHED_SECONDS * 1000; Date.now() < end; await sleep(100)) {
+      const conditions = at(await this.server.find(referenceOf(crd)), "status", "conditions");
+      const isSet = (one: Value): boolean => textAt(one, "type") === "Established" && textAt(one, "status") === "True";
+      if (isList(conditions) && conditions.some(isSet)) return;
+    }
+    throw new Error(`${describe(referenceOf(crd))} is not established after ${ESTABLISHED_SECONDS} s`);
   }
 }
 
-function withNamespace(object: Manifest, namespace: string): Manifest {
-  // The API server drops it from what lies in none.
-  return { ...object, metadata: { namespace, ...object.metadata } };
+function asKube(object: Manifest): KubeObject {
+  return object as unknown as KubeObject;
+}
+
+/** What the API server answers to each call, other than yes. */
+async function refusals(objects: readonly Manifest[], calls: readonly (() => Promise<unknown>)[]): Promise<string[]> {
+  const answers = await Promise.all(
+    calls.map(async (call, index) => {
+      try {
+        await call();
+        return [];
+      } catch (error) {
+        if (!(error instanceof ApiError) && !(error instanceof UnknownKind)) throw error;
+        const { kind = "", metadata } = objects[index] ?? {};
+        return [`${kind} ${metadata?.name ?? ""}: the API server says: ${error.message}`];
+      }
+    }),
+  );
+  return answers.flat();
 }
 
 /** A pod of each workload: with it the real admission answers for Pod Security, priorities and limits. */
@@ -78,18 +91,4 @@ function podsOf(objects: readonly Manifest[]): Manifest[] {
     const metadata = { ...template.metadata, name: `pod-of-${name}`, namespace: owner?.metadata["namespace"] };
     return [{ apiVersion: "v1", kind: "Pod", metadata, spec }];
   });
-}
-
-/** Each error of kubectl on a line of its own, without its prefixes. */
-function errorsOf(output: string): string[] {
-  return output
-    .split(/\n(?=Error from server|The |error:|Warning:)/)
-    .filter((message) => !message.startsWith("Warning:"))
-    .map((message) =>
-      message
-        .trim()
-        .replace(/^Error from server \(\w+\): (error when creating "STDIN": )?/, "")
-        .replaceAll(/\s*\n\s*/g, " "),
-    )
-    .filter((message) => message !== "");
 }

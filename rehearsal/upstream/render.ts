@@ -48,8 +48,15 @@ export async function renderRelease(release: HelmRelease, renderer: Renderer): P
   const closed = new Promise<number | null>((resolve, reject) => child.once("close", resolve).once("error", reject));
   child.stdin.end(JSON.stringify(release.values));
   const [output, errors, code] = await Promise.all([text(child.stdout), text(child.stderr), closed]);
-  if (code !== 0) throw new RenderError(errors.trim().replace(/^Error: /, ""));
+  if (code !== 0) throw new RenderError(reason(errors));
   return manifestsOf(output);
+}
+
+/** Helm's error without its warnings and its advice. */
+function reason(errors: string): string {
+  const [, ...said] = errors.split(/^Error: /m);
+  const text = said.join("").replace("Use --debug flag to render out invalid YAML", "");
+  return (text || errors).trim().replaceAll(/\s*\n\s*/g, " ");
 }
 
 /** The objects of a text of YAML documents; those of a list one by one. */
