@@ -25,22 +25,35 @@ export interface Wiring {
   readonly arrows: readonly Arrow[];
 }
 
-/** Reads the wiring from the recorded wires. Flows inside a system are left out. */
+/** One wire of the program: an arrow, and the name of the component that is it. */
+export interface WireBetween extends Arrow {
+  readonly name: string;
+}
+
+/** Reads the recorded wires. Flows inside a system are left out. */
+export function wiresOf(evaluation: Evaluation): WireBetween[] {
+  const owners = new Map(demandOf(evaluation).groups.map(({ name, system }) => [name, system]));
+  // An identity that several workloads share bears its system's name; what has no workload is a peer from outside.
+  const systemOf = (pods: string): string => owners.get(pods) ?? pods;
+  return evaluation.registrations
+    .filter(({ type }) => type === "carbon:base:Wire")
+    .map(({ inputs, path, name }) => {
+      const wire = inputs as { from: string; to: string; ports: string[] };
+      const from = systemOf(wire.from);
+      // A client's wires are part of its own system; an observer's are part of the observed one.
+      return { name, from, to: systemOf(wire.to), ports: wire.ports, observes: path[0] !== from };
+    })
+    .filter(({ from, to }) => from !== to);
+}
+
+/** Who may talk to whom, with the wires between two systems as one arrow. */
 export function wiringOf(evaluation: Evaluation): Wiring {
   const { registrations } = evaluation;
   const { groups } = demandOf(evaluation);
   const layers = new Map(registrations.filter(({ path, custom }) => path.length === 0 && !custom).map(layerOf));
-  const owners = new Map(groups.map(({ name, system }) => [name, system]));
-  // An identity that several workloads share bears its system's name; what has no workload is a peer from outside.
-  const systemOf = (pods: string): string => owners.get(pods) ?? pods;
 
   const arrows = new Map<string, Arrow>();
-  for (const { inputs, path } of registrations.filter(({ type }) => type === "carbon:base:Wire")) {
-    const wire = inputs as { from: string; to: string; ports: string[] };
-    const [from, to] = [systemOf(wire.from), systemOf(wire.to)];
-    if (from === to) continue;
-    // A client's wires are part of its own system; an observer's are part of the observed one.
-    const observes = path[0] !== from;
+  for (const { from, to, observes, ...wire } of wiresOf(evaluation)) {
     const key = `${from} ${to}`;
     const ports = [...new Set([...(arrows.get(key)?.ports ?? []), ...wire.ports])];
     arrows.set(key, { from, to, ports: ports.sort((a, b) => Number.parseInt(a) - Number.parseInt(b)), observes });

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
 import { Feast, Mlflow, Ray, Serve } from "./config/ml";
+import { needFaults } from "./config/needs";
 import { Monitoring } from "./config/observability";
 import { kubernetesName, Size } from "./config/shapes";
 import { gpuFaults } from "./gpus";
@@ -36,22 +37,27 @@ export const PlatformConfig = z
       .default({ lifted: [] })
       .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
     certManager: Size,
-    postgres: Postgres,
-    objectStore: ObjectStore,
-    mlflow: Mlflow,
-    ray: Ray,
-    serve: Serve,
-    redis: Redis,
-    feast: Feast,
-    monitoring: Monitoring,
-    verify: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
+    // The systems: one that is not described is not deployed.
+    postgres: Postgres.optional(),
+    objectStore: ObjectStore.optional(),
+    mlflow: Mlflow.optional(),
+    ray: Ray.optional(),
+    serve: Serve.optional(),
+    redis: Redis.optional(),
+    feast: Feast.optional(),
+    monitoring: Monitoring.optional(),
+    verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })
       .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
   })
-  .superRefine(({ ray: { gpuWorkers }, cluster: { nodes } }, context) => {
-    if (gpuWorkers === undefined) return;
+  .superRefine((config, context) => {
+    for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
+    const { ray, cluster } = config;
+    if (ray?.gpuWorkers === undefined) return;
+    const { gpuWorkers } = ray;
+    const { nodes } = cluster;
     for (const { path, message } of gpuFaults({ workers: gpuWorkers, nodes })) {
       context.addIssue({ code: "custom", path: ["ray", "gpuWorkers", ...path], message });
     }

@@ -3,40 +3,50 @@ import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { url } from "../components/base/endpoint";
 import { Postgres } from "../components/data/postgres";
-import { Redis } from "../components/data/redis";
+import { Redis, type RedisArgs } from "../components/data/redis";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
+// All of them, whatever is deployed: a system that is switched off finds its data again.
 const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline"];
 
 /** What the layers above keep their data in. */
 export interface Data {
-  readonly postgres: Postgres;
-  readonly objectStore: ObjectStore;
-  readonly redis: Redis;
+  readonly postgres: Postgres | undefined;
+  readonly objectStore: ObjectStore | undefined;
+  readonly redis: Redis | undefined;
 }
 
 /** The data stores, each protected unless the config lifts it by name. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
-  const { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected } = ground;
-  const namespace = namespaces["data-platform"];
-  const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
+  return {
+    postgres: postgresOf(config.postgres, secrets, ground),
+    objectStore: objectStoreOf(config.objectStore, secrets, ground),
+    redis: redisOf(config, secrets, ground),
+  };
+}
 
-  const { operator, volume: postgresVolume, ...server } = config.postgres;
-  const postgres = new Postgres(
+function postgresOf(
+  config: PlatformConfig["postgres"],
+  secrets: Secrets,
+  { opts, namespaces, kubeApi, chartDirectory, storageClass, isProtected }: Foundation,
+): Postgres | undefined {
+  if (config === undefined) return undefined;
+  const { operator, volume, ...server } = config;
+  return new Postgres(
     "postgres",
     {
-      namespace,
+      namespace: namespaces["data-platform"],
       operatorNamespace: namespaces["cnpg-system"],
       chartDirectory,
       kubeApi,
       instances: server.instances,
       size: server,
       operatorSize: operator,
-      volume: volume(postgresVolume.sizeGiB),
+      volume: { storageClass, ...volume },
       passwords: {
         mlflow: secrets.get("postgresMlflowPassword"),
         feast: secrets.get("postgresFeastPassword"),
@@ -45,36 +55,31 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
     },
     opts,
   );
+}
 
-  const objectStore = new ObjectStore(
+function objectStoreOf(
+  config: PlatformConfig["objectStore"],
+  secrets: Secrets,
+  { opts, namespaces, storageClass, isProtected }: Foundation,
+): ObjectStore | undefined {
+  if (config === undefined) return undefined;
+  const namespace = namespaces["data-platform"];
+  return new ObjectStore(
     "object-store",
     {
       namespace,
-      region: config.objectStore.region,
+      region: config.region,
       login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
       buckets: BUCKETS,
-      setupSize: config.objectStore.setup,
-      ...s3Server(),
+      setupSize: config.setup,
+      ...s3Server(config),
     },
     opts,
   );
 
-  const { volume: redisVolume, ...redisSize } = config.redis;
-  const redis = new Redis(
-    "redis",
-    {
-      namespace,
-      size: redisSize,
-      volume: volume(redisVolume.sizeGiB),
-      clients: { feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) } },
-      protect: isProtected("redis"),
-    },
-    opts,
-  );
-  return { postgres, objectStore, redis };
-
-  function s3Server(): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
-    const store = config.objectStore;
+  function s3Server(
+    store: NonNullable<PlatformConfig["objectStore"]>,
+  ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
     if (store.kind === "external") {
       const { port, protocol } = new URL(store.url);
       const defaultPort = protocol === "https:" ? 443 : 80;
@@ -84,17 +89,37 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
       };
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
+    const volume = { storageClass, ...store.volume };
     const minio = new Minio(
       "minio",
-      {
-        namespace,
-        size: store,
-        volume: volume(store.volume.sizeGiB),
-        root,
-        protect: isProtected("object-store"),
-      },
+      { namespace, size: store, volume, root, protect: isProtected("object-store") },
       opts,
     );
     return { url: url(minio.s3), destination: minio.s3, administrator: root };
   }
+}
+
+function redisOf(
+  config: PlatformConfig,
+  secrets: Secrets,
+  { opts, namespaces, storageClass, isProtected }: Foundation,
+): Redis | undefined {
+  if (config.redis === undefined) return undefined;
+  const { volume, ...size } = config.redis;
+  const clients: RedisArgs["clients"] = {
+    ...(config.feast && {
+      feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
+    }),
+  };
+  return new Redis(
+    "redis",
+    {
+      namespace: namespaces["data-platform"],
+      size,
+      volume: { storageClass, ...volume },
+      clients,
+      protect: isProtected("redis"),
+    },
+    opts,
+  );
 }

@@ -1,3 +1,4 @@
+import type { Endpoint } from "../components/base/endpoint";
 import { Feast } from "../components/ml/feast";
 import { Mlflow } from "../components/ml/mlflow";
 import { Ray, type RayArgs } from "../components/ml/ray";
@@ -5,35 +6,74 @@ import { ServeApplications } from "../components/ml/serve-applications";
 import { ServeDeployment } from "../components/ml/serve-deployment";
 import { ServeTraining, type TrainingJob } from "../components/ml/serve-training";
 import type { PlatformConfig } from "./config";
+import { needed } from "./config/needs";
 import type { Data } from "./data";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
+type Config<System extends keyof PlatformConfig> = NonNullable<PlatformConfig[System]>;
+
 /** What trains, tracks and serves models. */
 export interface Ml {
-  readonly mlflow: Mlflow;
-  readonly ray: Ray;
-  readonly feast: Feast;
+  readonly mlflow: Mlflow | undefined;
+  readonly feast: Feast | undefined;
+  readonly ray: Ray | undefined;
   /** Path under which each Serve application answers, by its name. */
   readonly applications: Readonly<Record<string, string>>;
 }
 
 /** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
 export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
-  const { postgres, objectStore, redis } = stores;
-  const { opts, namespaces, metrics, podCidr, storageClass, publicHost, kubeApi, chartDirectory } = ground;
+  const { opts, namespaces } = ground;
   const namespace = namespaces["data-platform"];
-  const artifacts = objectStore.bucket("mlflow-artifacts");
-  const { replicas, webWorkers, ...size } = config.mlflow;
+  const mlflow = config.mlflow && mlflowOf(config.mlflow, secrets, stores, ground);
+  const feast = config.feast && feastOf(config.feast, stores, ground);
+  if (config.ray === undefined) return { mlflow, feast, ray: undefined, applications: {} };
 
-  const mlflow = new Mlflow(
+  const { mode } = config.ray;
+  const { jobs, applications } = config.serve ?? { applications: {} };
+  const code =
+    jobs &&
+    new ServeApplications(
+      "serve",
+      {
+        namespace,
+        applications,
+        bucket: needed(stores.objectStore).bucket("ray-applications"),
+        // Without an operator the Service leads to the head; KubeRay's leads to every node that has a proxy.
+        proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
+        size: jobs,
+      },
+      opts,
+    );
+  const services = {
+    ...(mlflow && { MLFLOW_TRACKING_URI: mlflow.tracking }),
+    ...(feast && { FEAST_URL: feast.http }),
+  };
+  const ray = rayOf(config.ray, services, code, secrets, stores, ground);
+  if (jobs !== undefined && code !== undefined) {
+    const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
+    if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
+    new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
+  }
+  const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
+  return { mlflow, feast, ray, applications: Object.fromEntries(paths) };
+}
+
+function mlflowOf(
+  { replicas, webWorkers, ...size }: Config<"mlflow">,
+  secrets: Secrets,
+  { postgres, objectStore }: Data,
+  { opts, namespaces, metrics, podCidr, publicHost }: Foundation,
+): Mlflow {
+  return new Mlflow(
     "mlflow",
     {
-      namespace,
-      store: postgres.database("mlflow"),
+      namespace: namespaces["data-platform"],
+      store: needed(postgres).database("mlflow"),
       encryptionPassphrase: secrets.get("mlflowEncryptionPassphrase"),
-      artifacts,
+      artifacts: needed(objectStore).bucket("mlflow-artifacts"),
       replicas,
       webWorkers,
       size,
@@ -43,43 +83,47 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     },
     opts,
   );
-  const feast = new Feast(
+}
+
+function feastOf(
+  config: Config<"feast">,
+  { postgres, objectStore, redis }: Data,
+  { opts, namespaces, metrics }: Foundation,
+): Feast {
+  return new Feast(
     "feast",
     {
-      namespace,
+      namespace: namespaces["data-platform"],
       ...FEATURES,
-      registry: postgres.database("feast"),
-      onlineStore: redis.login("feast"),
-      offlineStore: objectStore.bucket("feast-offline"),
-      ...config.feast,
+      registry: needed(postgres).database("feast"),
+      onlineStore: needed(redis).login("feast"),
+      offlineStore: needed(objectStore).bucket("feast-offline"),
+      ...config,
       metrics,
     },
     opts,
   );
-  const { jobs, applications } = config.serve;
-  const { mode, workers, gpuWorkers, access } = config.ray;
-  const code = new ServeApplications(
-    "serve",
-    {
-      namespace,
-      applications,
-      bucket: objectStore.bucket("ray-applications"),
-      // Without an operator the Service leads to the head; KubeRay's leads to every node that has a proxy.
-      proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
-      size: jobs,
-    },
-    opts,
-  );
-  const ray = new Ray(
+}
+
+function rayOf(
+  config: Config<"ray">,
+  services: Readonly<Record<string, Endpoint<"http">>>,
+  code: ServeApplications | undefined,
+  secrets: Secrets,
+  { objectStore }: Data,
+  { opts, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
+): Ray {
+  const { workers, gpuWorkers, access } = config;
+  return new Ray(
     "ray",
     {
-      namespace,
-      mode: rayMode(),
+      namespace: namespaces["data-platform"],
+      mode: modeOf(config),
       workers,
       ...(gpuWorkers && { gpuWorkers }),
       token: secrets.get("rayAuthToken"),
-      services: { MLFLOW_TRACKING_URI: mlflow.tracking, FEAST_URL: feast.http },
-      objectStore: artifacts.store,
+      services,
+      objectStore: needed(objectStore).store,
       access: {
         groups: access.groups,
         pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
@@ -93,31 +137,25 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     },
     opts,
   );
-  const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
-  if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
-  new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
-  const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
-  return { mlflow, feast, ray, applications: Object.fromEntries(paths) };
 
-  function rayMode(): RayArgs["mode"] {
-    if (config.ray.mode === "standalone") {
-      const { head } = config.ray;
-      return { kind: "standalone", head: { ...head, volume: { storageClass, sizeGiB: head.volume.sizeGiB } } };
+  function modeOf(ray: Config<"ray">): RayArgs["mode"] {
+    if (ray.mode === "standalone") {
+      const { head } = ray;
+      return { kind: "standalone", head: { ...head, volume: { storageClass, ...head.volume } } };
     }
-    const { head, serving, autoscaler, operator } = config.ray;
+    const { head, serving, autoscaler, operator } = ray;
     return {
       kind: "kuberay",
       head,
-      serving,
       autoscaler,
-      serveConfig: code.config,
+      ...(code && { serving: { ...serving, config: code.config } }),
       operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
     };
   }
 }
 
 /** The training of all applications: each with the code of its own. */
-function trainingJobs(applications: PlatformConfig["serve"]["applications"], served: ServeApplications): TrainingJob[] {
+function trainingJobs(applications: Config<"serve">["applications"], served: ServeApplications): TrainingJob[] {
   return Object.entries(applications).flatMap(([app, { training }]) =>
     Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),
   );

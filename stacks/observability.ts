@@ -14,9 +14,10 @@ export interface Observability {
 export function observability(
   config: PlatformConfig,
   secrets: Secrets,
-  { ray, applications }: Ml,
+  { mlflow, feast, ray, applications }: Ml,
   ground: Foundation,
-): Observability {
+): Observability | undefined {
+  if (config.monitoring === undefined) return undefined;
   const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
   const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
@@ -42,9 +43,15 @@ export function observability(
     "ml-monitoring",
     {
       namespace: namespaces.monitoring,
+      alerts: [
+        ...(mlflow ? (["mlflow"] as const) : []),
+        ...(feast ? (["feast"] as const) : []),
+        ...(ray ? (["ray"] as const) : []),
+        ...(Object.keys(applications).length > 0 ? (["ray-serve", "models"] as const) : []),
+      ],
       workloads: {
         namespace: namespaces["data-platform"],
-        rayWorkersMin: ray.workersMin,
+        rayWorkersMin: ray?.workersMin ?? {},
         applications: Object.keys(applications),
       },
     },
@@ -53,7 +60,7 @@ export function observability(
   return { monitoring };
 }
 
-function pagingOf(paging: PlatformConfig["monitoring"]["paging"], secrets: Secrets): Paging {
+function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
   if (paging.kind === "none") return { kind: "none" };
   const { kind, cidrs, port } = paging;
   return { kind, credential: secrets.get("pagingCredential"), destination: { name: "pager", cidrs, port } };

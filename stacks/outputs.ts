@@ -13,37 +13,42 @@ const secretReference = z
   .strictObject({ namespace: z.string(), name: z.string() })
   .meta({ description: "Where a credential lies; never its value" });
 
-/** The public contract of a stack: what other teams and stacks read. A removed or changed key raises `contract`. */
+/**
+ * The public contract of a stack: what other teams and stacks read, of each system that is deployed. A removed or changed key
+ * raises `contract`.
+ */
 export const PlatformOutputs = z.strictObject({
   contract: z.literal(1),
-  mlflow: service("http"),
-  ray: z.strictObject({
-    dashboard: service("http"),
-    gcs: service("grpc"),
-    client: service("ray"),
-    serve: service("http"),
-  }),
-  serve: z.strictObject({
-    applications: z
-      .record(z.string(), z.string())
-      .meta({ description: "Where each Serve application answers, by its name" }),
-  }),
-  feast: z.strictObject({ http: service("http"), grpc: service("grpc") }),
-  redis: service("redis"),
-  postgres: service("postgresql"),
-  objectStore: z.strictObject({ url: z.string(), region: z.string() }),
-  monitoring: z.strictObject({
-    prometheus: service("http"),
-    alertmanager: service("http"),
-    grafana: service("http"),
-  }),
+  mlflow: service("http").optional(),
+  ray: z
+    .strictObject({
+      dashboard: service("http"),
+      gcs: service("grpc"),
+      client: service("ray"),
+      serve: service("http").optional(),
+    })
+    .optional(),
+  serve: z
+    .strictObject({
+      applications: z
+        .record(z.string(), z.string())
+        .meta({ description: "Where each Serve application answers, by its name" }),
+    })
+    .optional(),
+  feast: z.strictObject({ http: service("http"), grpc: service("grpc") }).optional(),
+  redis: service("redis").optional(),
+  postgres: service("postgresql").optional(),
+  objectStore: z.strictObject({ url: z.string(), region: z.string() }).optional(),
+  monitoring: z
+    .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
+    .optional(),
   secrets: z.strictObject({
-    objectStore: secretReference,
-    ray: secretReference,
-    grafana: secretReference,
-    postgresMlflow: secretReference,
-    postgresFeast: secretReference,
-    redisFeast: secretReference,
+    objectStore: secretReference.optional(),
+    ray: secretReference.optional(),
+    grafana: secretReference.optional(),
+    postgresMlflow: secretReference.optional(),
+    postgresFeast: secretReference.optional(),
+    redisFeast: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

@@ -1,11 +1,10 @@
-import { url } from "../components/base/endpoint";
-import { clientVersions } from "../components/base/versions";
 import type { PlatformConfig } from "./config";
 import { data } from "./data";
 import { foundation } from "./foundation";
 import { ml } from "./ml";
 import { observability } from "./observability";
-import { type PlatformOutputs, published } from "./outputs";
+import type { PlatformOutputs } from "./outputs";
+import { publish } from "./publish";
 import { Secrets } from "./secrets";
 import { verification } from "./verification";
 
@@ -17,39 +16,5 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const models = ml(config, secrets, stores, ground);
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
-
-  const { mlflow, ray, feast, applications } = models;
-  const urls = Object.entries(applications).map(([app, path]) => [app, url(ray.serve, path)] as const);
-  const { monitoring } = watch;
-  const namespace = ground.namespaces["data-platform"];
-  const { store } = stores.objectStore.bucket("mlflow-artifacts");
-  return {
-    contract: 1,
-    mlflow: published(mlflow.tracking),
-    ray: {
-      dashboard: published(ray.dashboard),
-      gcs: published(ray.gcs),
-      client: published(ray.client),
-      serve: published(ray.serve),
-    },
-    serve: { applications: Object.fromEntries(urls) },
-    feast: { http: published(feast.http), grpc: published(feast.grpc) },
-    redis: published(stores.redis.login("feast").server),
-    postgres: published(stores.postgres.database("mlflow").server),
-    objectStore: { url: store.url, region: store.region },
-    monitoring: {
-      prometheus: published(monitoring.prometheus),
-      alertmanager: published(monitoring.alertmanager),
-      grafana: published(monitoring.grafana),
-    },
-    secrets: {
-      objectStore: store.secret,
-      ray: { namespace, name: ray.auth.name },
-      grafana: { namespace: ground.namespaces.monitoring, name: monitoring.grafanaSecret },
-      postgresMlflow: { namespace, name: stores.postgres.secretName("mlflow") },
-      postgresFeast: { namespace, name: stores.postgres.secretName("feast") },
-      redisFeast: { namespace, name: stores.redis.secretName("feast") },
-    },
-    versions: clientVersions,
-  };
+  return publish({ ground, stores, models, watch });
 }

@@ -1,4 +1,5 @@
 import * as path from "node:path";
+import { images } from "../components/base/versions";
 import { Verify } from "../components/observability/verify";
 import type { PlatformConfig } from "./config";
 import type { Foundation } from "./foundation";
@@ -9,26 +10,29 @@ import type { Observability } from "./observability";
 export function verification(
   config: PlatformConfig,
   { mlflow, feast, ray, applications: { commodity } }: Ml,
-  { monitoring }: Observability,
+  watch: Observability | undefined,
   ground: Foundation,
 ): void {
+  if (config.verify === undefined) return;
   new Verify(
     "verify",
     {
       namespace: ground.namespaces["data-platform"],
-      image: mlflow.image,
+      // Any image with Python would do.
+      image: images.feast,
       asks: {
-        mlflow: mlflow.tracking,
-        feast: feast.http,
-        ray,
-        ...(commodity !== undefined && {
-          serve: {
-            endpoint: ray.serve,
-            path: path.posix.join(commodity, "predict/price-forecast"),
-            body: { commodity_code: "WTI" },
-          },
-        }),
-        prometheus: monitoring.prometheus,
+        ...(mlflow && { mlflow: mlflow.tracking }),
+        ...(feast && { feast: feast.http }),
+        ...(ray && { ray }),
+        ...(ray?.serve !== undefined &&
+          commodity !== undefined && {
+            serve: {
+              endpoint: ray.serve,
+              path: path.posix.join(commodity, "predict/price-forecast"),
+              body: { commodity_code: "WTI" },
+            },
+          }),
+        ...(watch && { prometheus: watch.monitoring.prometheus }),
       },
       size: config.verify,
     },

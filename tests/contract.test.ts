@@ -5,6 +5,7 @@ import { images } from "../components/base/versions";
 import { PlatformOutputs } from "../stacks/outputs";
 import { platform } from "../stacks/platform";
 import { all, mockEngine, settled, valueOf } from "./support/mocks";
+import type { Full } from "./support/full";
 import { configOf, ISSUED, program, SHAPES } from "./support/program";
 
 for (const shape of SHAPES) {
@@ -15,7 +16,7 @@ for (const shape of SHAPES) {
 
     it("name Services, ports and Secrets that exist", async () => {
       const { seen, outputs: raw } = await program(shape);
-      const outputs = PlatformOutputs.parse(raw);
+      const outputs = parse(raw);
       const services = new Map(
         [
           ...all(seen, "kubernetes:core/v1:Service").map(({ inputs: { metadata, spec } }) => ({ metadata, spec })),
@@ -54,7 +55,7 @@ describe("the outputs", () => {
   });
 
   it("keep the addresses that people use today", async () => {
-    const { mlflow, ray, feast, redis, secrets } = PlatformOutputs.parse((await program("prod")).outputs);
+    const { mlflow, ray, feast, redis, secrets } = parse((await program("prod")).outputs);
     assert.deepEqual(
       [mlflow, ray.dashboard, ray.gcs, ray.client, ray.serve, feast.http, feast.grpc, redis].map(
         ({ host, port }) => `${host.split(".")[0] ?? ""}:${port}`,
@@ -74,12 +75,20 @@ describe("the outputs", () => {
   });
 
   it("tell clients the versions that the servers run", async () => {
-    const { versions } = PlatformOutputs.parse((await program("prod")).outputs);
+    const { versions } = parse((await program("prod")).outputs);
     assert.ok(images.ray.includes(`:${versions.ray}-py${versions.python.replace(".", "")}-`));
     assert.ok(images.mlflow.endsWith(`:v${versions.mlflow}-full`));
   });
 });
 
-function addresses({ mlflow, ray, feast, redis, postgres }: z.output<typeof PlatformOutputs>) {
+type Outputs = Full<z.output<typeof PlatformOutputs>>;
+type FullOutputs = Outputs & { readonly ray: Full<Outputs["ray"]>; readonly secrets: Full<Outputs["secrets"]> };
+
+/** Outputs of a stack that has every system. */
+function parse(raw: unknown): FullOutputs {
+  return PlatformOutputs.parse(raw) as FullOutputs;
+}
+
+function addresses({ mlflow, ray, feast, redis, postgres }: FullOutputs) {
   return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres];
 }

@@ -26,7 +26,8 @@ export interface ObjectStoreArgs {
 
 /** S3 buckets and the one user that may use them, on a server of ours or of somebody else. */
 export class ObjectStore extends pulumi.ComponentResource {
-  private readonly store: S3Store;
+  /** The S3 API, and the user of our buckets. */
+  readonly store: S3Store;
   private readonly buckets: readonly string[];
 
   constructor(name: string, args: ObjectStoreArgs, opts: pulumi.ComponentResourceOptions) {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
+import { type Endpoint, type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
@@ -35,6 +35,7 @@ export interface RedisArgs {
 
 /** Valkey, which speaks Redis: one pod that keeps its data on a volume, and per client one user and its Secret. */
 export class Redis extends pulumi.ComponentResource {
+  readonly endpoint: Endpoint<"redis">;
   private readonly logins: ReadonlyMap<string, RedisLogin>;
   private readonly secrets: ReadonlyMap<string, EnvSecret>;
 
@@ -86,7 +87,7 @@ export class Redis extends pulumi.ComponentResource {
       { parent: this, protect, dependsOn: [account, config.resource, users.resource, entry] },
     );
 
-    const endpoint = {
+    this.endpoint = {
       protocol: "redis",
       host: serviceHost(name, namespace),
       port: REDIS_PORT,
@@ -94,11 +95,11 @@ export class Redis extends pulumi.ComponentResource {
       server: identity,
       podPort: REDIS_PORT,
       ready: [entry, server],
-    } as const;
+    };
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,
-        { server: endpoint, login: { username: pulumi.output(client), password } },
+        { server: this.endpoint, login: { username: pulumi.output(client), password } },
       ]),
     );
     this.secrets = new Map(

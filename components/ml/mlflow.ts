@@ -43,8 +43,6 @@ export interface MlflowArgs {
 export class Mlflow extends pulumi.ComponentResource {
   /** The tracking API, for clients inside the cluster. */
   readonly tracking: Endpoint<"http">;
-  /** The image of server and migration. */
-  readonly image = images.mlflow;
 
   constructor(name: string, args: MlflowArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Mlflow", name, {}, opts);
@@ -78,7 +76,7 @@ export class Mlflow extends pulumi.ComponentResource {
       `${name}-migrate`,
       {
         namespace,
-        image: this.image,
+        image: images.mlflow,
         size,
         uid: MLFLOW_UID,
         // `mlflow db upgrade URI` in one process: the URI holds the password and must not stand on a command line.
@@ -95,7 +93,7 @@ export class Mlflow extends pulumi.ComponentResource {
       name,
       {
         namespace,
-        image: this.image,
+        image: images.mlflow,
         replicas,
         size,
         uid: MLFLOW_UID,

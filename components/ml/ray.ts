@@ -44,8 +44,8 @@ export class Ray extends pulumi.ComponentResource {
   readonly gcs: Endpoint<"grpc">;
   /** The Ray client: what `ray.init("ray://…")` talks to. */
   readonly client: Endpoint<"ray">;
-  /** The HTTP proxy of Ray Serve, once an application is deployed. */
-  readonly serve: Endpoint<"http">;
+  /** The HTTP proxy of Ray Serve, once an application is deployed; by KubeRay only where something is served. */
+  readonly serve: Endpoint<"http"> | undefined;
   /** Workers that each cluster has at least, by its name, the pods' label `app`. */
   readonly workersMin: Readonly<Record<string, number>>;
   /** The Secret with the token, under the variable that clients read. */
@@ -69,8 +69,8 @@ export class Ray extends pulumi.ComponentResource {
     const pods = isOperated ? operatedPods(`${name}-cluster`, namespace) : rayPods(name, namespace);
     const servers = isOperated ? operatedPods(`${name}-serve-cluster`, namespace) : pods;
     const headService = service(`${name}-head`, pods.head, HEAD_PORTS, { parent: this }, { headless: true });
-    const serving = isOperated ? servingPods(servers) : servers.head;
-    const serveService = service(`${name}-serve`, serving, { serve: HEAD_PORTS.serve }, { parent: this });
+    const serving = isOperated ? mode.serving && servingPods(servers) : servers.head;
+    const serveService = serving && service(`${name}-serve`, serving, { serve: HEAD_PORTS.serve }, { parent: this });
     const shared = {
       pods,
       servers,
@@ -96,7 +96,7 @@ export class Ray extends pulumi.ComponentResource {
       ],
     };
     const made = mode.kind === "kuberay" ? kuberayClusters(this, mode, shared) : standaloneCluster(this, mode, shared);
-    for (const cluster of new Set([pods.all, servers.all])) {
+    for (const cluster of new Set(serving ? [pods.all, servers.all] : [pods.all])) {
       const target = { pods: cluster, port: { name: "metrics", number: HEAD_PORTS.metrics }, by: metrics };
       if (isOperated) scrapeByService(this, target);
       else scrape(this, target);
@@ -107,14 +107,16 @@ export class Ray extends pulumi.ComponentResource {
     this.dashboard = endpoint("http", HEAD_PORTS.dashboard, onHead);
     this.gcs = endpoint("grpc", HEAD_PORTS.gcs, onHead);
     this.client = endpoint("ray", HEAD_PORTS.client, onHead);
-    this.serve = endpoint("http", HEAD_PORTS.serve, {
-      host: serviceHost(`${name}-serve`, namespace),
-      server: isOperated ? servers.all : servers.head,
-      ready: [serveService, made.serving],
-    });
+    this.serve =
+      serveService &&
+      endpoint("http", HEAD_PORTS.serve, {
+        host: serviceHost(`${name}-serve`, namespace),
+        server: isOperated ? servers.all : servers.head,
+        ready: [serveService, made.serving],
+      });
     this.workersMin = {
       [pods.all.name]: workers.min,
-      ...(mode.kind === "kuberay" && { [servers.all.name]: mode.serving.workers.min }),
+      ...(isOperated && mode.serving && { [servers.all.name]: mode.serving.workers.min }),
     };
     this.registerOutputs();
   }

@@ -6,6 +6,11 @@ import { parse } from "yaml";
 
 /** Alert rules, one file for each service. */
 const ALERTS = path.join(__dirname, "alerts");
+
+/** The rule files, by the service that they watch. */
+export const ALERT_FILES = ["feast", "mlflow", "models", "ray", "ray-serve"] as const;
+export type AlertFile = (typeof ALERT_FILES)[number];
+
 const DASHBOARDS = path.join(__dirname, "dashboards");
 
 /** What the rules and panels leave open, as `${name}`. */
@@ -36,6 +41,8 @@ export interface RuleFile {
 export interface MlMonitoringArgs {
   /** Namespace of every object made here; Grafana reads its dashboards there. */
   readonly namespace: pulumi.Input<string>;
+  /** What is deployed: an alert of anything else would tell that it is missing. */
+  readonly alerts: readonly AlertFile[];
   readonly workloads: { readonly [name in keyof Placeholders]: pulumi.Input<Placeholders[name]> };
 }
 
@@ -43,7 +50,7 @@ export interface MlMonitoringArgs {
 export class MlMonitoring extends pulumi.ComponentResource {
   constructor(name: string, args: MlMonitoringArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:MlMonitoring", name, {}, opts);
-    const { namespace } = args;
+    const { namespace, alerts } = args;
     const filled = pulumi.output(args.workloads);
 
     new k8s.apiextensions.CustomResource(
@@ -52,7 +59,9 @@ export class MlMonitoring extends pulumi.ComponentResource {
         apiVersion: "monitoring.coreos.com/v1",
         kind: "PrometheusRule",
         metadata: { name: "ml-platform-alerts", namespace },
-        spec: { groups: filled.apply((placeholders) => alertFiles(placeholders).flatMap(({ groups }) => groups)) },
+        spec: {
+          groups: filled.apply((placeholders) => alertFiles(placeholders, alerts).flatMap(({ groups }) => groups)),
+        },
       },
       { parent: this },
     );
@@ -69,10 +78,10 @@ export class MlMonitoring extends pulumi.ComponentResource {
   }
 }
 
-/** Every rule file with its placeholders filled, and each alert with the page that says what to do. */
-export function alertFiles(placeholders: Placeholders): RuleFile[] {
-  return fs.readdirSync(ALERTS).map((file) => {
-    const { groups } = parse(fill(path.join(ALERTS, file), placeholders)) as RuleFile;
+/** Rule files with their placeholders filled, and each alert with the page that says what to do. */
+export function alertFiles(placeholders: Placeholders, files: readonly AlertFile[] = ALERT_FILES): RuleFile[] {
+  return files.map((file) => {
+    const { groups } = parse(fill(path.join(ALERTS, `${file}.yaml`), placeholders)) as RuleFile;
     return {
       groups: groups.map(({ name, rules }) => ({
         name,

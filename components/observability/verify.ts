@@ -15,10 +15,10 @@ const KEPT_SECONDS = 600;
 
 /** What is asked over HTTP, and where. */
 export interface VerifyQuestions {
-  readonly mlflow: Endpoint<"http">;
+  readonly mlflow?: Endpoint<"http">;
   readonly feast?: Endpoint<"http">;
   /** Ray's dashboard, and the token that it demands, as RAY_AUTH_TOKEN. */
-  readonly ray: { readonly dashboard: Endpoint<"http">; readonly auth: EnvSecret };
+  readonly ray?: { readonly dashboard: Endpoint<"http">; readonly auth: EnvSecret };
   /** A prediction: the JSON of `body`, posted to `path`. */
   readonly serve?: { readonly endpoint: Endpoint<"http">; readonly path: string; readonly body: object };
   readonly prometheus?: Endpoint<"http">;
@@ -44,6 +44,7 @@ export class Verify extends pulumi.ComponentResource {
     const { namespace, image, asks, size } = args;
     const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
 
+    const secretEnv = asks.ray ? [asks.ray.auth] : [];
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo: portsByServer(endpointsOf(asks)) });
     const template = podTemplate(pods, {
@@ -53,12 +54,12 @@ export class Verify extends pulumi.ComponentResource {
           size,
           command: ["python", "-c", SCRIPT],
           env: environment(asks),
-          secretEnv: [asks.ray.auth],
+          secretEnv,
         }),
       ],
       uid: UID,
       priorityClass: "low-priority-batch",
-      secretEnv: [asks.ray.auth],
+      secretEnv,
       restartPolicy: "Never",
     });
     new k8s.batch.v1.CronJob(
@@ -78,7 +79,7 @@ export class Verify extends pulumi.ComponentResource {
           },
         },
       },
-      { parent: this, dependsOn: [account, asks.ray.auth.resource, ...wires] },
+      { parent: this, dependsOn: [account, ...secretEnv.map(({ resource }) => resource), ...wires] },
     );
     this.registerOutputs();
   }
@@ -87,7 +88,7 @@ export class Verify extends pulumi.ComponentResource {
 const SCRIPT = fs.readFileSync(path.join(__dirname, "verify.py"), "utf8");
 
 function endpointsOf({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions): Endpoint[] {
-  return [mlflow, feast, ray.dashboard, serve?.endpoint, prometheus].filter((one) => one !== undefined);
+  return [mlflow, feast, ray?.dashboard, serve?.endpoint, prometheus].filter((one) => one !== undefined);
 }
 
 /** One wire for each server: Ray's head answers for two endpoints. */
@@ -102,9 +103,9 @@ function portsByServer(endpoints: readonly Endpoint[]): PodPorts[] {
 
 function environment({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions): Record<string, pulumi.Input<string>> {
   return {
-    MLFLOW_URL: url(mlflow),
+    ...(mlflow && { MLFLOW_URL: url(mlflow) }),
     ...(feast && { FEAST_URL: url(feast) }),
-    RAY_URL: url(ray.dashboard),
+    ...(ray && { RAY_URL: url(ray.dashboard) }),
     ...(serve && { SERVE_URL: url(serve.endpoint, serve.path), SERVE_BODY: JSON.stringify(serve.body) }),
     ...(prometheus && { PROMETHEUS_URL: url(prometheus) }),
   };

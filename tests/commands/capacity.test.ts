@@ -25,7 +25,7 @@ describe("capacity", () => {
     const { systems } = capacity(evaluation, evaluation.config);
     const most = (system: string, namespace: string, resource: string) =>
       systems.find((one) => one.system === system && one.namespace === namespace)?.most[resource];
-    const { postgres, ray } = evaluation.config;
+    const { postgres, ray } = configOf("prod");
     assert.equal(most("postgres", "data-platform", "pods"), postgres.instances);
     assert.equal(most("postgres", "data-platform", "limits.cpu"), postgres.instances * postgres.cpu.limit);
     assert.equal(most("postgres", "data-platform", "persistentvolumeclaims"), postgres.instances);

@@ -59,8 +59,10 @@ describe("Ray by KubeRay", () => {
 
   async function podsBecome(labelSelector: string, count: number): Promise<void> {
     const deadline = Date.now() + 60_000;
-    while ((await pods(labelSelector)).length !== count) {
+    for (let round = 1; (await pods(labelSelector)).length !== count; round++) {
       assert.ok(Date.now() < deadline, `${labelSelector}: ${(await pods(labelSelector)).join(", ")}, not ${count}`);
+      // KWOK rarely loses an event; with the next one it looks again.
+      if (round % 20 === 0) await touch();
       await sleep(500);
     }
   }
@@ -113,7 +115,7 @@ describe("Ray by KubeRay", () => {
     await podsBecome("app=ray-cluster,component=worker", 3);
 
     // Of something else: the RayCluster stays as it is.
-    rehearsal.engine.setValues((values) => ({ ...values, mlflow: { ...values.mlflow, webWorkers: 3 } }));
+    rehearsal.engine.setValues((values) => withMlflow(values, { webWorkers: 3 }));
     assert.ok((await up()) > 0);
     assert.equal(await replicas(), 3);
 
@@ -187,6 +189,14 @@ describe("Ray by KubeRay", () => {
     return spec.workerGroupSpecs[0]?.replicas ?? NaN;
   }
 
+  async function touch(): Promise<void> {
+    const body = { metadata: { annotations: { "carbon.254carbon.com/touched": String(Date.now()) } } };
+    await custom.patchNamespacedCustomObject(
+      { ...cluster, body },
+      setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+    );
+  }
+
   /** What Ray's autoscaler sends (autoscaler/v2/instance_manager/cloud_providers/kuberay). */
   async function scale(count: number): Promise<void> {
     const body = [{ op: "replace", path: "/spec/workerGroupSpecs/0/replicas", value: count }];
@@ -196,6 +206,11 @@ describe("Ray by KubeRay", () => {
     );
   }
 });
+
+function withMlflow(values: StackValues, own: { readonly webWorkers: number }): StackValues {
+  assert.ok(values.mlflow);
+  return { ...values, mlflow: { ...values.mlflow, ...own } };
+}
 
 function withWorkers(values: StackValues, workers: (typeof KUBERAY)["workers"]): StackValues {
   return { ...values, ray: { ...KUBERAY, workers } };

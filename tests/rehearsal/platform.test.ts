@@ -162,6 +162,7 @@ describe("a stack through its life", () => {
 });
 
 function withMlflowReplicas(values: StackValues, replicas: number): StackValues {
+  assert.ok(values.mlflow);
   return { ...values, mlflow: { ...values.mlflow, replicas } };
 }
 

@@ -4,11 +4,12 @@ import type { PlatformConfig } from "../../stacks/config";
 import { SECRET_KEYS } from "../../stacks/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
+import type { FullConfig } from "./full";
 import { mockEngine, type Registered, settled, valueOf } from "./mocks";
 
 /** What the whole program registers and hands out. */
-export interface Program {
-  readonly config: PlatformConfig;
+export interface Program<Config = FullConfig> {
+  readonly config: Config;
   readonly seen: readonly Registered[];
   readonly outputs: unknown;
 }
@@ -20,16 +21,19 @@ export const ISSUED = Object.fromEntries(
   Object.entries(SECRET_KEYS).flatMap(([key, secret]) => ("length" in secret ? [] : [[key, canary(key)]])),
 );
 
-/** The parsed config of a stack. */
-export function configOf(stack: string): PlatformConfig {
-  return stackConfig(stack, directory);
+/** The parsed config of a stack, which describes every system. */
+export function configOf(stack: string): FullConfig {
+  return stackConfig(stack, directory) as FullConfig;
 }
 
 /**
  * Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`; those that
  * nobody may generate get a canary.
  */
-export async function run(config: PlatformConfig, secrets: Record<string, string> = {}): Promise<Program> {
+export async function run<Config extends PlatformConfig>(
+  config: Config,
+  secrets: Record<string, string> = {},
+): Promise<Program<Config>> {
   const set = Object.fromEntries(
     Object.entries({ ...ISSUED, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
   );
@@ -48,7 +52,7 @@ const size = (cpu: number, memoryMiB: number) => ({
 const CONFIGS = {
   dev: () => configOf("dev"),
   prod: () => configOf("prod"),
-  "prod with an external object store": (): PlatformConfig => ({
+  "prod with an external object store": (): FullConfig => ({
     ...configOf("prod"),
     objectStore: {
       kind: "external",
@@ -58,7 +62,7 @@ const CONFIGS = {
       setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
     },
   }),
-  "prod with Ray by KubeRay": (): PlatformConfig => ({
+  "prod with Ray by KubeRay": (): FullConfig => ({
     ...configOf("prod"),
     ray: {
       mode: "kuberay",
@@ -88,7 +92,7 @@ export type Shape = keyof typeof CONFIGS;
 export const SHAPES = Object.keys(CONFIGS) as Shape[];
 
 /** The config of a shape. */
-export function shaped(shape: Shape): PlatformConfig {
+export function shaped(shape: Shape): FullConfig {
   return CONFIGS[shape]();
 }
 

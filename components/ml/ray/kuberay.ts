@@ -29,23 +29,26 @@ export interface KubeRay {
   readonly head: ContainerSize;
   /** Size of the container beside each head that scales the workers. */
   readonly autoscaler: ContainerSize;
-  /** Sizes of the cluster of its own that runs Ray Serve. */
-  readonly serving: { readonly head: ContainerSize; readonly workers: RayWorkers };
-  /** Ray Serve's config, as YAML. */
-  readonly serveConfig: pulumi.Output<string>;
+  /** The cluster of its own that runs Ray Serve. @default none */
+  readonly serving?: {
+    readonly head: ContainerSize;
+    readonly workers: RayWorkers;
+    /** Ray Serve's config, as YAML. */
+    readonly config: pulumi.Output<string>;
+  };
 }
 
-/** Makes the operator, a RayCluster for jobs and a RayService. */
+/** Makes the operator, a RayCluster for jobs and, where something is served, a RayService. */
 export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: ClusterArgs): Clusters {
   const { pods, servers, environment, workers, gpuWorkers, authSecret, after } = args;
   const { namespace } = pods.all;
-  const { operator, head, autoscaler, serving, serveConfig } = mode;
+  const { operator, head, autoscaler, serving } = mode;
 
-  const ready = rayOperator(parent, operator, namespace, [
-    // It deploys the applications, and asks the head's proxy whether it serves.
-    { server: servers.head, ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.serve }] },
-  ]);
-  const surroundings = [pods, servers].flatMap((cluster) => surround(parent, cluster, mode, args));
+  // It deploys the applications, and asks the head's proxy whether it serves.
+  const asked = { server: servers.head, ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.serve }] };
+  const ready = rayOperator(parent, operator, namespace, serving ? [asked] : []);
+  const clusters = serving ? [pods, servers] : [pods];
+  const surroundings = clusters.flatMap((cluster) => surround(parent, cluster, mode, args));
   const dependsOn = [...ready, ...after, ...surroundings];
   const shared = { environment, authSecret, autoscaler };
 
@@ -73,7 +76,9 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
     },
     { parent, dependsOn },
   );
+  if (serving === undefined) return { jobs, serving: jobs, headPod: pods.head.name };
   const { name } = servers.all;
+  const { config, ...sizes } = serving;
   const rayService = new k8s.apiextensions.CustomResource(
     name,
     {
@@ -81,8 +86,8 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
       kind: "RayService",
       metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
       spec: {
-        serveConfigV2: serveConfig,
-        rayClusterConfig: clusterSpec(servers, { ...shared, ...serving, serves: true }),
+        serveConfigV2: config,
+        rayClusterConfig: clusterSpec(servers, { ...shared, ...sizes, serves: true }),
         // A changed cluster is built beside the old one, which answers until the new one does: twice the resources.
         upgradeStrategy: { type: "NewCluster" },
       },

@@ -23,8 +23,11 @@ async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ra
         kind: "kuberay",
         head: SIZE,
         autoscaler: SIZE,
-        serving: { head: SIZE, workers: { ...SIZE, min: 1, max: 3 } },
-        serveConfig: pulumi.output("applications: [{ name: prices }]"),
+        serving: {
+          head: SIZE,
+          workers: { ...SIZE, min: 1, max: 3 },
+          config: pulumi.output("applications: [{ name: prices }]"),
+        },
         operator: { namespace: "operators", chartDirectory, kubeApi, size: SIZE },
       },
       workers: { ...SIZE, cpu: { request: 1, limit: 2 }, min: 2, max: 5 },
@@ -131,7 +134,7 @@ describe("Ray by KubeRay", () => {
       spec("ray-serve").ports.map(({ port }: any) => port),
       [8000],
     );
-    assert.equal(await valueOf(made.serve.host), "ray-serve.ml.svc.cluster.local");
+    assert.equal(await valueOf(made.serve?.host), "ray-serve.ml.svc.cluster.local");
     assert.equal(await valueOf(made.dashboard.host), "ray-head.ml.svc.cluster.local");
     assert.deepEqual(made.dashboard.server.matchLabels, { app: "ray-cluster", component: "head" });
   });
@@ -260,7 +263,7 @@ describe("access to Ray", () => {
   it("needs more than a wire to Ray Serve: that opens its port alone", async () => {
     for (const own of [{ mode: STANDALONE }, {}]) {
       const { ray: made } = await ray(own);
-      assert.deepEqual([made.serve.port, made.serve.podPort], [8000, 8000]);
+      assert.deepEqual([made.serve?.port, made.serve?.podPort], [8000, 8000]);
     }
   });
 });

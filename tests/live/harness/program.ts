@@ -5,8 +5,8 @@ import { json } from "node:stream/consumers";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack, type StackEvaluation } from "../../../rehearsal/charts";
 import { ROOT } from "../../../rehearsal/evaluate";
-import type { PlatformConfig } from "../../../stacks/config";
 import { SECRET_KEYS } from "../../../stacks/secrets";
+import type { FullConfig } from "../../support/full";
 
 const EVALUATE = path.join(__dirname, "evaluate.ts");
 
@@ -25,7 +25,7 @@ export type Labels = Readonly<Record<string, string>>;
 export class Program {
   private constructor(
     private readonly credentials: Readonly<Record<string, string>>,
-    readonly config: PlatformConfig,
+    readonly config: FullConfig,
     /** What the stack hands out to other teams. */
     readonly outputs: any,
     private readonly objects: readonly Rendered[],
@@ -43,7 +43,7 @@ export class Program {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
       .map(({ inputs }) => revealed(inputs) as Rendered);
-    return new Program(credentials, config, outputs, objects);
+    return new Program(credentials, config as FullConfig, outputs, objects);
   }
 
   /** Runs the program of another copy of the repository, with the same credentials. */

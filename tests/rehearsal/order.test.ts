@@ -1,0 +1,128 @@
+import * as assert from "node:assert/strict";
+import { CustomObjectsApi, KubeConfig, PatchStrategy, setHeaderOptions, type V1Pod } from "@kubernetes/client-node";
+import { wiresOf } from "../../commands/wiring";
+import { evaluateStack } from "../../rehearsal/charts";
+import type { Evaluation } from "../../rehearsal/evaluate";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
+import { countChanges } from "../../rehearsal/report";
+
+// How many things the engine does at a time; all of them each night, and where they race most in every run.
+const PARALLEL = process.env["CARBON_ORDERS"] === "all" ? [1, 4, 64] : [64];
+const MOST_DELAY_MS = 8000;
+
+for (const parallel of PARALLEL) {
+  describe(`an up of dev at ${parallel} at a time, with pods that take a random time to start`, () => {
+    let rehearsal: Rehearsal;
+
+    before(async () => {
+      rehearsal = await openRehearsal({ stack: "dev", progress: () => undefined });
+      await delayPods(rehearsal);
+    });
+    after(() => rehearsal.cluster.stop());
+
+    it("starts nothing before what it talks to is ready", async () => {
+      const result = await rehearsal.engine.run("up", { saveOnce: true, args: ["--parallel", String(parallel)] });
+      assert.deepEqual(result.errors, []);
+      const { items } = await rehearsal.api.core.listPodForAllNamespaces();
+      const wires = orderedWires(await evaluateStack("dev")).filter(
+        ({ client, server }) => selected(items, client).length > 0 && selected(items, server).length > 0,
+      );
+      assert.ok(wires.length > 10, `${wires.length} wires with pods at both ends`);
+      const faults = wires.flatMap(({ name, client, server }) => {
+        const early = firstReady(selected(items, server)) - firstCame(selected(items, client));
+        return early > 0 ? [`${name}: the client came ${early / 1000} s before the server was ready`] : [];
+      });
+      assert.deepEqual(faults, []);
+    });
+
+    it("has nothing left to do", async () => {
+      const result = await rehearsal.engine.run("up", { saveOnce: true, args: ["--parallel", String(parallel)] });
+      assert.equal(countChanges(result), 0);
+    });
+  });
+}
+
+/** Has every pod take up to some seconds until it runs. */
+async function delayPods({ cluster }: Rehearsal): Promise<void> {
+  const kubeconfig = new KubeConfig();
+  kubeconfig.loadFromFile(cluster.kubeconfig);
+  await kubeconfig.makeApiClient(CustomObjectsApi).patchClusterCustomObject(
+    {
+      group: "kwok.x-k8s.io",
+      version: "v1alpha1",
+      plural: "stages",
+      name: "pod-run",
+      body: { spec: { delay: { durationMilliseconds: 0, jitterDurationMilliseconds: MOST_DELAY_MS } } },
+    },
+    setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
+  );
+}
+
+/** A wire from one system to another, as its ingress policy selects both ends. */
+interface Ends {
+  readonly name: string;
+  readonly client: Pods;
+  readonly server: Pods;
+}
+
+interface Pods {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** The ingress policy of a wire, as base/connect.ts writes it. */
+interface IngressPolicy {
+  readonly metadata: { readonly namespace: string };
+  readonly spec: {
+    readonly podSelector: Selector;
+    readonly ingress: readonly [{ readonly from: readonly [{ namespaceSelector: Home; podSelector: Selector }] }];
+  };
+}
+interface Selector {
+  readonly matchLabels: Readonly<Record<string, string>>;
+}
+interface Home {
+  readonly matchLabels: { readonly "kubernetes.io/metadata.name": string };
+}
+
+/** Every wire whose client waits for its server: observers come when they like. */
+function orderedWires(evaluation: Evaluation): Ends[] {
+  const ordered = new Set(
+    wiresOf(evaluation)
+      .filter(({ observes }) => !observes)
+      .map(({ name }) => name),
+  );
+  return evaluation.registrations
+    .filter(({ path, name }) => name.endsWith("-ingress") && ordered.has(path.at(-1) ?? ""))
+    .map(({ inputs, path }) => {
+      const { metadata, spec } = inputs as unknown as IngressPolicy;
+      const [from] = spec.ingress[0].from;
+      return {
+        name: path.at(-1) ?? "",
+        client: {
+          namespace: from.namespaceSelector.matchLabels["kubernetes.io/metadata.name"],
+          labels: from.podSelector.matchLabels,
+        },
+        server: { namespace: metadata.namespace, labels: spec.podSelector.matchLabels },
+      };
+    });
+}
+
+function selected(pods: readonly V1Pod[], { namespace, labels }: Pods): V1Pod[] {
+  return pods.filter(
+    ({ metadata }) =>
+      metadata?.namespace === namespace &&
+      Object.entries(labels).every(([key, value]) => metadata.labels?.[key] === value),
+  );
+}
+
+/** When the first of some pods came, in milliseconds; none: infinity. */
+function firstCame(pods: readonly V1Pod[]): number {
+  return Math.min(...pods.map(({ metadata }) => Number(metadata?.creationTimestamp)));
+}
+
+/** When the first of some pods could answer, in milliseconds; none: infinity. */
+function firstReady(pods: readonly V1Pod[]): number {
+  const times = pods.map(({ status }) => status?.conditions?.find(({ type }) => type === "Ready")?.lastTransitionTime);
+  return Math.min(...times.map(Number));
+}

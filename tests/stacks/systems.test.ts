@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { parse } from "yaml";
+import { parseConfig, type PlatformConfig } from "../../stacks/config";
+import { NEEDS } from "../../stacks/config/needs";
+import { type Registered } from "../support/mocks";
+import { configOf, run } from "../support/program";
+import { read } from "../support/sources";
+
+// What a stack file may leave out.
+type System = {
+  [Key in keyof PlatformConfig]-?: undefined extends PlatformConfig[Key] ? Key : never;
+}[keyof PlatformConfig];
+
+/** The systems that a set of them takes along: those that need one of it, and so on. */
+function without(systems: readonly System[]): System[] {
+  const needing = Object.entries(NEEDS)
+    .filter(([, needs]) => needs.some((need) => systems.includes(need)))
+    .map(([system]) => system as System);
+  const all = [...new Set([...systems, ...needing])];
+  return all.length === systems.length ? all : without(all);
+}
+
+/** The program without some systems, and who its objects belong to: the component on top. */
+async function owners(systems: readonly System[]): Promise<string[]> {
+  const off = new Set<string>(systems);
+  const config = Object.fromEntries(Object.entries(configOf("prod")).filter(([key]) => !off.has(key)));
+  const { seen } = await run(config as PlatformConfig);
+  return [...new Set(seen.map(topComponent))].sort();
+}
+
+function topComponent({ urn }: Registered): string {
+  return urn.split("::")[2]?.split("$")[0] ?? "";
+}
+
+describe("a system that is off", () => {
+  it("is refused by name where another one needs it", () => {
+    for (const [system, needs] of Object.entries(NEEDS)) {
+      for (const need of needs) {
+        const config = parse(read("Pulumi.prod.yaml")).config["carbon:platform"];
+        assert.throws(
+          () => parseConfig({ ...config, [need]: undefined }, "FILE"),
+          ({ message }: Error) =>
+            message.includes(`${system}: needs ${need}, which is off; describe ${need}, or remove ${system} in FILE`),
+        );
+      }
+    }
+  });
+
+  // What everything else stands on, and what stands alone.
+  for (const system of ["objectStore", "postgres", "redis", "monitoring", "serve"] as const) {
+    it(`takes along what needs ${system} alone`, async () => {
+      const off = without([system]);
+      const left = await owners(off);
+      for (const [key, token] of Object.entries(TOKENS)) {
+        assert.equal(left.includes(token), !off.includes(key as System), `${key} (${token})`);
+      }
+    });
+  }
+
+  it("leaves a platform without any system to its ground", async () => {
+    const left = await owners(Object.keys(TOKENS) as System[]);
+    assert.ok(left.includes("carbon:ground:CertManager"));
+    for (const token of Object.values(TOKENS)) assert.ok(!left.includes(token), token);
+  });
+});
+
+// The component of each system.
+const TOKENS = {
+  postgres: "carbon:data:Postgres",
+  objectStore: "carbon:data:ObjectStore",
+  redis: "carbon:data:Redis",
+  mlflow: "carbon:ml:Mlflow",
+  feast: "carbon:ml:Feast",
+  ray: "carbon:ml:Ray",
+  serve: "carbon:ml:ServeApplications",
+  monitoring: "carbon:observability:KubePrometheusStack",
+  verify: "carbon:observability:Verify",
+} as const satisfies Record<System, string>;

@@ -1,0 +1,7 @@
+import type { PlatformConfig } from "../../stacks/config";
+
+/** T without optional parts. */
+export type Full<T> = { [K in keyof T]-?: NonNullable<T[K]> };
+
+/** The config of a stack that has every system, as both stack files do. */
+export type FullConfig = Full<PlatformConfig>;
