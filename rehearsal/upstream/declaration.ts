@@ -1,5 +1,5 @@
 import type { V1PodSpec, V1PodTemplateSpec } from "@kubernetes/client-node";
-import type { DeclaredService, DeclaredWorkload } from "../../components/base/chart-release";
+import type { DeclaredHook, DeclaredService, DeclaredWorkload } from "../../components/base/chart-release";
 import { resources } from "../../components/base/pod";
 import type { Manifest } from "../charts";
 import { amountsOf } from "../demand";
@@ -11,6 +11,8 @@ import type { HelmRelease } from "./render";
 export interface RunWorkload {
   readonly kind: string;
   readonly name: string;
+  /** When Helm runs it, where it is a hook. */
+  readonly hook?: DeclaredHook["when"];
   /** Undefined where an operator writes it. */
   readonly template?: PodTemplate;
   /** What counts for its size. */
@@ -58,9 +60,11 @@ function workload({ kind, metadata, spec }: Manifest, objects: readonly Manifest
     return scaleTargetRef?.kind === kind && scaleTargetRef.name === metadata.name;
   });
   const isCounted = ["Deployment", "StatefulSet"].includes(kind) && !isScaled;
+  const hook = metadata.annotations?.["helm.sh/hook"];
   return {
     kind,
     name: metadata.name,
+    ...(hook !== undefined && { hook: hook.includes("pre-install") ? "before" : "after" }),
     template: {
       metadata: template.metadata ?? {},
       spec: template.spec,
@@ -135,20 +139,39 @@ function reloader(objects: readonly Manifest[]): Resources {
   };
 }
 
+/** A Job that Helm runs, declared as one of its hooks, as a workload: its pods have the label of the Job controller. */
+function hookWorkload({ name, serviceAccount, size }: DeclaredHook): Expected {
+  return { kind: "Job", name, labels: {}, serviceAccount, replicas: 1, size };
+}
+
+type Expected = Omit<DeclaredWorkload, "kind"> & { readonly kind: string };
+
 /** Where a rendered chart is not what the program declares about it: policies, quota and capacity rest on that. */
 export function declarationFaults(release: HelmRelease, objects: readonly Manifest[]): string[] {
   const { declares } = release;
+  const { hooks = [] } = declares;
   const run = workloadsOf(objects);
   const titles = run.map(title);
+  const expected: Expected[] = [...declares.workloads, ...hooks.map(hookWorkload)];
   return [
     ...run
-      .filter((one) => !declares.workloads.some((declared) => title(declared) === title(one)))
-      .map((one) => `declares.workloads: lacks ${title(one)}, which the chart runs; declare it, or switch it off`),
-    ...declares.workloads.flatMap((declared) => {
+      .filter((one) => !expected.some((declared) => title(declared) === title(one)))
+      .map(
+        (one) =>
+          `declares.${one.hook ? "hooks" : "workloads"}: lacks ${title(one)}, which the chart runs; declare it, or switch it off`,
+      ),
+    ...expected.flatMap((declared) => {
       const found = run.find((one) => title(one) === title(declared));
       if (found !== undefined) return workloadFaults(declared, found, run);
       return [`declares.workloads: ${title(declared)} is not run by the chart, which runs ${listed(titles)}`];
     }),
+    ...hooks.flatMap(({ name, when }) => {
+      const hook = run.find((one) => one.kind === "Job" && one.name === name)?.hook;
+      return hook === undefined || hook === when
+        ? []
+        : [`declares.hooks[${name}].when: ${when} is declared, not ${hook}`];
+    }),
+    ...accountFaults(release, objects),
     ...serviceFaults(release, objects, run),
     ...claimFaults(objects),
     ...crdFaults(release, objects),
@@ -163,7 +186,7 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.join(", ");
 }
 
-function workloadFaults(declared: DeclaredWorkload, found: RunWorkload, all: readonly RunWorkload[]): string[] {
+function workloadFaults(declared: Expected, found: RunWorkload, all: readonly RunWorkload[]): string[] {
   const at = `declares.workloads[${declared.name}]`;
   const faults: string[] = [];
   const compare = (what: string, own: unknown, real: unknown): void => {
@@ -172,7 +195,7 @@ function workloadFaults(declared: DeclaredWorkload, found: RunWorkload, all: rea
   compare("serviceAccount", declared.serviceAccount, found.serviceAccount);
   for (const [key, value] of Object.entries(declared.labels)) compare(`labels["${key}"]`, value, found.labels[key]);
   // Policies made for one would hold for the others, too.
-  const others = all.filter((one) => one !== found && isSelected(one.labels, declared.labels));
+  const others = found.hook ? [] : all.filter((one) => one !== found && isSelected(one.labels, declared.labels));
   for (const other of others) faults.push(`${at}.labels: also select the pods of ${title(other)}`);
   if (found.replicas !== undefined) compare("replicas", declared.replicas, found.replicas);
   compareSize(declared, found.pod, compare);
@@ -185,7 +208,7 @@ function isSelected(labels: Readonly<Record<string, string>>, selector: Readonly
 }
 
 function compareSize(
-  { size }: DeclaredWorkload,
+  { size }: Expected,
   pod: SizedPod,
   compare: (what: string, own: number | undefined, real: number | undefined) => void,
 ): void {
@@ -212,7 +235,7 @@ function inUnits(amount = 0, unit: number): number {
 
 const NO_VOLUME = "none";
 
-function volumeOf({ volume }: DeclaredWorkload): string {
+function volumeOf({ volume }: Expected): string {
   if (volume === undefined) return NO_VOLUME;
   return `${volume.name} of ${volume.sizeGiB} GiB in ${volume.storageClass}`;
 }
@@ -220,6 +243,14 @@ function volumeOf({ volume }: DeclaredWorkload): string {
 function claimOf({ metadata, spec }: Claim): string {
   const sizeGiB = bytes(spec.resources?.requests?.storage ?? "0") / 2 ** 30;
   return `${metadata?.name} of ${sizeGiB} GiB in ${spec.storageClassName}`;
+}
+
+/** Two makers of one service account are one too many. */
+function accountFaults({ declares }: HelmRelease, objects: readonly Manifest[]): string[] {
+  if (declares.serviceAccounts !== "program") return [];
+  return objects
+    .filter(({ kind }) => kind === "ServiceAccount")
+    .map(({ metadata: { name } }) => `declares.serviceAccounts: the chart makes ${name} itself; switch that off`);
 }
 
 /** A claim of a chart's own is kept or deleted by the chart, not by the program's protection of data. */
