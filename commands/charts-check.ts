@@ -3,10 +3,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type ChartPin, charts as pins } from "../components/base/versions";
-import { chartVersion, evaluateStack, type Manifest, type StackEvaluation } from "../rehearsal/charts";
-import { command, run } from "../rehearsal/cli";
+import { chartVersion, evaluateConfig, type Manifest, type StackEvaluation } from "../rehearsal/charts";
+import { collect, command, run } from "../rehearsal/cli";
 import { type Cluster, startCluster, sweep } from "../rehearsal/cluster";
-import { type Evaluation, ROOT } from "../rehearsal/evaluate";
+import { type Evaluation, overridden, readStackFile, ROOT } from "../rehearsal/evaluate";
 import { plain, type Value } from "../rehearsal/providers/values";
 import { knownSecrets, secretFaults } from "../rehearsal/secret-references";
 import { table } from "../rehearsal/tables";
@@ -22,6 +22,7 @@ import {
   renderRelease,
 } from "../rehearsal/upstream/render";
 import { generatedFaults, soundnessFaultsOf } from "../rehearsal/upstream/soundness";
+import { parseConfig } from "../stacks/config";
 import { allKeys, unknownKeys } from "./charts-keys";
 
 /** What came of a release's check against its real chart. */
@@ -176,6 +177,7 @@ export function describe(checked: readonly CheckedRelease[]): string {
 interface Options {
   readonly charts: string;
   readonly stack?: string;
+  readonly config: Readonly<Record<string, string>>;
   readonly json?: true;
 }
 
@@ -190,13 +192,14 @@ export const program = command(
 )
   .requiredOption("--charts <dir>", "directory of the pinned charts, as `npm run charts:pull` fills it")
   .option("--stack <name>", "one stack (default: all)")
+  .option("--config <path=value>", "replaces a value of the stack files; may be repeated", collect, {})
   .option("--json", "prints the result as JSON")
   .addHelpText("after", "\nExit codes: 0 all are as declared, 1 faults, 2 wrong usage or config.")
-  .action(async ({ charts, stack, json }: Options) => {
+  .action(async ({ charts, stack, config, json }: Options) => {
     if (!fs.existsSync(charts)) {
       throw new pulumi.RunError(`--charts ${charts}: there is no such directory; \`npm run charts:pull\` fills one`);
     }
-    const checked = await checkStacks(stack === undefined ? stacks() : [stack], path.resolve(charts));
+    const checked = await checkStacks(stack === undefined ? stacks() : [stack], config, path.resolve(charts));
     console.log(json ? JSON.stringify({ releases: checked }, null, 2) : describe(checked));
     if (checked.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
   });
@@ -206,10 +209,18 @@ function stacks(): string[] {
 }
 
 /** Checks stacks one after the other on an API server that is started for it. */
-async function checkStacks(names: readonly string[], charts: string): Promise<CheckedRelease[]> {
+async function checkStacks(
+  names: readonly string[],
+  overrides: Readonly<Record<string, string>>,
+  charts: string,
+): Promise<CheckedRelease[]> {
   const evaluations: [string, StackEvaluation][] = [];
   // One program runs at a time: Pulumi's settings are the process's.
-  for (const name of names) evaluations.push([name, await evaluateStack(name, { charts })]);
+  for (const name of names) {
+    const values = overridden(readStackFile(name)["carbon:platform"], overrides);
+    const config = parseConfig(values, `Pulumi.${name}.yaml`);
+    evaluations.push([name, { config, ...(await evaluateConfig(name, config, { charts })) }]);
+  }
   const toolchain = await ensureToolchain(progress);
   const cluster = await startApiServer(toolchain);
   try {

@@ -44,11 +44,12 @@ export function securityFaults(pod: V1PodSpec): string[] {
   });
   const containers = containersOf(pod).flatMap((container) => {
     const context = container.securityContext ?? {};
-    const inherited = { ...pod.securityContext, ...context };
     const { capabilities } = context;
+    const { runAsNonRoot, runAsUser, seccompProfile } = pod.securityContext ?? {};
+    const profile = context.seccompProfile ?? seccompProfile;
     return faultsOf(container, {
-      "may run as root": inherited.runAsNonRoot !== true || inherited.runAsUser === 0,
-      "has no seccomp profile": !["RuntimeDefault", "Localhost"].includes(inherited.seccompProfile?.type ?? ""),
+      "may run as root": (context.runAsNonRoot ?? runAsNonRoot) !== true || (context.runAsUser ?? runAsUser) === 0,
+      "has no seccomp profile": !["RuntimeDefault", "Localhost"].includes(profile?.type ?? ""),
       "may gain privileges": context.allowPrivilegeEscalation !== false || context.privileged === true,
       "keeps capabilities": capabilities?.drop?.includes("ALL") !== true,
       "adds capabilities": capabilities?.add?.some((one) => one !== "NET_BIND_SERVICE") ?? false,
@@ -64,9 +65,9 @@ export function soundnessFaults({ spec, claims = [] }: PodTemplate): string[] {
   const volumes = [...(spec.volumes ?? []).map(({ name }) => name), ...claims];
   return containersOf(spec).flatMap((container) => {
     const { image = "", resources, securityContext, volumeMounts = [] } = container;
-    const isSized = (resource: string, amount: (quantity: string) => number): boolean => {
+    const isSized = (resource: string, amount: (quantity: string | number) => number): boolean => {
       const [request, limit] = [resources?.requests?.[resource], resources?.limits?.[resource]];
-      return request !== undefined && limit !== undefined && amount(String(request)) <= amount(String(limit));
+      return request !== undefined && limit !== undefined && amount(request) <= amount(limit);
     };
     return [
       ...faultsOf(container, {

@@ -48,12 +48,16 @@ export class Admission {
   }
 
   private async established(crd: KubeObject): Promise<void> {
-    for (const end = Date.now() + ESTABLISHED_SECONDS * 1000; Date.now() < end; await sleep(100)) {
+    const end = Date.now() + ESTABLISHED_SECONDS * 1000;
+    for (;;) {
       const conditions = at(await this.server.find(referenceOf(crd)), "status", "conditions");
       const isSet = (one: Value): boolean => textAt(one, "type") === "Established" && textAt(one, "status") === "True";
       if (isList(conditions) && conditions.some(isSet)) return;
+      if (Date.now() > end) {
+        throw new Error(`${describe(referenceOf(crd))} is not established after ${ESTABLISHED_SECONDS} s`);
+      }
+      await sleep(100);
     }
-    throw new Error(`${describe(referenceOf(crd))} is not established after ${ESTABLISHED_SECONDS} s`);
   }
 }
 
@@ -87,8 +91,8 @@ function podsOf(objects: readonly Manifest[]): Manifest[] {
       name: claim,
       persistentVolumeClaim: { claimName: claim },
     }));
-    const spec = { ...template.spec, volumes: [...(template.spec.volumes ?? []), ...claims] };
+    const { volumes = [], ...spec } = template.spec;
     const metadata = { ...template.metadata, name: `pod-of-${name}`, namespace: owner?.metadata["namespace"] };
-    return [{ apiVersion: "v1", kind: "Pod", metadata, spec }];
+    return [{ apiVersion: "v1", kind: "Pod", metadata, spec: { ...spec, volumes: [...volumes, ...claims] } }];
   });
 }

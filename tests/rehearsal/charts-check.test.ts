@@ -2,7 +2,7 @@ import * as assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { parse, stringify } from "yaml";
+import { stringify } from "yaml";
 import { checkReleases } from "../../commands/charts-check";
 import type { ChartDeclaration } from "../../components/base/chart-release";
 import { type Cluster, startCluster } from "../../rehearsal/cluster";
@@ -115,7 +115,7 @@ const CASES: Record<string, Case> = {
   "names workloads that nobody declared, Jobs of hooks too, and the container without a size": {
     chart: ({ deployment: { spec }, extra }) => {
       const { containers, ...pod } = spec.template.spec;
-      const unsized = containers.map(({ resources: _, ...container }: any) => container);
+      const unsized = containers.map((container: object) => ({ ...container, resources: {} }));
       extra.push({
         apiVersion: "batch/v1",
         kind: "Job",
