@@ -164,7 +164,7 @@ export function describe(checked: readonly CheckedRelease[]): string {
     release,
     `${chart} ${version}`,
     ...["objects", "workloads", "services", "crds"].map((kind) => `${rendered[kind as keyof typeof rendered]}`),
-    faults.length === 0 ? "as declared" : `${faults.length} faults`,
+    faults.length === 0 ? "as declared" : faults.length === 1 ? "1 fault" : `${faults.length} faults`,
   ]);
   const faults = checked.flatMap(({ stack, release, faults: own }) =>
     own.map((fault) => `  ✗ ${stack}, ${release}: ${fault}`),
@@ -192,7 +192,12 @@ export const program = command(
 )
   .requiredOption("--charts <dir>", "directory of the pinned charts, as `npm run charts:pull` fills it")
   .option("--stack <name>", "one stack (default: all)")
-  .option("--config <path=value>", "replaces a value of the stack files; may be repeated", collect, {})
+  .option(
+    "--config <path=value>",
+    "replaces a value of the stack files, or takes it out (null); may be repeated",
+    collect,
+    {},
+  )
   .option("--json", "prints the result as JSON")
   .addHelpText("after", "\nExit codes: 0 all are as declared, 1 faults, 2 wrong usage or config.")
   .action(async ({ charts, stack, config, json }: Options) => {

@@ -40,7 +40,7 @@ export function readStackFile(stack: string): Record<string, unknown> {
   return config;
 }
 
-/** The values of a stack file with some of them replaced: `ray.workers.max` by `3`. */
+/** The values of a stack file with some of them replaced, `ray.workers.max` by `3`, or taken out, by `null`. */
 export function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
   const copy = parse(stringify(values)) as Record<string, unknown>;
   for (const [keyPath, text] of Object.entries(overrides)) {
@@ -52,7 +52,9 @@ export function overridden(values: unknown, overrides: Readonly<Record<string, s
       if (typeof child !== "object" || child === null) parent[key] = {};
       parent = parent[key] as Record<string, unknown>;
     }
-    parent[last] = parse(text) as unknown;
+    const value = parse(text) as unknown;
+    if (value === null) Reflect.deleteProperty(parent, last);
+    else parent[last] = value;
   }
   return copy;
 }

@@ -20,7 +20,7 @@ import { FailureWatch } from "./watch";
 /** What to rehearse. */
 export interface RehearsalOptions {
   readonly stack: string;
-  /** Values that replace those of the stack file: `ray.workers.max` to `3`. */
+  /** Values that replace those of the stack file: `ray.workers.max` to `3`; `null` takes one out. */
   readonly overrides?: Readonly<Record<string, string>>;
   /** Directory of real charts, instead of the stack's own; what it lacks gets a stand-in. */
   readonly charts?: string;

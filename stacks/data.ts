@@ -4,6 +4,7 @@ import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-sto
 import { url } from "../components/base/endpoint";
 import { Postgres } from "../components/data/postgres";
 import { Redis, type RedisArgs } from "../components/data/redis";
+import { Seaweedfs } from "../components/data/seaweedfs";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
@@ -60,16 +61,18 @@ function postgresOf(
 function objectStoreOf(
   config: PlatformConfig["objectStore"],
   secrets: Secrets,
-  { opts, namespaces, storageClass, isProtected }: Foundation,
+  { opts, namespaces, chartDirectory, storageClass, isProtected }: Foundation,
 ): ObjectStore | undefined {
   if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
+  const login = { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") };
+  const protect = isProtected("object-store");
   return new ObjectStore(
     "object-store",
     {
       namespace,
       region: config.region,
-      login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
+      login,
       buckets: BUCKETS,
       setupSize: config.setup,
       ...s3Server(config),
@@ -88,14 +91,42 @@ function objectStoreOf(
         destination: { name: "s3", cidrs: store.cidrs, port: Number(port || defaultPort) },
       };
     }
+    if (store.kind === "seaweedfs") {
+      const { s3 } = store;
+      const keeper = ({ volume, ...size }: (typeof store)["volume"]) => ({
+        ...size,
+        volume: { storageClass, ...volume },
+      });
+      const administrator = {
+        username: secrets.get("seaweedfsAdminAccessKey"),
+        password: secrets.get("seaweedfsAdminSecretKey"),
+      };
+      const seaweedfs = new Seaweedfs(
+        "seaweedfs",
+        {
+          namespace,
+          chartDirectory,
+          master: keeper(store.master),
+          volume: keeper(store.volume),
+          filer: keeper(store.filer),
+          s3,
+          administrator,
+          login,
+          buckets: BUCKETS,
+          protect,
+        },
+        opts,
+      );
+      return {
+        url: url(seaweedfs.s3),
+        destination: seaweedfs.s3,
+        administrator: { login: administrator, makesUser: false },
+      };
+    }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = { storageClass, ...store.volume };
-    const minio = new Minio(
-      "minio",
-      { namespace, size: store, volume, root, protect: isProtected("object-store") },
-      opts,
-    );
-    return { url: url(minio.s3), destination: minio.s3, administrator: root };
+    const minio = new Minio("minio", { namespace, size: store, volume, root, protect }, opts);
+    return { url: url(minio.s3), destination: minio.s3, administrator: { login: root, makesUser: true } };
   }
 }
 

@@ -14,6 +14,8 @@ interface SecretKey {
 export const SECRET_KEYS = {
   minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
+  seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the Job that makes buckets", length: 20 },
+  seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the Job that makes buckets", length: 40 },
   objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 20 },
   objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },

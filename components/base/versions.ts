@@ -48,6 +48,11 @@ export const charts = {
     version: "88.5.3",
     kubernetes: "1.25",
   },
+  seaweedfs: {
+    repo: "https://seaweedfs.github.io/seaweedfs/helm",
+    chart: "seaweedfs",
+    version: "4.44.0",
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {

@@ -16,8 +16,8 @@ export interface ObjectStoreArgs {
   readonly url: pulumi.Output<string>;
   readonly region: string;
   readonly destination: Endpoint | ExternalPeer;
-  /** The server's root: with it the application user is made. Absent where the provider made that user. */
-  readonly administrator?: Credential;
+  /** Who makes the buckets, and the application user where the server does not know it. @default the application user */
+  readonly administrator?: { readonly login: Credential; readonly makesUser: boolean };
   /** The application user: it may use our buckets, and nothing else. */
   readonly login: Credential;
   readonly buckets: readonly string[];
@@ -46,7 +46,10 @@ export class ObjectStore extends pulumi.ComponentResource {
         data: {
           ACCESS_KEY: login.username,
           SECRET_KEY: login.password,
-          ...(administrator && { ADMIN_ACCESS_KEY: administrator.username, ADMIN_SECRET_KEY: administrator.password }),
+          ...(administrator && {
+            ADMIN_ACCESS_KEY: administrator.login.username,
+            ADMIN_SECRET_KEY: administrator.login.password,
+          }),
         },
       },
       { parent: this },
@@ -65,7 +68,7 @@ export class ObjectStore extends pulumi.ComponentResource {
           S3_URL: url,
           S3_REGION: region,
           BUCKETS: buckets.join(" "),
-          POLICY: bucketPolicy(buckets),
+          ...(administrator?.makesUser && { POLICY: bucketPolicy(buckets) }),
         },
         secretEnv: [setupLogin],
         talksTo: [destination],
@@ -94,16 +97,14 @@ export class ObjectStore extends pulumi.ComponentResource {
 // mc reads logins from standard input, so that they stand on no command line. Every step may be repeated: attaching a
 // policy twice is an error to mc, so the script then looks whether it is attached. Its image has a shell, but no grep.
 const SETUP_SCRIPT = `set -eu
-if [ -n "\${ADMIN_ACCESS_KEY:-}" ]; then
-  printf '%s\\n%s\\n' "$ADMIN_ACCESS_KEY" "$ADMIN_SECRET_KEY" | mc alias set store "$S3_URL"
+printf '%s\\n%s\\n' "\${ADMIN_ACCESS_KEY:-$ACCESS_KEY}" "\${ADMIN_SECRET_KEY:-$SECRET_KEY}" | mc alias set store "$S3_URL"
+if [ -n "\${POLICY:-}" ]; then
   printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add store
   printf '%s' "$POLICY" > /tmp/policy.json
   mc admin policy create store carbon-buckets /tmp/policy.json
   if ! mc admin policy attach store carbon-buckets --user "$ACCESS_KEY"; then
     case "$(mc admin policy entities store --user "$ACCESS_KEY")" in *carbon-buckets*) ;; *) exit 1 ;; esac
   fi
-else
-  printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc alias set store "$S3_URL"
 fi
 for bucket in $BUCKETS; do
   mc ls "store/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { readStackFile } from "../../rehearsal/evaluate";
-import { loadConfig, parseConfig } from "../../stacks/config";
+import { DATA_OWNERS, loadConfig, parseConfig } from "../../stacks/config";
+import { SECRET_KEYS } from "../../stacks/secrets";
 import { mockEngine } from "../support/mocks";
 import { read } from "../support/sources";
 
@@ -19,6 +20,8 @@ function kuberay(servingWorkers: object): object {
   const serving = { head: SIZE, workers: { ...SIZE, ...servingWorkers } };
   return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
 }
+
+const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join("|");
 
 const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.8 and older of 11";
 const NAME_IMAGE = "name an image whose tag has -cu118 or lower";
@@ -104,7 +107,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => delete c.objectStore.kind,
-    "objectStore.kind: nothing is not allowed: expected 'minio' | 'external'; correct it in FILE",
+    "objectStore.kind: nothing is not allowed: expected 'minio' | 'seaweedfs' | 'external'; correct it in FILE",
   ],
   [(c) => (c.objectStore = "minio"), `objectStore: "minio" is not allowed: expected object; correct it in FILE`],
   [(c) => (c.quota.container.cpu.max = 0.2), "quota.container.cpu.max: 0.2 is below limit (0.5); raise it in FILE"],
@@ -139,11 +142,11 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.protection = { lifted: ["minio"] }),
-    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"|"redis"; correct it in FILE`,
+    `protection.lifted.0: "minio" is not allowed: expected one of ${quoted(DATA_OWNERS)}; correct it in FILE`,
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"redisFeastPassword"|"grafanaAdminPassword"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of ${quoted(Object.keys(SECRET_KEYS))}; correct it in FILE`,
   ],
 ];
 

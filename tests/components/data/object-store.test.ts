@@ -31,7 +31,7 @@ async function objectStore(own: Partial<ObjectStoreArgs> = {}): Promise<{ seen: 
   return { seen, store };
 }
 
-const ours = { administrator: ADMIN };
+const ours = { administrator: { login: ADMIN, makesUser: true } };
 const external = { destination: { name: "s3", cidrs: ["203.0.113.0/24"], port: 443 } };
 
 describe("ObjectStore", () => {
@@ -77,6 +77,16 @@ describe("ObjectStore", () => {
     const keys = Object.keys(only(seen, "kubernetes:core/v1:Secret", "store-setup").inputs.stringData as object);
     assert.deepEqual(keys.sort(), ["ACCESS_KEY", "SECRET_KEY"]);
     assert.deepEqual(all(seen, "kubernetes:apps/v1:StatefulSet"), []);
+  });
+
+  it("makes buckets as administrator, and no user, where the server knows its users", async () => {
+    const { status, calls } = await setup({ administrator: { login: ADMIN, makesUser: false } });
+    assert.equal(status, 0);
+    assert.deepEqual(calls, [
+      "alias set store http://s3.elsewhere:9000 < root-user,root-password",
+      "mb --ignore-existing --region us-east-1 store/models",
+      "mb --ignore-existing --region us-east-1 store/features",
+    ]);
   });
 
   it("limits the user to our buckets", async () => {
