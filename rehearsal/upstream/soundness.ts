@@ -29,15 +29,19 @@ function secretDataFaults(objects: readonly Manifest[]): string[] {
 
 /** What differs between two renderings with the same values: charts that make something up change with every upgrade. */
 export function generatedFaults(once: readonly Manifest[], again: readonly Manifest[]): string[] {
-  const others = new Map(again.map((object) => [title(object), object]));
+  const others = new Map(again.map((object) => [identity(object), object]));
   return once.flatMap((object) => {
-    const other = others.get(title(object));
+    const other = others.get(identity(object));
     if (other === undefined)
       return [`${title(object)}: has another name each time it is rendered; fix it in the values`];
     return differences(object, other).map(
       (place) => `${title(object)}: ${place} is made up anew each time; set what it comes from in the values`,
     );
   });
+}
+
+function identity({ apiVersion, kind, metadata: { name, namespace } }: Manifest): string {
+  return JSON.stringify([apiVersion, kind, namespace, name]);
 }
 
 function title({ kind, metadata: { name } }: Manifest): string {
