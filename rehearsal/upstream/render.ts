@@ -59,12 +59,13 @@ function reason(errors: string): string {
   return (text || errors).trim().replaceAll(/\s*\n\s*/g, " ");
 }
 
-/** The objects of a text of YAML documents; those of a list one by one. */
+/** The objects of a text of YAML documents, those of a list one by one, without the nulls that stand for nothing. */
 export function manifestsOf(yaml: string): Manifest[] {
   const documents = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest | null);
   return documents.flatMap((object) => {
     if (object === null) return [];
-    return object.kind.endsWith("List") && Array.isArray(object["items"]) ? (object["items"] as Manifest[]) : [object];
+    const set = plain(object as unknown as Value) as unknown as Manifest;
+    return set.kind.endsWith("List") && Array.isArray(set["items"]) ? (set["items"] as Manifest[]) : [set];
   });
 }
 
