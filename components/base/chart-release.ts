@@ -41,6 +41,15 @@ export interface DeclaredWorkload {
   readonly volume?: { readonly name: string; readonly storageClass: string; readonly sizeGiB: number };
 }
 
+/** A Job that a chart has Helm run before or after it installs or upgrades the rest. */
+export interface DeclaredHook {
+  readonly name: string;
+  /** Helm waits for its success: before all else of the chart, or after. */
+  readonly when: "before" | "after";
+  readonly serviceAccount: string;
+  readonly size: ContainerSize;
+}
+
 /** A Service that a chart makes. */
 export interface DeclaredService {
   readonly name: string;
@@ -54,6 +63,10 @@ export interface DeclaredService {
 export interface ChartDeclaration {
   readonly workloads: readonly DeclaredWorkload[];
   readonly services: readonly DeclaredService[];
+  /** Its hooks that run pods; none where absent. */
+  readonly hooks?: readonly DeclaredHook[];
+  /** Who makes the service accounts: the program does it where the chart's own would mount a token. @default "chart" */
+  readonly serviceAccounts?: "chart" | "program";
   /** CRDs that the chart's own switch installs: `<plural>.<group>`. */
   readonly crds: readonly string[];
 }
@@ -65,9 +78,9 @@ export interface ChartReleaseArgs {
   readonly directory: string;
   readonly values: { readonly [key: string]: HelmValue };
   readonly declares: ChartDeclaration;
-  /** Who talks to whom: a pod of the chart, by the name of its declared workload, and what it reaches. */
+  /** Who talks to whom: a pod of the chart, by the name of its declared workload or hook, and what it reaches. */
   readonly talksTo: Readonly<Record<string, readonly Destination[]>>;
-  /** How long Helm waits for the workloads, in seconds. @default 600 */
+  /** How long Helm waits for each hook, and then for the workloads, in seconds. @default 600 */
   readonly timeoutSeconds?: number;
   /** Refuses to delete or replace the release. @default false */
   readonly protect?: boolean;
@@ -84,7 +97,12 @@ export class ChartRelease extends pulumi.ComponentResource {
     const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600, protect = false } = args;
     const chart = findChart(directory, pin);
 
-    this.identities = new Map(declares.workloads.map((workload) => [workload.name, podsOf(workload, namespace)]));
+    const { workloads, hooks = [] } = declares;
+    const identities = [
+      ...workloads.map((workload) => podsOf(workload, namespace)),
+      ...hooks.map((hook) => hookPods(hook, namespace)),
+    ];
+    this.identities = new Map(identities.map((identity) => [identity.name, identity]));
     const wires = Object.entries(talksTo).flatMap(([workload, destinations]) =>
       connect(this, { from: this.identity(workload), talksTo: destinations }),
     );
@@ -105,12 +123,17 @@ export class ChartRelease extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** The pods of a declared workload, as policies see them. */
+  /** The pods of a declared workload or hook, as policies see them. */
   identity(workload: string): PodIdentity {
     const identity = this.identities.get(workload);
     if (identity === undefined) throw new Error(`the chart declares no workload ${workload}`);
     return identity;
   }
+}
+
+// Charts give the pods of a hook no labels of their own: this one is the Job controller's.
+function hookPods({ name, serviceAccount }: DeclaredHook, namespace: pulumi.Input<string>): PodIdentity {
+  return { name, namespace, matchLabels: { "batch.kubernetes.io/job-name": name }, serviceAccount };
 }
 
 /** The pods of a declared workload, as policies see them: for wires between the workloads of one chart. */
