@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import {
   type ChartDeclaration,
+  type DeclaredHook,
   type DeclaredService,
   type DeclaredWorkload,
   manifestFileName,
@@ -239,13 +240,29 @@ function writeTemplates(chart: string, release: string, declares: ChartDeclarati
 }
 
 /** What a stand-in chart installs besides CRDs. */
-function standInObjects({ workloads, services }: ChartDeclaration): Manifest[] {
-  const accounts = [...new Set(workloads.map(({ serviceAccount }) => serviceAccount))];
+function standInObjects({ workloads, services, hooks = [], serviceAccounts }: ChartDeclaration): Manifest[] {
+  const accounts = [...new Set([...workloads, ...hooks].map(({ serviceAccount }) => serviceAccount))];
+  const made = serviceAccounts === "program" ? [] : accounts;
   return [
-    ...accounts.map((name) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name } })),
+    ...made.map((name) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name } })),
+    ...hooks.map(hookObject),
     ...workloads.map((workload) => workloadObject(workload, services)),
     ...services.map((service) => serviceObject(service, workloads)),
   ];
+}
+
+function hookObject(hook: DeclaredHook): Manifest {
+  const { name, when } = hook;
+  const annotations = {
+    "helm.sh/hook": when === "before" ? "pre-install,pre-upgrade" : "post-install,post-upgrade",
+    "helm.sh/hook-delete-policy": "before-hook-creation",
+  };
+  return {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name, annotations },
+    spec: { template: { spec: { ...podSpec(hook, []), restartPolicy: "Never" } } },
+  };
 }
 
 function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredService[]): Manifest {
@@ -277,8 +294,16 @@ function claimTemplate({ name, storageClass, sizeGiB }: NonNullable<DeclaredWork
 }
 
 /** A pod that the level `restricted` admits. Nobody pulls the image: the pods of a rehearsal are simulated. */
-function podSpec({ name, serviceAccount, size }: DeclaredWorkload, services: readonly DeclaredService[]): object {
-  const ports = [...new Set(services.map(({ podPort }) => podPort))];
+function podSpec(
+  {
+    name,
+    serviceAccount,
+    size,
+    ports: named = {},
+  }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size" | "ports">,
+  services: readonly DeclaredService[],
+): object {
+  const unnamed = services.map(({ podPort }) => podPort).filter((port) => !Object.values(named).includes(port));
   return {
     serviceAccountName: serviceAccount,
     securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: "RuntimeDefault" } },
@@ -286,7 +311,10 @@ function podSpec({ name, serviceAccount, size }: DeclaredWorkload, services: rea
       {
         name,
         image: "registry.k8s.io/pause:3.10",
-        ports: ports.map((containerPort) => ({ containerPort })),
+        ports: [
+          ...Object.entries(named).map(([port, containerPort]) => ({ name: port, containerPort })),
+          ...[...new Set(unnamed)].map((containerPort) => ({ containerPort })),
+        ],
         resources: resources(size),
         securityContext: {
           allowPrivilegeEscalation: false,
