@@ -89,7 +89,7 @@ export class PolarisDouble {
         const catalog = this.there(this.catalogs, name);
         const { currentEntityVersion, ...update } = body;
         if (currentEntityVersion !== catalog.entityVersion) throw new Refusal(409, "CommitConflictException");
-        this.catalogs.set(name, { ...catalog, ...update, entityVersion: catalog.entityVersion + 1 });
+        this.catalogs.set(name, { ...catalog, ...update, entityVersion: Number(catalog.entityVersion) + 1 });
         return this.catalogs.get(name);
       }
       case "POST principals": {
