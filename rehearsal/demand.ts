@@ -419,7 +419,7 @@ function chartObjects(evaluation: Evaluation): ObjectDemand[] {
 }
 
 /** What one pod takes: the sum of its containers, or the largest of those that run before them, if that is more. */
-function amountsOf(spec: PodSpec | undefined): Pick<PodGroup, "pod" | "largestContainer"> {
+export function amountsOf(spec: PodSpec | undefined): Pick<PodGroup, "pod" | "largestContainer"> {
   const { containers = [], initContainers = [] } = spec ?? {};
   const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === "Always";
   const running = [...containers, ...initContainers.filter(isSidecar)].map(containerAmounts);
