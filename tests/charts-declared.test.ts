@@ -127,6 +127,23 @@ describe("a chart's declaration", () => {
     ]);
   });
 
+  it("has the labels and named ports that are relied on beside what selects the pods", () => {
+    const container = {
+      name: "main",
+      image: "a:1",
+      resources: sized,
+      ports: [{ name: "metrics", containerPort: 9000 }],
+    };
+    const found = workload("StatefulSet", "store", { pod: { containers: [container] } });
+    assert.deepEqual(faults({ workloads: [{ ...server, ports: { metrics: 9000 } }] }, found), []);
+    const wrong = { ...server, podLabels: { role: "worker" }, ports: { metrics: 9090, admin: 1 } };
+    assert.deepEqual(faults({ workloads: [wrong] }, found), [
+      'declares.workloads[store].podLabels["role"]: worker is declared, the chart has undefined',
+      "declares.workloads[store].ports.metrics: 9090 is declared, the chart has 9000",
+      "declares.workloads[store].ports.admin: 1 is declared, the chart has admin",
+    ]);
+  });
+
   it("has Services inside the cluster, on ports that pods have", () => {
     const spec = { type: "NodePort", selector: { app: "store" }, ports: [{ port: 81 }] };
     const services = [{ name: "store", port: 80, podPort: 8080, workload: "store" }];

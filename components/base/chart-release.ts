@@ -27,7 +27,12 @@ export type HelmValue =
 export interface DeclaredWorkload {
   readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
   readonly name: string;
+  /** Labels that select its pods. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Labels of its pods besides those: what tells their metrics apart. */
+  readonly podLabels?: Readonly<Record<string, string>>;
+  /** Ports of its container that are scraped, by name. */
+  readonly ports?: Readonly<Record<string, number>>;
   readonly serviceAccount: string;
   readonly replicas: number;
   /** What one pod takes, all its containers together. */
