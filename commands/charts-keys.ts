@@ -59,6 +59,7 @@ export interface ChartKeys {
 /** Keys that templates of a chart read though its values.yaml lists none of them, and maps that it passes on as they are. */
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
   "kuberay-operator": { watchNamespace: "any" },
+  seaweedfs: { s3: { affinity: "value" } },
   "kube-prometheus-stack": {
     alertmanager: { alertmanagerSpec: { configSecret: "value" } },
     grafana: { "grafana.ini": "any", podAnnotations: "any", priorityClassName: "value" },
