@@ -95,6 +95,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
     },
   },
   "kuberay-operator": { watchNamespace: "any" },
+  seaweedfs: { s3: { affinity: "value" } },
   "kube-prometheus-stack": {
     alertmanager: { alertmanagerSpec: { configSecret: "value" } },
     grafana: { "grafana.ini": "any", podAnnotations: "any", priorityClassName: "value" },

@@ -14,6 +14,8 @@ import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
 import { CRD_FIXTURES, definitions, fillChartDirectory, releasesOf } from "../rehearsal/charts";
 import type { Registration } from "../rehearsal/evaluate";
+import { openRehearsal } from "../rehearsal/rehearse";
+import { chartSummary } from "../rehearsal/report";
 import { evaluated } from "./commands/program";
 import { configOf } from "./support/program";
 
@@ -172,6 +174,23 @@ describe("the chart directory of a rehearsal", () => {
     const upstream = filled.filter(({ source }) => source === "upstream").map(({ name }) => name);
     assert.deepEqual(upstream, [chart, "gateway-api"]);
     assert.equal(fs.readFileSync(path.join(target, chart, "values.yaml"), "utf8"), "real: true\n");
+  });
+
+  it("is refused before anything is built when it is to come from a directory that is not there", async () => {
+    const options = { stack: "dev", charts: path.join(directory, "absent"), progress: () => undefined };
+    await assert.rejects(
+      openRehearsal(options),
+      /--charts .*absent: there is no such directory; `npm run charts:pull`/,
+    );
+  });
+
+  it("is counted in the report, with the name of each stand-in", () => {
+    const chart = (name: string, source: "upstream" | "stand-in") => ({ name, version: "1.0.0", source });
+    assert.equal(chartSummary([chart("a", "upstream")]), "1 of 1 as upstream published them");
+    assert.equal(
+      chartSummary([chart("a", "upstream"), chart("b", "stand-in"), chart("c", "stand-in")]),
+      "1 of 3 as upstream published them, 2 stand-ins: b 1.0.0, c 1.0.0",
+    );
   });
 });
 

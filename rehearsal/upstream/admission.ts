@@ -6,7 +6,8 @@ import { at, isList, plain, textAt, type Value } from "../providers/values";
 import { workloadsOf } from "./declaration";
 
 const MANAGER = { fieldManager: "charts-check", strict: true };
-const ESTABLISHED_SECONDS = 60;
+// KubeRay's CRDs are 1 MB each: on a busy machine the API server took more than a minute for them.
+const ESTABLISHED_SECONDS = 300;
 
 /** A simulated API server that is asked what it would accept. */
 export class Admission {

@@ -193,9 +193,14 @@ function workloadFaults(declared: Expected, found: RunWorkload, all: readonly Ru
     if (own !== real) faults.push(`${at}.${what}: ${String(own)} is declared, the chart has ${String(real)}`);
   };
   compare("serviceAccount", declared.serviceAccount, found.serviceAccount);
-  for (const [key, value] of Object.entries(declared.labels)) compare(`labels["${key}"]`, value, found.labels[key]);
+  const { labels, podLabels = {}, ports = {} } = declared;
+  for (const [key, value] of Object.entries(labels)) compare(`labels["${key}"]`, value, found.labels[key]);
+  for (const [key, value] of Object.entries(podLabels)) compare(`podLabels["${key}"]`, value, found.labels[key]);
+  for (const [name, port] of Object.entries(found.template ? ports : {})) {
+    compare(`ports.${name}`, port, numberOf(name, found.template?.spec));
+  }
   // Policies made for one would hold for the others, too.
-  const others = found.hook ? [] : all.filter((one) => one !== found && isSelected(one.labels, declared.labels));
+  const others = found.hook ? [] : all.filter((one) => one !== found && isSelected(one.labels, labels));
   for (const other of others) faults.push(`${at}.labels: also select the pods of ${title(other)}`);
   if (found.replicas !== undefined) compare("replicas", declared.replicas, found.replicas);
   compareSize(declared, found.pod, compare);
@@ -304,7 +309,8 @@ function portFaults(
 }
 
 /** A port of a pod by its number or its name; the name where no container has such a port. */
-function numberOf(target: number | string, { containers, initContainers = [] }: V1PodSpec): number | string {
+function numberOf(target: number | string, spec: V1PodSpec | undefined): number | string {
+  const { containers = [], initContainers = [] } = spec ?? {};
   const ports = [...containers, ...initContainers].flatMap((container) => container.ports ?? []);
   return ports.find(({ name }) => name === target)?.containerPort ?? target;
 }

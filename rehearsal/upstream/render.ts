@@ -60,7 +60,7 @@ function reason(errors: string): string {
 }
 
 /** The objects of a text of YAML documents, those of a list one by one, without the nulls that stand for nothing. */
-export function manifestsOf(yaml: string): Manifest[] {
+function manifestsOf(yaml: string): Manifest[] {
   const documents = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest | null);
   return documents.flatMap((object) => {
     if (object === null) return [];
