@@ -21,12 +21,18 @@ const program = command(
   [
     "npm run rehearse -- --stack dev",
     "npm run rehearse -- --stack prod --config ray.workers.max=3 --json report.json",
+    "npm run rehearse -- --stack dev --config serve=null --config ray=null",
     "npm run rehearse -- --stack dev --keep",
     "npm run rehearse -- --stack dev --down",
   ],
 )
   .requiredOption("--stack <name>", "the stack: dev or prod")
-  .option("--config <path=value>", "replaces a value of the stack file; may be repeated", collect, {})
+  .option(
+    "--config <path=value>",
+    "replaces a value of the stack file, or takes it out (null); may be repeated",
+    collect,
+    {},
+  )
   .option("--keep", "leaves it running, and says how to use it by hand", false)
   .option("--down", "ends the kept rehearsal of the stack", false)
   .option("--json <file>", "writes the report as JSON, too")

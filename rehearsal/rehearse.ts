@@ -21,7 +21,7 @@ import { FailureWatch } from "./watch";
 /** What to rehearse. */
 export interface RehearsalOptions {
   readonly stack: string;
-  /** Values that replace those of the stack file: `ray.workers.max` to `3`. */
+  /** Values that replace those of the stack file: `ray.workers.max` to `3`; `null` takes one out. */
   readonly overrides?: Readonly<Record<string, string>>;
   /** Leaves the cluster running under a directory of its own, until `--down`. */
   readonly keep?: boolean;
@@ -258,7 +258,9 @@ function overridden(values: unknown, overrides: Readonly<Record<string, string>>
       if (typeof child !== "object" || child === null) parent[key] = {};
       parent = parent[key] as Record<string, unknown>;
     }
-    parent[last] = parse(text) as unknown;
+    const value = parse(text) as unknown;
+    if (value === null) Reflect.deleteProperty(parent, last);
+    else parent[last] = value;
   }
   return copy;
 }

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
+import { Superset } from "./config/bi";
 import { Datahub } from "./config/catalog";
 import { Cluster, Quota } from "./config/cluster";
 import { ObjectStore, Postgres, Redis } from "./config/data";
@@ -10,6 +11,8 @@ import { Elasticsearch, Neo4j } from "./config/search";
 import { kubernetesName, Size } from "./config/shapes";
 import { Kafka } from "./config/streams";
 import { backupFaults } from "./backups";
+import { Polaris, Trino } from "./config/sql";
+import { DolphinScheduler } from "./config/workflows";
 import { gpuFaults } from "./gpus";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
@@ -53,7 +56,11 @@ export const PlatformConfig = z
     kafka: Kafka.optional(),
     elasticsearch: Elasticsearch.optional(),
     neo4j: Neo4j.optional(),
+    superset: Superset.optional(),
+    polaris: Polaris.optional(),
+    trino: Trino.optional(),
     datahub: Datahub.optional(),
+    dolphinscheduler: DolphinScheduler.optional(),
     verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })

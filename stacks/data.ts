@@ -1,9 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
+import { supersetRedisAccess } from "../components/analytics/superset";
 import { Minio } from "../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../components/data/object-store";
 import { externalPeer, url } from "../components/base/endpoint";
 import type { Postgres } from "../components/data/postgres";
 import { Redis, type RedisArgs } from "../components/data/redis";
+import { Seaweedfs } from "../components/data/seaweedfs";
 import { onlineStoreAccess } from "../components/ml/feast";
 import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
@@ -12,7 +14,7 @@ import { backupBuckets, postgresOf } from "./postgres";
 import type { Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
-const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline"];
+const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
 
 /** What the layers above keep their data in. */
 export interface Data {
@@ -34,19 +36,22 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
 function objectStoreOf(
   platform: PlatformConfig,
   secrets: Secrets,
-  { opts, namespaces, storageClass, isProtected }: Foundation,
+  { opts, namespaces, chartDirectory, storageClass, isProtected }: Foundation,
 ): ObjectStore | undefined {
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
+  const login = { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") };
+  const ownBuckets = backupBuckets(platform, secrets);
+  const protect = isProtected("object-store");
   return new ObjectStore(
     "object-store",
     {
       namespace,
       region: config.region,
-      login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
+      login,
       buckets: BUCKETS,
-      ownBuckets: backupBuckets(platform, secrets),
+      ownBuckets,
       setupSize: config.setup,
       ...s3Server(config),
     },
@@ -59,14 +64,44 @@ function objectStoreOf(
     if (store.kind === "external") {
       return { url: pulumi.output(store.url), destination: externalPeer("s3", store.url, store.cidrs) };
     }
+    if (store.kind === "seaweedfs") {
+      const { s3 } = store;
+      const keeper = ({ volume, ...size }: (typeof store)["volume"]) => ({
+        ...size,
+        volume: { storageClass, ...volume },
+      });
+      const own = Object.fromEntries(
+        Object.entries(ownBuckets).map(([bucket, user]) => [bucket, { login: user, buckets: [bucket] }]),
+      );
+      const administrator = {
+        username: secrets.get("seaweedfsAdminAccessKey"),
+        password: secrets.get("seaweedfsAdminSecretKey"),
+      };
+      const seaweedfs = new Seaweedfs(
+        "seaweedfs",
+        {
+          namespace,
+          chartDirectory,
+          master: keeper(store.master),
+          volume: keeper(store.volume),
+          filer: keeper(store.filer),
+          s3,
+          administrator,
+          users: { application: { login, buckets: BUCKETS }, ...own },
+          protect,
+        },
+        opts,
+      );
+      return {
+        url: url(seaweedfs.s3),
+        destination: seaweedfs.s3,
+        administrator: { login: administrator, makesUser: false },
+      };
+    }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = { storageClass, ...store.volume };
-    const minio = new Minio(
-      "minio",
-      { namespace, size: store, volume, root, protect: isProtected("object-store") },
-      opts,
-    );
-    return { url: url(minio.s3), destination: minio.s3, administrator: root };
+    const minio = new Minio("minio", { namespace, size: store, volume, root, protect }, opts);
+    return { url: url(minio.s3), destination: minio.s3, administrator: { login: root, makesUser: true } };
   }
 }
 
@@ -80,6 +115,9 @@ function redisOf(
   const clients: RedisArgs["clients"] = {
     ...(config.feast && {
       feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
+    }),
+    ...(config.superset && {
+      superset: { password: secrets.get("redisSupersetPassword"), ...supersetRedisAccess() },
     }),
   };
   return new Redis(

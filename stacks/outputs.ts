@@ -46,6 +46,10 @@ export const PlatformOutputs = z.strictObject({
     .optional(),
   elasticsearch: service("http").optional(),
   neo4j: service("bolt").optional(),
+  superset: service("http").optional(),
+  dolphinscheduler: service("http").optional(),
+  trino: service("http").optional(),
+  polaris: service("http").optional(),
   secrets: z.strictObject({
     objectStore: secretReference.optional(),
     ray: secretReference.optional(),
@@ -60,7 +64,9 @@ export const PlatformOutputs = z.strictObject({
     elasticsearchDatahub: secretReference.optional(),
     elasticsearchTrino: secretReference.optional(),
     neo4j: secretReference.optional(),
+    supersetAdmin: secretReference.optional(),
     datahub: secretReference.optional(),
+    dolphinscheduler: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

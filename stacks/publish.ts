@@ -2,6 +2,8 @@ import type * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../components/base/endpoint";
 import { clientVersions } from "../components/base/versions";
 import type { Kafka } from "../components/data/kafka";
+import type { DolphinScheduler } from "../components/analytics/dolphinscheduler";
+import type { Superset } from "../components/analytics/superset";
 import type { Datahub } from "../components/catalog/datahub";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
@@ -9,24 +11,22 @@ import type { Ml } from "./ml";
 import type { Observability } from "./observability";
 import { type PlatformOutputs, published } from "./outputs";
 import type { Search } from "./search";
+import type { Sql } from "./sql";
 
-/** What the layers hand out. */
-interface Layers {
-  readonly ground: Foundation;
-  readonly stores: Data;
+/** What the layers hand out: the systems that are deployed. */
+interface Layers extends Data, Ml, Search, Sql, Partial<Observability> {
+  readonly namespaces: Foundation["namespaces"];
   readonly kafka: Kafka | undefined;
-  readonly found: Search;
   readonly datahub: Datahub | undefined;
-  readonly models: Ml;
-  readonly watch: Observability | undefined;
+  readonly superset: Superset | undefined;
+  readonly dolphinscheduler: DolphinScheduler | undefined;
 }
 
 /** The outputs of a stack: what there is of each system that is deployed. */
-export function publish({ ground, stores, kafka, found, datahub, models, watch }: Layers): PlatformOutputs {
-  const { mlflow, ray, feast, applications } = models;
-  const { postgres, objectStore, redis } = stores;
-  const { elasticsearch, neo4j } = found;
-  const namespace = ground.namespaces["data-platform"];
+export function publish(layers: Layers): PlatformOutputs {
+  const { namespaces, postgres, objectStore, redis, kafka, elasticsearch, neo4j } = layers;
+  const { mlflow, ray, feast, applications, polaris, trino, datahub, superset, dolphinscheduler, monitoring } = layers;
+  const namespace = namespaces["data-platform"];
   const secret = (name: string) => ({ namespace, name });
   return {
     contract: 1,
@@ -46,19 +46,23 @@ export function publish({ ground, stores, kafka, found, datahub, models, watch }
     ...(objectStore && { objectStore: { url: objectStore.store.url, region: objectStore.store.region } }),
     ...(kafka && { kafka: published(kafka.bootstrap) }),
     ...(datahub && { datahub: { gms: published(datahub.gms), frontend: published(datahub.frontend) } }),
-    ...(watch && {
+    ...(dolphinscheduler && { dolphinscheduler: published(dolphinscheduler.api) }),
+    ...(monitoring && {
       monitoring: {
-        prometheus: published(watch.monitoring.prometheus),
-        alertmanager: published(watch.monitoring.alertmanager),
-        grafana: published(watch.monitoring.grafana),
+        prometheus: published(monitoring.prometheus),
+        alertmanager: published(monitoring.alertmanager),
+        grafana: published(monitoring.grafana),
       },
     }),
     ...(elasticsearch && { elasticsearch: published(elasticsearch.endpoint) }),
     ...(neo4j && { neo4j: published(neo4j.login().server) }),
+    ...(superset && { superset: published(superset.http) }),
+    ...(trino && { trino: published(trino.endpoint) }),
+    ...(polaris && { polaris: published(polaris.api) }),
     secrets: {
       ...(objectStore && { objectStore: objectStore.store.secret }),
       ...(ray && { ray: secret(ray.auth.name) }),
-      ...(watch && { grafana: { namespace: ground.namespaces.monitoring, name: watch.monitoring.grafanaSecret } }),
+      ...(monitoring && { grafana: { namespace: namespaces.monitoring, name: monitoring.grafanaSecret } }),
       ...(postgres && {
         postgresMlflow: secret(postgres.secretName("mlflow")),
         postgresFeast: secret(postgres.secretName("feast")),
@@ -68,9 +72,11 @@ export function publish({ ground, stores, kafka, found, datahub, models, watch }
         postgresPolaris: secret(postgres.secretName("polaris")),
       }),
       ...(feast && redis && { redisFeast: secret(redis.secretName("feast")) }),
-      ...(elasticsearch && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
-      ...(elasticsearch && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
+      ...(elasticsearch && datahub && { elasticsearchDatahub: secret(elasticsearch.secretName("datahub")) }),
+      ...(elasticsearch && trino && { elasticsearchTrino: secret(elasticsearch.secretName("trino")) }),
       ...(neo4j && { neo4j: secret(neo4j.secretName) }),
+      ...(superset && { supersetAdmin: secret(superset.adminSecret) }),
+      ...(dolphinscheduler && { dolphinscheduler: secret(dolphinscheduler.adminSecret) }),
       ...(datahub && { datahub: secret(datahub.usersSecret) }),
     },
     versions: clientVersions,

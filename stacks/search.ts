@@ -36,8 +36,12 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       operatorSize: operator,
       volume: { storageClass, sizeGiB: volume.sizeGiB },
       clients: {
-        datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...searchAccess() },
-        trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        ...(config.datahub && {
+          datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...searchAccess() },
+        }),
+        ...(config.trino && {
+          trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        }),
       },
       protect: isProtected("elasticsearch"),
     },

@@ -16,8 +16,10 @@ interface SecretKey {
 export const SECRET_KEYS = {
   minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
   minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
-  objectStoreAccessKey: { form: "user", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 20 },
-  objectStoreSecretKey: { form: "password", usedBy: "MLflow, Ray, Serve, Feast, Secret minio-credentials", length: 40 },
+  seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the Job that makes buckets", length: 20 },
+  seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the Job that makes buckets", length: 40 },
+  objectStoreAccessKey: { form: "user", usedBy: "every client of S3, Secret minio-credentials", length: 20 },
+  objectStoreSecretKey: { form: "password", usedBy: "every client of S3, Secret minio-credentials", length: 40 },
   postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
   mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
   rayAuthToken: {
@@ -30,6 +32,7 @@ export const SECRET_KEYS = {
   postgresDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
   postgresDolphinschedulerPassword: { form: "password", usedBy: "DolphinScheduler", length: 32 },
   postgresPolarisPassword: { form: "password", usedBy: "Polaris", length: 32 },
+  kafkaTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
   postgresTrinoReaderPassword: { form: "password", usedBy: "Trino, to read DataHub's database", length: 32 },
   postgresIngestionReaderPassword: {
     form: "password",
@@ -39,7 +42,12 @@ export const SECRET_KEYS = {
   postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
   backupAccessKey: { form: "user", usedBy: "PostgreSQL, for its backups alone", length: 20 },
   backupSecretKey: { form: "password", usedBy: "PostgreSQL, for its backups alone", length: 40 },
+  dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
   redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+  redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+  // Another one makes what the old one encrypted unreadable: docs/superset.md.
+  supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
+  supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   kafkaDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
   kafkaIngestionPassword: { form: "password", usedBy: "DataHub's ingestion", length: 32 },
@@ -53,6 +61,12 @@ export const SECRET_KEYS = {
   datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
   datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
   datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
+  polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
+  // Of HMAC-SHA-256, which signs the tokens.
+  polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
+  polarisTrinoSecret: { form: "password", usedBy: "Trino's catalog iceberg", length: 48 },
+  polarisIngestionSecret: { form: "password", usedBy: "DataHub's ingestion of the Iceberg catalog", length: 48 },
+  trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
   // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
   pagingCredential: { form: "token", usedBy: "Alertmanager" },
 } as const satisfies Record<string, SecretKey>;

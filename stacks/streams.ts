@@ -1,3 +1,4 @@
+import { trinoKafkaAccess } from "../components/analytics/trino/catalogs";
 import { kafkaAccess } from "../components/catalog/datahub";
 import { kafkaAccess as ingestionKafkaAccess } from "../components/catalog/ingestion";
 import { Kafka, type KafkaClient } from "../components/data/kafka";
@@ -26,7 +27,13 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       operatorSize: operator,
       entityOperatorSize: entityOperator,
       topics,
-      clients: { ...catalogClients(), ...outsiders() },
+      clients: {
+        ...catalogClients(),
+        ...(config.trino && {
+          trino: { password: secrets.get("kafkaTrinoPassword"), ...trinoKafkaAccess(Object.keys(topics)) },
+        }),
+        ...outsiders(),
+      },
       metrics,
       protect: isProtected("kafka"),
     },

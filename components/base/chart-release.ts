@@ -27,10 +27,13 @@ export type HelmValue =
 export interface DeclaredWorkload {
   readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
   readonly name: string;
+  /** Labels that select its pods. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Labels of its pods besides those: what tells their metrics apart. */
+  readonly podLabels?: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly replicas: number;
-  /** Named ports of its containers, where Services of the program lead to them. */
+  /** Named ports of its containers that Services or monitors of the program name. */
   readonly ports?: Readonly<Record<string, number>>;
   /** What one pod takes, all its containers together. */
   readonly size: ContainerSize;
@@ -79,6 +82,8 @@ export interface ChartReleaseArgs {
   readonly talksTo: Readonly<Record<string, readonly Destination[]>>;
   /** How long Helm waits for each hook, and then for the workloads, in seconds. @default 600 */
   readonly timeoutSeconds?: number;
+  /** Refuses to delete or replace the release. @default false */
+  readonly protect?: boolean;
 }
 
 /** A Helm release of a pinned chart, under a fixed name, from the chart directory. */
@@ -89,7 +94,7 @@ export class ChartRelease extends pulumi.ComponentResource {
   constructor(name: string, pin: ChartPin, args: ChartReleaseArgs, opts: pulumi.ComponentResourceOptions) {
     // The declaration is an input, so that an evaluation under mocks can read it.
     super("carbon:base:ChartRelease", name, { chart: pin.chart, version: pin.version, declares: args.declares }, opts);
-    const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600 } = args;
+    const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600, protect = false } = args;
     const chart = findChart(directory, pin);
 
     const { workloads, hooks = [] } = declares;
@@ -113,7 +118,7 @@ export class ChartRelease extends pulumi.ComponentResource {
         // A failed first install is taken back: a later `up` starts from nothing instead of from half a release.
         atomic: true,
       },
-      { parent: this, dependsOn: wires },
+      { parent: this, dependsOn: wires, protect },
     );
     this.registerOutputs();
   }

@@ -73,6 +73,8 @@ export interface PostgresDatabase {
 export interface RedisAccess {
   /** Keys that it may read and write, as a glob pattern. */
   readonly keys: string;
+  /** Channels that it may publish to and subscribe to, as a glob pattern; none unless named. */
+  readonly channels?: string;
   /** Commands that it may send, by name. */
   readonly commands: readonly string[];
 }

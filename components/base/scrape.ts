@@ -16,8 +16,12 @@ export interface Metrics {
 /** Inputs of {@link scrape}. */
 export interface ScrapeArgs {
   readonly pods: PodIdentity;
-  /** The container port that answers `/metrics`, by name and number. */
+  /** The container port that answers with metrics, by name and number. */
   readonly port: { readonly name: string; readonly number: number };
+  /** Where it answers, where that is not `/metrics`. */
+  readonly path?: string;
+  /** Query parameters, where it takes some. */
+  readonly params?: Readonly<Record<string, readonly string[]>>;
   readonly by: Metrics;
 }
 
@@ -26,10 +30,9 @@ export interface ScrapeArgs {
  * whatever their monitor is called, and by `component` where a system has several kinds of pods.
  */
 export function scrape(parent: pulumi.Resource, args: ScrapeArgs): void {
-  const { pods, port } = args;
   monitor(parent, args, "PodMonitor", {
-    selector: { matchLabels: pods.matchLabels },
-    podMetricsEndpoints: [metricsOf(port)],
+    selector: { matchLabels: args.pods.matchLabels },
+    podMetricsEndpoints: [metricsOf(args)],
   });
 }
 
@@ -42,7 +45,7 @@ export function scrapeByService(parent: pulumi.Resource, args: ScrapeArgs): void
   service(objectName(pods.name, "metrics"), pods, ports, { parent }, { headless: true, labels });
   monitor(parent, args, "ServiceMonitor", {
     selector: { matchLabels: { ...pods.matchLabels, ...labels } },
-    endpoints: [metricsOf(port)],
+    endpoints: [metricsOf(args)],
   });
 }
 
@@ -65,6 +68,6 @@ function monitor(
   );
 }
 
-function metricsOf({ name }: ScrapeArgs["port"]): object {
-  return { port: name, path: "/metrics", interval: "30s" };
+function metricsOf({ port, path = "/metrics", params }: ScrapeArgs): object {
+  return { port: port.name, path, ...(params && { params }), interval: "30s" };
 }

@@ -82,6 +82,13 @@ export const charts = {
     version: "88.5.3",
     kubernetes: "1.25",
   },
+  trino: { repo: "https://trinodb.github.io/charts", chart: "trino", version: "1.42.2" },
+  polaris: { repo: "https://downloads.apache.org/polaris/helm-chart", chart: "polaris", version: "1.7.0" },
+  seaweedfs: {
+    repo: "https://seaweedfs.github.io/seaweedfs/helm",
+    chart: "seaweedfs",
+    version: "4.44.0",
+  },
 } as const satisfies Record<string, ChartPin>;
 
 export const manifests = {
@@ -106,6 +113,7 @@ export const images = {
   mlflow: "ghcr.io/mlflow/mlflow:v3.15.1-full",
   ray: ownImage("ray"),
   feast: ownImage("feast"),
+  superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
   // That of the chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
@@ -113,6 +121,14 @@ export const images = {
   elasticsearch: "docker.elastic.co/elasticsearch/elasticsearch:8.19.24",
   // The line with long-term support.
   neo4j: "docker.io/library/neo4j:5.26.31-community",
+  // Of the same version as the chart of the server.
+  polarisAdminTool: "apache/polaris-admin-tool:1.7.0",
+  // From 3.3 on they come without the plugins for PostgreSQL and S3 (dolphinscheduler#17557; docs/adr/0023-dolphinscheduler.md).
+  dolphinschedulerApi: "apache/dolphinscheduler-api:3.2.2",
+  dolphinschedulerMaster: "apache/dolphinscheduler-master:3.2.2",
+  dolphinschedulerWorker: ownImage("dolphinscheduler-worker"),
+  dolphinschedulerAlert: "apache/dolphinscheduler-alert-server:3.2.2",
+  dolphinschedulerTools: "apache/dolphinscheduler-tools:3.2.2",
 } as const;
 
 /** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */

@@ -16,6 +16,7 @@ const NEO4J_UID = 7474;
 const DATA = "/data";
 const CONFIG = "/conf";
 const LOGS = "/logs";
+const RUN = "/tmp";
 /** The one user that the server knows at first; the community edition has no roles that others could be given. */
 const USER = "neo4j";
 
@@ -74,7 +75,7 @@ export class Neo4j extends pulumi.ComponentResource {
                 secretEnv: [login],
                 // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
                 probe: { path: "/", port: "http", startupSeconds: 900 },
-                mounts: { [DATA]: "data", [CONFIG]: "config", [LOGS]: "logs", "/tmp": "tmp" },
+                mounts: { [DATA]: "data", [CONFIG]: "config", [LOGS]: "logs", [RUN]: "tmp" },
               }),
             ],
             uid: NEO4J_UID,
@@ -112,9 +113,11 @@ export class Neo4j extends pulumi.ComponentResource {
   }
 }
 
-// Instead of the image's own script, which writes into the configuration. The password of an empty volume is told before the
-// first start: a server with data keeps the one that it has.
+// Instead of the image's own script, which writes into the configuration. A server that was killed left the number of its
+// process, which is the next one's as well: it would not start. The password of an empty volume is told before the first
+// start; a server with data keeps the one that it has.
 const START = `set -eu
+rm -f ${RUN}/neo4j.pid
 [ -d ${DATA}/databases ] || neo4j-admin dbms set-initial-password "$password"
 server=$(neo4j console --dry-run)
 eval exec "$server"
@@ -126,7 +129,7 @@ function configuration({ memoryMiB }: ContainerSize): string {
     "server.default_listen_address": "0.0.0.0",
     "server.directories.data": DATA,
     "server.directories.logs": LOGS,
-    "server.directories.run": "/tmp",
+    "server.directories.run": RUN,
     // The last quarter is for what a Java process takes besides.
     "server.memory.heap.initial_size": share(1 / 2),
     "server.memory.heap.max_size": share(1 / 2),

@@ -17,8 +17,8 @@ export interface ObjectStoreArgs {
   readonly url: pulumi.Output<string>;
   readonly region: string;
   readonly destination: Endpoint | ExternalPeer;
-  /** The server's root: with it the application user is made. Absent where the provider made that user. */
-  readonly administrator?: Credential;
+  /** Who makes the buckets, and the application user where the server does not know it. @default the application user */
+  readonly administrator?: { readonly login: Credential; readonly makesUser: boolean };
   /** The application user: it may use our buckets, and nothing else. */
   readonly login: Credential;
   readonly buckets: readonly string[];
@@ -84,7 +84,7 @@ interface BucketUser {
   readonly buckets: readonly string[];
 }
 
-/** The Job that makes buckets and, where the server is ours, the user that may use them. */
+/** The Job that makes buckets and, where the server does not know it, the user that may use them. */
 function setUp(
   parent: pulumi.Resource,
   name: string,
@@ -98,7 +98,10 @@ function setUp(
       data: {
         ACCESS_KEY: login.username,
         SECRET_KEY: login.password,
-        ...(administrator && { ADMIN_ACCESS_KEY: administrator.username, ADMIN_SECRET_KEY: administrator.password }),
+        ...(administrator && {
+          ADMIN_ACCESS_KEY: administrator.login.username,
+          ADMIN_SECRET_KEY: administrator.login.password,
+        }),
       },
     },
     { parent },
@@ -117,8 +120,7 @@ function setUp(
         S3_URL: url,
         S3_REGION: region,
         BUCKETS: buckets.join(" "),
-        POLICY_NAME: policy,
-        POLICY: bucketPolicy(buckets),
+        ...(administrator?.makesUser && { POLICY_NAME: policy, POLICY: bucketPolicy(buckets) }),
       },
       secretEnv: [logins],
       talksTo: [destination],
@@ -131,16 +133,14 @@ function setUp(
 // mc reads logins from standard input, so that they stand on no command line. Every step may be repeated: attaching a
 // policy twice is an error to mc, so the script then looks whether it is attached. Its image has a shell, but no grep.
 const SETUP_SCRIPT = `set -eu
-if [ -n "\${ADMIN_ACCESS_KEY:-}" ]; then
-  printf '%s\\n%s\\n' "$ADMIN_ACCESS_KEY" "$ADMIN_SECRET_KEY" | mc alias set store "$S3_URL"
+printf '%s\\n%s\\n' "\${ADMIN_ACCESS_KEY:-$ACCESS_KEY}" "\${ADMIN_SECRET_KEY:-$SECRET_KEY}" | mc alias set store "$S3_URL"
+if [ -n "\${POLICY:-}" ]; then
   printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add store
   printf '%s' "$POLICY" > /tmp/policy.json
   mc admin policy create store "$POLICY_NAME" /tmp/policy.json
   if ! mc admin policy attach store "$POLICY_NAME" --user "$ACCESS_KEY"; then
     case "$(mc admin policy entities store --user "$ACCESS_KEY")" in *"$POLICY_NAME"*) ;; *) exit 1 ;; esac
   fi
-else
-  printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc alias set store "$S3_URL"
 fi
 for bucket in $BUCKETS; do
   mc ls "store/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"

@@ -145,8 +145,8 @@ function configuration({ memoryMiB }: ContainerSize): string {
     save: '""',
     // Half of the memory: rewriting that log forks, and in the worst case every page is copied.
     maxmemory: `${Math.floor(memoryMiB.limit / 2)}mb`,
-    // An online store refuses a write that it has no room for, rather than to forget what it holds.
-    "maxmemory-policy": "noeviction",
+    // Without room it forgets what expires anyway, caches; features and queues do not: rather is a write of theirs refused.
+    "maxmemory-policy": "volatile-lru",
   };
   return Object.entries(settings)
     .map(([key, value]) => `${key} ${value}\n`)
@@ -156,8 +156,9 @@ function configuration({ memoryMiB }: ContainerSize): string {
 // Each user starts with no key and no command; the default one is nobody. The list holds hashes: neither the characters of
 // a password nor a reader of this file can do harm.
 function accessList(clients: RedisArgs["clients"]): pulumi.Output<string> {
-  const users = Object.entries(clients).map(([client, { password, keys, commands }]) => {
-    const rules = [`~${keys}`, ...commands.map((command) => `+${command}`)].join(" ");
+  const users = Object.entries(clients).map(([client, { password, keys, channels, commands }]) => {
+    const reached = [`~${keys}`, ...(channels === undefined ? [] : [`&${channels}`])];
+    const rules = [...reached, ...commands.map((command) => `+${command}`)].join(" ");
     return password.apply((text) => `user ${client} on #${createHash("sha256").update(text).digest("hex")} ${rules}`);
   });
   return pulumi

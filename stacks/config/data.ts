@@ -51,12 +51,23 @@ export const Postgres = z.strictObject({
     .meta({ description: "What a new server starts from; one that is there already keeps what it has" }),
 });
 
+const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
+
 /** The object store: one of ours, or somebody else's. */
 export const ObjectStore = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("minio"),
     ...size,
     volume: z.strictObject({ sizeGiB }),
+    region: z.string().default("us-east-1"),
+    setup: Size,
+  }),
+  z.strictObject({
+    kind: z.literal("seaweedfs"),
+    master: Keeper.meta({ description: "The pod that knows which volume is where" }),
+    volume: Keeper.meta({ description: "The pod that keeps the content of objects" }),
+    filer: Keeper.meta({ description: "The pod that keeps the names of objects" }),
+    s3: Size.meta({ description: "The pod that answers the S3 API" }),
     region: z.string().default("us-east-1"),
     setup: Size,
   }),

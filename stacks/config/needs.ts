@@ -6,6 +6,9 @@ export const NEEDS = {
   ray: ["objectStore"],
   // An application reads models and features; its code comes from a bucket.
   serve: ["ray", "mlflow", "feast", "objectStore"],
+  superset: ["postgres", "redis"],
+  dolphinscheduler: ["postgres", "objectStore"],
+  polaris: ["postgres", "objectStore"],
   datahub: ["postgres", "kafka", "elasticsearch"],
 } as const;
 

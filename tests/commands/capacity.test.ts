@@ -20,18 +20,26 @@ describe("capacity", () => {
     });
   }
 
-  it("counts instances of PostgreSQL, autoscaled workers and the operators' pods, each in its namespace", async () => {
+  it("counts instances of PostgreSQL, nodes of Kafka, autoscaled workers and the operators' pods, each in its namespace", async () => {
     const evaluation = await evaluated("prod");
     const { systems } = capacity(evaluation, evaluation.config);
     const most = (system: string, namespace: string, resource: string) =>
       systems.find((one) => one.system === system && one.namespace === namespace)?.most[resource];
-    const { postgres, ray } = configOf("prod");
+    const { kafka, postgres, ray } = configOf("prod");
     assert.equal(most("postgres", "data-platform", "pods"), postgres.instances);
     // Beside each instance runs barman, with at most one core.
     assert.equal(most("postgres", "data-platform", "limits.cpu"), postgres.instances * (postgres.cpu.limit + 1));
     assert.equal(most("postgres", "data-platform", "persistentvolumeclaims"), postgres.instances);
     assert.equal(most("postgres", "cnpg-system", "pods"), 2);
     assert.equal(most("ray", "data-platform", "pods"), 1 + ray.workers.max);
+    // Its nodes, each with a claim, and the entity operator, whose two containers have one size.
+    assert.ok(kafka);
+    assert.equal(most("kafka", "data-platform", "pods"), kafka.brokers + 1);
+    const limits = kafka.brokers * kafka.memoryMiB.limit + 2 * kafka.entityOperator.memoryMiB.limit;
+    assert.equal(most("kafka", "data-platform", "limits.memory"), limits * 1024 ** 2);
+    assert.equal(most("kafka", "data-platform", "requests.storage"), kafka.brokers * kafka.volume.sizeGiB * 1024 ** 3);
+    assert.equal(most("kafka", "data-platform", "services"), 2);
+    assert.equal(most("kafka", "strimzi-system", "pods"), 1);
   });
 
   it("finds that prod fits with Ray by KubeRay too, a serving cluster replaced and GPUs in use", async () => {

@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { command, run } from "../../rehearsal/cli";
 import { ROOT } from "../../rehearsal/evaluate";
 import { checkMachine } from "./prepare/machine";
+import { ensureNeo4j } from "./prepare/neo4j";
 import { ensureS3 } from "./prepare/tools";
 import { ensureTool, ensureVenv, locks } from "./prepare/venvs";
 
@@ -16,6 +17,7 @@ async function prepare(): Promise<void> {
   };
   await ensureS3(progress);
   await ensureTool("ruff", progress);
+  await ensureNeo4j(progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
   progress("tools and virtual environments are at hand");
 }
@@ -58,7 +60,7 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO and installs MLflow, Feast and Ray into the cache (CARBON_CACHE, or\n" +
+    "\nThe first run builds MinIO, installs MLflow, Feast and Ray and fetches Neo4j into the cache (CARBON_CACHE, or\n" +
       "~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
   )

@@ -308,7 +308,7 @@ describe("the simulated cluster", function () {
   describe("operators", () => {
     before(async () => {
       await apply(namespace("data", { "pod-security.kubernetes.io/enforce": "restricted" }));
-      const crds = ["cnpg", "cert-manager", "kuberay"].map((name) => path.join(ROOT, "rehearsal/crds", name));
+      const crds = ["cnpg", "cert-manager", "kuberay", "eck"].map((name) => path.join(ROOT, "rehearsal/crds", name));
       await kubectl(["apply", "--server-side", "--recursive", ...crds.map((directory) => `--filename=${directory}`)]);
       await wait("condition=Established", "crd/clusters.postgresql.cnpg.io", "crd/certificates.cert-manager.io");
     });
@@ -355,6 +355,53 @@ describe("the simulated cluster", function () {
       await wait("jsonpath={.status.applied}=true", "database/app", "databaserole/app", "-n", "data");
       await kubectl(["patch", "database", "app", "-n", "data", "--type=merge", "-p", '{"spec":{"connectionLimit":9}}']);
       await wait("jsonpath={.status.observedGeneration}=2", "database/app", "-n", "data");
+    });
+
+    it("make an Elasticsearch ready with its nodes, for the generation that it was last given", async () => {
+      await wait("condition=Established", "crd/elasticsearches.elasticsearch.k8s.elastic.co");
+      const resources = { requests: { cpu: "100m", memory: "256Mi" }, limits: { cpu: "1", memory: "256Mi" } };
+      const securityContext = { runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } };
+      const claim = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
+      const nodes = (count: number): object => ({
+        name: "default",
+        count,
+        podTemplate: { spec: { securityContext, containers: [{ name: "elasticsearch", resources }] } },
+        volumeClaimTemplates: [{ metadata: { name: "elasticsearch-data" }, spec: claim }],
+      });
+      const resource = { apiVersion: "elasticsearch.k8s.elastic.co/v1", kind: "Elasticsearch" };
+      const metadata = { name: "es", namespace: "data" };
+      const spec = { version: "8.19.0", auth: { disableElasticUser: true }, nodeSets: [nodes(1)] };
+      await apply({ ...resource, metadata, spec });
+      await wait("jsonpath={.status.phase}=Ready", "elasticsearch/es", "-n", "data");
+      const labels = "elasticsearch.k8s.elastic.co/cluster-name=es";
+      const [pod] = (await get("pods", "-n", "data", "-l", labels)).items;
+      assert.equal(pod.metadata.name, "es-es-default-0");
+      for (const { name, resources: own } of [...pod.spec.initContainers, ...pod.spec.containers]) {
+        assert.ok(own.limits.cpu && own.limits.memory, `a quota would refuse ${String(name)}`);
+      }
+      const services = (await get("services", "-n", "data", "-l", labels)).items;
+      assert.deepEqual(
+        services
+          .map(({ metadata: { name }, spec: { ports } }: any) => `${String(name)}:${String(ports[0].port)}`)
+          .sort(),
+        ["es-es-default:9200", "es-es-http:9200", "es-es-internal-http:9200", "es-es-transport:9300"],
+      );
+      const secrets = (await get("secrets", "-n", "data", "-l", labels)).items;
+      assert.deepEqual(
+        secrets.map(({ metadata: { name } }: any) => name),
+        ["es-es-http-certs-public"],
+      );
+
+      // Another user alone, which no pod sees; then another node.
+      const auth = { disableElasticUser: true, fileRealm: [{ secretName: "es-client" }] };
+      await apply({ ...resource, metadata, spec: { ...spec, auth } });
+      await wait("jsonpath={.status.observedGeneration}=2", "elasticsearch/es", "-n", "data");
+      await wait("jsonpath={.status.phase}=Ready", "elasticsearch/es", "-n", "data");
+      await apply({ ...resource, metadata, spec: { ...spec, auth, nodeSets: [nodes(2)] } });
+      await wait("jsonpath={.status.availableNodes}=2", "elasticsearch/es", "-n", "data");
+      await wait("jsonpath={.status.observedGeneration}=3", "elasticsearch/es", "-n", "data");
+      await kubectl(["delete", "elasticsearch", "es", "-n", "data"]);
+      await wait("delete", "pod/es-es-default-0", "-n", "data");
     });
 
     it("make a RayCluster ready with a head and every group of workers, within its bounds", async () => {

@@ -6,6 +6,22 @@ import { ROOT } from "../../rehearsal/evaluate";
 import type { Report } from "../../rehearsal/report";
 import { cacheDirectory } from "../../rehearsal/toolchain";
 
+const DATA_PLATFORM = [
+  "kafka",
+  "elasticsearch",
+  "neo4j",
+  "datahub",
+  "dolphinscheduler",
+  "superset",
+  "trino",
+  "polaris",
+];
+
+/** Takes everything beyond the ML stack out: for tests of the engine, which need not wait for what else there is. */
+export const ML_STACK = Object.fromEntries(DATA_PLATFORM.map((system) => [system, "null"]));
+/** {@link ML_STACK} on a command line. */
+export const ML_STACK_FLAGS = DATA_PLATFORM.flatMap((system) => ["--config", `${system}=null`]);
+
 /** How a command of this project ended. */
 export interface Ended {
   readonly code: number | null;

@@ -7,7 +7,7 @@ import { SAVE_ONCE } from "../../rehearsal/engine";
 import { ROOT } from "../../rehearsal/evaluate";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
 import { countChanges } from "../../rehearsal/report";
-import { end, ownCache, rehearsed, start } from "./command";
+import { end, ML_STACK, ML_STACK_FLAGS, ownCache, rehearsed, start } from "./command";
 
 const silent = (): void => undefined;
 
@@ -27,7 +27,10 @@ describe("an interrupted rehearsal", () => {
     const { child, runs } = await rehearsalAt(/up: \d+ resources/);
     child.kill("SIGKILL");
     await nothingLeft(runs);
-    const both = await Promise.all([rehearsed("dev"), withSecuredStack((stack) => rehearsed(stack))]);
+    const both = await Promise.all([
+      rehearsed("dev", ...ML_STACK_FLAGS),
+      withSecuredStack((stack) => rehearsed(stack, ...ML_STACK_FLAGS)),
+    ]);
     assert.deepEqual(
       both.map(({ report }) => report.faults),
       [[], []],
@@ -44,7 +47,7 @@ const recover = ({ engine }: Rehearsal) =>
 describe("an interrupted up", () => {
   let rehearsal: Rehearsal;
   beforeEach(async () => {
-    rehearsal = await openRehearsal({ stack: "dev", progress: silent });
+    rehearsal = await openRehearsal({ stack: "dev", overrides: ML_STACK, progress: silent });
   });
   afterEach(() => rehearsal.cluster.stop());
 
@@ -81,7 +84,7 @@ describe("an interrupted up", () => {
 describe("npm run recover", () => {
   let rehearsal: Rehearsal;
   before(async () => {
-    rehearsal = await openRehearsal({ stack: "dev", progress: silent });
+    rehearsal = await openRehearsal({ stack: "dev", overrides: ML_STACK, progress: silent });
   });
   after(() => rehearsal.cluster.stop());
 
@@ -140,7 +143,7 @@ async function withSecuredStack<T>(work: (stack: string) => Promise<T>): Promise
 async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: string }> {
   const own = ownCache();
   const runs = path.join(own, "runs");
-  const child = start("rehearsal/main.ts", ["--stack", "dev"], { CARBON_CACHE: own });
+  const child = start("rehearsal/main.ts", ["--stack", "dev", ...ML_STACK_FLAGS], { CARBON_CACHE: own });
   await new Promise<void>((resolve, reject) => {
     let output = "";
     child.stderr?.on("data", (chunk: Buffer) => {

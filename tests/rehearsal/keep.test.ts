@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/evaluate";
-import { end, ownCache, start } from "./command";
+import { end, ML_STACK_FLAGS, ownCache, start } from "./command";
 
 describe("a kept rehearsal", () => {
   it("can be used by hand with npx pulumi and kubectl, is not made twice, and is taken down", async () => {
@@ -12,7 +12,7 @@ describe("a kept rehearsal", () => {
       end(start("rehearsal/main.ts", ["--stack", "dev", ...args], { CARBON_CACHE: cache }));
     const stackFile = fs.readFileSync(path.join(ROOT, "Pulumi.dev.yaml"), "utf8");
 
-    const kept = await command("--keep");
+    const kept = await command("--keep", ...ML_STACK_FLAGS);
     assert.equal(kept.code, 0, kept.output);
     const [, env = ""] = /source (\S+)/.exec(kept.output) ?? [];
     const byHand = (line: string) =>

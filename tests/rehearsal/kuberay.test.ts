@@ -11,6 +11,7 @@ import { stringify } from "yaml";
 import type { StackValues } from "../../rehearsal/engine";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
 import { countChanges } from "../../rehearsal/report";
+import { ML_STACK } from "./command";
 
 const NAMESPACE = "data-platform";
 const OPERATOR = "system:serviceaccount:ray-system:kuberay-operator";
@@ -34,7 +35,7 @@ describe("Ray by KubeRay", () => {
   let standalone: StackValues["ray"];
 
   before(async () => {
-    const overrides = { ray: stringify(KUBERAY) };
+    const overrides = { ...ML_STACK, ray: stringify(KUBERAY) };
     rehearsal = await openRehearsal({ stack: "dev", overrides, progress: () => undefined });
     const kubeconfig = new KubeConfig();
     kubeconfig.loadFromFile(rehearsal.cluster.kubeconfig);

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { readStackFile } from "../../rehearsal/evaluate";
-import { loadConfig, parseConfig } from "../../stacks/config";
+import { DATA_OWNERS, loadConfig, parseConfig } from "../../stacks/config";
+import { SECRET_KEYS } from "../../stacks/secrets";
 import { mockEngine } from "../support/mocks";
 import { read } from "../support/sources";
 
@@ -19,6 +20,8 @@ function kuberay(servingWorkers: object): object {
   const serving = { head: SIZE, workers: { ...SIZE, ...servingWorkers } };
   return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
 }
+
+const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join("|");
 
 const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.8 and older of 11";
 const NAME_IMAGE = "name an image whose tag has -cu118 or lower";
@@ -104,7 +107,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => delete c.objectStore.kind,
-    "objectStore.kind: nothing is not allowed: expected 'minio' | 'external'; correct it in FILE",
+    "objectStore.kind: nothing is not allowed: expected 'minio' | 'seaweedfs' | 'external'; correct it in FILE",
   ],
   [(c) => (c.objectStore = "minio"), `objectStore: "minio" is not allowed: expected object; correct it in FILE`],
   [(c) => (c.quota.container.cpu.max = 0.2), "quota.container.cpu.max: 0.2 is below limit (0.5); raise it in FILE"],
@@ -160,11 +163,37 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.protection = { lifted: ["minio"] }),
-    `protection.lifted.0: "minio" is not allowed: expected one of "postgres"|"object-store"|"redis"|"kafka"|"elasticsearch"|"neo4j"; correct it in FILE`,
+    `protection.lifted.0: "minio" is not allowed: expected one of ${quoted(DATA_OWNERS)}; correct it in FILE`,
+  ],
+  [
+    (c) => delete c.postgres.backups.target.acknowledges,
+    `postgres.backups.target: "object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "minio"; name an "external" one, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
+  ],
+  [
+    (c) => (c.postgres.backups.target.acknowledges = "yes"),
+    `postgres.backups.target.acknowledges: "yes" is not allowed: expected "lost-with-the-cluster"; correct it in FILE`,
+  ],
+  [
+    (c) => (c.postgres.restoreFrom = { archive: "postgres" }),
+    `postgres.backups.archive: "postgres" is what the server is restored from, and it may not write there; name a new one such as postgres-2 in FILE`,
+  ],
+  [
+    (c) => {
+      c.postgres.restoreFrom = { archive: "postgres" };
+      delete c.postgres.backups;
+    },
+    `postgres.restoreFrom: needs postgres.backups, whose target holds "postgres"; describe postgres.backups in FILE`,
+  ],
+  [
+    (c) => {
+      c.postgres.backups.archive = "postgres-2";
+      c.postgres.restoreFrom = { archive: "postgres", time: "yesterday" };
+    },
+    `postgres.restoreFrom.time: "yesterday" is not allowed: expected a moment such as 2026-11-20T14:30:00Z; correct it in FILE`,
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),
-    `secrets.required.0: "root" is not allowed: expected one of "minioRootUser"|"minioRootPassword"|"objectStoreAccessKey"|"objectStoreSecretKey"|"postgresMlflowPassword"|"mlflowEncryptionPassphrase"|"rayAuthToken"|"postgresFeastPassword"|"postgresSupersetPassword"|"postgresDatahubPassword"|"postgresDolphinschedulerPassword"|"postgresPolarisPassword"|"postgresTrinoReaderPassword"|"postgresIngestionReaderPassword"|"postgresSupersetReaderPassword"|"backupAccessKey"|"backupSecretKey"|"redisFeastPassword"|"grafanaAdminPassword"|"kafkaDatahubPassword"|"kafkaIngestionPassword"|"elasticsearchDatahubPassword"|"elasticsearchTrinoPassword"|"neo4jPassword"|"datahubAdminPassword"|"datahubSystemClientSecret"|"datahubTokenSigningKey"|"datahubTokenSalt"|"datahubEncryptionKey"|"datahubSessionKey"|"pagingCredential"; correct it in FILE`,
+    `secrets.required.0: "root" is not allowed: expected one of ${quoted(Object.keys(SECRET_KEYS))}; correct it in FILE`,
   ],
 ];
 
@@ -207,6 +236,21 @@ describe("a good config", () => {
     assert.deepEqual(faultsOf(prod((c) => (c.ray = operated))), []);
   });
 
+  it("may back up to the object store without a word where that lies outside the cluster", () => {
+    const spoil: Spoil = (c) => {
+      const { setup } = c.objectStore;
+      c.objectStore = {
+        kind: "external",
+        url: "https://s3.example.com",
+        cidrs: ["203.0.113.0/24"],
+        region: "x",
+        setup,
+      };
+      delete c.postgres.backups.target.acknowledges;
+    };
+    assert.deepEqual(faultsOf(prod(spoil)), []);
+  });
+
   it("is read from the stack's carbon:platform", async () => {
     const value = readStackFile("prod")["carbon:platform"];
     await mockEngine({}, { "carbon:platform": JSON.stringify(value) });
@@ -218,6 +262,18 @@ describe("a good config", () => {
     assert.equal(blocks.length, 3);
     const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
     assert.deepEqual(faultsOf(prod((c) => (c.ray = shown))), []);
+  });
+
+  it("may have the topics and clients that docs/kafka.md shows", () => {
+    const blocks = [...read("docs/kafka.md").matchAll(/```yaml\n(kafka:[^]*?)```/g)].map(([, text = ""]) =>
+      parse(text),
+    );
+    assert.equal(blocks.length, 2);
+    const [{ topics }, { clients }] = blocks.map(({ kafka }) => kafka);
+    assert.deepEqual(
+      faultsOf(prod((c) => ((c.kafka.topics = { ...c.kafka.topics, ...topics }), (c.kafka.clients = clients)))),
+      [],
+    );
   });
 
   it("may scale Ray down to one worker", () => {

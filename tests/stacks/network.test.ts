@@ -115,6 +115,10 @@ for (const shape of SHAPES) {
       for (const { inputs } of all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster")) {
         assert.equal(inputs.spec.enablePDB, inputs.spec.instances > 1);
       }
+      for (const { inputs } of all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch")) {
+        // Its operator makes one unless it is given an empty one.
+        assert.equal(inputs.spec.podDisruptionBudget === undefined, inputs.spec.nodeSets[0].count > 1);
+      }
     });
 
     it("leaves the replicas of what is autoscaled to the autoscaler", async () => {
@@ -162,7 +166,15 @@ for (const shape of SHAPES) {
       assert.equal(new Set(owners).size, owners.length, "a pod that is scraped twice counts twice");
       const rays = config.ray.mode === "kuberay" ? ["ray-cluster", "ray-serve-cluster"] : ["ray"];
       const nodes = rays.flatMap((ray) => [`${ray} head`, `${ray} worker`]);
-      for (const target of [...nodes, "mlflow ", "feast feature-server", "kafka broker"]) {
+      for (const target of [
+        ...nodes,
+        "mlflow ",
+        "feast feature-server",
+        "kafka broker",
+        "polaris ",
+        "trino coordinator",
+        "trino worker",
+      ]) {
         assert.ok(
           scraped.some(({ series }) => series === target),
           target,

@@ -47,6 +47,10 @@ for (const shape of SHAPES) {
         seen.filter(({ type }) => type.startsWith("kubernetes:postgresql.cnpg.io/")),
         operator,
       );
+      after(
+        all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch"),
+        only(seen, "kubernetes:helm.sh/v3:Release", "elastic-operator"),
+      );
     });
 
     it("asks for Ray clusters after the operator, its kinds and its rights", async () => {

@@ -90,10 +90,10 @@ export function allPods(seen: readonly Registered[]): Pods[] {
       labels: { "batch.kubernetes.io/job-name": hook.name },
       replicas: 1,
     }));
-    return [...workloads, ...jobs].map(({ name: pod, labels, replicas, ports }: any) => ({
+    return [...workloads, ...jobs].map(({ name: pod, labels, podLabels, replicas, ports }: any) => ({
       owner: `chart ${name}, ${String(pod)}`,
       namespace: release?.inputs.namespace,
-      labels,
+      labels: { ...labels, ...podLabels },
       replicas,
       ports,
     }));

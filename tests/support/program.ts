@@ -62,6 +62,18 @@ const CONFIGS = {
       setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
     },
   }),
+  "prod with SeaweedFS": (): FullConfig => ({
+    ...configOf("prod"),
+    objectStore: {
+      kind: "seaweedfs",
+      region: "us-east-1",
+      master: { ...size(0.5, 512), volume: { sizeGiB: 1 } },
+      volume: { ...size(1, 2048), volume: { sizeGiB: 50 } },
+      filer: { ...size(1, 1024), volume: { sizeGiB: 5 } },
+      s3: size(1, 1024),
+      setup: size(0.5, 256),
+    },
+  }),
   "prod with Ray by KubeRay": (): FullConfig => ({
     ...configOf("prod"),
     ray: {

@@ -99,6 +99,6 @@ export function metrics(): Metrics {
 }
 
 /** A resource that others wait for. */
-function marker(name: string): pulumi.Resource {
+export function marker(name: string): pulumi.Resource {
   return new k8s.core.v1.ConfigMap(name, { metadata: { name, namespace: "elsewhere" } });
 }

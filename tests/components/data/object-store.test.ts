@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { ObjectStore, type ObjectStoreArgs } from "../../../components/data/object-store";
-import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { endpoint, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
@@ -32,7 +32,7 @@ async function objectStore(own: Partial<ObjectStoreArgs> = {}): Promise<{ seen: 
   return { seen, store };
 }
 
-const ours = { administrator: ADMIN };
+const ours = { administrator: { login: ADMIN, makesUser: true } };
 const external = { destination: { name: "s3", cidrs: ["203.0.113.0/24"], port: 443 } };
 
 describe("ObjectStore", () => {
@@ -80,6 +80,16 @@ describe("ObjectStore", () => {
     assert.deepEqual(all(seen, "kubernetes:apps/v1:StatefulSet"), []);
   });
 
+  it("makes buckets as administrator, and no user, where the server knows its users", async () => {
+    const { status, calls } = await setup({ administrator: { login: ADMIN, makesUser: false } });
+    assert.equal(status, 0);
+    assert.deepEqual(calls, [
+      "alias set store http://s3.elsewhere:9000 < root-user,root-password",
+      "mb --ignore-existing --region us-east-1 store/models",
+      "mb --ignore-existing --region us-east-1 store/features",
+    ]);
+  });
+
   it("limits the user to our buckets", async () => {
     const { seen } = await objectStore(ours);
     const { env } = jobContainer(seen);
@@ -90,6 +100,22 @@ describe("ObjectStore", () => {
       for (const action of Action) assert.match(action, /^s3:(Get|List|Put|Delete|Abort)[A-Za-z]+$/);
       for (const resource of Resource) assert.ok(buckets.includes((resource as string).replace(/\/\*$/, "")), resource);
     }
+  });
+
+  it("gives a bucket a user of its own, whom it alone serves", async () => {
+    const backup = { username: pulumi.secret("backup-user"), password: pulumi.secret("backup-password") };
+    const { seen, store } = await objectStore({ ...ours, ownBuckets: { backups: backup } });
+    const policyOf = (job: string): string =>
+      only(seen, "kubernetes:batch/v1:Job", job).inputs.spec.template.spec.containers[0].env.find(
+        ({ name }: any) => name === "POLICY",
+      ).value;
+    const own = JSON.parse(policyOf("store-setup-backups"));
+    for (const { Resource } of own.Statement) assert.match(Resource[0], /^arn:aws:s3:::backups(\/\*)?$/);
+    assert.doesNotMatch(policyOf("store-setup"), /backups/);
+    const { name, store: handed } = store.ownBucket("backups");
+    assert.deepEqual([name, await valueOf(handed.login.username)], ["backups", "backup-user"]);
+    assert.throws(() => store.bucket("backups"), /no bucket backups/);
+    assert.throws(() => store.ownBucket("models"), /no bucket models with a user of its own/);
   });
 
   it("hands the login out under the name that jobs know", async () => {

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
 import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { kubeApi, SIZE } from "../../support/stubs";
+import { read } from "../../support/sources";
+import { bucket, kubeApi, marker, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 
-async function postgres(own: Partial<PostgresArgs> = {}): Promise<{ seen: Registered[]; component: Postgres }> {
+/** `own` is a function where it makes resources, which the engine must be there for. */
+async function postgres(
+  own: Partial<PostgresArgs> | (() => Partial<PostgresArgs>) = {},
+): Promise<{ seen: Registered[]; component: Postgres }> {
   const seen = await mockEngine();
   const component = new Postgres(
     "postgres",
@@ -24,7 +29,7 @@ async function postgres(own: Partial<PostgresArgs> = {}): Promise<{ seen: Regist
       readers: {},
       setupSize: SIZE,
       protect: true,
-      ...own,
+      ...(typeof own === "function" ? own() : own),
     },
     {},
   );
@@ -33,6 +38,20 @@ async function postgres(own: Partial<PostgresArgs> = {}): Promise<{ seen: Regist
 }
 
 const CNPG = "kubernetes:postgresql.cnpg.io/v1";
+const OBJECT_STORE = "kubernetes:barmancloud.cnpg.io/v1:ObjectStore";
+
+async function backedUp(own: Partial<NonNullable<PostgresArgs["backups"]>> = {}): Promise<Registered[]> {
+  const backups = () => ({
+    target: bucket("postgres-backups"),
+    archive: "postgres-2",
+    schedule: "30 1 * * *",
+    retentionDays: 14,
+    pluginSize: SIZE,
+    certManager: marker("cert-manager"),
+    ...own,
+  });
+  return (await postgres(() => ({ backups: backups() }))).seen;
+}
 
 describe("Postgres", () => {
   it("gives every service one database, its owner and the Secret of this owner", async () => {
@@ -98,6 +117,101 @@ describe("Postgres", () => {
       "hostssl mlflow trino_reader all scram-sha-256",
       "host all all all reject",
     ]);
+  });
+
+  describe("with backups", () => {
+    it("describes the bucket, the login for it by the name of a Secret, and how long backups are kept", async () => {
+      const seen = await backedUp();
+      const { spec, metadata } = only(seen, OBJECT_STORE).inputs;
+      const { destinationPath, endpointURL, s3Credentials } = spec.configuration;
+      assert.deepEqual([destinationPath, endpointURL], ["s3://postgres-backups/", "http://s3.elsewhere:9000"]);
+      assert.equal(spec.retentionPolicy, "14d");
+      const secret = only(seen, "kubernetes:core/v1:Secret", "postgres-backups").inputs;
+      const named = Object.entries<any>(s3Credentials).map(([part, { name, key }]) => {
+        assert.equal(name, secret.metadata.name);
+        return [part, secret.stringData[key]];
+      });
+      assert.deepEqual(Object.fromEntries(named), {
+        accessKeyId: "bucket-user",
+        secretAccessKey: "bucket-password",
+        region: "us-east-1",
+      });
+      const cluster = only(seen, `${CNPG}:Cluster`).inputs.spec;
+      assert.deepEqual(cluster.plugins, [
+        {
+          name: "barman-cloud.cloudnative-pg.io",
+          isWALArchiver: true,
+          parameters: { barmanObjectName: metadata.name, serverName: "postgres-2" },
+        },
+      ]);
+      assert.equal(cluster.bootstrap, undefined);
+    });
+
+    it("backs the whole up by the clock, and each archive once at its start", async () => {
+      const scheduled = only(await backedUp(), `${CNPG}:ScheduledBackup`).inputs;
+      const { schedule, immediate, method, cluster } = scheduled.spec;
+      assert.deepEqual([schedule, immediate, method, cluster.name], ["0 30 1 * * *", true, "plugin", "postgres"]);
+      // A new archive is another ScheduledBackup, which begins with a backup.
+      const other = only(await backedUp({ archive: "postgres-3" }), `${CNPG}:ScheduledBackup`).inputs;
+      assert.notEqual(other.metadata.name, scheduled.metadata.name);
+    });
+
+    it("starts once the plugin and the bucket are there, and the plugin once it can have certificates", async () => {
+      const seen = await backedUp();
+      const plugin = only(seen, "kubernetes:helm.sh/v3:Release", "barman-cloud");
+      const store = only(seen, OBJECT_STORE);
+      const cluster = only(seen, `${CNPG}:Cluster`);
+      for (const need of ["cert-manager", "cnpg"]) {
+        const [found] = seen.filter(({ name, type }) => name === need && !type.startsWith("carbon:"));
+        assert.ok(found && waitsFor(seen, plugin, found), need);
+      }
+      assert.ok(waitsFor(seen, store, plugin) && waitsFor(seen, cluster, store));
+      assert.ok(waitsFor(seen, cluster, only(seen, "kubernetes:core/v1:ConfigMap", "bucket-ready")));
+    });
+
+    it("lets the operator ask the plugin, the plugin the API server, and instances the bucket", async () => {
+      const seen = await backedUp();
+      for (const [wire, port] of [
+        ["cnpg-to-barman-cloud", 9090],
+        ["barman-cloud-to-kube-api", 6443],
+        ["postgres-to-s3", 9000],
+      ] as const) {
+        const { egress } = only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", `${wire}-egress`).inputs.spec;
+        assert.deepEqual(
+          egress[0].ports.map((one: any) => one.port),
+          [port],
+        );
+      }
+    });
+
+    it("sizes the container beside an instance, and the rehearsal takes the same size", async () => {
+      const { resources } = only(await backedUp(), OBJECT_STORE).inputs.spec.instanceSidecarConfiguration;
+      const stage = read("rehearsal/operators/cnpg-cluster.yaml");
+      const [, simulated = ""] = /sidecar:simulated\n.*\n\s+resources: (.*)/.exec(stage) ?? [];
+      assert.deepEqual(parse(simulated), resources);
+    });
+
+    it("starts a new server from another archive, up to a moment where one is named", async () => {
+      const spec = async (time?: string) =>
+        only(await backedUp({ restoreFrom: { archive: "postgres", time } }), `${CNPG}:Cluster`).inputs.spec;
+      const { bootstrap, externalClusters, plugins } = await spec();
+      assert.deepEqual(bootstrap, { recovery: { source: "postgres" } });
+      const [{ name, plugin }] = externalClusters;
+      assert.deepEqual([name, plugin.parameters.serverName], ["postgres", "postgres"]);
+      // barman refuses to write where another server has written.
+      assert.equal(plugins[0].parameters.serverName, "postgres-2");
+      assert.equal(plugin.parameters.barmanObjectName, plugins[0].parameters.barmanObjectName);
+      const until = (await spec("2026-11-20T14:30:00Z")).bootstrap.recovery;
+      assert.deepEqual(until.recoveryTarget, { targetTime: "2026-11-20T14:30:00Z" });
+    });
+  });
+
+  it("makes no plugin and no store where nothing is backed up", async () => {
+    const { seen } = await postgres();
+    assert.deepEqual(
+      seen.filter(({ type, name }) => type === OBJECT_STORE || name.includes("barman")),
+      [],
+    );
   });
 
   it("keeps the data of a database that leaves the program", async () => {

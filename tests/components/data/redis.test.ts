@@ -18,7 +18,12 @@ async function redis(own: Partial<RedisArgs> = {}): Promise<{ seen: Registered[]
       volume: { storageClass: "disk", sizeGiB: 5 },
       clients: {
         features: { password: pulumi.secret(HOSTILE), keys: "*prices", commands: ["hmget", "hset"] },
-        dashboards: { password: pulumi.secret("dashboards-password"), keys: "charts:*", commands: ["get"] },
+        dashboards: {
+          password: pulumi.secret("dashboards-password"),
+          keys: "charts:*",
+          channels: "news:*",
+          commands: ["get"],
+        },
       },
       protect: true,
       ...own,
@@ -43,13 +48,13 @@ const configOf = (seen: readonly Registered[]): Map<string, string> =>
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 describe("Redis", () => {
-  it("gives each client its own user, keys and commands, and nobody else any", async () => {
+  it("gives each client its own user, keys, channels and commands, and nobody else any", async () => {
     const { seen } = await redis();
     assert.deepEqual(aclOf(seen), [
       "user default off",
       "user probe on nopass +ping",
       `user features on #${sha256(HOSTILE)} ~*prices +hmget +hset`,
-      `user dashboards on #${sha256("dashboards-password")} ~charts:* +get`,
+      `user dashboards on #${sha256("dashboards-password")} ~charts:* &news:* +get`,
     ]);
   });
 
@@ -101,9 +106,9 @@ describe("Redis", () => {
     assert.equal(server(seen).protect, true);
   });
 
-  it("forgets nothing, and leaves memory for the copy that rewrites its log", async () => {
+  it("forgets only what expires anyway, and leaves memory for the copy that rewrites its log", async () => {
     const config = configOf((await redis()).seen);
-    assert.equal(config.get("maxmemory-policy"), "noeviction");
+    assert.equal(config.get("maxmemory-policy"), "volatile-lru");
     assert.ok(parseInt(config.get("maxmemory") ?? "") * 2 <= SIZE.memoryMiB.limit);
   });
 

@@ -75,7 +75,7 @@ export class Cluster implements Site {
       const { template, volumeClaimTemplates: claims = [] } = spec;
       const pod = new Pod(this, { name, namespace: metadata.namespace, template, claims });
       await this.timed(`starting ${name}`, async () => {
-        this.network.publish(pod.address, [name]);
+        this.network.publish(pod.address, [...(await namesOf(name, metadata.namespace, spec.serviceName)), name]);
         await pod.start();
         await pod.ready();
       });
@@ -150,7 +150,7 @@ export class Cluster implements Site {
   }
 
   private async serve(service: string, namespace: string, address: string): Promise<void> {
-    const whole = await new Promise<string>((resolve) => serviceHost(service, namespace).apply(resolve));
+    const whole = await hostOf(service, namespace);
     this.network.publish(address, [service, `${service}.${namespace}`, `${service}.${namespace}.svc`, whole]);
   }
 
@@ -185,6 +185,15 @@ export class Cluster implements Site {
     console.log(`    ${what}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
     return result;
   }
+}
+
+/** What a pod of a StatefulSet is called besides its own name; the kubelet writes the whole name first. */
+async function namesOf(pod: string, namespace: string, service?: string): Promise<string[]> {
+  return service === undefined ? [] : [`${pod}.${await hostOf(service, namespace)}`, `${pod}.${service}`];
+}
+
+function hostOf(service: string, namespace: string): Promise<string> {
+  return new Promise((resolve) => serviceHost(service, namespace).apply(resolve));
 }
 
 /** Made by the command that also makes the namespaces: without those nothing may be mounted here. */

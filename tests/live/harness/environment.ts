@@ -10,7 +10,8 @@ export interface PodFacts {
 
 /** The variables of a container, as the kubelet would set them. */
 export function environmentOf(container: any, program: Program, pod: PodFacts): Record<string, string> {
-  const env: Record<string, string> = {};
+  // By these software knows that it runs in a cluster. Nothing answers here.
+  const env: Record<string, string> = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" };
   for (const { secretRef, configMapRef, prefix = "" } of container.envFrom ?? []) {
     const data = secretRef ? program.data("Secret", secretRef.name) : program.data("ConfigMap", configMapRef.name);
     for (const [key, value] of Object.entries(data)) env[`${prefix}${key}`] = value;

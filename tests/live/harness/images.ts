@@ -1,5 +1,8 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
+import { ensureNeo4j, NEO4J_HOME } from "../prepare/neo4j";
+import { dolphinschedulerHome, postgresBin } from "../prepare/machine";
 import { ensureS3 } from "../prepare/tools";
 import { ensureVenv, type locks } from "../prepare/venvs";
 import type { Piece } from "./sandbox";
@@ -16,13 +19,21 @@ export interface Software {
 }
 
 const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
+  [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], user: "postgres", pieces: [] }),
   [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
   [images.feast]: () => python("feast"),
   [images.datahubIngestion]: () => python("datahub"),
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
+  [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),
   [images.valkey]: valkey,
+  [images.neo4j]: neo4j,
+  [images.dolphinschedulerApi]: () => dolphinscheduler("api-server"),
+  [images.dolphinschedulerMaster]: () => dolphinscheduler("master-server"),
+  [images.dolphinschedulerWorker]: () => dolphinscheduler("worker-server"),
+  [images.dolphinschedulerAlert]: () => dolphinscheduler("alert-server"),
+  [images.dolphinschedulerTools]: () => dolphinscheduler("tools"),
 };
 
 /** What stands in for an image of the program. */
@@ -50,6 +61,39 @@ async function valkey(): Promise<Software> {
     (program) => ({ kind: "link", source: `/usr/bin/redis-${program}`, target: `${bin}/valkey-${program}` }) as const,
   );
   return Promise.resolve({ path: [bin], pieces: links });
+}
+
+/** Neo4j's own jars on Debian's Java. */
+async function neo4j(): Promise<Software> {
+  const source = await ensureNeo4j(ignore);
+  const java = fs.readdirSync("/etc").filter((name) => /^java-\d+-openjdk$/.test(name));
+  return {
+    path: [path.join(NEO4J_HOME, "bin")],
+    pieces: [
+      { kind: "ro", source, target: NEO4J_HOME },
+      ...java.map((name) => ({ kind: "ro", source: `/etc/${name}`, target: `/etc/${name}` }) as const),
+    ],
+  };
+}
+
+/** The servers of a distribution, each where its image has it, and the Java of this machine with its settings. */
+async function dolphinscheduler(part: string): Promise<Software> {
+  const home = dolphinschedulerHome();
+  if (home === undefined) throw new Error("CARBON_DOLPHINSCHEDULER names no distribution of DolphinScheduler");
+  const target = part === "tools" ? "/opt/dolphinscheduler/tools" : "/opt/dolphinscheduler";
+  const settings = fs.readdirSync("/etc").filter((name) => /^java-\d+-openjdk$/.test(name));
+  const pieces: readonly (readonly [string, string])[] = [
+    [path.join(home, part), target],
+    // Where the links of a distribution lead that keeps its libraries once.
+    [path.join(home, "libs"), path.join(target, "..", "libs")],
+    ...settings.map((name) => [path.join("/etc", name), path.join("/etc", name)] as const),
+  ];
+  return Promise.resolve({
+    path: [],
+    pieces: pieces
+      .filter(([source]) => fs.existsSync(source))
+      .map(([source, to]) => ({ kind: "ro", source, target: to })),
+  });
 }
 
 // Everything was fetched before the network was left.

@@ -2,6 +2,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { execFileSync } from "node:child_process";
 import { postgresBin } from "../prepare/machine";
+import { ensureVenv } from "../prepare/venvs";
+import { type Barman, barmanOf } from "./barman";
 import { eventually } from "./eventually";
 import type { Site } from "./pod";
 import type { Program } from "./program";
@@ -14,12 +16,19 @@ const TLS = ["ssl=on", `ssl_cert_file=${DATA}/server.crt`, `ssl_key_file=${DATA}
 // The operator's access rules, in front of those of a Cluster and behind them.
 const ACCESS = { before: "local all all peer", behind: "host all all all scram-sha-256" };
 
+/** A role and its password. */
+interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
 /** A PostgreSQL server, as the operator makes one from a Cluster, its roles and its databases. */
 export class Postgres {
   private constructor(
     /** Its address among the pods. */
     readonly address: string,
     private readonly server: Sandbox,
+    private readonly barman: Barman,
   ) {}
 
   /** Starts the server of a Cluster with all roles and databases of the program. */
@@ -31,6 +40,9 @@ export class Postgres {
     fs.mkdirSync(data, { recursive: true, mode: 0o700 });
     fs.chownSync(data, UID, UID);
     const bin = postgresBin() ?? "";
+    // The sidecar's programs, in the server's own container: here both see the same files and the same socket.
+    const venv = await ensureVenv("barman", () => undefined);
+    const barman = barmanOf(site.program, spec);
     const sandbox = (role: string, command: readonly string[]): Sandbox => {
       const scratch = path.join(site.scratch, "containers", pod, role);
       fs.mkdirSync(scratch, { recursive: true });
@@ -38,12 +50,16 @@ export class Postgres {
         name: `${pod}, ${role}`,
         pod,
         command,
-        env: { PATH: `${bin}:/usr/bin:/bin`, HOME: "/tmp", PGHOST: "/tmp", LC_ALL: "C.UTF-8" },
+        env: {
+          ...{ PATH: `${bin}:${venv.directory}/bin:/usr/bin:/bin`, HOME: "/tmp", PGHOST: "/tmp", LC_ALL: "C.UTF-8" },
+          ...barman.env,
+        },
         uid: UID,
         user: "postgres",
         pieces: [
           { kind: "rw", source: data, target: DATA },
           { kind: "tmpfs", target: "/tmp", options: "mode=1777" },
+          ...[venv.directory, venv.base].map((source) => ({ kind: "ro", source, target: source }) as const),
         ],
         scratch,
         log: path.join(site.logs, `${pod}.${role}.log`),
@@ -56,9 +72,9 @@ export class Postgres {
     fs.writeFileSync(path.join(data, "pg_hba.conf"), access.map((rule) => `${rule}\n`).join(""));
     certify(data);
     const parameters = Object.entries(spec.postgresql.parameters).map(([key, value]) => `${key}=${String(value)}`);
-    const settings = ["listen_addresses=*", "unix_socket_directories=/tmp", ...TLS, ...parameters];
+    const settings = ["listen_addresses=*", "unix_socket_directories=/tmp", ...TLS, "archive_mode=on", ...parameters];
     const command = ["postgres", "-D", DATA, ...settings.flatMap((one) => ["-c", one])];
-    const server = new Postgres(address, sandbox("server", command));
+    const server = new Postgres(address, sandbox("server", command), barman);
     await server.ready();
     await server.fill(site.program);
     return server;
@@ -72,6 +88,70 @@ export class Postgres {
         input: sql,
       },
     );
+    return output.split("\n").filter((line) => line !== "");
+  }
+
+  /** Rows of a query of a role that comes over the network, as a client does. */
+  async queryAs({ username, password }: Login, database: string, sql: string, sslmode = "require"): Promise<string[]> {
+    const target = `host=${this.address} dbname=${database} user=${username} sslmode=${sslmode}`;
+    const client = ["psql", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1", target];
+    const output = await this.server.exec(["env", `PGPASSWORD=${password}`, ...client], { input: sql });
+    return output.split("\n").filter((line) => line !== "");
+  }
+
+  /** Sends the log of changes to the archive from now on, as the plugin does, and backs the whole up. */
+  async backUp(): Promise<void> {
+    await this.query(`ALTER SYSTEM SET archive_command = '${this.barman.archiveCommand.join(" ")} %p'`);
+    await this.query("SELECT pg_reload_conf()");
+    await this.server.exec(this.barman.backUp, { timeoutSeconds: 120 });
+    await this.archived();
+  }
+
+  /** Waits until everything that was written so far is in the archive. */
+  async archived(): Promise<void> {
+    const [segment = ""] = await this.query("SELECT pg_walfile_name(pg_switch_wal())");
+    await eventually(60, async () => {
+      const [done = ""] = await this.query("SELECT last_archived_wal FROM pg_stat_archiver");
+      if (done < segment) throw new Error(`archived is ${done}, not yet ${segment}`);
+    });
+  }
+
+  /** What barman says of an archive of the same bucket: whether a server may begin to write there. */
+  async mayBeginIn(archive: string): Promise<boolean> {
+    return this.server.exec(this.barman.check(archive)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** The names of the backups, as the user of a login finds them. Rejects when it may not look. */
+  async backups(login?: Login): Promise<string> {
+    const env = login ? [`AWS_ACCESS_KEY_ID=${login.username}`, `AWS_SECRET_ACCESS_KEY=${login.password}`] : [];
+    return this.server.exec(["env", ...env, ...this.barman.list]);
+  }
+
+  /** Rows of a query of a server that is restored beside this one, from the archive, up to a moment. */
+  async restoredTo(time: string, sql: string, database: string): Promise<string[]> {
+    const [directory, port] = ["/tmp/restored", "5433"];
+    await this.server.exec(this.barman.restore(directory), { timeoutSeconds: 120 });
+    const settings = {
+      restore_command: `${this.barman.fetchCommand.join(" ")} %f %p`,
+      recovery_target_time: time,
+      recovery_target_action: "promote",
+      archive_mode: "off",
+      port,
+    };
+    const lines = Object.entries(settings).map(([key, value]) => `${key} = '${value}'\n`);
+    await this.server.exec(["tee", `${directory}/postgresql.auto.conf`], { input: lines.join("") });
+    await this.server.exec(["touch", `${directory}/recovery.signal`]);
+    const options = ["-c unix_socket_directories=/tmp", "-c listen_addresses="];
+    const control = ["pg_ctl", "--pgdata", directory, "--wait", "--log", "/tmp/restored.log"];
+    await this.server.exec([...control, "--options", options.join(" "), "start"], { timeoutSeconds: 120 });
+    const output = await this.server.exec(
+      ["psql", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1", "--port", port, database],
+      { input: sql },
+    );
+    await this.server.exec([...control, "--mode=immediate", "stop"]);
     return output.split("\n").filter((line) => line !== "");
   }
 

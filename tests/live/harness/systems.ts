@@ -31,6 +31,21 @@ async function featureServer(cluster: Cluster): Promise<Pod> {
   return cluster.pod("feast-server");
 }
 
+/** Superset's three kinds of pods on PostgreSQL and Valkey. */
+export async function superset(
+  cluster: Cluster,
+): Promise<{ readonly web: Pod; readonly worker: Pod; readonly beat: Pod }> {
+  await cluster.postgres();
+  await cluster.job("superset-setup"); // without Valkey: the Job has no wire to it
+  await cluster.pod("redis");
+  const [web, worker, beat] = await Promise.all([
+    cluster.pod("superset"),
+    cluster.pod("superset-worker"),
+    cluster.pod("superset-beat"),
+  ]);
+  return { web, worker, beat };
+}
+
 /** Ray with the applications of the config deployed: `serve` answers on the head. They have no model yet. */
 export async function application(cluster: Cluster): Promise<Pod> {
   const [{ head }] = await Promise.all([rayCluster(cluster), featureServer(cluster)]);
@@ -68,4 +83,17 @@ export function serveConfig(cluster: Cluster): any {
 /** Names of the CronJobs that train. */
 function trainings(cluster: Cluster): string[] {
   return cluster.program.all("CronJob").flatMap(({ metadata: { name } }) => (name.includes("-train-") ? [name] : []));
+}
+
+/** DolphinScheduler on PostgreSQL and the object store. */
+export async function workflows(
+  cluster: Cluster,
+): Promise<Readonly<Record<"api" | "master" | "worker" | "alert", Pod>>> {
+  await Promise.all([cluster.postgres(), objectStore(cluster)]);
+  await cluster.job("dolphinscheduler-schema");
+  await cluster.job("dolphinscheduler-set-admin");
+  const [master, worker, alert, api] = await Promise.all(
+    ["master", "worker", "alert", "api"].map((kind) => cluster.pod(`dolphinscheduler-${kind}`)),
+  );
+  return { api, master, worker, alert } as Readonly<Record<"api" | "master" | "worker" | "alert", Pod>>;
 }

@@ -7,6 +7,8 @@ import * as pulumi from "@pulumi/pulumi";
 const PACKAGES: Readonly<Record<string, () => boolean>> = {
   curl: () => inPath("curl"),
   iproute2: () => inPath("ip"),
+  maven: () => inPath("mvn"),
+  "openjdk-17-jre-headless": () => inPath("java"),
   postgresql: () => postgresBin() !== undefined,
   prometheus: () => inPath("prometheus") && inPath("promtool"),
   "redis-server": () => inPath("redis-server"),
@@ -39,6 +41,15 @@ export function postgresBin(): string | undefined {
   return versions
     .map((version) => path.join(root, version, "bin"))
     .find((bin) => fs.existsSync(path.join(bin, "initdb")));
+}
+
+/**
+ * The unpacked binary distribution of DolphinScheduler, where somebody has one: no registry that the tests install from
+ * carries its servers.
+ */
+export function dolphinschedulerHome(): string | undefined {
+  const home = process.env["CARBON_DOLPHINSCHEDULER"];
+  return home !== undefined && fs.existsSync(path.join(home, "api-server")) ? home : undefined;
 }
 
 function inPath(name: string): boolean {

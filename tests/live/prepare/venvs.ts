@@ -14,8 +14,10 @@ const PYTHON = `python${clientVersions.python}`;
 /** Lock files, with hashes, of what the images with Python hold: of our own images the very file that they install. */
 export const locks = {
   mlflow: path.join(REQUIREMENTS, "mlflow.lock"),
+  barman: path.join(REQUIREMENTS, "barman.lock"),
   ray: path.join(IMAGES, "ray", "requirements.lock"),
   feast: path.join(IMAGES, "feast", "requirements.lock"),
+  superset: path.join(IMAGES, "superset", "requirements.lock"),
   datahub: path.join(REQUIREMENTS, "datahub.lock"),
 } as const;
 

@@ -1,0 +1,449 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect, type Destination } from "../base/connect";
+import { type Bucket, type Endpoint, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
+import { configFiles } from "../base/files";
+import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { disruptionBudget } from "../base/scale";
+import { type Metrics, scrape } from "../base/scrape";
+import { type EnvSecret, envSecret } from "../base/secret";
+import { service } from "../base/service";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+
+const UID = 1000;
+const HOME = "/opt/dolphinscheduler";
+const ADMIN = "admin";
+const LOGGING_FILE = "logback.xml";
+const TASK_LOGS = "/task-logs";
+
+const API = {
+  image: images.dolphinschedulerApi,
+  main: "org.apache.dolphinscheduler.api.ApiApplicationServer",
+  path: "/dolphinscheduler",
+  ports: { http: 12345 },
+};
+
+/** What plans workflows, runs them and tells of them: servers that call each other. */
+const SERVERS = {
+  master: {
+    image: images.dolphinschedulerMaster,
+    main: "org.apache.dolphinscheduler.server.master.MasterServer",
+    path: "",
+    ports: { rpc: 5678, http: 5679 },
+  },
+  worker: {
+    image: images.dolphinschedulerWorker,
+    main: "org.apache.dolphinscheduler.server.worker.WorkerServer",
+    path: "",
+    ports: { rpc: 1234, http: 1235 },
+  },
+  alert: {
+    image: images.dolphinschedulerAlert,
+    main: "org.apache.dolphinscheduler.alert.AlertServer",
+    path: "",
+    ports: { rpc: 50052, http: 50053 },
+  },
+} as const;
+
+/** Inputs of {@link DolphinScheduler}. */
+export interface DolphinSchedulerArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Database of workflows and their runs, and the registry in which the servers find each other. */
+  readonly store: PostgresDatabase;
+  /** Password of the user `admin`. */
+  readonly adminPassword: pulumi.Output<string>;
+  /** Bucket of what people upload for their tasks, and of the tasks' logs. */
+  readonly resources: Bucket;
+  readonly api: Replicas;
+  /** There is one: 3.2.2 does not renew the locks that two would need (docs/adr/0023-dolphinscheduler.md). */
+  readonly master: ContainerSize;
+  /** Tasks run in these pods, beside the worker itself. */
+  readonly worker: Replicas;
+  /** There is one, as of masters. */
+  readonly alert: ContainerSize;
+  /** Size of the Jobs that prepare the database. */
+  readonly jobs: ContainerSize;
+  /** What tasks may talk to besides the database and the object store. */
+  readonly tasksReach: readonly Destination[];
+  /** Where alerts may be sent. */
+  readonly alertsReach: readonly Destination[];
+  readonly metrics: Metrics;
+}
+
+/** Pods of one size. */
+export interface Replicas extends ContainerSize {
+  readonly replicas: number;
+}
+
+/** DolphinScheduler without ZooKeeper: API and pages, a master, workers and an alert server. */
+export class DolphinScheduler extends pulumi.ComponentResource {
+  /** The API, under `/dolphinscheduler`. */
+  readonly api: Endpoint<"http">;
+  /** Name of the Secret with the login of `admin`. */
+  readonly adminSecret: string;
+
+  constructor(name: string, args: DolphinSchedulerArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:analytics:DolphinScheduler", name, {}, opts);
+    const { namespace, store, resources, metrics } = args;
+    const stores = [store.server, resources.store.destination];
+
+    const database = envSecret(`${name}-database`, { namespace, data: databaseLogin(store) }, { parent: this });
+    const registry = envSecret(`${name}-registry`, { namespace, data: registryLogin(store) }, { parent: this });
+    const objectStore = envSecret(`${name}-object-store`, { namespace, data: s3Login(resources) }, { parent: this });
+    const prepared = this.prepare(name, args, database);
+
+    const pods = {
+      api: podsOf(`${name}-api`, namespace),
+      master: podsOf(`${name}-master`, namespace),
+      worker: podsOf(`${name}-worker`, namespace),
+      alert: podsOf(`${name}-alert`, namespace),
+    };
+    const calls = (kind: keyof typeof SERVERS): Destination => ({
+      server: pods[kind],
+      ports: [{ port: SERVERS[kind].ports.rpc }],
+    });
+    const withObjectStore = { ...COMMON, ...s3Env(resources) };
+    const run = (server: Server): Started => {
+      scrape(this, {
+        pods: server.pods,
+        port: { name: "http", number: server.ports.http },
+        path: `${server.path}/actuator/prometheus`,
+        by: metrics,
+      });
+      return startServer(this, server, [prepared, ...store.server.ready, ...resources.store.ready]);
+    };
+
+    run({
+      ...SERVERS.master,
+      pods: pods.master,
+      size: args.master,
+      env: { ...withObjectStore, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
+      secretEnv: [database, objectStore],
+      // Itself, too: a workflow inside another is told of by a call.
+      talksTo: [...stores, calls("master"), calls("worker")],
+      named: true,
+      taskLogs: true,
+    });
+    run({
+      ...SERVERS.worker,
+      pods: pods.worker,
+      replicas: args.worker.replicas,
+      size: args.worker,
+      env: { ...withObjectStore, ...WORKER },
+      secretEnv: [registry, objectStore],
+      talksTo: [...stores, calls("master"), calls("alert"), ...args.tasksReach],
+      named: true,
+      taskLogs: true,
+      // Tasks unpack their resources and write their files here.
+      tmpMiB: 8192,
+    });
+    run({
+      ...SERVERS.alert,
+      pods: pods.alert,
+      size: args.alert,
+      env: COMMON,
+      secretEnv: [database],
+      talksTo: [store.server, ...args.alertsReach],
+      named: true,
+    });
+    const { entry, workload } = run({
+      ...API,
+      pods: pods.api,
+      replicas: args.api.replicas,
+      size: args.api,
+      env: { ...withObjectStore, API_PYTHONGATEWAY_ENABLED: "false" },
+      secretEnv: [database, objectStore],
+      // Logs, and commands to what runs.
+      talksTo: [...stores, calls("master"), calls("worker"), calls("alert")],
+      // An upload lies here until the object store has it.
+      tmpMiB: 2048,
+    });
+
+    this.api = {
+      protocol: "http",
+      host: serviceHost(pods.api.name, namespace),
+      port: API.ports.http,
+      tls: false,
+      server: pods.api,
+      podPort: API.ports.http,
+      ready: [entry, workload],
+    };
+    this.adminSecret = `${name}-admin`;
+    this.registerOutputs();
+  }
+
+  /** Makes the schema, and takes the vendor's password from `admin`, before any server starts. */
+  private prepare(
+    name: string,
+    { namespace, store, adminPassword, jobs: size }: DolphinSchedulerArgs,
+    database: EnvSecret,
+  ): pulumi.Resource {
+    const schema = new SetupJob(
+      `${name}-schema`,
+      {
+        namespace,
+        image: images.dolphinschedulerTools,
+        size,
+        uid: UID,
+        command: ["bash", "-c", SCHEMA],
+        env: { ...COMMON, HEAP: heap(size) },
+        secretEnv: [database],
+        talksTo: [store.server],
+        // A migration that is stopped half-way is worse than a long one.
+        timeoutSeconds: 3600,
+      },
+      { parent: this, dependsOn: [...store.server.ready] },
+    );
+    const admin = envSecret(
+      `${name}-admin`,
+      { namespace, type: "kubernetes.io/basic-auth", data: { username: ADMIN, password: adminPassword } },
+      { parent: this },
+    );
+    const login = envSecret(`${name}-psql`, { namespace, data: psqlLogin(store) }, { parent: this });
+    const job = new SetupJob(
+      `${name}-set-admin`,
+      {
+        namespace,
+        image: images.postgres,
+        size,
+        uid: UID,
+        command: ["bash", "-c", SET_ADMIN],
+        secretEnv: [login, admin],
+        talksTo: [store.server],
+      },
+      { parent: this, dependsOn: schema.job },
+    );
+    return job.job;
+  }
+}
+
+/** What one kind of server is. */
+interface Server {
+  readonly image: string;
+  readonly main: string;
+  readonly pods: PodIdentity;
+  /** Where its actuator and everything else over HTTP begins. */
+  readonly path: string;
+  readonly ports: { readonly http: number; readonly rpc?: number };
+  /** @default 1 */
+  readonly replicas?: number;
+  readonly size: ContainerSize;
+  readonly env: Readonly<Record<string, pulumi.Input<string>>>;
+  readonly secretEnv: readonly EnvSecret[];
+  readonly talksTo: readonly Destination[];
+  /** Whether others call its pods by their names: then these stay, whatever becomes of the pods. */
+  readonly named?: boolean;
+  /** Whether it runs tasks, and writes the log of each. */
+  readonly taskLogs?: boolean;
+  /** Size of /tmp, in MiB. @default 256 */
+  readonly tmpMiB?: number;
+}
+
+interface Started {
+  readonly entry: k8s.core.v1.Service;
+  readonly workload: pulumi.Resource;
+}
+
+function startServer(parent: pulumi.Resource, server: Server, after: readonly pulumi.Resource[]): Started {
+  const { pods, ports, path, replicas = 1, size, secretEnv, named = false, taskLogs = false, tmpMiB = 256 } = server;
+  const { name, namespace, matchLabels } = pods;
+  const logging = configFiles(
+    `${name}-logging`,
+    { namespace, files: { [LOGGING_FILE]: logback(taskLogs) } },
+    { parent },
+  );
+  const account = serviceAccount(pods, { parent });
+  const wires = connect(parent, { from: pods, talksTo: server.talksTo });
+  const entry = service(name, pods, ports, { parent }, { headless: named, unready: named });
+  const spec = {
+    replicas,
+    selector: { matchLabels },
+    template: podTemplate(pods, {
+      containers: [
+        container(name, {
+          image: server.image,
+          size,
+          // Not by the image's script: that ends without telling the server, and looks for its memory at the node's.
+          command: ["java", ...jvmFlags(size), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
+          ports,
+          env: { ...server.env, LOGGING_CONFIG: `/etc/logging/${LOGGING_FILE}` },
+          secretEnv,
+          probe: { path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
+          mounts: { "/tmp": "tmp", "/etc/logging": "logging", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
+        }),
+      ],
+      uid: UID,
+      priorityClass: "standard-services",
+      secretEnv,
+      scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
+      files: { logging },
+      // A worker stops its tasks, and the master gives them to another one.
+      terminationGracePeriodSeconds: 60,
+    }),
+  };
+  const metadata = { name, namespace, labels: matchLabels };
+  const opts = {
+    parent,
+    dependsOn: [...after, account, logging.resource, ...wires, ...secretEnv.map(({ resource }) => resource)],
+  };
+  const workload = named
+    ? new k8s.apps.v1.StatefulSet(
+        name,
+        { metadata, spec: { ...spec, serviceName: name, podManagementPolicy: "Parallel" } },
+        { ...opts, dependsOn: [...opts.dependsOn, entry] },
+      )
+    : new k8s.apps.v1.Deployment(
+        name,
+        {
+          metadata,
+          spec: { ...spec, strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } },
+        },
+        opts,
+      );
+  disruptionBudget(pods, replicas, { parent });
+  return { entry, workload };
+}
+
+function podsOf(name: string, namespace: pulumi.Input<string>): PodIdentity {
+  return { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+}
+
+// Half of the memory: the other is for what Java keeps outside its heap and, in a worker, for tasks.
+function heap({ memoryMiB }: ContainerSize): string {
+  return `-Xmx${Math.floor(memoryMiB.limit / 2)}m`;
+}
+
+function jvmFlags(size: ContainerSize): string[] {
+  // The uid has no name in the image, and workers put that name into paths.
+  return [heap(size), "-XX:+ExitOnOutOfMemoryError", "-Duser.name=dolphinscheduler"];
+}
+
+const COMMON = {
+  HOME: "/tmp",
+  // The images say Shanghai.
+  TZ: "UTC",
+  // In a cluster they would ask the API server for their settings first, and end without an answer.
+  SPRING_CLOUD_KUBERNETES_ENABLED: "false",
+  REGISTRY_TYPE: "jdbc",
+  // A server that has not renewed its entry for 30 s is gone: its pauses and a switch of the database's primary may take
+  // longer than the 6 s that are the default.
+  REGISTRY_TERMREFRESHINTERVAL: "2s",
+  REGISTRY_TERMEXPIRETIMES: "15",
+};
+
+const WORKER = {
+  // The usage that it would look at is the node's, of which Kubernetes takes care.
+  WORKER_SERVERLOADPROTECTION_ENABLED: "false",
+  // No sudo: all tasks run as the user of the worker, who is the tenant `default`.
+  SUDO_ENABLE: "false",
+  WORKER_TENANTCONFIG_AUTOCREATETENANTENABLED: "false",
+  WORKER_TENANTCONFIG_DEFAULTTENANTENABLED: "true",
+};
+
+function s3Env({ name, store: { url, region } }: Bucket): Record<string, pulumi.Input<string>> {
+  return {
+    RESOURCE_STORAGE_TYPE: "S3",
+    RESOURCE_STORAGE_UPLOAD_BASE_PATH: "/dolphinscheduler",
+    RESOURCE_AWS_REGION: region,
+    RESOURCE_AWS_S3_BUCKET_NAME: name,
+    RESOURCE_AWS_S3_ENDPOINT: url,
+    // Logs outlive the pod that wrote them.
+    REMOTE_LOGGING_ENABLE: "true",
+    REMOTE_LOGGING_TARGET: "S3",
+    REMOTE_LOGGING_BASE_DIR: "logs",
+    REMOTE_LOGGING_S3_BUCKET_NAME: name,
+    REMOTE_LOGGING_S3_ENDPOINT: url,
+    REMOTE_LOGGING_S3_REGION: region,
+  };
+}
+
+function s3Login({ store: { login } }: Bucket): Record<string, pulumi.Input<string>> {
+  return {
+    RESOURCE_AWS_ACCESS_KEY_ID: login.username,
+    RESOURCE_AWS_SECRET_ACCESS_KEY: login.password,
+    REMOTE_LOGGING_S3_ACCESS_KEY_ID: login.username,
+    REMOTE_LOGGING_S3_ACCESS_KEY_SECRET: login.password,
+  };
+}
+
+function databaseLogin(store: PostgresDatabase): Record<string, pulumi.Input<string>> {
+  return {
+    SPRING_DATASOURCE_URL: jdbcUrl(store),
+    SPRING_DATASOURCE_USERNAME: store.login.username,
+    SPRING_DATASOURCE_PASSWORD: store.login.password,
+  };
+}
+
+// A worker knows the database as its registry alone.
+function registryLogin(store: PostgresDatabase): Record<string, pulumi.Input<string>> {
+  return {
+    REGISTRY_HIKARICONFIG_JDBCURL: jdbcUrl(store),
+    REGISTRY_HIKARICONFIG_USERNAME: store.login.username,
+    REGISTRY_HIKARICONFIG_PASSWORD: store.login.password,
+    REGISTRY_HIKARICONFIG_MAXIMUMPOOLSIZE: "5",
+  };
+}
+
+function jdbcUrl({ server, database }: PostgresDatabase): pulumi.Output<string> {
+  return pulumi.interpolate`jdbc:postgresql://${server.host}:${server.port}/${database}?sslmode=require`;
+}
+
+function psqlLogin({ server, database, login }: PostgresDatabase): Record<string, pulumi.Input<string>> {
+  return {
+    PGHOST: server.host,
+    PGPORT: `${server.port}`,
+    PGDATABASE: database,
+    PGUSER: login.username,
+    PGPASSWORD: login.password,
+    PGSSLMODE: "require",
+  };
+}
+
+// What upgrade-schema.sh and initialize-jdbc-registry.sh run, without the files that they write beside themselves.
+const SCHEMA = `set -e
+tools=${HOME}/tools
+run() { java "$HEAP" -cp "$tools/conf:$tools/libs/*:$tools/sql" "$@"; }
+run -Dspring.profiles.active=upgrade,postgresql org.apache.dolphinscheduler.tools.datasource.UpgradeDolphinScheduler
+run -Dspring.profiles.active=postgresql org.apache.dolphinscheduler.tools.command.CommandApplication`;
+
+// The hash of the product is this one, without salt. Sessions that the old password opened end with it.
+const SET_ADMIN = `psql --no-psqlrc --set=ON_ERROR_STOP=1 --single-transaction <<'SQL'
+\\getenv user username
+\\getenv password password
+DELETE FROM t_ds_session USING t_ds_user
+ WHERE t_ds_session.user_id = t_ds_user.id AND user_name = :'user' AND user_password <> md5(:'password');
+UPDATE t_ds_user SET user_password = md5(:'password'), update_time = now()
+ WHERE user_name = :'user' AND user_password <> md5(:'password');
+SQL`;
+
+/** Everything on standard output; the log of each task in a file of its own as well, from which the pages show it. */
+function logback(taskLogs: boolean): string {
+  // The property is where the copies for the object store are looked for.
+  const perTask = `
+  <property scope="context" name="log.base.ctx" value="${TASK_LOGS}"/>
+  <appender name="TASKLOGFILE" class="ch.qos.logback.classic.sift.SiftingAppender">
+    <filter class="org.apache.dolphinscheduler.plugin.task.api.log.TaskLogFilter"/>
+    <Discriminator class="org.apache.dolphinscheduler.plugin.task.api.log.TaskLogDiscriminator">
+      <key>taskInstanceLogFullPath</key>
+      <logBase>${TASK_LOGS}</logBase>
+    </Discriminator>
+    <sift>
+      <appender name="FILE-\${taskInstanceLogFullPath}" class="ch.qos.logback.core.FileAppender">
+        <file>\${taskInstanceLogFullPath}</file>
+        <encoder><pattern>[%level] %date{ISO8601} - %message%n</pattern></encoder>
+      </appender>
+    </sift>
+  </appender>`;
+  return `<configuration>
+  <conversionRule conversionWord="message" converterClass="org.apache.dolphinscheduler.common.log.SensitiveDataConverter"/>
+  <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%date{ISO8601} %level %logger{10} [WI-%X{workflowInstanceId:-0}][TI-%X{taskInstanceId:-0}] %message%n</pattern></encoder>
+  </appender>${taskLogs ? perTask : ""}
+  <root level="INFO">
+    <appender-ref ref="STDOUT"/>${taskLogs ? '\n    <appender-ref ref="TASKLOGFILE"/>' : ""}
+  </root>
+</configuration>
+`;
+}

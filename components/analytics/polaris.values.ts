@@ -1,0 +1,109 @@
+import type { ChartDeclaration, DeclaredWorkload, HelmValue } from "../base/chart-release";
+import { type ContainerSize, resources, RESTRICTED } from "../base/pod";
+import type { EnvSecret } from "../base/secret";
+
+/** Where clients reach the API. */
+export const API_PORT = 8181;
+/** Where health and metrics are asked. */
+const MANAGEMENT_PORT = 8182;
+/** The user of Polaris' images. */
+export const POLARIS_UID = 10000;
+/** The one tenant of the server. */
+export const REALM = "POLARIS";
+/** Name of the catalog, which clients call the warehouse. */
+export const CATALOG = "iceberg";
+/** Key of the Secret that holds what tokens are signed with. */
+export const SYMMETRIC_KEY = "symmetric.key";
+
+/** Port that answers with metrics. */
+export const METRICS = { name: "polaris-mgmt", number: MANAGEMENT_PORT };
+
+const POD_LABELS = { app: "polaris" };
+
+/** What the values are made from. */
+export interface ValuesArgs {
+  readonly replicas: number;
+  readonly size: ContainerSize;
+  readonly serviceAccount: string;
+  readonly database: EnvSecret;
+  readonly objectStore: EnvSecret;
+  readonly tokens: EnvSecret;
+  /** Region of the object store. */
+  readonly region: string;
+}
+
+/** The values of the chart. */
+export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
+  const { replicas, size, database, objectStore, tokens, region } = args;
+  return {
+    replicaCount: replicas,
+    resources: resources(size),
+    priorityClassName: "standard-services",
+    serviceAccount: { create: false, name: args.serviceAccount },
+    podLabels: POD_LABELS,
+    podAnnotations: Object.fromEntries(
+      [database, objectStore, tokens].map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
+    ),
+    podSecurityContext: { runAsNonRoot: true, fsGroup: POLARIS_UID, seccompProfile: { type: "RuntimeDefault" } },
+    containerSecurityContext: { ...RESTRICTED, runAsUser: POLARIS_UID, runAsGroup: POLARIS_UID },
+    topologySpreadConstraints: [
+      { maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "ScheduleAnyway" },
+    ],
+    // The chart has no startup probe: a JVM on the requested CPU alone takes most of a minute.
+    livenessProbe: { initialDelaySeconds: 90, failureThreshold: 6, timeoutSeconds: 5 },
+    readinessProbe: { failureThreshold: 2, timeoutSeconds: 5 },
+    serviceMonitor: { enabled: false },
+    realmContext: { realms: [REALM] },
+    features: { SUPPORTED_CATALOG_STORAGE_TYPES: ["S3"] },
+    persistence: {
+      type: "relational-jdbc",
+      relationalJdbc: {
+        secret: {
+          name: database.name,
+          username: "QUARKUS_DATASOURCE_USERNAME",
+          password: "QUARKUS_DATASOURCE_PASSWORD",
+          jdbcUrl: "QUARKUS_DATASOURCE_JDBC_URL",
+        },
+      },
+    },
+    authentication: {
+      tokenBroker: {
+        type: "symmetric-key",
+        secret: { name: tokens.name, symmetricKey: { secretKey: SYMMETRIC_KEY } },
+      },
+    },
+    // What the server itself writes to the bucket, table metadata, it writes with the SDK's own credentials.
+    envFrom: [{ secretRef: { name: objectStore.name } }],
+    extraEnv: [
+      { name: "AWS_REGION", value: region },
+      // Of the memory limit: classes, threads and buffers take the rest.
+      { name: "JAVA_MAX_MEM_RATIO", value: "65" },
+    ],
+  };
+}
+
+/** What the chart runs with these values. */
+export function declaration(
+  name: string,
+  replicas: number,
+  size: ContainerSize,
+): ChartDeclaration & { readonly workloads: readonly [DeclaredWorkload] } {
+  const server: DeclaredWorkload = {
+    kind: "Deployment",
+    name,
+    labels: { "app.kubernetes.io/name": "polaris", "app.kubernetes.io/instance": name },
+    podLabels: POD_LABELS,
+    ports: { [METRICS.name]: METRICS.number },
+    serviceAccount: name,
+    replicas,
+    size,
+  };
+  return {
+    workloads: [server],
+    services: [
+      { name, port: API_PORT, podPort: API_PORT, workload: name },
+      { name: `${name}-mgmt`, port: MANAGEMENT_PORT, podPort: MANAGEMENT_PORT, workload: name },
+    ],
+    crds: [],
+  };
+}

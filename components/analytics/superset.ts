@@ -1,0 +1,311 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { connect } from "../base/connect";
+import {
+  type Endpoint,
+  hostPort,
+  type PodIdentity,
+  type PostgresDatabase,
+  type RedisAccess,
+  type RedisLogin,
+  serviceHost,
+} from "../base/endpoint";
+import { configFiles } from "../base/files";
+import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
+import { envSecret } from "../base/secret";
+import { service } from "../base/service";
+import { SetupJob } from "../base/setup-job";
+import { images } from "../base/versions";
+
+const PORT = 8088;
+// The user `superset` of the image.
+const SUPERSET_UID = 1000;
+const FILES = path.join(__dirname, "superset");
+const HEARTBEAT_FILE = "/tmp/heartbeat";
+// How long a query may run in the background.
+const QUERY_SECONDS = 3600;
+const READER_PASSWORD = "READER_PASSWORD";
+// What runs longer when its worker must go is lost: holding up the drain of a node for an hour would be worse.
+const WORKER_GRACE_SECONDS = 600;
+
+/** Inputs of {@link Superset}. */
+export interface SupersetArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Superset's own database: users, charts, dashboards. */
+  readonly store: PostgresDatabase;
+  /** Caches, results of queries, and the queue between web server and workers. */
+  readonly redis: RedisLogin;
+  /** Signs sessions, and encrypts the passwords of data sources in the database. */
+  readonly secretKey: pulumi.Output<string>;
+  /** Password of the user `admin`. */
+  readonly adminPassword: pulumi.Output<string>;
+  /** A data source, where Trino is deployed. */
+  readonly trino?: Endpoint<"http">;
+  /** A data source: a database of the same server, under a role that may only read it. */
+  readonly reader: PostgresDatabase;
+  readonly web: SupersetWeb;
+  readonly worker: SupersetWorker;
+  /** Size of the pod that starts tasks by the clock. */
+  readonly beat: ContainerSize;
+  /** Size of the Job that migrates the database and makes what is declared. */
+  readonly setup: ContainerSize;
+}
+
+/** The web server. */
+export interface SupersetWeb {
+  readonly replicas: number;
+  /** Processes of one pod. */
+  readonly processes: number;
+  /** Threads of one process: each answers one request at a time. */
+  readonly threads: number;
+  readonly size: ContainerSize;
+}
+
+/** What runs queries and other tasks in the background. */
+export interface SupersetWorker {
+  /** Pods, autoscaled by CPU. */
+  readonly replicas: PodRange;
+  /** Tasks that one pod runs at a time: each is a process. */
+  readonly concurrency: number;
+  readonly size: ContainerSize;
+}
+
+// What each client library of it sends, scripts included (Celery and its lock, the limiter).
+const REDIS_COMMANDS = {
+  connection: ["ping", "multi", "exec", "watch", "unwatch", "evalsha", "script|load"],
+  cache: ["get", "mget", "set", "setex", "setnx", "del", "unlink", "exists"],
+  limiter: ["incrby", "expire", "ttl"],
+  queue: ["lpush", "rpop", "brpop", "llen", "sadd", "srem", "smembers"],
+  unacknowledged: ["hset", "hget", "hdel", "zadd", "zrem", "zrevrangebyscore"],
+  results: ["publish", "subscribe", "unsubscribe"],
+};
+
+/** What Superset does in Redis: its keys and channels begin with its name (superset_config.py). */
+export function supersetRedisAccess(): RedisAccess {
+  return { keys: "superset:*", channels: "superset:*", commands: Object.values(REDIS_COMMANDS).flat() };
+}
+
+/** Superset: its web server, the workers of its queue, the one process that keeps the schedule, and the Job before them all. */
+export class Superset extends pulumi.ComponentResource {
+  /** Pages and API. */
+  readonly http: Endpoint<"http">;
+  /** Name of the Secret with the login of the administrator. */
+  readonly adminSecret: string;
+
+  constructor(name: string, args: SupersetArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:analytics:Superset", name, {}, opts);
+    const { namespace, store, redis, trino, reader, web, worker } = args;
+
+    const logins = envSecret(
+      `${name}-logins`,
+      {
+        namespace,
+        data: {
+          SUPERSET_SECRET_KEY: args.secretKey,
+          SUPERSET_DATABASE_URI: databaseUri(store, store.login.password),
+          SUPERSET_REDIS_URL: redisUrl(redis),
+        },
+      },
+      { parent: this },
+    );
+    const admin = envSecret(
+      `${name}-admin`,
+      { namespace, data: { SUPERSET_ADMIN_USER: "admin", SUPERSET_ADMIN_PASSWORD: args.adminPassword } },
+      { parent: this },
+    );
+    const sources = envSecret(
+      `${name}-sources`,
+      { namespace, data: { [READER_PASSWORD]: reader.login.password } },
+      { parent: this },
+    );
+    const config = configFiles(
+      `${name}-config`,
+      { namespace, files: read("superset_config.py", "reencrypt.py") },
+      { parent: this },
+    );
+    const declarations = configFiles(
+      `${name}-setup`,
+      { namespace, files: { ...read("initialize.py"), "sources.json": sourceList(args) } },
+      { parent: this },
+    );
+
+    const shared = {
+      image: images.superset,
+      env: {
+        HOME: "/tmp",
+        SUPERSET_HOME: "/tmp",
+        SUPERSET_CONFIG_PATH: "/etc/superset/superset_config.py",
+        SUPERSET_QUERY_SECONDS: `${QUERY_SECONDS}`,
+        HEARTBEAT_FILE,
+      },
+      secretEnv: [logins],
+      mounts: { "/tmp": "tmp", "/etc/superset": "config" },
+    };
+    const setup = new SetupJob(
+      `${name}-setup`,
+      {
+        ...shared,
+        namespace,
+        uid: SUPERSET_UID,
+        size: args.setup,
+        command: ["sh", "-c", "superset db upgrade && python /etc/superset-setup/initialize.py"],
+        secretEnv: [logins, admin, sources],
+        mounts: { ...shared.mounts, "/etc/superset-setup": "setup" },
+        files: { config, setup: declarations },
+        talksTo: [store.server],
+        // A large database takes its time, and a migration that is stopped half-way is worse than a long one.
+        timeoutSeconds: 3600,
+      },
+      { parent: this, dependsOn: [...store.server.ready] },
+    );
+
+    const stores = [store.server, redis.server];
+    const queried = [...stores, ...(trino ? [trino] : [])];
+    const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment => {
+      const account = serviceAccount(pods, { parent: this });
+      const wires = connect(this, { from: pods, talksTo });
+      const template = podTemplate(pods, {
+        containers: [container(pods.name, { ...shared, ...own.container })],
+        uid: SUPERSET_UID,
+        priorityClass: "standard-services",
+        secretEnv: [logins],
+        scratch: { tmp: { sizeMiB: 512 } },
+        files: { config },
+        ...(own.graceSeconds !== undefined && { terminationGracePeriodSeconds: own.graceSeconds }),
+      });
+      return new k8s.apps.v1.Deployment(
+        pods.name,
+        {
+          metadata: { name: pods.name, namespace, labels: pods.matchLabels },
+          spec: {
+            ...(own.replicas !== undefined && { replicas: own.replicas }),
+            selector: { matchLabels: pods.matchLabels },
+            strategy: own.strategy ?? { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+            template,
+          },
+        },
+        {
+          parent: this,
+          dependsOn: [setup.job, account, ...wires, ...[...talksTo, reader.server].flatMap(({ ready }) => ready)],
+        },
+      );
+    };
+
+    const webPods = podsOf(name, namespace, { app: name, component: "web" });
+    const entry = service(name, webPods, { http: PORT }, { parent: this });
+    const server = run(webPods, queried, { replicas: web.replicas, container: webContainer(web) });
+    disruptionBudget(webPods, web.replicas, { parent: this });
+
+    const workerPods = podsOf(`${name}-worker`, namespace, { app: `${name}-worker` });
+    const workers = run(workerPods, queried, {
+      // No replicas: the autoscaler owns them.
+      container: celery(worker.size, `worker --concurrency=${worker.concurrency} ${WORKER_OPTIONS}`),
+      graceSeconds: WORKER_GRACE_SECONDS,
+    });
+    autoscale(workers, workerPods, worker.replicas, { parent: this });
+
+    run(podsOf(`${name}-beat`, namespace, { app: `${name}-beat` }), stores, {
+      replicas: 1,
+      // Two would start everything twice: one ends before the next begins.
+      strategy: { type: "Recreate" },
+      container: celery(args.beat, "beat --loglevel=INFO"),
+    });
+
+    this.http = {
+      protocol: "http",
+      host: serviceHost(name, namespace),
+      port: PORT,
+      tls: false,
+      server: webPods,
+      podPort: PORT,
+      ready: [entry, server],
+    };
+    this.adminSecret = admin.name;
+    this.registerOutputs();
+  }
+}
+
+/** What differs between the processes. */
+interface Process {
+  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe"> & { readonly size: ContainerSize };
+  /** Absent where an autoscaler owns them. */
+  readonly replicas?: number;
+  readonly strategy?: k8s.types.input.apps.v1.DeploymentStrategy;
+  readonly graceSeconds?: number;
+}
+
+function webContainer({ processes, threads, size }: SupersetWeb): Process["container"] {
+  return {
+    command: [
+      "gunicorn",
+      `--bind=0.0.0.0:${PORT}`,
+      `--workers=${processes}`,
+      "--worker-class=gthread",
+      `--threads=${threads}`,
+      "--timeout=300",
+      // On a disk its heartbeats could wait so long that it takes its own workers for dead.
+      "--worker-tmp-dir=/dev/shm",
+      "--access-logfile=-",
+      "superset.app:create_app()",
+    ],
+    size,
+    ports: { http: PORT },
+    probe: { path: "/health", port: "http", startupSeconds: 300 },
+  };
+}
+
+// Workers need not know of each other. A process that has held large results gives their memory back when it ends.
+const WORKER_OPTIONS = "-O fair --loglevel=INFO --without-gossip --without-mingle --max-tasks-per-child=100";
+
+/**
+ * A process of Celery. Asking it over the queue (`celery inspect ping`) would load all of Superset each time; so it touches a
+ * file while it works (superset_config.py). What an earlier process of the pod left says nothing about this one.
+ */
+function celery(size: ContainerSize, command: string): Process["container"] {
+  const start = `rm -f ${HEARTBEAT_FILE} && exec celery --app=superset.tasks.celery_app:app ${command}`;
+  return {
+    command: ["sh", "-c", start],
+    size,
+    probe: { command: ["sh", "-c", `test -n "$(find ${HEARTBEAT_FILE} -mmin -2)"`], startupSeconds: 300 },
+  };
+}
+
+function podsOf(
+  name: string,
+  namespace: pulumi.Input<string>,
+  matchLabels: Readonly<Record<string, string>>,
+): PodIdentity {
+  return { name, namespace, matchLabels, serviceAccount: name };
+}
+
+function read(...files: readonly string[]): Record<string, string> {
+  return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(FILES, file), "utf8")]));
+}
+
+/** What initialize.py declares: never a password, but where it finds one. */
+function sourceList({ trino, reader }: SupersetArgs): pulumi.Output<string> {
+  return pulumi.jsonStringify([
+    // Trino learns who asks.
+    ...(trino
+      ? [{ name: "Trino", uri: pulumi.interpolate`trino://superset@${hostPort(trino)}`, impersonate: true }]
+      : []),
+    { name: `PostgreSQL ${reader.database}`, uri: databaseUri(reader), passwordVariable: READER_PASSWORD },
+  ]);
+}
+
+function databaseUri(
+  { server, database, login }: PostgresDatabase,
+  password?: pulumi.Output<string>,
+): pulumi.Output<string> {
+  const user = password ? pulumi.interpolate`${login.username}:${password.apply(encodeURIComponent)}` : login.username;
+  return pulumi.interpolate`postgresql+psycopg2://${user}@${hostPort(server)}/${database}?sslmode=require`;
+}
+
+function redisUrl({ server, login }: RedisLogin): pulumi.Output<string> {
+  const password = login.password.apply(encodeURIComponent);
+  return pulumi.interpolate`redis://${login.username}:${password}@${hostPort(server)}/0`;
+}

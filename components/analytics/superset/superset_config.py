@@ -1,0 +1,100 @@
+"""How Superset runs on this platform. Addresses and logins come from the environment; nothing here is secret."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from celery.beat import Scheduler
+from celery.schedules import crontab
+from celery.signals import heartbeat_sent
+from flask_caching.backends.rediscache import RedisCache
+from redis import Redis
+
+# Superset takes every name in capitals for a setting, and no other.
+_prefix = "superset:"
+_redis_url = os.environ["SUPERSET_REDIS_URL"]
+_query_seconds = int(os.environ["SUPERSET_QUERY_SECONDS"])
+
+
+def _cache(name: str, lifetime: timedelta) -> dict[str, object]:
+    return {
+        "CACHE_TYPE": "RedisCache",
+        "CACHE_REDIS_URL": _redis_url,
+        "CACHE_KEY_PREFIX": f"{_prefix}{name}:",
+        "CACHE_DEFAULT_TIMEOUT": int(lifetime.total_seconds()),
+    }
+
+
+SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
+SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_DATABASE_URI"]
+
+CACHE_CONFIG = _cache("metadata", timedelta(minutes=5))
+DATA_CACHE_CONFIG = _cache("data", timedelta(minutes=5))
+# As long as upstream keeps both.
+FILTER_STATE_CACHE_CONFIG = _cache("filter-state", timedelta(days=90)) | {"REFRESH_TIMEOUT_ON_RETRIEVAL": True}
+EXPLORE_FORM_DATA_CACHE_CONFIG = _cache("explore", timedelta(days=7)) | {"REFRESH_TIMEOUT_ON_RETRIEVAL": True}
+RESULTS_BACKEND = RedisCache(host=Redis.from_url(_redis_url), key_prefix=f"{_prefix}results:")
+
+# Each client by its address; while Redis is away every process counts for itself.
+RATELIMIT_ENABLED = True
+RATELIMIT_APPLICATION = "100 per second"
+RATELIMIT_STORAGE_URI = _redis_url
+RATELIMIT_STORAGE_OPTIONS = {"key_prefix": f"{_prefix}limits"}
+RATELIMIT_IN_MEMORY_FALLBACK_ENABLED = True
+
+# Only the gateway reaches the server from outside, and it ends TLS.
+ENABLE_PROXY_FIX = True
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+WTF_CSRF_ENABLED = True
+TALISMAN_ENABLED = True
+
+# Nobody is let in without an account, and accounts are made by administrators.
+AUTH_USER_REGISTRATION = False
+PUBLIC_ROLE_LIKE = None
+
+FEATURE_FLAGS = {
+    "DASHBOARD_RBAC": True,
+    "ENABLE_ADVANCED_DATA_TYPES": True,
+    "ENABLE_TEMPLATE_PROCESSING": True,
+}
+
+SQLLAB_ASYNC_TIME_LIMIT_SEC = _query_seconds
+# A result lies in Redis, which others need as well.
+SQLLAB_PAYLOAD_MAX_MB = 32
+
+
+def _is_alive(**_: object) -> None:
+    Path(os.environ["HEARTBEAT_FILE"]).touch()
+
+
+# A worker sends one every two seconds, from the loop that takes tasks, and only while Redis answers.
+heartbeat_sent.connect(_is_alive, weak=False)
+
+
+class _WatchedScheduler(Scheduler):
+    """Keeps its schedule in memory, and says each time that it looks at it."""
+
+    def tick(self, *args: object, **kwargs: object) -> float:
+        _is_alive()
+        return super().tick(*args, **kwargs)
+
+
+CELERY_CONFIG = {
+    "broker_url": _redis_url,
+    "broker_transport_options": {"global_keyprefix": _prefix},
+    "result_backend": _redis_url,
+    "result_backend_transport_options": {"global_keyprefix": _prefix},
+    "imports": ("superset.sql_lab", "superset.tasks.cache", "superset.tasks.scheduler"),
+    # Nobody steers workers over the queue: fewer channels, fewer rights.
+    "worker_enable_remote_control": False,
+    # A query may take an hour: none waits behind another one while a second worker is idle.
+    "worker_prefetch_multiplier": 1,
+    "task_annotations": {"sql_lab.get_sql_results": {"rate_limit": "100/s"}},
+    "beat_scheduler": _WatchedScheduler,
+    "beat_max_loop_interval": 10,
+    "beat_schedule": {
+        "reports.prune_log": {"task": "reports.prune_log", "schedule": crontab(minute="0", hour="0")},
+    },
+}

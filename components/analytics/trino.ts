@@ -1,0 +1,148 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ChartRelease, type HelmValue, podsOf } from "../base/chart-release";
+import { type Endpoint, serviceHost } from "../base/endpoint";
+import { secretFiles } from "../base/files";
+import { serviceAccount } from "../base/pod";
+import { disruptionBudget } from "../base/scale";
+import { type Metrics, scrape } from "../base/scrape";
+import { envSecret } from "../base/secret";
+import { charts } from "../base/versions";
+import { type Catalog, catalogs, secretDirectory, type Sources, trustDirectory } from "./trino/catalogs";
+import { COORDINATOR, declaration, HTTP_PORT, type Topology, values } from "./trino/values";
+
+/** Inputs of {@link Trino}. */
+export interface TrinoArgs extends Topology {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  readonly sources: Sources;
+  /** What coordinator and workers know each other by. */
+  readonly sharedSecret: pulumi.Output<string>;
+  readonly metrics: Metrics;
+}
+
+/** Trino: SQL over what the platform keeps, a catalog for each store. */
+export class Trino extends pulumi.ComponentResource {
+  /** The coordinator, for clients inside the cluster: it asks nobody for a password. */
+  readonly endpoint: Endpoint<"http">;
+
+  constructor(name: string, args: TrinoArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:analytics:Trino", name, {}, opts);
+    const { namespace, sources, sharedSecret, metrics } = args;
+    const known = catalogs(sources);
+    const each = Object.values(known);
+    const declares = declaration(args, name);
+    const [coordinator, ...workers] = declares.workloads.map((workload) => podsOf(workload, namespace));
+    if (coordinator === undefined) throw new Error("the chart declares no coordinator");
+
+    const env = envSecret(
+      `${name}-env`,
+      {
+        namespace,
+        data: Object.fromEntries([
+          ["TRINO_SHARED_SECRET", sharedSecret],
+          ...each.flatMap((one) => Object.entries(one.env)),
+        ]),
+      },
+      { parent: this },
+    );
+    const files = Object.entries(known).flatMap(([catalog, one]) =>
+      one.files
+        ? [{ catalog, ...secretFiles(`${name}-${catalog}`, { namespace, files: one.files }, { parent: this }) }]
+        : [],
+    );
+    const secrets = [env, ...files];
+    const account = serviceAccount(coordinator, { parent: this });
+    const release = new ChartRelease(
+      name,
+      charts.trino,
+      {
+        namespace,
+        directory: args.chartDirectory,
+        values: values({
+          ...args,
+          serviceAccount: name,
+          catalogs: Object.fromEntries(
+            Object.entries(known).map(([catalog, { properties }]) => [catalog, text(properties)]),
+          ),
+          env: env.name,
+          annotations: Object.fromEntries(
+            secrets.map((secret) => [`checksum.254carbon.com/${secret.name}`, secret.checksum]),
+          ),
+          volumes: {
+            ...Object.fromEntries(
+              files.map(({ catalog, name: secretName }) => [
+                secretDirectory(catalog),
+                { name: `${catalog}-secret`, secret: { secretName } },
+              ]),
+            ),
+            ...trustVolumes(known),
+          },
+        }),
+        declares,
+        talksTo: Object.fromEntries(
+          [coordinator, ...workers].map((node) => {
+            // Workers ask the coordinator for work, and each other for rows.
+            const others = node === coordinator ? workers : [coordinator, ...workers];
+            const nodes = others.map((server) => ({ server, ports: [{ port: HTTP_PORT }] }));
+            return [node.name, [...nodes, ...each.flatMap((one) => one.talksTo)]];
+          }),
+        ),
+      },
+      {
+        parent: this,
+        dependsOn: [account, ...secrets.map((secret) => secret.resource), ...each.flatMap((one) => one.ready)],
+      },
+    );
+    for (const node of [coordinator, ...workers]) {
+      scrape(this, { pods: node, port: { name: "http", number: HTTP_PORT }, params: METRICS, by: metrics });
+    }
+    for (const worker of workers) disruptionBudget(worker, args.workers.replicas, { parent: this });
+    this.endpoint = {
+      protocol: "http",
+      host: serviceHost(COORDINATOR, namespace),
+      port: HTTP_PORT,
+      tls: false,
+      server: coordinator,
+      podPort: HTTP_PORT,
+      ready: [release],
+    };
+    this.registerOutputs();
+  }
+}
+
+// What people watch: in all, a node has four thousand metrics.
+const METRICS = {
+  "name[]": [
+    ...["Running", "Queued", "Submitted", "Completed", "Failed"].map((state) => `${state}Queries`),
+    ...["Internal", "External", "InsufficientResources", "UserError"].map((kind) => `${kind}Failures`),
+  ]
+    .map((name) => `trino_execution_name_QueryManager_${name}`)
+    .concat([
+      "trino_execution_name_SqlTaskManager_FailedTasks",
+      "trino_memory_name_ClusterMemoryManager_ClusterMemoryBytes",
+      "trino_memory_name_ClusterMemoryManager_ClusterTotalMemoryReservation",
+      "trino_memory_name_ClusterMemoryManager_QueriesKilledDueToOutOfMemory",
+      "trino_memory_type_ClusterMemoryPool_name_general_Nodes",
+      "trino_memory_type_MemoryPool_name_general_FreeBytes",
+      "trino_memory_type_MemoryPool_name_general_ReservedBytes",
+    ]),
+};
+
+function text(properties: Catalog["properties"]): pulumi.Output<string> {
+  return pulumi.output(properties).apply((all) =>
+    Object.entries(all)
+      .map(([key, value]) => `${key}=${value}\n`)
+      .join(""),
+  );
+}
+
+function trustVolumes(known: Readonly<Record<string, Catalog>>) {
+  return Object.fromEntries(
+    Object.entries(known).flatMap(([catalog, { trust }]) =>
+      trust
+        ? [[trustDirectory(catalog), { name: `${catalog}-trust`, ...(trust.volume as { secret: HelmValue }) }]]
+        : [],
+    ),
+  );
+}

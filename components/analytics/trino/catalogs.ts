@@ -1,0 +1,188 @@
+import * as pulumi from "@pulumi/pulumi";
+import { TRUST_STORE_PASSWORD } from "../../base/certificate";
+import type { Destination } from "../../base/connect";
+import {
+  type Endpoint,
+  hostPort,
+  type IcebergCatalog,
+  type KafkaLogin,
+  type PostgresDatabase,
+  type S3Store,
+  type SearchLogin,
+  type Trust,
+  url,
+} from "../../base/endpoint";
+
+/** What Trino is to query: a catalog for each that is there. */
+export interface Sources {
+  readonly iceberg?: {
+    readonly catalog: IcebergCatalog;
+    /** Where the files of its tables are. */
+    readonly store: S3Store;
+  };
+  /** A database, with a role that may only read. */
+  readonly postgres?: PostgresDatabase;
+  readonly elasticsearch?: SearchLogin;
+  readonly kafka?: {
+    readonly cluster: KafkaLogin;
+    /** Topics to show, each as a table. */
+    readonly topics: readonly string[];
+  };
+}
+
+/** One catalog of Trino's, without the credentials in it. */
+export interface Catalog {
+  readonly properties: Readonly<Record<string, pulumi.Input<string>>>;
+  /** Credentials, as the variables that properties name. */
+  readonly env: Readonly<Record<string, pulumi.Input<string>>>;
+  /** Files with credentials, for a connector that reads no variables: they lie in {@link secretDirectory}. */
+  readonly files?: Readonly<Record<string, pulumi.Input<string>>>;
+  /** Whom it trusts: mounted where {@link trustStore} says. */
+  readonly trust?: Trust;
+  readonly talksTo: readonly Destination[];
+  readonly ready: readonly pulumi.Resource[];
+}
+
+/** Where pods find a catalog's files with credentials. */
+export function secretDirectory(catalog: string): string {
+  return `/etc/trino-secrets/${catalog}`;
+}
+
+/** Where pods find what a catalog trusts. */
+export function trustDirectory(catalog: string): string {
+  return `/etc/trino-trust/${catalog}`;
+}
+
+/** What Trino needs in Kafka: it reads, and asks how a topic stamps its records. It joins no consumer group. */
+export function trinoKafkaAccess(topics: readonly string[]) {
+  const operations = ["Read", "Describe", "DescribeConfigs"] as const;
+  return { topics: Object.fromEntries(topics.map((topic) => [topic, operations])) };
+}
+
+/** The catalogs by their names: those of the sources. */
+export function catalogs({ iceberg, postgres, elasticsearch, kafka }: Sources): Readonly<Record<string, Catalog>> {
+  return {
+    ...(iceberg && { iceberg: icebergCatalog(iceberg.catalog, iceberg.store) }),
+    ...(postgres && { postgres: postgresCatalog(postgres) }),
+    ...(elasticsearch && { elasticsearch: elasticsearchCatalog(elasticsearch) }),
+    ...(kafka && { kafka: kafkaCatalog(kafka.cluster, kafka.topics) }),
+  };
+}
+
+function icebergCatalog({ server, path, name, login }: IcebergCatalog, store: S3Store): Catalog {
+  const rest = "iceberg.rest-catalog";
+  return {
+    properties: {
+      "connector.name": "iceberg",
+      "iceberg.catalog.type": "rest",
+      [`${rest}.uri`]: url(server, path),
+      [`${rest}.warehouse`]: name,
+      [`${rest}.security`]: "OAUTH2",
+      [`${rest}.oauth2.server-uri`]: url(server, `${path}/v1/oauth/tokens`),
+      [`${rest}.oauth2.credential`]: "${ENV:ICEBERG_CREDENTIAL}",
+      // Every role that the principal has: Polaris knows no other scope.
+      [`${rest}.oauth2.scope`]: "PRINCIPAL_ROLE:ALL",
+      "fs.native-s3.enabled": "true",
+      "s3.endpoint": store.url,
+      "s3.region": store.region,
+      "s3.path-style-access": "true",
+      "s3.aws-access-key": "${ENV:ICEBERG_S3_ACCESS_KEY}",
+      "s3.aws-secret-key": "${ENV:ICEBERG_S3_SECRET_KEY}",
+    },
+    env: {
+      ICEBERG_CREDENTIAL: pulumi.interpolate`${login.username}:${login.password}`,
+      ICEBERG_S3_ACCESS_KEY: store.login.username,
+      ICEBERG_S3_SECRET_KEY: store.login.password,
+    },
+    talksTo: [server, store.destination],
+    ready: [...server.ready, ...store.ready],
+  };
+}
+
+function postgresCatalog({ server, database, login }: PostgresDatabase): Catalog {
+  return {
+    properties: {
+      "connector.name": "postgresql",
+      "connection-url": pulumi.interpolate`jdbc:postgresql://${hostPort(server)}/${database}?sslmode=require`,
+      "connection-user": "${ENV:POSTGRES_USER}",
+      "connection-password": "${ENV:POSTGRES_PASSWORD}",
+    },
+    env: { POSTGRES_USER: login.username, POSTGRES_PASSWORD: login.password },
+    ...to(server),
+  };
+}
+
+function elasticsearchCatalog({ server, login, trust }: SearchLogin): Catalog {
+  return {
+    properties: {
+      "connector.name": "elasticsearch",
+      "elasticsearch.host": server.host,
+      "elasticsearch.port": `${server.port}`,
+      "elasticsearch.default-schema-name": "default",
+      // Nodes publish the addresses of their pods, which no certificate names.
+      "elasticsearch.ignore-publish-address": "true",
+      "elasticsearch.security": "PASSWORD",
+      "elasticsearch.auth.user": "${ENV:ELASTICSEARCH_USER}",
+      "elasticsearch.auth.password": "${ENV:ELASTICSEARCH_PASSWORD}",
+      "elasticsearch.tls.enabled": "true",
+      "elasticsearch.tls.truststore-path": trustStore("elasticsearch"),
+      "elasticsearch.tls.truststore-password": TRUST_STORE_PASSWORD,
+    },
+    env: { ELASTICSEARCH_USER: login.username, ELASTICSEARCH_PASSWORD: login.password },
+    trust,
+    ...to(server),
+  };
+}
+
+function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly string[]): Catalog {
+  const file = "kafka.properties";
+  return {
+    properties: {
+      "connector.name": "kafka",
+      "kafka.nodes": hostPort(bootstrap),
+      "kafka.table-names": topics.join(","),
+      // Without a description of its records, these columns are all that a topic has: key, message, time, offset.
+      "kafka.hide-internal-columns": "false",
+      // The connector's own properties know TLS but no login (Trino: "SASL authentication").
+      "kafka.config.resources": `${secretDirectory("kafka")}/${file}`,
+    },
+    env: {},
+    files: {
+      [file]: pulumi.all([login.username, login.password]).apply(([user, password]) => clientConfig(user, password)),
+    },
+    trust,
+    ...to(bootstrap),
+  };
+}
+
+function to(server: Endpoint): Pick<Catalog, "talksTo" | "ready"> {
+  return { talksTo: [server], ready: server.ready };
+}
+
+function trustStore(catalog: string): string {
+  return `${trustDirectory(catalog)}/truststore.p12`;
+}
+
+function clientConfig(user: string, password: string): string {
+  const login = `username=${jaas(user)} password=${jaas(password)}`;
+  return Object.entries({
+    "security.protocol": "SASL_SSL",
+    "sasl.mechanism": "SCRAM-SHA-512",
+    "sasl.jaas.config": `org.apache.kafka.common.security.scram.ScramLoginModule required ${login};`,
+    "ssl.truststore.type": "PKCS12",
+    "ssl.truststore.location": trustStore("kafka"),
+    "ssl.truststore.password": TRUST_STORE_PASSWORD,
+  })
+    .map(([key, value]) => `${key}=${property(value)}\n`)
+    .join("");
+}
+
+/** A text in quotes, as JAAS reads it. */
+function jaas(text: string): string {
+  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
+/** A value as java.util.Properties reads it. */
+function property(value: string): string {
+  return value.replaceAll("\\", "\\\\");
+}

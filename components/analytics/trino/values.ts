@@ -1,0 +1,190 @@
+import type { ChartDeclaration, DeclaredWorkload, HelmValue } from "../../base/chart-release";
+import { type ContainerSize, resources, RESTRICTED } from "../../base/pod";
+
+/** Where the coordinator and the workers answer. */
+export const HTTP_PORT = 8080;
+export const COORDINATOR = "trino-coordinator";
+export const WORKER = "trino-worker";
+
+// The user of Trino's image.
+const TRINO_UID = 1000;
+// How long a worker that is to go stays known before it stops to take work: longer than the coordinator asks for its state.
+const SHUTDOWN_GRACE_SECONDS = 15;
+// What a running task may still take after that.
+const WORKER_STOP_SECONDS = 300;
+const GIB = 1024;
+
+/** The catalogs that the chart brings whatever its values say: Helm cannot be told through Pulumi to leave out a default. */
+export const CHART_CATALOGS = ["tpcds", "tpch"];
+
+/** Which pods there are. */
+export interface Topology {
+  readonly coordinator: ContainerSize;
+  /** With none of them the coordinator does the work itself. */
+  readonly workers: ContainerSize & { readonly replicas: number };
+}
+
+/** What the values are made from. */
+export interface ValuesArgs extends Topology {
+  readonly serviceAccount: string;
+  /** Catalogs as files of properties, by their names. */
+  readonly catalogs: Readonly<Record<string, HelmValue>>;
+  /** Secret with the variables that properties name. */
+  readonly env: string;
+  /** Checksums that roll the pods when a Secret changes. */
+  readonly annotations: Readonly<Record<string, HelmValue>>;
+  /** Volumes besides the scratch space: path to volume. */
+  readonly volumes: Readonly<Record<string, { readonly name: string; readonly [source: string]: HelmValue }>>;
+}
+
+/** How a pod's memory is divided, in MiB. */
+export interface Memory {
+  readonly heap: number;
+  /** What of the heap is kept for all that is not counted per query. */
+  readonly headroom: number;
+  /** What of the heap one query may take. */
+  readonly query: number;
+}
+
+/**
+ * The heap is three quarters of what the pod may have, and leaves a GiB at least: half of that is the code cache alone.
+ * Trino refuses to start where headroom and a query are more than the heap.
+ */
+export function memory({ memoryMiB: { limit } }: ContainerSize): Memory {
+  const heap = Math.floor(Math.min(limit * 0.75, limit - GIB));
+  return { heap, headroom: Math.floor(heap * 0.3), query: Math.floor(heap * 0.5) };
+}
+
+/** The values of the chart. */
+export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
+  const { coordinator, workers, catalogs, env, serviceAccount } = args;
+  // What does the work: the memory of a query is what it may take on all of them together.
+  const alone = workers.replicas === 0;
+  const nodes = alone ? { ...coordinator, replicas: 1 } : workers;
+  return {
+    // Of the Service that clients know; the chart would call it after the release.
+    fullnameOverride: COORDINATOR,
+    coordinatorNameOverride: COORDINATOR,
+    workerNameOverride: WORKER,
+    serviceAccount: { create: false, name: serviceAccount },
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: TRINO_UID,
+      runAsGroup: TRINO_UID,
+      fsGroup: TRINO_UID,
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+    containerSecurityContext: RESTRICTED,
+    envFrom: [{ secretRef: { name: env } }],
+    additionalCatalogs: catalogs,
+    additionalConfigProperties: [
+      "internal-communication.shared-secret=${ENV:TRINO_SHARED_SECRET}",
+      `catalog.disabled-catalogs=${CHART_CATALOGS.join(",")}`,
+      // Prometheus gives no name: who reaches the port may read metrics, and nothing else is asked in this name.
+      "management.user=management",
+    ],
+    server: {
+      workers: workers.replicas,
+      config: { query: { maxMemory: `${memory(nodes).query * nodes.replicas}MB` } },
+      workerExtraConfig: `shutdown.grace-period=${SHUTDOWN_GRACE_SECONDS}s\n`,
+    },
+    coordinator: {
+      ...pod("coordinator", coordinator, args),
+      config: { nodeScheduler: { includeCoordinator: alone }, ...limits(coordinator) },
+    },
+    worker: {
+      ...pod("worker", workers, args),
+      config: limits(workers),
+      // Whoever drains a node must not end the queries on it: the worker is told to finish, and asked to end when it has.
+      terminationGracePeriodSeconds: WORKER_STOP_SECONDS,
+      lifecycle: { preStop: { exec: { command: ["/bin/sh", "-c", STOP] } } },
+      additionalConfigFiles: {
+        "access-control.properties": "access-control.name=file\nsecurity.config-file=/etc/trino/management.json\n",
+        "management.json": JSON.stringify({
+          system_information: [{ user: "management", allow: ["read", "write"] }],
+        }),
+      },
+      topologySpreadConstraints: [
+        {
+          maxSkew: 1,
+          topologyKey: "kubernetes.io/hostname",
+          whenUnsatisfiable: "ScheduleAnyway",
+          labelSelector: { matchLabels: labels("worker") },
+        },
+      ],
+    },
+  };
+}
+
+const STOP = `curl --fail --silent --show-error --request PUT --header 'Content-Type: application/json' \\
+  --data '"SHUTTING_DOWN"' http://localhost:${HTTP_PORT}/v1/info/state && tail --pid=1 --follow /dev/null`;
+
+function limits(size: ContainerSize): { readonly [key: string]: HelmValue } {
+  const { headroom, query } = memory(size);
+  return { memory: { heapHeadroomPerNode: `${headroom}MB` }, query: { maxMemoryPerNode: `${query}MB` } };
+}
+
+function pod(
+  component: "coordinator" | "worker",
+  size: ContainerSize,
+  { annotations, volumes }: ValuesArgs,
+): { readonly [key: string]: HelmValue } {
+  const { heap } = memory(size);
+  // The data directory keeps a dump of a heap that was too small, until the pod goes.
+  const scratch = {
+    "/data/trino": { name: "data", emptyDir: { sizeLimit: `${heap + GIB}Mi` } },
+    "/tmp": { name: "tmp", emptyDir: { sizeLimit: `${GIB}Mi` } },
+  };
+  const mounts = Object.entries({ ...scratch, ...volumes });
+  return {
+    labels: podLabels(component),
+    annotations,
+    resources: resources(size),
+    priorityClassName: "standard-services",
+    jvm: { maxHeapSize: `${heap}M` },
+    // Twice what a start takes where it gets no more than its requested CPU.
+    startupProbe: { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 60 },
+    additionalVolumes: mounts.map(([, volume]) => volume),
+    additionalVolumeMounts: mounts.map(([mountPath, { name }]) => ({ name, mountPath })),
+  };
+}
+
+function podLabels(component: "coordinator" | "worker") {
+  return { app: "trino", component };
+}
+
+function labels(component: "coordinator" | "worker"): DeclaredWorkload["labels"] {
+  return {
+    "app.kubernetes.io/name": "trino",
+    "app.kubernetes.io/instance": "trino",
+    "app.kubernetes.io/component": component,
+  };
+}
+
+/** What the chart runs with these values. */
+export function declaration({ coordinator, workers }: Topology, serviceAccount: string): ChartDeclaration {
+  const deployment = (
+    component: "coordinator" | "worker",
+    name: string,
+  ): Omit<DeclaredWorkload, "replicas" | "size"> => ({
+    kind: "Deployment",
+    name,
+    labels: labels(component),
+    podLabels: podLabels(component),
+    ports: { http: HTTP_PORT },
+    serviceAccount,
+  });
+  const port = { port: HTTP_PORT, podPort: HTTP_PORT };
+  const { replicas } = workers;
+  return {
+    workloads: [
+      { ...deployment("coordinator", COORDINATOR), replicas: 1, size: coordinator },
+      ...(replicas > 0 ? [{ ...deployment("worker", WORKER), replicas, size: workers }] : []),
+    ],
+    services: [
+      { name: COORDINATOR, ...port, workload: COORDINATOR },
+      ...(replicas > 0 ? [{ name: `${COORDINATOR}-worker`, ...port, workload: WORKER }] : []),
+    ],
+    crds: [],
+  };
+}

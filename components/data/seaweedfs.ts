@@ -1,0 +1,236 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ChartRelease, type DeclaredWorkload, type HelmValue, podsOf } from "../base/chart-release";
+import { connect } from "../base/connect";
+import { type Credential, type Endpoint, serviceHost } from "../base/endpoint";
+import { type ContainerSize, type ResourceQuantities, resources, RESTRICTED } from "../base/pod";
+import { type EnvSecret, envSecret } from "../base/secret";
+import { charts } from "../base/versions";
+import type { Volume } from "../base/volume";
+
+// MinIO's port, so that one object store can follow another.
+const S3_PORT = 9000;
+// HTTP and gRPC of master, volume server and filer.
+const PORTS = { master: [9333, 19333], volume: [8080, 18080], filer: [8888, 18888], s3: [S3_PORT] } as const;
+const UID = 1000;
+
+type Part = keyof typeof PORTS;
+
+/** A pod that keeps something. */
+export interface Keeper extends ContainerSize {
+  readonly volume: Volume;
+}
+
+/** Inputs of {@link Seaweedfs}. */
+export interface SeaweedfsArgs {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  readonly chartDirectory: string;
+  /** Knows which volume is where. */
+  readonly master: Keeper;
+  /** Keeps the content of objects. */
+  readonly volume: Keeper;
+  /** Keeps their names. */
+  readonly filer: Keeper;
+  /** Answers the S3 API. */
+  readonly s3: ContainerSize;
+  /** Makes buckets; nobody else uses it. */
+  readonly administrator: Credential;
+  /** Per user the buckets that it may use; it may do nothing else. */
+  readonly users: Readonly<Record<string, { readonly login: Credential; readonly buckets: readonly string[] }>>;
+  /** Refuses to delete or replace the server. */
+  readonly protect: boolean;
+}
+
+/** A SeaweedFS server: one pod each of master, volume server, filer and S3 gateway, nothing replicated. */
+export class Seaweedfs extends pulumi.ComponentResource {
+  /** The S3 API. */
+  readonly s3: Endpoint<"http">;
+
+  constructor(name: string, args: SeaweedfsArgs, opts: pulumi.ComponentResourceOptions) {
+    super("carbon:data:Seaweedfs", name, {}, opts);
+    const { namespace, chartDirectory, protect } = args;
+    const workloads = {
+      master: keeper(name, "master", args.master, "data-data-platform"),
+      volume: keeper(name, "volume", args.volume, "data"),
+      filer: keeper(name, "filer", args.filer, "data-filer"),
+      s3: workload(name, "s3", "Deployment", args.s3),
+    };
+    const users = envSecret(`${name}-users`, { namespace, data: { [USERS_FILE]: identities(args) } }, { parent: this });
+    const all = { name, namespace, matchLabels: { "app.kubernetes.io/name": "seaweedfs" }, serviceAccount: name };
+    const ports = Object.values(PORTS).flatMap((both) => both.map((port) => ({ port })));
+    const wires = connect(this, { from: all, talksTo: [{ server: all, ports }] });
+    const release = new ChartRelease(
+      name,
+      charts.seaweedfs,
+      {
+        namespace,
+        directory: chartDirectory,
+        values: values(name, args, users),
+        declares: {
+          workloads: Object.values(workloads),
+          services: SERVICES.flatMap(([service, part]) =>
+            PORTS[part].map((port) => ({
+              name: `${name}-${service}`,
+              port,
+              podPort: port,
+              workload: `${name}-${part}`,
+            })),
+          ),
+          crds: [],
+        },
+        talksTo: {},
+        protect,
+      },
+      { parent: this, dependsOn: [users.resource, ...wires] },
+    );
+    this.s3 = {
+      protocol: "http",
+      host: serviceHost(`${name}-s3`, namespace),
+      port: S3_PORT,
+      tls: false,
+      server: podsOf(workloads.s3, namespace),
+      podPort: S3_PORT,
+      ready: [release],
+    };
+    this.registerOutputs();
+  }
+}
+
+// The gateway's own name of the file, and of the Secret's key.
+const USERS_FILE = "seaweedfs_s3_config";
+
+const SERVICES: readonly (readonly [string, Part])[] = [
+  ["master", "master"],
+  ["volume", "volume"],
+  ["filer", "filer"],
+  ["filer-client", "filer"],
+  ["s3", "s3"],
+];
+
+/** Who may do what, as the S3 gateway reads it (`weed s3 -config`): an action may be narrowed to a bucket. */
+function identities({ administrator, users }: SeaweedfsArgs): pulumi.Output<string> {
+  const narrowed = Object.entries(users).map(([name, { login, buckets }]) =>
+    identity(
+      name,
+      login,
+      buckets.flatMap((bucket) => ["Read", "Write", "List", "Tagging"].map((action) => `${action}:${bucket}`)),
+    ),
+  );
+  return pulumi.jsonStringify({ identities: [identity("administrator", administrator, ["Admin"]), ...narrowed] });
+}
+
+function identity(name: string, { username, password }: Credential, actions: readonly string[]): object {
+  return { name, credentials: [{ accessKey: username, secretKey: password }], actions };
+}
+
+function workload(
+  release: string,
+  component: Part,
+  kind: DeclaredWorkload["kind"],
+  size: ContainerSize,
+): DeclaredWorkload {
+  return {
+    kind,
+    name: `${release}-${component}`,
+    labels: {
+      "app.kubernetes.io/name": "seaweedfs",
+      "app.kubernetes.io/instance": release,
+      "app.kubernetes.io/component": component,
+    },
+    serviceAccount: release,
+    replicas: 1,
+    size,
+  };
+}
+
+function keeper(release: string, component: Part, { volume, ...size }: Keeper, claim: string): DeclaredWorkload {
+  return { ...workload(release, component, "StatefulSet", size), volume: { name: claim, ...volume } };
+}
+
+/** The keys of the chart that we set. */
+type SeaweedfsValues = {
+  readonly global: { readonly seaweedfs: GlobalValues };
+  readonly master: PartValues & { readonly data: ClaimValues };
+  readonly volume: PartValues & {
+    readonly dataDirs: readonly (ClaimValues & { readonly name: string; readonly maxVolumes: number })[];
+    readonly resizeHook: { readonly enabled: false };
+  };
+  readonly filer: PartValues & { readonly data: ClaimValues };
+  readonly s3: PartValues & {
+    readonly enabled: true;
+    readonly port: number;
+    readonly enableAuth: true;
+    readonly existingConfigSecret: string;
+    readonly podAnnotations: { readonly [annotation: string]: EnvSecret["checksum"] };
+  };
+};
+
+type GlobalValues = {
+  readonly createClusterRole: false;
+  readonly automountServiceAccountToken: false;
+  readonly serviceAccountName: string;
+};
+
+type ClaimValues = { readonly type: "persistentVolumeClaim"; readonly size: string; readonly storageClass: string };
+
+/** What every part is given. */
+type PartValues = {
+  readonly resources: ResourceQuantities;
+  readonly serviceAccountName: string;
+  readonly priorityClassName: string;
+  readonly affinity: string;
+  readonly logs: { readonly type: "emptyDir" };
+  readonly podSecurityContext: { readonly enabled: true; readonly [key: string]: HelmValue };
+  readonly containerSecurityContext: { readonly enabled: true; readonly [key: string]: HelmValue };
+  readonly extraVolumes: string;
+  readonly extraVolumeMounts: string;
+};
+
+function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsValues {
+  const part = (size: ContainerSize): PartValues => ({
+    resources: resources(size),
+    serviceAccountName: name,
+    priorityClassName: "critical-services",
+    // The chart's own demands a node for each pod.
+    affinity: "",
+    logs: { type: "emptyDir" },
+    podSecurityContext: {
+      enabled: true,
+      runAsNonRoot: true,
+      runAsUser: UID,
+      runAsGroup: UID,
+      fsGroup: UID,
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+    containerSecurityContext: { enabled: true, ...RESTRICTED },
+    // Each part opens a socket there.
+    extraVolumes: "- name: tmp\n  emptyDir: {}\n",
+    extraVolumeMounts: "- name: tmp\n  mountPath: /tmp\n",
+  });
+  return {
+    global: {
+      seaweedfs: { createClusterRole: false, automountServiceAccountToken: false, serviceAccountName: name },
+    },
+    master: { ...part(args.master), data: claim(args.master.volume) },
+    volume: {
+      ...part(args.volume),
+      // As many of SeaweedFS's own volumes as there is room for.
+      dataDirs: [{ name: "data", maxVolumes: 0, ...claim(args.volume.volume) }],
+      // A Job that deletes the StatefulSet where a size changes.
+      resizeHook: { enabled: false },
+    },
+    filer: { ...part(args.filer), data: claim(args.filer.volume) },
+    s3: {
+      ...part(args.s3),
+      enabled: true,
+      port: S3_PORT,
+      enableAuth: true,
+      existingConfigSecret: users.name,
+      podAnnotations: { [`checksum.254carbon.com/${users.name}`]: users.checksum },
+    },
+  };
+}
+
+function claim({ sizeGiB, storageClass }: Volume): ClaimValues {
+  return { type: "persistentVolumeClaim", size: `${sizeGiB}Gi`, storageClass };
+}

@@ -1,0 +1,26 @@
+import { z } from "zod";
+import { cidr, kubernetesName, size, Size } from "./shapes";
+
+const outside = z.record(
+  kubernetesName,
+  z.strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535).default(443) }),
+);
+const Replicas = z.strictObject({ replicas: z.int().min(1), ...size });
+
+/** Systems of the platform that a task may be let to. */
+export const TASK_SYSTEMS = ["mlflow", "feast", "trino"] as const;
+export type TaskSystem = (typeof TASK_SYSTEMS)[number];
+
+/** DolphinScheduler. */
+export const DolphinScheduler = z.strictObject({
+  api: Replicas,
+  master: Size,
+  worker: Replicas,
+  alert: Size,
+  jobs: Size.meta({ description: "A Job that prepares the database" }),
+  tasksReach: z
+    .strictObject({ systems: z.array(z.enum(TASK_SYSTEMS)).default([]), outside: outside.default({}) })
+    .default({ systems: [], outside: {} })
+    .meta({ description: "What tasks may talk to besides their database and bucket: nothing unless named here" }),
+  alertsReach: outside.default({}).meta({ description: "Mail servers and webhooks that alerts may be sent to" }),
+});

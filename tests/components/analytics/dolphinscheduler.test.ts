@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { DolphinScheduler, type DolphinSchedulerArgs } from "../../../components/analytics/dolphinscheduler";
+import { images } from "../../../components/base/versions";
+import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { bucket, database, endpoint, metrics, SIZE } from "../../support/stubs";
+
+const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
+const ADMIN = "the-password-of-admin";
+const KINDS = ["api", "master", "worker", "alert"];
+
+async function dolphinscheduler(
+  own: Partial<DolphinSchedulerArgs> = {},
+): Promise<{ seen: Registered[]; component: DolphinScheduler }> {
+  const seen = await mockEngine();
+  const component = new DolphinScheduler(
+    "dolphinscheduler",
+    {
+      namespace: "flows",
+      store: database(HOSTILE),
+      adminPassword: pulumi.secret(ADMIN),
+      resources: bucket("uploads"),
+      api: { ...SIZE, replicas: 3 },
+      master: SIZE,
+      worker: { ...SIZE, replicas: 2 },
+      alert: SIZE,
+      jobs: SIZE,
+      tasksReach: [],
+      alertsReach: [],
+      metrics: metrics(),
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, component };
+}
+
+const workload = (seen: readonly Registered[], kind: string): Registered => {
+  const [found] = seen.filter(
+    ({ type, name }) => /:(Deployment|StatefulSet)$/.test(type) && name === `dolphinscheduler-${kind}`,
+  );
+  assert.ok(found, kind);
+  return found;
+};
+const pod = (seen: readonly Registered[], kind: string): any => workload(seen, kind).inputs.spec.template.spec;
+const env = (seen: readonly Registered[], kind: string): Record<string, string> =>
+  Object.fromEntries(pod(seen, kind).containers[0].env.map(({ name, value }: any) => [name, value]));
+const secret = (seen: readonly Registered[], name: string): Record<string, string> =>
+  only(seen, "kubernetes:core/v1:Secret", `dolphinscheduler-${name}`).inputs.stringData;
+const job = (seen: readonly Registered[], name: string): Registered =>
+  only(seen, "kubernetes:batch/v1:Job", `dolphinscheduler-${name}`);
+const reached = (seen: readonly Registered[], from: string): string[] =>
+  all(seen, "carbon:base:Wire")
+    .filter(({ inputs }) => inputs.from === `dolphinscheduler-${from}`)
+    .map(({ inputs }) => inputs.to.replace("dolphinscheduler-", ""))
+    .sort();
+
+describe("DolphinScheduler", () => {
+  it("runs one version everywhere, the worker's own image included", () => {
+    const tags = Object.entries(images)
+      .filter(([name]) => name.startsWith("dolphinscheduler"))
+      .map(([, image]) => /:(\d+\.\d+\.\d+)(-|$)/.exec(image)?.[1]);
+    assert.deepEqual([tags.length, new Set(tags).size], [5, 1], tags.join(", "));
+  });
+
+  it("keeps every credential in Secrets, whatever its characters", async () => {
+    const { seen } = await dolphinscheduler();
+    assert.equal(secret(seen, "database")["SPRING_DATASOURCE_PASSWORD"], HOSTILE);
+    assert.equal(
+      secret(seen, "database")["SPRING_DATASOURCE_URL"],
+      "jdbc:postgresql://db.elsewhere:5432/runs?sslmode=require",
+    );
+    assert.equal(secret(seen, "registry")["REGISTRY_HIKARICONFIG_PASSWORD"], HOSTILE);
+    assert.equal(secret(seen, "psql")["PGPASSWORD"], HOSTILE);
+    assert.equal(secret(seen, "object-store")["RESOURCE_AWS_SECRET_ACCESS_KEY"], "bucket-password");
+    const rest = seen.filter(({ type }) => type !== "kubernetes:core/v1:Secret").map(({ inputs }) => inputs);
+    for (const credential of [ADMIN, "rd?#", "bucket-password"]) {
+      assert.ok(!JSON.stringify(rest).includes(credential), credential);
+    }
+  });
+
+  it("takes the vendor's password from admin after the schema is there and before any server starts", async () => {
+    const { seen, component } = await dolphinscheduler();
+    assert.ok(waitsFor(seen, job(seen, "set-admin"), job(seen, "schema")));
+    for (const kind of KINDS) assert.ok(waitsFor(seen, workload(seen, kind), job(seen, "set-admin")), kind);
+    const [container] = job(seen, "set-admin").inputs.spec.template.spec.containers;
+    assert.ok(container.envFrom.some(({ secretRef }: any) => secretRef.name === component.adminSecret));
+    assert.deepEqual(secret(seen, "admin"), { username: "admin", password: ADMIN });
+  });
+
+  it("prepares the database again when a version or a login has changed: the Jobs' templates name both", async () => {
+    const { seen } = await dolphinscheduler();
+    const changed = (await dolphinscheduler({ adminPassword: pulumi.secret("another") })).seen;
+    const template = (of: readonly Registered[]): string =>
+      JSON.stringify(job(of, "set-admin").inputs.spec.template.metadata.annotations);
+    assert.notEqual(template(seen), template(changed));
+    assert.equal(job(seen, "schema").inputs.spec.template.spec.containers[0].image, images.dolphinschedulerTools);
+  });
+
+  it("finds its servers through the database, and by names that outlive their pods", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of ["master", "worker", "alert"]) {
+      assert.equal(env(seen, kind)["REGISTRY_TYPE"], "jdbc");
+      const { spec } = only(seen, "kubernetes:core/v1:Service", `dolphinscheduler-${kind}`).inputs;
+      assert.deepEqual([spec.clusterIP, spec.publishNotReadyAddresses], ["None", true]);
+      const { type, inputs } = workload(seen, kind);
+      assert.deepEqual([type, inputs.spec.serviceName], ["kubernetes:apps/v1:StatefulSet", `dolphinscheduler-${kind}`]);
+    }
+  });
+
+  it("runs as many pods as it is told of api and workers, and one master and one alert server", async () => {
+    const { seen } = await dolphinscheduler();
+    assert.deepEqual(
+      KINDS.map((kind) => workload(seen, kind).inputs.spec.replicas),
+      [3, 1, 2, 1],
+    );
+    const budgets = all(seen, "kubernetes:policy/v1:PodDisruptionBudget").map(({ name }) => name);
+    assert.deepEqual(budgets.sort(), ["dolphinscheduler-api", "dolphinscheduler-worker"]);
+    assert.deepEqual(all(seen, "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"), []);
+  });
+
+  it("tells servers to end, and leaves them memory beside the heap", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of KINDS) {
+      const [container] = pod(seen, kind).containers;
+      const [java, heap] = container.command;
+      assert.equal(java, "java", "the first process of the container is the one that gets the signal");
+      assert.equal(heap, `-Xmx${SIZE.memoryMiB.limit / 2}m`);
+    }
+  });
+
+  it("asks the API server for nothing", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of KINDS) assert.equal(env(seen, kind)["SPRING_CLOUD_KUBERNETES_ENABLED"], "false", kind);
+  });
+
+  it("runs tasks without sudo and without other users", async () => {
+    const { seen } = await dolphinscheduler();
+    const { SUDO_ENABLE, WORKER_TENANTCONFIG_AUTOCREATETENANTENABLED, WORKER_TENANTCONFIG_DEFAULTTENANTENABLED } = env(
+      seen,
+      "worker",
+    );
+    assert.deepEqual(
+      [SUDO_ENABLE, WORKER_TENANTCONFIG_AUTOCREATETENANTENABLED, WORKER_TENANTCONFIG_DEFAULTTENANTENABLED],
+      ["false", "false", "true"],
+    );
+  });
+
+  it("keeps what people upload, and the logs of tasks, in the object store", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of ["api", "master", "worker"]) {
+      const variables = env(seen, kind);
+      assert.deepEqual(
+        [variables["RESOURCE_STORAGE_TYPE"], variables["RESOURCE_AWS_S3_BUCKET_NAME"]],
+        ["S3", "uploads"],
+      );
+      assert.deepEqual(
+        [variables["REMOTE_LOGGING_TARGET"], variables["REMOTE_LOGGING_S3_BUCKET_NAME"]],
+        ["S3", "uploads"],
+      );
+    }
+  });
+
+  it("lets its servers reach each other where they call, and nothing else reach out", async () => {
+    const { seen } = await dolphinscheduler();
+    assert.deepEqual(reached(seen, "api"), ["alert", "db", "master", "s3", "worker"]);
+    assert.deepEqual(reached(seen, "master"), ["db", "master", "s3", "worker"]);
+    assert.deepEqual(reached(seen, "worker"), ["alert", "db", "master", "s3"]);
+    assert.deepEqual(reached(seen, "alert"), ["db"]);
+  });
+
+  it("lets tasks and alerts to what is named, and to nothing more", async () => {
+    const { seen } = await dolphinscheduler({
+      tasksReach: [endpoint("models", "http", 5000)],
+      alertsReach: [{ name: "mail", cidrs: ["192.0.2.25/32"], port: 587 }],
+    });
+    assert.ok(reached(seen, "worker").includes("models") && !reached(seen, "worker").includes("mail"));
+    assert.ok(reached(seen, "alert").includes("mail") && !reached(seen, "alert").includes("models"));
+  });
+
+  it("is scraped under the path that each server has", async () => {
+    const { seen } = await dolphinscheduler();
+    const paths = all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").map(({ inputs: { metadata, spec } }) => [
+      metadata.name,
+      spec.podMetricsEndpoints[0].path,
+    ]);
+    assert.deepEqual(Object.fromEntries(paths), {
+      "dolphinscheduler-api": "/dolphinscheduler/actuator/prometheus",
+      "dolphinscheduler-master": "/actuator/prometheus",
+      "dolphinscheduler-worker": "/actuator/prometheus",
+      "dolphinscheduler-alert": "/actuator/prometheus",
+    });
+  });
+});

@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+import { url } from "../../../components/base/endpoint";
+import { images } from "../../../components/base/versions";
+import { Elasticsearch, type ElasticsearchArgs } from "../../../components/data/elasticsearch";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { podFaults } from "../../support/pod-rules";
+import { kubeApi, SIZE } from "../../support/stubs";
+
+const chartDirectory = makeChartDirectory();
+
+async function elasticsearch(
+  own: Partial<ElasticsearchArgs> = {},
+): Promise<{ seen: Registered[]; component: Elasticsearch }> {
+  const seen = await mockEngine();
+  const component = new Elasticsearch(
+    "search",
+    {
+      namespace: "data",
+      operatorNamespace: "operators",
+      chartDirectory,
+      kubeApi,
+      authority: { issuer: "authority", ready: new k8s.core.v1.ConfigMap("authority") },
+      aliases: ["search-service"],
+      nodes: 3,
+      size: SIZE,
+      operatorSize: SIZE,
+      volume: { storageClass: "disk", sizeGiB: 10 },
+      clients: {
+        catalog: {
+          password: pulumi.secret("catalog-password"),
+          cluster: ["monitor", "manage_ilm"],
+          indices: [{ names: ["catalog_*"], privileges: ["all"] }],
+        },
+        reader: {
+          password: pulumi.secret("reader-password"),
+          cluster: [],
+          indices: [{ names: ["events"], privileges: ["read"] }],
+        },
+      },
+      protect: true,
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, component };
+}
+
+const cluster = (seen: readonly Registered[]): Registered =>
+  only(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch");
+const nodeSet = (seen: readonly Registered[]): any => cluster(seen).inputs.spec.nodeSets[0];
+const release = (seen: readonly Registered[]): any => only(seen, "kubernetes:helm.sh/v3:Release").inputs;
+const secret = (seen: readonly Registered[], name: string): any => only(seen, "kubernetes:core/v1:Secret", name).inputs;
+const policy = (seen: readonly Registered[], name: string): any =>
+  only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", name).inputs;
+const ports = (rule: any): number[] => rule.ports.map(({ port }: any) => port).sort();
+
+describe("Elasticsearch", () => {
+  it("gives each client a user and a role of its own, in the forms that the operator reads", async () => {
+    const { seen, component } = await elasticsearch();
+    const { fileRealm, roles } = cluster(seen).inputs.spec.auth;
+    assert.deepEqual(
+      fileRealm.map(({ secretName }: any) => secretName),
+      [component.secretName("catalog"), component.secretName("reader")],
+    );
+    for (const client of ["catalog", "reader"]) {
+      const { type, stringData } = secret(seen, component.secretName(client));
+      assert.equal(type, "kubernetes.io/basic-auth");
+      assert.deepEqual(stringData, { username: client, password: `${client}-password`, roles: client });
+    }
+    assert.deepEqual(parse(secret(seen, roles[0].secretName).stringData["roles.yml"]), {
+      catalog: { cluster: ["monitor", "manage_ilm"], indices: [{ names: ["catalog_*"], privileges: ["all"] }] },
+      reader: { cluster: [], indices: [{ names: ["events"], privileges: ["read"] }] },
+    });
+  });
+
+  it("leaves nobody the superuser of the vendor", async () => {
+    assert.equal(cluster((await elasticsearch()).seen).inputs.spec.auth.disableElasticUser, true);
+  });
+
+  it("shows passwords in the clients' own Secrets alone", async () => {
+    const { seen, component } = await elasticsearch();
+    const own = ["catalog", "reader"].map((client) => component.secretName(client));
+    const rest = seen.filter(({ name }) => !own.includes(name)).map(({ inputs }) => inputs);
+    assert.doesNotMatch(JSON.stringify(rest), /(catalog|reader)-password/);
+  });
+
+  it("hands a client its user, the address and whom to trust", async () => {
+    const { component } = await elasticsearch();
+    const { server, login, trust } = component.login("catalog");
+    assert.equal(await valueOf(url(server)), "https://search-es-http.data.svc.cluster.local:9200");
+    assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["catalog", "catalog-password"]);
+    assert.equal(await pulumi.isSecret(login.password), true);
+    assert.deepEqual(
+      trust.volume.secret && (await valueOf(pulumi.output(trust.volume.secret).apply(({ secretName }) => secretName))),
+      "search-tls",
+    );
+    assert.throws(() => component.login("nobody"), /no user nobody/);
+  });
+
+  it("shows clients a certificate for every name that leads to it, and to each node", async () => {
+    const { seen } = await elasticsearch();
+    const { dnsNames, secretName } = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs.spec;
+    assert.equal(cluster(seen).inputs.spec.http.tls.certificate.secretName, secretName);
+    for (const service of ["search-es-http", "search-service", `*.search-es-${String(nodeSet(seen).name)}`]) {
+      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.local"]) {
+        assert.ok(dnsNames.includes(`${service}${suffix}`), `${service}${suffix}`);
+      }
+    }
+  });
+
+  it("is ready once the operator has done all that it was asked for, whatever the replicas of indices", async () => {
+    const { seen, component } = await elasticsearch();
+    const server = cluster(seen);
+    assert.equal(server.inputs.metadata.annotations["pulumi.com/waitFor"], "jsonpath={.status.phase}=Ready");
+    const needs = [
+      only(seen, "kubernetes:helm.sh/v3:Release"),
+      only(seen, "kubernetes:cert-manager.io/v1:Certificate"),
+      ...all(seen, "kubernetes:core/v1:Secret"),
+      ...all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy"),
+      only(seen, "kubernetes:core/v1:ServiceAccount"),
+    ];
+    assert.equal(needs.length, 2 + 3 + 5 + 1);
+    for (const need of needs) assert.ok(waitsFor(seen, server, need), need.name);
+    const { ready } = component.login("reader").server;
+    assert.deepEqual(await Promise.all(ready.map((one) => valueOf(one.urn))), [server.urn]);
+  });
+
+  it("runs nodes that Pod Security restricted admits, under an account without a token", async () => {
+    const { seen } = await elasticsearch();
+    const { podTemplate } = nodeSet(seen);
+    // The operator brings the probe and the places to write.
+    assert.deepEqual(podFaults(podTemplate, { longRunning: false }), []);
+    assert.equal(podTemplate.spec.serviceAccountName, only(seen, "kubernetes:core/v1:ServiceAccount").name);
+    assert.deepEqual(
+      podTemplate.spec.containers.map(({ name, image }: any) => [name, image]),
+      [["elasticsearch", images.elasticsearch]],
+    );
+    assert.ok(images.elasticsearch.endsWith(`:${String(cluster(seen).inputs.spec.version)}`));
+    // Its check at the start asks for a kernel setting that only a privileged container could change.
+    assert.equal(nodeSet(seen).config["node.store.allow_mmap"], false);
+  });
+
+  it("keeps its volumes when it goes", async () => {
+    const { seen } = await elasticsearch();
+    assert.equal(cluster(seen).protect, true);
+    assert.equal(cluster(seen).inputs.spec.volumeClaimDeletePolicy, "DeleteOnScaledownOnly");
+    const [claim] = nodeSet(seen).volumeClaimTemplates;
+    // The operator knows the volume of the data by this name.
+    assert.equal(claim.metadata.name, "elasticsearch-data");
+    assert.deepEqual([claim.spec.storageClassName, claim.spec.resources.requests.storage], ["disk", "10Gi"]);
+  });
+
+  it("blocks no drain with the budget of a single node", async () => {
+    assert.deepEqual(cluster((await elasticsearch({ nodes: 1 })).seen).inputs.spec.podDisruptionBudget, {});
+    assert.equal(cluster((await elasticsearch()).seen).inputs.spec.podDisruptionBudget, undefined);
+  });
+
+  it("lets the operator reach the HTTP port, the nodes each other, and nobody the API server but the operator", async () => {
+    const { seen } = await elasticsearch();
+    const fromOperator = policy(seen, "elastic-operator-to-search-ingress");
+    assert.deepEqual(fromOperator.spec.podSelector.matchLabels, {
+      "elasticsearch.k8s.elastic.co/cluster-name": "search",
+    });
+    assert.deepEqual(ports(fromOperator.spec.ingress[0]), [9200]);
+    assert.deepEqual(ports(policy(seen, "search-to-search-egress").spec.egress[0]), [9200, 9300]);
+    const toApi = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(({ name }) =>
+      name.includes("kube-api"),
+    );
+    assert.deepEqual(
+      toApi.map(({ inputs }) => inputs.metadata.namespace),
+      ["operators"],
+    );
+  });
+
+  it("gives the operator rights in two namespaces, and no webhook that would need more", async () => {
+    const { values, namespace } = release((await elasticsearch()).seen);
+    assert.equal(namespace, "operators");
+    assert.deepEqual(values.managedNamespaces, ["data"]);
+    assert.equal(values.createClusterScopedResources, false);
+    assert.deepEqual([values.webhook.enabled, values.config.validateStorageClass], [false, false]);
+    assert.equal(values.telemetry.disabled, true);
+  });
+});

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { url } from "../../../components/base/endpoint";
+import { Neo4j, type Neo4jArgs } from "../../../components/data/neo4j";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
+import { SIZE } from "../../support/stubs";
+
+async function neo4j(own: Partial<Neo4jArgs> = {}): Promise<{ seen: Registered[]; component: Neo4j }> {
+  const seen = await mockEngine();
+  const component = new Neo4j(
+    "graph",
+    {
+      namespace: "data",
+      size: SIZE,
+      volume: { storageClass: "disk", sizeGiB: 5 },
+      password: pulumi.secret("graph-password"),
+      protect: true,
+      ...own,
+    },
+    {},
+  );
+  await settled();
+  return { seen, component };
+}
+
+const server = (seen: readonly Registered[]): Registered => only(seen, "kubernetes:apps/v1:StatefulSet");
+const spec = (seen: readonly Registered[]): any => server(seen).inputs.spec.template.spec;
+const configOf = (seen: readonly Registered[]): [string, string][] =>
+  only(seen, "kubernetes:core/v1:ConfigMap", "graph-config")
+    .inputs.data["neo4j.conf"].trim()
+    .split("\n")
+    .map((line: string) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]);
+
+describe("Neo4j", () => {
+  it("hands out its user and the address", async () => {
+    const { component } = await neo4j();
+    const { server: endpoint, login } = component.login();
+    assert.equal(await valueOf(url(endpoint)), "bolt://graph.data.svc.cluster.local:7687");
+    assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["neo4j", "graph-password"]);
+    assert.equal(await pulumi.isSecret(login.password), true);
+  });
+
+  it("shows the password in its Secret alone", async () => {
+    const { seen, component } = await neo4j();
+    const own = only(seen, "kubernetes:core/v1:Secret", component.secretName);
+    assert.deepEqual(own.inputs.stringData, { username: "neo4j", password: "graph-password" });
+    const rest = seen.filter((one) => one !== own).map(({ inputs }) => inputs);
+    assert.doesNotMatch(JSON.stringify(rest), /graph-password/);
+  });
+
+  it("leaves a quarter of its memory to the process around heap and page cache", async () => {
+    const config = new Map(configOf((await neo4j()).seen));
+    const heap = parseInt(config.get("server.memory.heap.max_size") ?? "");
+    const pages = parseInt(config.get("server.memory.pagecache.size") ?? "");
+    assert.deepEqual([heap, pages], [SIZE.memoryMiB.limit / 2, SIZE.memoryMiB.limit / 4]);
+    // A heap that grows would be one that finds no memory later.
+    assert.equal(config.get("server.memory.heap.initial_size"), config.get("server.memory.heap.max_size"));
+  });
+
+  it("reports its use to nobody", async () => {
+    assert.equal(new Map(configOf((await neo4j()).seen)).get("dbms.usage_report.enabled"), "false");
+  });
+
+  it("writes where something is mounted, its data on a volume that outlives it", async () => {
+    const { seen } = await neo4j();
+    const config = new Map(configOf(seen));
+    const { containers, volumes } = spec(seen);
+    const mounts = new Map(containers[0].volumeMounts.map((mount: any) => [mount.mountPath, mount.name]));
+    const kinds = new Map(volumes.map(({ name, ...source }: any) => [name, Object.keys(source)[0]]));
+    assert.equal(mounts.get(config.get("server.directories.data")), "data");
+    for (const key of ["server.directories.logs", "server.directories.run"]) {
+      assert.equal(kinds.get(mounts.get(config.get(key))), "emptyDir", key);
+    }
+    const conf = containers[0].env.find(({ name }: any) => name === "NEO4J_CONF").value;
+    assert.equal(kinds.get(mounts.get(conf)), "configMap");
+    const { volumeClaimTemplates, persistentVolumeClaimRetentionPolicy } = server(seen).inputs.spec;
+    assert.equal(volumeClaimTemplates[0].metadata.name, "data");
+    assert.deepEqual(persistentVolumeClaimRetentionPolicy, { whenDeleted: "Retain", whenScaled: "Retain" });
+    assert.equal(server(seen).protect, true);
+  });
+
+  it("answers clients on the Bolt port alone; the other is for probes", async () => {
+    const { seen } = await neo4j();
+    const services = all(seen, "kubernetes:core/v1:Service");
+    assert.deepEqual(
+      services.flatMap(({ inputs }) => inputs.spec.ports.map(({ port }: any) => port)),
+      [7687],
+    );
+    const { readinessProbe } = spec(seen).containers[0];
+    assert.equal(readinessProbe.httpGet.port, "http");
+  });
+
+  it("has time to repeat transactions after a crash, and to write a checkpoint before it stops", async () => {
+    const { containers, terminationGracePeriodSeconds } = spec((await neo4j()).seen);
+    const { startupProbe } = containers[0];
+    assert.ok(startupProbe.failureThreshold * startupProbe.periodSeconds >= 900);
+    assert.ok(terminationGracePeriodSeconds >= 120, "what Neo4j itself gives its shutdown");
+  });
+});

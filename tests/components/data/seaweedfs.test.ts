@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
+import { Seaweedfs } from "../../../components/data/seaweedfs";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+
+const chartDirectory = makeChartDirectory();
+const SIZE = { cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 512, limit: 1024 } };
+const KEEPER = { ...SIZE, volume: { storageClass: "local", sizeGiB: 5 } };
+
+async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: Seaweedfs }> {
+  const seen = await mockEngine();
+  const credential = (name: string) => ({
+    username: pulumi.secret(`${name}-key`),
+    password: pulumi.secret(`${name}-password`),
+  });
+  const made = new Seaweedfs(
+    "seaweedfs",
+    {
+      namespace: "data",
+      chartDirectory,
+      master: KEEPER,
+      volume: KEEPER,
+      filer: KEEPER,
+      s3: SIZE,
+      administrator: credential("root"),
+      users: { application: { login: credential("app"), buckets: ["models", "features"] } },
+      protect,
+    },
+    {},
+  );
+  await settled();
+  return { seen, made };
+}
+
+describe("Seaweedfs", () => {
+  it("knows two users: one that makes buckets, and one that may use ours and nothing else", async () => {
+    const { seen } = await seaweedfs(true);
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "seaweedfs-users").inputs;
+    const { identities } = JSON.parse(stringData.seaweedfs_s3_config as string);
+    const [root, app] = identities;
+    assert.deepEqual(
+      [root.credentials, root.actions],
+      [[{ accessKey: "root-key", secretKey: "root-password" }], ["Admin"]],
+    );
+    assert.deepEqual(app.credentials, [{ accessKey: "app-key", secretKey: "app-password" }]);
+    for (const action of app.actions) assert.match(action, /^(Read|Write|List|Tagging):(models|features)$/);
+    assert.equal(identities.length, 2);
+  });
+
+  it("gives the chart the Secret's name and never a password", async () => {
+    const { seen } = await seaweedfs(true);
+    const { values } = only(seen, "kubernetes:helm.sh/v3:Release", "seaweedfs").inputs;
+    assert.equal(values.s3.existingConfigSecret, "seaweedfs-users");
+    assert.doesNotMatch(JSON.stringify(values), /password|app-key/);
+  });
+
+  it("is protected unless that is lifted; what is around it never is", async () => {
+    for (const protect of [true, false]) {
+      const { seen } = await seaweedfs(protect);
+      assert.deepEqual(
+        seen.flatMap((one) => (one.protect ? [one.name] : [])),
+        protect ? ["seaweedfs"] : [],
+      );
+    }
+  });
+
+  it("answers under the port that clients of MinIO know", async () => {
+    const { made } = await seaweedfs(true);
+    assert.deepEqual([made.s3.port, made.s3.podPort], [9000, 9000]);
+  });
+});

@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import { type Cluster, theCluster } from "./harness/cluster";
+import { eventually } from "./harness/eventually";
+import { type Pod } from "./harness/pod";
+import { workflows } from "./harness/systems";
+import { dolphinschedulerHome } from "./prepare/machine";
+
+const SCRIPT = `cat greeting.txt; id -u; echo "$HOSTNAME"`;
+
+describe("DolphinScheduler", function () {
+  // Four Java servers start at once.
+  this.timeout(1_500_000);
+  let cluster: Cluster;
+  let pods: Awaited<ReturnType<typeof workflows>>;
+  let session = "";
+
+  before(async function () {
+    // docs/dolphinscheduler.md says where one comes from.
+    if (dolphinschedulerHome() === undefined) this.skip();
+    cluster = await theCluster();
+    pods = await workflows(cluster);
+    session = (await login(adminPassword())).data?.sessionId ?? "";
+  });
+
+  const adminPassword = (): string => cluster.program.data("Secret", "dolphinscheduler-admin")["password"] ?? "";
+
+  const login = (password: string): Promise<any> =>
+    ask(pods.api, "login", {
+      method: "POST",
+      body: new URLSearchParams({ userName: "admin", userPassword: password }),
+    });
+
+  /** What the API answers to admin; throws unless it says success. */
+  const call = async (route: string, form?: Record<string, string> | FormData): Promise<any> => {
+    const body = form instanceof FormData ? form : new URLSearchParams(form);
+    const request = form === undefined ? {} : { method: "POST", body };
+    const answer = await ask(pods.api, route, { ...request, headers: { sessionId: session } });
+    assert.equal(answer.code, 0, `${route}: ${String(answer.msg)}`);
+    return answer.data;
+  };
+
+  it("makes its tables, and a second run leaves them as they are", async () => {
+    const postgres = await cluster.postgres();
+    const tables = (): Promise<string[]> =>
+      postgres.query(
+        "SELECT relname, relfilenode FROM pg_class WHERE relname LIKE 't\\_ds\\_%' ORDER BY 1",
+        "dolphinscheduler",
+      );
+    const before = await tables();
+    assert.ok(before.some((line) => line.startsWith("t_ds_jdbc_registry_data|")));
+    await cluster.job("dolphinscheduler-schema", { again: true });
+    assert.deepEqual(await tables(), before);
+  });
+
+  it("refuses the vendor's login and takes ours, also after the Job has run again", async () => {
+    await cluster.job("dolphinscheduler-set-admin", { again: true });
+    assert.notEqual((await login("dolphinscheduler123")).code, 0);
+    assert.equal((await login(adminPassword())).code, 0);
+  });
+
+  it("answers every probe", async () => {
+    for (const pod of Object.values(pods)) assert.deepEqual(await pod.faults(), []);
+  });
+
+  it("reaches its database over TLS alone", async () => {
+    const postgres = await cluster.postgres();
+    const plain =
+      "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'dolphinscheduler'";
+    assert.deepEqual(await postgres.query(plain), ["t"]);
+  });
+
+  it("knows its servers by names that outlive their pods", async () => {
+    const postgres = await cluster.postgres();
+    const keys = await postgres.query("SELECT data_key FROM t_ds_jdbc_registry_data ORDER BY 1", "dolphinscheduler");
+    for (const [kind, port] of [
+      ["alert", 50052],
+      ["master", 5678],
+      ["worker", 1234],
+    ] as const) {
+      const server = `dolphinscheduler-${kind}`;
+      assert.ok(
+        keys.some((key) => key.endsWith(`/${server}-0.${server}:${port}`)),
+        `${server} in ${keys.join(", ")}`,
+      );
+    }
+  });
+
+  it("exports metrics where they are scraped", async () => {
+    for (const [kind, pod] of Object.entries(pods)) {
+      const route = kind === "api" ? "/dolphinscheduler/actuator/prometheus" : "/actuator/prometheus";
+      assert.match(await (await fetch(pod.url("http", route))).text(), /^jvm_memory_used_bytes\{/m, kind);
+    }
+  });
+
+  it("runs a workflow with a file of the object store as its own user, and shows its log", async () => {
+    const { code } = await runWorkflow("live", SCRIPT);
+    const log = await taskLog(code);
+    assert.match(log, /hello from the bucket/);
+    assert.match(log, /\b1000\b[^]*dolphinscheduler-worker-0/);
+  });
+
+  it("still shows the log when the worker's pod was lost", async () => {
+    const { code } = await runWorkflow("kept", "echo kept for later");
+    await cluster.stop(pods.worker, { atOnce: true });
+    pods = { ...pods, worker: await cluster.pod("dolphinscheduler-worker") };
+    assert.match(await taskLog(code), /kept for later/);
+  });
+
+  /** Makes a workflow of one shell task with a file, runs it, and waits for its success. */
+  async function runWorkflow(name: string, rawScript: string): Promise<{ readonly code: number }> {
+    const upload = new FormData();
+    const directory = "dolphinscheduler/default/resources/";
+    const file = `${name}.txt`;
+    upload.set("type", "FILE");
+    upload.set("name", file);
+    upload.set("currentDir", directory);
+    upload.set("file", new Blob(["hello from the bucket\n"]), file);
+    await call("resources", upload);
+
+    const { code } = await call("projects", { projectName: name, description: "" });
+    const project = `projects/${String(code)}`;
+    const [task] = await call(`${project}/task-definition/gen-task-codes?genNum=1`);
+    const script = rawScript.replace("greeting.txt", file);
+    const definition = {
+      code: task,
+      name: "greet",
+      taskType: "SHELL",
+      version: 0,
+      workerGroup: "default",
+      environmentCode: -1,
+      failRetryTimes: 0,
+      failRetryInterval: 1,
+      flag: "YES",
+      isCache: "NO",
+      taskPriority: "MEDIUM",
+      timeout: 0,
+      timeoutFlag: "CLOSE",
+      timeoutNotifyStrategy: "",
+      delayTime: 0,
+      description: "",
+      taskExecuteType: "BATCH",
+      taskParams: {
+        localParams: [],
+        rawScript: script,
+        resourceList: [{ resourceName: `${directory}${file}` }],
+      },
+    };
+    const relation = {
+      name: "",
+      preTaskCode: 0,
+      preTaskVersion: 0,
+      postTaskCode: task,
+      postTaskVersion: 0,
+      conditionType: "NONE",
+      conditionParams: {},
+    };
+    const workflow = await call(`${project}/process-definition`, {
+      name,
+      description: "",
+      globalParams: "[]",
+      locations: JSON.stringify([{ taskCode: task, x: 0, y: 0 }]),
+      timeout: "0",
+      executionType: "PARALLEL",
+      taskDefinitionJson: JSON.stringify([definition]),
+      taskRelationJson: JSON.stringify([relation]),
+    });
+    await call(`${project}/process-definition/${String(workflow.code)}/release`, { name, releaseState: "ONLINE" });
+    await call(`${project}/executors/start-process-instance`, {
+      processDefinitionCode: String(workflow.code),
+      scheduleTime: "",
+      failureStrategy: "END",
+      warningType: "NONE",
+      workerGroup: "default",
+      tenantCode: "default",
+      processInstancePriority: "MEDIUM",
+      dryRun: "0",
+    });
+    await eventually(120, async () => {
+      const { totalList } = await call(`${project}/process-instances?pageNo=1&pageSize=10`);
+      const states = totalList.map((one: any) => one.state);
+      assert.deepEqual(states, ["SUCCESS"]);
+    });
+    return { code };
+  }
+
+  async function taskLog(project: number): Promise<string> {
+    const { totalList } = await call(`projects/${project}/task-instances?pageNo=1&pageSize=10`);
+    const { log } = await call(`log/detail?taskInstanceId=${String(totalList[0].id)}&skipLineNum=0&limit=1000`);
+    return log;
+  }
+});
+
+async function ask(api: Pod, route: string, init: RequestInit): Promise<any> {
+  return (await fetch(api.url("http", `/dolphinscheduler/${route}`), init)).json();
+}

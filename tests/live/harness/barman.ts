@@ -1,0 +1,40 @@
+import type { Program } from "./program";
+
+/**
+ * The command lines of barman's programs, as the plugin's library (cloudnative-pg/barman-cloud, `pkg/archiver`, `pkg/backup` and
+ * `pkg/restorer`) makes them from an ObjectStore and a Cluster.
+ */
+export interface Barman {
+  readonly env: Readonly<Record<string, string>>;
+  readonly archiveCommand: readonly string[];
+  readonly backUp: readonly string[];
+  readonly list: readonly string[];
+  readonly fetchCommand: readonly string[];
+  readonly restore: (directory: string) => readonly string[];
+  readonly check: (archive: string) => readonly string[];
+}
+
+const BACKUP = "backup-live";
+
+/** How a Cluster of the program is backed up. */
+export function barmanOf(program: Program, cluster: any): Barman {
+  const [{ parameters }] = cluster.plugins;
+  const { configuration } = program.object(parameters.barmanObjectName, "ObjectStore")["spec"];
+  const { destinationPath, endpointURL, s3Credentials, wal, data } = configuration;
+  const credential = ({ name, key }: any): string => program.data("Secret", name)[key] ?? "";
+  const where = ["--endpoint-url", endpointURL, "--cloud-provider", "aws-s3", destinationPath];
+  const store = [...where, parameters.serverName];
+  return {
+    env: {
+      AWS_ACCESS_KEY_ID: credential(s3Credentials.accessKeyId),
+      AWS_SECRET_ACCESS_KEY: credential(s3Credentials.secretAccessKey),
+      AWS_DEFAULT_REGION: credential(s3Credentials.region),
+    },
+    archiveCommand: ["barman-cloud-wal-archive", `--${wal.compression}`, ...store],
+    backUp: ["barman-cloud-backup", "--user", "postgres", "--name", BACKUP, `--${data.compression}`, ...store],
+    list: ["barman-cloud-backup-list", ...store],
+    fetchCommand: ["barman-cloud-wal-restore", ...store],
+    restore: (directory) => ["barman-cloud-restore", ...store, BACKUP, directory],
+    check: (archive) => ["barman-cloud-check-wal-archive", ...where, archive],
+  };
+}

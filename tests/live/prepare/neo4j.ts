@@ -1,0 +1,60 @@
+import { execFile } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { promisify } from "node:util";
+import { images } from "../../../components/base/versions";
+import { cacheDirectory, withLock } from "../../../rehearsal/toolchain";
+
+/** Where the image has Neo4j. */
+export const NEO4J_HOME = "/var/lib/neo4j";
+
+const VERSION = /:([\d.]+)-community$/.exec(images.neo4j)?.[1] ?? "";
+const COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+// The server, and the commands beside it; each brings what it needs.
+const ARTIFACTS = ["org.neo4j.app:neo4j-server", "org.neo4j:neo4j"];
+const COMMANDS = { neo4j: "Neo4jCommand", "neo4j-admin": "Neo4jAdminCommand" };
+
+/** Finds Neo4j in the version of the image in the cache, or fetches its jars from Maven Central; returns its directory. */
+export async function ensureNeo4j(progress: (line: string) => void): Promise<string> {
+  const all = path.join(cacheDirectory(), "neo4j");
+  const directory = path.join(all, VERSION);
+  if (fs.existsSync(directory)) return directory;
+  fs.mkdirSync(all, { recursive: true });
+  await withLock(`${directory}.lock`, progress, async () => {
+    if (fs.existsSync(directory)) return;
+    progress(`fetching Neo4j ${VERSION}`);
+    const unfinished = `${directory}.unfinished`;
+    fs.rmSync(unfinished, { recursive: true, force: true });
+    fs.mkdirSync(path.join(unfinished, "bin"), { recursive: true });
+    await fetchJars(unfinished);
+    for (const [name, command] of Object.entries(COMMANDS)) {
+      fs.writeFileSync(path.join(unfinished, "bin", name), launcher(command), { mode: 0o755 });
+    }
+    fs.renameSync(unfinished, directory);
+  });
+  return directory;
+}
+
+async function fetchJars(directory: string): Promise<void> {
+  const pom = path.join(directory, "pom.xml");
+  const dependencies = ARTIFACTS.map((artifact) => {
+    const [group = "", name = ""] = artifact.split(":");
+    return `<dependency>${xml({ groupId: group, artifactId: name, version: VERSION })}</dependency>`;
+  });
+  const own = xml({ modelVersion: "4.0.0", groupId: "live", artifactId: "live", version: "1", packaging: "pom" });
+  fs.writeFileSync(pom, `<project>${own}<dependencies>${dependencies.join("")}</dependencies></project>\n`);
+  const output = `-DoutputDirectory=${path.join(directory, "lib")}`;
+  await promisify(execFile)("mvn", ["--quiet", "--batch-mode", "--file", pom, COPY, "-DincludeScope=runtime", output]);
+}
+
+function xml(elements: Readonly<Record<string, string>>): string {
+  return Object.entries(elements)
+    .map(([name, text]) => `<${name}>${text}</${name}>`)
+    .join("");
+}
+
+/** A command of the distribution, whose own scripts no registry has. */
+function launcher(command: string): string {
+  const java = `java -cp "${NEO4J_HOME}/lib/*" -Dbasedir=${NEO4J_HOME}`;
+  return `#!/bin/sh\nexec ${java} org.neo4j.server.startup.${command} "$@"\n`;
+}

@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { type Cluster, OUT, theCluster } from "./harness/cluster";
+import { eventually } from "./harness/eventually";
+import type { Pod } from "./harness/pod";
+import { python } from "./harness/python";
+import { superset } from "./harness/systems";
+import { read } from "../support/sources";
+
+// Somebody who uses the API, behind the gateway that ends TLS.
+const PERSON = `
+import urllib.error, urllib.request
+headers = {"Content-Type": "application/json", "X-Forwarded-Proto": "https"}
+
+def ask(path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8088" + path, data, headers), timeout=60)
+    except urllib.error.HTTPError as error:
+        answer = error
+    if cookie := answer.headers.get("Set-Cookie"):
+        headers["Cookie"] = cookie.split(";")[0]
+    return answer.status, answer.read().decode(), answer.headers
+
+def login(username, password):
+    body = {"username": username, "password": password, "provider": "db"}
+    status, text, _ = ask("/api/v1/security/login", body)
+    if status == 200:
+        headers["Authorization"] = "Bearer " + json.loads(text)["access_token"]
+        headers["X-CSRFToken"] = json.loads(ask("/api/v1/security/csrf_token/")[1])["result"]
+        headers["Referer"] = "https://127.0.0.1:8088/"
+    return status
+`;
+
+const SOURCES = `
+login(input["user"], input["password"])
+print(json.dumps([[one["database_name"], one["backend"]] for one in json.loads(ask("/api/v1/database/")[1])["result"]]))
+`;
+
+// A query that a worker runs: its result is in Redis, and nowhere else.
+const QUERY = `
+import os, redis, time, uuid
+login(input["user"], input["password"])
+sources = json.loads(ask("/api/v1/database/")[1])["result"]
+source = next(one["id"] for one in sources if one["database_name"] == input["source"])
+client = uuid.uuid4().hex[:11]
+query = {"database_id": source, "sql": input["sql"], "runAsync": True, "client_id": client, "schema": "public"}
+status, text, _ = ask("/api/v1/sqllab/execute/", query)
+found = {"status": status, "answer": text, "state": ""}
+deadline = time.time() + 60
+while status == 202 and found["state"] not in ("success", "failed") and time.time() < deadline:
+    time.sleep(0.5)
+    found = json.loads(ask("/api/v1/query/" + str(json.loads(text)["query"]["queryId"]))[1])["result"]
+    found["state"] = found.get("status")
+if key := found.get("results_key"):
+    found["rows"] = json.loads(ask(f"/api/v1/sqllab/results/?q=(key:'{key}')")[1])["data"]
+    found["kept"] = redis.Redis.from_url(os.environ["SUPERSET_REDIS_URL"]).exists(f"superset:results:{key}")
+print(json.dumps({key: found.get(key) for key in ("status", "answer", "state", "rows", "kept", "error_message")}))
+`;
+
+const REFUSED = `
+import os, redis
+client = redis.Redis.from_url(os.environ["SUPERSET_REDIS_URL"])
+def outcome(*command):
+    try:
+        client.execute_command(*command)
+        return "OK"
+    except redis.ResponseError as error:
+        return type(error).__name__
+print(json.dumps([outcome(*command) for command in input]))
+`;
+
+const FLAGS = `
+from superset import config
+print(json.dumps(sorted(set(config.FEATURE_FLAGS) - set(config.DEFAULT_FEATURE_FLAGS))))
+`;
+
+describe("Superset", () => {
+  let cluster: Cluster;
+  let web: Pod;
+  let worker: Pod;
+  let beat: Pod;
+  before(async () => {
+    cluster = await theCluster();
+    ({ web, worker, beat } = await superset(cluster));
+  });
+
+  const person = (script: string, input: object = {}): Promise<any> => python(web, `${PERSON}\n${script}`, input);
+  const admin = (): { user: string; password: string } => {
+    const { SUPERSET_ADMIN_USER = "", SUPERSET_ADMIN_PASSWORD = "" } = cluster.program.data("Secret", "superset-admin");
+    return { user: SUPERSET_ADMIN_USER, password: SUPERSET_ADMIN_PASSWORD };
+  };
+  const login = (user: string, password: string): Promise<number> =>
+    person(`print(login(input["user"], input["password"]))`, { user, password });
+
+  it("migrates an empty database, over TLS, as the role that owns it", async () => {
+    const postgres = await cluster.postgres();
+    const tables = "SELECT DISTINCT tableowner FROM pg_tables WHERE tablename IN ('ab_user', 'dashboards', 'dbs')";
+    assert.deepEqual(await postgres.query(tables, "superset"), ["superset"]);
+    const plain =
+      "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'superset' AND NOT ssl";
+    assert.deepEqual(await postgres.query(plain), ["0"]);
+  });
+
+  it("answers every probe of web server, worker and beat", async () => {
+    for (const pod of [web, worker, beat]) assert.deepEqual(await pod.faults(), []);
+  });
+
+  it("takes a worker or a beat for dead that has not been heard of for minutes, until it is heard of again", async () => {
+    for (const pod of [worker, beat]) {
+      const [, , check] = pod.containers[0].livenessProbe.exec.command;
+      await assert.rejects(
+        pod.exec(["sh", "-c", `touch -d '5 minutes ago' /tmp/heartbeat && ${check}`]),
+        /exit code 1/,
+      );
+      await eventually(30, async () => {
+        assert.equal(await pod.fault("livenessProbe"), undefined);
+      });
+    }
+  });
+
+  it("knows its administrator, and neither the vendor's login nor anybody without one", async () => {
+    const { user, password } = admin();
+    assert.deepEqual([await login(user, password), await login("admin", "admin")], [200, 401]);
+    assert.equal(await person(`print(ask("/api/v1/database/")[0])`), 401);
+    assert.equal(await person(`print(ask("/register/form")[0])`), 404);
+  });
+
+  it("hands out cookies for TLS alone, and pages that load nothing of strangers", async () => {
+    const [status, headers] = await person(`status, _, sent = ask("/login/"); print(json.dumps([status, dict(sent)]))`);
+    assert.equal(status, 200);
+    for (const flag of ["Secure", "HttpOnly", "SameSite=Lax"]) assert.match(headers["Set-Cookie"], new RegExp(flag));
+    assert.match(headers["Content-Security-Policy"], /default-src 'self'/);
+  });
+
+  it("has the declared data sources from the start, their passwords encrypted", async () => {
+    assert.deepEqual(await person(SOURCES, admin()), [["PostgreSQL datahub", "postgresql"]]);
+    const postgres = await cluster.postgres();
+    const { password = "" } = cluster.program.data("Secret", "postgres-superset-reader");
+    const [row = ""] = await postgres.query("SELECT dbs::text FROM dbs", "superset");
+    assert.ok(
+      row.includes("superset_reader") && !row.includes(password) && !row.includes(encodeURIComponent(password)),
+    );
+  });
+
+  it("runs a query in a worker, as the reader, and keeps its result in Redis", async () => {
+    const postgres = await cluster.postgres();
+    await postgres.query(
+      "CREATE TABLE live AS SELECT 42 AS answer; GRANT SELECT ON live TO superset_reader",
+      "datahub",
+    );
+    const query = { ...admin(), source: "PostgreSQL datahub" };
+    const answer = await person(QUERY, { ...query, sql: "SELECT answer FROM live" });
+    assert.deepEqual([answer.rows, answer.kept], [[{ answer: 42 }], 1], JSON.stringify(answer));
+    const refused = await person(QUERY, { ...query, sql: "DELETE FROM live" });
+    assert.deepEqual([refused.state, refused.rows], ["failed", null], JSON.stringify(refused));
+  });
+
+  it("reaches no keys but its own in Redis, and may do with them only what it does", async () => {
+    const commands = [
+      ["GET", "feature-commodity_ml"],
+      ["FLUSHALL"],
+      ["KEYS", "*"],
+      ["CONFIG", "GET", "dir"],
+      ["ACL", "LIST"],
+    ];
+    assert.deepEqual(
+      await python(web, REFUSED, commands),
+      commands.map(() => "NoPermissionError"),
+    );
+    assert.deepEqual(
+      await python(web, REFUSED, [
+        ["PUBLISH", "somebody-elses", ""],
+        ["GET", "superset:own"],
+      ]),
+      ["NoPermissionError", "OK"],
+    );
+    for (const pod of ["superset-0.superset", "superset-worker-0.superset-worker", "superset-beat-0.superset-beat"]) {
+      const log = fs.readFileSync(path.join(OUT, "logs", `${pod}.log`), "utf8");
+      assert.doesNotMatch(log, /NoPermission|NOPERM|no permissions|falling back/, pod);
+    }
+  });
+
+  it("sets no feature flag that Superset does not know", async () => {
+    assert.deepEqual(await python(web, FLAGS), []);
+  });
+
+  it("encrypts anew with another key, by the command of docs/superset.md, and back", async () => {
+    const [, script = ""] = /-- python (\S+) < new-key/.exec(read("docs/superset.md")) ?? [];
+    const { SUPERSET_SECRET_KEY: old = "" } = cluster.program.data("Secret", "superset-logins");
+    const postgres = await cluster.postgres();
+    const encrypted = () => postgres.query("SELECT password FROM dbs", "superset");
+    const before = await encrypted();
+    await web.exec(["python", script], { input: "another-key\n", timeoutSeconds: 120 });
+    assert.notDeepEqual(await encrypted(), before);
+    // As from a pod that has the new key.
+    await web.exec(["env", "SUPERSET_SECRET_KEY=another-key", "python", script], { input: old, timeoutSeconds: 120 });
+    const query = { ...admin(), source: "PostgreSQL datahub", sql: "SELECT answer FROM live" };
+    assert.deepEqual((await person(QUERY, query)).rows, [{ answer: 42 }]);
+  });
+
+  it("lets the Job run again, which gives the administrator its password back", async () => {
+    const vendors = await web.exec([
+      "python",
+      "-c",
+      "from werkzeug.security import generate_password_hash as h; print(h('admin'))",
+    ]);
+    const postgres = await cluster.postgres();
+    await postgres.query(`UPDATE ab_user SET password = '${vendors.trim()}' WHERE username = 'admin'`, "superset");
+    assert.equal(await login("admin", "admin"), 200);
+    await cluster.job("superset-setup", { again: true });
+    const { user, password } = admin();
+    assert.deepEqual([await login(user, password), await login("admin", "admin")], [200, 401]);
+    assert.deepEqual(await person(SOURCES, admin()), [["PostgreSQL datahub", "postgresql"]]);
+  });
+});

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { CustomObjectsApi, KubeConfig } from "@kubernetes/client-node";
+import type { EngineResult, StackValues } from "../../rehearsal/engine";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
+import { countChanges } from "../../rehearsal/report";
+
+const CLUSTER = {
+  group: "postgresql.cnpg.io",
+  version: "v1",
+  namespace: "data-platform",
+  plural: "clusters",
+  name: "postgres",
+};
+
+/** The ways back of docs/backups.md. No database runs here: what they show is the order, and that nothing else is touched. */
+describe("a restore", () => {
+  let rehearsal: Rehearsal;
+  let clusters: CustomObjectsApi;
+
+  // A cluster and a state that know nothing of the lost ones: only the archive is left.
+  before(async () => {
+    const overrides = { "postgres.restoreFrom": '{"archive":"postgres"}', "postgres.backups.archive": "postgres-2" };
+    rehearsal = await openRehearsal({ stack: "dev", overrides, progress: () => undefined });
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(rehearsal.cluster.kubeconfig);
+    clusters = kubeconfig.makeApiClient(CustomObjectsApi);
+  });
+  after(() => rehearsal.cluster.stop());
+
+  async function up(...args: string[]): Promise<EngineResult> {
+    const result = await rehearsal.engine.run("up", { saveOnce: true, args });
+    assert.deepEqual(result.errors, []);
+    return result;
+  }
+
+  function setPostgres(change: (postgres: NonNullable<StackValues["postgres"]>) => StackValues["postgres"]): void {
+    rehearsal.engine.setValues((values) => {
+      assert.ok(values.postgres);
+      return { ...values, postgres: change(values.postgres) };
+    });
+  }
+
+  async function cluster(): Promise<any> {
+    return clusters.getNamespacedCustomObject(CLUSTER);
+  }
+
+  function source({ spec }: any): string {
+    return spec.externalClusters[0].plugin.parameters.serverName as string;
+  }
+
+  it("brings an empty cluster up from the archive of the lost one, and writes to a new archive", async () => {
+    await up();
+    const { spec, status } = await cluster();
+    assert.deepEqual(spec.bootstrap.recovery, { source: "postgres" });
+    assert.equal(source({ spec }), "postgres");
+    assert.equal(spec.plugins[0].parameters.serverName, "postgres-2");
+    assert.equal(status.readyInstances, spec.instances);
+    assert.equal(countChanges(await up()), 0);
+  });
+
+  it("leaves the server alone when the config no longer says where it came from", async () => {
+    const before = await cluster();
+    setPostgres(({ restoreFrom, ...postgres }) => {
+      assert.ok(restoreFrom);
+      return postgres;
+    });
+    await up();
+    const { metadata, spec } = await cluster();
+    assert.equal(metadata.uid, before.metadata.uid);
+    assert.deepEqual([spec.bootstrap, spec.externalClusters], [undefined, undefined]);
+  });
+
+  it("brings a server that is lost alone back to a moment, and finds everything else as it was", async () => {
+    const { metadata: lost } = await cluster();
+    await clusters.deleteNamespacedCustomObject(CLUSTER);
+    const archive = "postgres-3";
+    setPostgres(({ backups, ...postgres }) => ({
+      ...postgres,
+      ...(backups && { backups: { ...backups, archive } }),
+      restoreFrom: { archive: "postgres-2", time: "2026-11-20T14:30:00Z" },
+    }));
+    const result = await up("--refresh");
+    const { metadata, spec, status } = await cluster();
+    assert.notEqual(metadata.uid, lost.uid);
+    assert.deepEqual(spec.bootstrap.recovery.recoveryTarget, { targetTime: "2026-11-20T14:30:00Z" });
+    assert.deepEqual([source({ spec }), spec.plugins[0].parameters.serverName], ["postgres-2", archive]);
+    assert.equal(status.readyInstances, spec.instances);
+    // The server and the schedule of its new archive, and the old schedule gone.
+    assert.deepEqual([result.changes["create"], result.changes["replace"] ?? 0], [2, 0]);
+    assert.equal(countChanges(await up()), 0);
+  });
+});
