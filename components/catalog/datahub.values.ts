@@ -6,7 +6,7 @@ import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } fro
 import type { EnvSecret } from "../base/secret";
 
 /** User and group of every process: those of upstream's images. */
-export const DATAHUB_UID = 1000;
+const DATAHUB_UID = 1000;
 /** What every index is called at first, so that a role can be held to them. */
 export const INDEX_PREFIX = "datahub";
 
