@@ -477,7 +477,13 @@ describe("verify", () => {
       assert.deepEqual(chartsAnswer("1.34").faults, []);
       const charts = (version: string) => chartsAnswer(version).faults?.map(({ what }) => what.split(" ")[1]);
       assert.deepEqual(charts("1.28"), ["cloudnative-pg", "plugin-barman-cloud"]);
-      assert.deepEqual(charts("1.9"), ["cert-manager", "cloudnative-pg", "kube-prometheus-stack"]);
+      assert.deepEqual(charts("1.9"), [
+        "cert-manager",
+        "cloudnative-pg",
+        "plugin-barman-cloud",
+        "eck-operator",
+        "kube-prometheus-stack",
+      ]);
     });
 
     it("wants a StorageClass that makes volumes, keeps them and waits for their pods", () => {
