@@ -246,6 +246,7 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
       `--workers=${processes}`,
       "--worker-class=gthread",
       `--threads=${threads}`,
+      // Processes that load Superset side by side may share one CPU: after upstream's minute they would be killed.
       "--timeout=300",
       // On a disk its heartbeats could wait so long that it takes its own workers for dead.
       "--worker-tmp-dir=/dev/shm",
