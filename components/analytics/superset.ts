@@ -231,7 +231,7 @@ export class Superset extends pulumi.ComponentResource {
 
 /** What differs between the processes. */
 interface Process {
-  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe"> & { readonly size: ContainerSize };
+  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe">;
   /** Absent where an autoscaler owns them. */
   readonly replicas?: number;
   readonly strategy?: k8s.types.input.apps.v1.DeploymentStrategy;
