@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { clientVersions } from "../components/base/versions";
+import { clientVersions, images } from "../components/base/versions";
 import { expanded } from "./live/harness/environment";
 import { releases } from "./live/prepare/tools";
 import { locks } from "./live/prepare/venvs";
@@ -17,6 +17,7 @@ describe("the live tests", () => {
     assert.equal(pins(locks.mlflow)["mlflow"], clientVersions.mlflow);
     assert.equal(pins(locks.ray)["mlflow-skinny"], clientVersions.mlflow);
     assert.equal(pins(locks.ray)["ray"], clientVersions.ray);
+    assert.equal(`:${pins(locks.superset)["apache-superset"] ?? ""}-`, /:[\d.]+-/.exec(images.superset)?.[0]);
   });
 
   it("build the releases of MinIO that we deploy", () => {

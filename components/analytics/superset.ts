@@ -122,7 +122,11 @@ export class Superset extends pulumi.ComponentResource {
       { namespace, data: { [READER_PASSWORD]: reader.login.password } },
       { parent: this },
     );
-    const config = configFiles(`${name}-config`, { namespace, files: read("superset_config.py") }, { parent: this });
+    const config = configFiles(
+      `${name}-config`,
+      { namespace, files: read("superset_config.py", "reencrypt.py") },
+      { parent: this },
+    );
     const declarations = configFiles(
       `${name}-setup`,
       { namespace, files: { ...read("initialize.py"), "sources.json": sourceList(args) } },
@@ -278,8 +282,8 @@ function podsOf(
   return { name, namespace, matchLabels, serviceAccount: name };
 }
 
-function read(file: string): Record<string, string> {
-  return { [file]: fs.readFileSync(path.join(FILES, file), "utf8") };
+function read(...files: readonly string[]): Record<string, string> {
+  return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(FILES, file), "utf8")]));
 }
 
 /** What initialize.py declares: never a password, but where it finds one. */

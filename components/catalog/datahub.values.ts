@@ -6,7 +6,7 @@ import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } fro
 import type { EnvSecret } from "../base/secret";
 
 /** User and group of every process: those of upstream's images. */
-export const DATAHUB_UID = 1000;
+const DATAHUB_UID = 1000;
 /** What every index is called at first, so that a role can be held to them. */
 export const INDEX_PREFIX = "datahub";
 
@@ -59,7 +59,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       service,
       extraEnvs: [
         ...java(args),
-        { name: "DATAHUB_BASE_URL", value: args.baseUrl },
+        ...environment({ DATAHUB_BASE_URL: args.baseUrl }),
         // The chart names it only where recipes are run by DataHub itself; without it the key would be upstream's.
         secretEnv("SECRET_SERVICE_ENCRYPTION_KEY", secrets.encryption, KEYS.encryptionKey),
       ],
@@ -68,7 +68,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       ...pod(args, "frontend", "standard-services"),
       service,
       existingGmsSecret: { name: secrets.frontend.name, key: KEYS.sessionKey },
-      extraEnvs: [{ name: "JAVA_MEMORY_OPTS", value: HEAP }],
+      extraEnvs: environment({ JAVA_MEMORY_OPTS: HEAP }),
       extraVolumes: [...volumes(args), { name: "users", secret: { secretName: secrets.frontend.name } }],
       extraVolumeMounts: [
         ...MOUNTS,
@@ -83,10 +83,14 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     datahubSystemUpdate: {
       // With zero-downtime upgrades it scales nothing down: it has no business with the API server.
       serviceAccount: { create: false, name: serviceAccounts.systemUpdate, rbac: false },
-      sql: { setup: { createDatabase: false } },
+      // The chart takes a `createDatabase` that is false for one that nobody set: the Job gets what this makes from us.
+      sql: { setup: { enabled: false } },
       resources: resources(args.systemUpdate),
       ...SECURITY,
-      extraEnvs: java(args),
+      extraEnvs: [
+        ...java(args),
+        ...environment({ DATAHUB_SQL_SETUP_ENABLED: "true", CREATE_TABLES: "true", CREATE_DB: "false" }),
+      ],
       extraVolumes: volumes(args),
       extraVolumeMounts: MOUNTS,
       // The chart would draw the hour anew for each release.
@@ -205,7 +209,7 @@ const HEAP = "-XX:MaxRAMPercentage=60";
 
 /** The environment of the servers and of the Jobs that upgrade: how Java runs, and whom it trusts. */
 function java({ graph }: ValuesArgs): HelmValue[] {
-  return Object.entries({
+  return environment({
     JAVA_OPTS: HEAP,
     ELASTICSEARCH_SSL_TRUSTSTORE_FILE: `${TRUST.search}/truststore.p12`,
     ELASTICSEARCH_SSL_TRUSTSTORE_TYPE: "PKCS12",
@@ -215,7 +219,11 @@ function java({ graph }: ValuesArgs): HelmValue[] {
     EXTRACT_JAR_ENABLED: "false",
     // The images would ask its HTTP port, which nothing else of DataHub uses.
     ...(graph && { SKIP_NEO4J_CHECK: "true" }),
-  }).map(([name, value]) => ({ name, value }));
+  });
+}
+
+function environment(variables: Readonly<Record<string, string>>): HelmValue[] {
+  return Object.entries(variables).map(([name, value]) => ({ name, value }));
 }
 
 function secretEnv(name: string, secret: EnvSecret, key: string): HelmValue {

@@ -1,39 +1,42 @@
-import type { Made, PodGroup, PodSpec } from "../demand";
 import type { Registration } from "../evaluate";
 import { bytes } from "../quantity";
-
-/** What `rehearsal/demand.ts` makes of pods. */
-interface Tools {
-  readonly group: (object: Registration, spec: PodSpec, own: Pick<PodGroup, "pods"> & Partial<PodGroup>) => PodGroup;
-  readonly withClaims: (pods: PodGroup, count: number, services: number) => Made;
-}
 
 interface NodeSet {
   readonly name: string;
   readonly count: number;
-  readonly podTemplate: { readonly spec: PodSpec };
+  readonly podTemplate: { readonly spec: Pod };
   readonly volumeClaimTemplates: readonly {
     readonly spec: { readonly resources: { readonly requests: { readonly storage: string } } };
   }[];
 }
 
-// <cluster>-es-http, -es-internal-http and -es-transport.
-const CLUSTER_SERVICES = 3;
+interface Pod {
+  readonly containers: readonly object[];
+}
 
-/** ECK makes a StatefulSet and a Service for each node set; a rollout replaces the nodes one after the other. */
-export function elasticsearch(object: Registration, { group, withClaims }: Tools): Made {
-  const { nodeSets } = object.inputs["spec"] as { readonly nodeSets: readonly NodeSet[] };
-  const { name: cluster } = object.inputs["metadata"] as { readonly name: string };
-  const made = nodeSets.map(({ name, count, podTemplate, volumeClaimTemplates }, index) => {
-    const nodes = group(object, podTemplate.spec, {
-      name: `${cluster}-es-${name}`,
-      pods: { start: count, most: count },
-      volumes: volumeClaimTemplates.map(({ spec }) => bytes(spec.resources.requests.storage)),
-    });
-    return withClaims(nodes, count, index === 0 ? CLUSTER_SERVICES + 1 : 1);
+interface Nodes {
+  readonly name: string;
+  readonly pods: { readonly start: number; readonly most: number };
+  readonly volumes: readonly number[];
+}
+
+/** How `rehearsal/demand.ts` counts pods, their claims and Services. */
+interface Count<Group, Made> {
+  readonly group: (object: Registration, pod: Pod, nodes: Nodes) => Group;
+  readonly withClaims: (group: Group, count: number, services: number) => Made;
+}
+
+// <cluster>-es-http, -es-internal-http, -es-transport and that of the node set.
+const SERVICES = 4;
+
+/** ECK makes a StatefulSet of the node set, of which a cluster of ours has one; a rollout replaces one node after the other. */
+export function elasticsearch<Group, Made>(object: Registration, { group, withClaims }: Count<Group, Made>): Made {
+  const { nodeSets } = object.inputs["spec"] as { readonly nodeSets: readonly [NodeSet] };
+  const [{ name, count, podTemplate, volumeClaimTemplates }] = nodeSets;
+  const nodes = group(object, podTemplate.spec, {
+    name: `${object.name}-es-${name}`,
+    pods: { start: count, most: count },
+    volumes: volumeClaimTemplates.map(({ spec }) => bytes(spec.resources.requests.storage)),
   });
-  return {
-    groups: made.flatMap(({ groups = [] }) => groups),
-    objects: made.flatMap(({ objects = [] }) => objects),
-  };
+  return withClaims(nodes, count, SERVICES);
 }

@@ -187,16 +187,15 @@ describe("Superset", () => {
   });
 
   it("encrypts anew with another key, by the command of docs/superset.md, and back", async () => {
-    const [, command = ""] = /sh -c '(export[^']+)' < new-key/.exec(read("docs/superset.md")) ?? [];
+    const [, script = ""] = /-- python (\S+) < new-key/.exec(read("docs/superset.md")) ?? [];
     const { SUPERSET_SECRET_KEY: old = "" } = cluster.program.data("Secret", "superset-logins");
     const postgres = await cluster.postgres();
     const encrypted = () => postgres.query("SELECT password FROM dbs", "superset");
     const before = await encrypted();
-    await web.exec(["sh", "-c", command], { input: "another-key\n", timeoutSeconds: 120 });
+    await web.exec(["python", script], { input: "another-key\n", timeoutSeconds: 120 });
     assert.notDeepEqual(await encrypted(), before);
     // As from a pod that has the new key.
-    const restarted = `read -r SUPERSET_SECRET_KEY && export SUPERSET_SECRET_KEY && ${command}`;
-    await web.exec(["sh", "-c", restarted], { input: `another-key\n${old}\n`, timeoutSeconds: 120 });
+    await web.exec(["env", "SUPERSET_SECRET_KEY=another-key", "python", script], { input: old, timeoutSeconds: 120 });
     const query = { ...admin(), source: "PostgreSQL datahub", sql: "SELECT answer FROM live" };
     assert.deepEqual((await person(QUERY, query)).rows, [{ answer: 42 }]);
   });

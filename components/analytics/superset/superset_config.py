@@ -26,8 +26,6 @@ def _cache(name: str, lifetime: timedelta) -> dict[str, object]:
 
 
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
-# Set while a new key takes its place (docs/superset.md).
-PREVIOUS_SECRET_KEY = os.environ.get("SUPERSET_PREVIOUS_SECRET_KEY")
 SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_DATABASE_URI"]
 
 CACHE_CONFIG = _cache("metadata", timedelta(minutes=5))

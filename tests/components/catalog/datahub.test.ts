@@ -152,7 +152,9 @@ describe("DataHub", () => {
     assert.equal(global.sql.datasource.url, "jdbc:postgresql://db.elsewhere:5432/metadata?sslmode=require");
     assert.equal(global.springKafkaConfigurationOverrides["security.protocol"], "SASL_SSL");
     assert.equal(global.elasticsearch.useSSL, "true");
-    assert.equal(datahubSystemUpdate.sql.setup.createDatabase, false);
+    assert.equal(datahubSystemUpdate.sql.setup.enabled, false);
+    const databases = datahubSystemUpdate.extraEnvs.filter(({ name }: any) => name === "CREATE_DB");
+    assert.deepEqual(databases, [{ name: "CREATE_DB", value: "false" }]);
   });
 
   it("answers under the names that people use, on the pods of the chart", async () => {

@@ -18,6 +18,8 @@ export const locks = {
   ray: path.join(IMAGES, "ray", "requirements.lock"),
   feast: path.join(IMAGES, "feast", "requirements.lock"),
   superset: path.join(IMAGES, "superset", "requirements.lock"),
+  datahub: path.join(REQUIREMENTS, "datahub.lock"),
+  java: path.join(REQUIREMENTS, "java.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */

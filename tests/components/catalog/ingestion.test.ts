@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+import { Ingestion, type IngestionSources, kafkaAccess } from "../../../components/catalog/ingestion";
+import { accessToken, accountOf } from "../../../components/catalog/ingestion/account";
+import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { database, endpoint, icebergCatalog, SIZE, streams } from "../../support/stubs";
+
+const PASSWORDS = ["sql-password", "kafka-password", "lake-secret", "system-key", "signing-key"];
+
+async function ingestion(sources: () => IngestionSources = everything): Promise<Registered[]> {
+  const seen = await mockEngine();
+  new Ingestion(
+    "ingest",
+    {
+      namespace: "data",
+      gms: endpoint("gms", "http", 8080),
+      keys: { tokenSigning: pulumi.secret("signing-key"), systemClient: pulumi.secret("system-key") },
+      sources: sources(),
+      size: SIZE,
+    },
+    {},
+  );
+  await settled();
+  return seen;
+}
+
+function everything(): IngestionSources {
+  return {
+    postgres: database("sql-password", "metadata"),
+    kafka: streams("kafka-password"),
+    trino: endpoint("sql", "http", 8080),
+    iceberg: icebergCatalog("lake-secret"),
+  };
+}
+
+const cronJobs = (seen: readonly Registered[]): string[] =>
+  all(seen, "kubernetes:batch/v1:CronJob").map(({ name }) => name);
+const recipeOf = (seen: readonly Registered[], name: string): any =>
+  parse(only(seen, "kubernetes:core/v1:ConfigMap", name).inputs.data["recipe.yaml"]);
+const wiresOf = (seen: readonly Registered[]): string[] =>
+  all(seen, "carbon:base:Wire").map(({ inputs }) => `${inputs.from} -> ${inputs.to}`);
+
+describe("Ingestion", () => {
+  it("looks at each source by the clock", async () => {
+    const seen = await ingestion();
+    const schedules = all(seen, "kubernetes:batch/v1:CronJob").map(({ name, inputs }) => [name, inputs.spec.schedule]);
+    assert.deepEqual(Object.fromEntries(schedules), {
+      "ingest-postgres": "0 4 * * *",
+      "ingest-kafka": "30 */4 * * *",
+      "ingest-trino": "0 */6 * * *",
+      "ingest-iceberg": "0 */2 * * *",
+    });
+  });
+
+  it("has no recipe for a source that is not there", async () => {
+    const seen = await ingestion(() => ({ kafka: streams("kafka-password") }));
+    assert.deepEqual(cronJobs(seen), ["ingest-kafka"]);
+    assert.deepEqual(wiresOf(seen).sort(), ["ingest-account -> gms", "ingest-kafka -> gms", "ingest-kafka -> streams"]);
+  });
+
+  it("names credentials in recipes as variables that the pod has", async () => {
+    const seen = await ingestion();
+    for (const { inputs, name } of all(seen, "kubernetes:batch/v1:CronJob")) {
+      const [container] = inputs.spec.jobTemplate.spec.template.spec.containers;
+      const variables = container.envFrom.flatMap(({ secretRef }: any) =>
+        Object.keys(only(seen, "kubernetes:core/v1:Secret", secretRef.name).inputs.stringData),
+      );
+      const named = [...JSON.stringify(recipeOf(seen, name)).matchAll(/\$\{(\w+)\}/g)].map(([, variable]) => variable);
+      assert.deepEqual(named.sort(), variables.sort(), name);
+    }
+    const outside = seen.filter(({ type }) => type !== "kubernetes:core/v1:Secret").map(({ inputs }) => inputs);
+    for (const secret of PASSWORDS) assert.ok(!JSON.stringify(outside).includes(secret), secret);
+  });
+
+  it("profiles tables of PostgreSQL and Trino, and fields of none", async () => {
+    const seen = await ingestion();
+    for (const source of ["postgres", "trino"]) {
+      const { profiling } = recipeOf(seen, `ingest-${source}`).source.config;
+      assert.deepEqual(profiling, { enabled: true, profile_table_level_only: true, max_workers: 5 });
+    }
+    assert.ok(!("include_table_lineage" in recipeOf(seen, "ingest-postgres").source.config));
+    const { table_pattern: pattern } = recipeOf(seen, "ingest-postgres").source.config;
+    const ignores = (table: string) => pattern.deny.some((one: string) => new RegExp(one).test(table));
+    assert.ok(ignores("metadata.public.tmp_x") && ignores("metadata.public.staging_x"));
+    assert.ok(!ignores("metadata.public.prices_tmp_x"));
+  });
+
+  it("trusts Kafka's certificate where the recipe says that it lies", async () => {
+    const seen = await ingestion();
+    const { containers, volumes } = only(seen, "kubernetes:batch/v1:CronJob", "ingest-kafka").inputs.spec.jobTemplate
+      .spec.template.spec;
+    const file: string = recipeOf(seen, "ingest-kafka").source.config.connection.consumer_config["ssl.ca.location"];
+    const mount = containers[0].volumeMounts.find(({ mountPath }: any) => file.startsWith(mountPath));
+    assert.equal(volumes.find(({ name }: any) => name === mount.name).secret.secretName, "streams-tls");
+  });
+
+  it("writes as a user of its own, which stands before the first recipe", async () => {
+    const seen = await ingestion();
+    const account = only(seen, "kubernetes:batch/v1:Job", "ingest-account");
+    for (const job of all(seen, "kubernetes:batch/v1:CronJob")) assert.ok(waitsFor(seen, job, account), job.name);
+    for (const { inputs, name } of all(seen, "kubernetes:batch/v1:CronJob")) {
+      const secrets = inputs.spec.jobTemplate.spec.template.spec.containers[0].envFrom;
+      assert.ok(!JSON.stringify(secrets).includes("ingest-system"), `${name} is not the system`);
+    }
+  });
+
+  it("lets that user edit what describes data, and no policy, user or token", () => {
+    const { json } = accountOf("robot").find(({ aspectName }) => aspectName === "dataHubPolicyInfo")?.aspect as any;
+    assert.deepEqual(json.actors.users, ["urn:li:corpuser:robot"]);
+    const [{ field, values }] = json.resources.filter.criteria;
+    assert.equal(field, "TYPE");
+    for (const kind of [
+      "dataHubPolicy",
+      "corpuser",
+      "corpGroup",
+      "dataHubRole",
+      "dataHubAccessToken",
+      "dataHubSecret",
+    ]) {
+      assert.ok(!values.includes(kind), kind);
+    }
+  });
+
+  it("signs a token in the form that DataHub checks without a record of it", () => {
+    const [head = "", claims = "", signature] = accessToken("robot", "signing-key").split(".");
+    const read = (part: string): any => JSON.parse(Buffer.from(part, "base64url").toString());
+    assert.deepEqual(read(head), { alg: "HS256" });
+    const { version, type, actorType, actorId, exp } = read(claims);
+    assert.deepEqual([version, type, actorType, actorId, exp], ["1", "PERSONAL", "USER", "robot", undefined]);
+    assert.equal(signature, createHmac("sha256", "signing-key").update(`${head}.${claims}`).digest("base64url"));
+  });
+
+  it("looks at every topic of Kafka and reads none", () => {
+    assert.deepEqual(kafkaAccess(), { topics: { "*": ["Describe", "DescribeConfigs"] } });
+  });
+});
