@@ -67,7 +67,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-export interface PodSpec {
+interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -103,8 +103,7 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-/** What comes of an object. */
-export interface Made {
+interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
