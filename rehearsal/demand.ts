@@ -68,7 +68,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-export interface PodSpec {
+interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -104,11 +104,11 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-export interface Made {
+interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
-export type Maker = (
+type Maker = (
   object: Registration,
   autoscalers: readonly V2HorizontalPodAutoscaler[],
   objects: readonly Registration[],

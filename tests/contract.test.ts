@@ -44,7 +44,7 @@ for (const shape of SHAPES) {
         name: metadata.name,
       }));
       for (const reference of Object.values(outputs.secrets)) {
-        assert.ok(secrets.some((one) => one.namespace === reference?.namespace && one.name === reference?.name));
+        assert.ok(secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name));
       }
     });
   });

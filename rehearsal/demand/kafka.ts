@@ -1,55 +1,66 @@
-import type { Amounts, Made, PodGroup, PodSpec } from "../demand";
 import type { Registration } from "../evaluate";
 import { bytes } from "../quantity";
 
-type Resources = PodSpec["containers"][number]["resources"];
-type Group = (object: Registration, spec: PodSpec, own: Pick<PodGroup, "pods"> & Partial<PodGroup>) => PodGroup;
-
-interface Metadata {
-  readonly name: string;
-  readonly labels: { readonly "strimzi.io/cluster": string };
+interface Container {
+  readonly resources?: object;
 }
 
-interface NodePoolSpec {
+interface Pods {
+  readonly name: string;
+  readonly pods: { readonly start: number; readonly most: number };
+  readonly volumes?: readonly number[];
+}
+
+/** How `rehearsal/demand.ts` counts pods of a custom resource. */
+type Count<Group> = (object: Registration, pod: { readonly containers: readonly Container[] }, own: Pods) => Group;
+
+interface NodePoolSpec extends Container {
   readonly replicas: number;
-  readonly resources?: Resources;
   readonly storage: { readonly volumes: readonly { readonly size: string }[] };
 }
 
 /** Strimzi makes a pod for each node of a pool, and replaces them one after the other. */
-export function kafkaNodePool(
+export function kafkaNodePool<Group, Made>(
   object: Registration,
-  { group, withClaims }: { readonly group: Group; readonly withClaims: (pods: PodGroup, count: number) => Made },
+  { group, withClaims }: { readonly group: Count<Group>; readonly withClaims: (pods: Group, count: number) => Made },
 ): Made {
-  const { replicas, resources, storage } = object.inputs["spec"] as NodePoolSpec;
-  const { name, labels } = object.inputs["metadata"] as Metadata;
-  const nodes = group(object, podOf(resources), {
-    name: `${labels["strimzi.io/cluster"]}-${name}`,
-    pods: { start: replicas, most: replicas },
-    volumes: storage.volumes.map(({ size }) => bytes(size)),
+  const { metadata, spec } = object.inputs as {
+    readonly metadata: { readonly name: string; readonly labels: Readonly<Record<"strimzi.io/cluster", string>> };
+    readonly spec: NodePoolSpec;
+  };
+  const nodes = group(object, podOf(spec), {
+    name: `${metadata.labels["strimzi.io/cluster"]}-${metadata.name}`,
+    pods: { start: spec.replicas, most: spec.replicas },
+    volumes: spec.storage.volumes.map(({ size }) => bytes(size)),
   });
-  return withClaims(nodes, replicas);
+  return withClaims(nodes, spec.replicas);
 }
 
 interface KafkaSpec {
-  readonly entityOperator: Readonly<Record<"topicOperator" | "userOperator", { readonly resources?: Resources }>>;
+  readonly entityOperator: Readonly<Record<"topicOperator" | "userOperator", Container>>;
 }
 
 // <cluster>-kafka-bootstrap and -kafka-brokers.
-const KAFKA_SERVICES = 2;
+const SERVICES = 2;
 
-/** Besides the nodes: the entity operator, which a rollout replaces, and Services. */
-export function kafka(
+/** Besides the nodes there are Services and the entity operator, which no rollout doubles. */
+export function kafka<Group, Made>(
   object: Registration,
-  { group, countedIn }: { readonly group: Group; readonly countedIn: (object: Registration, amounts: Amounts) => Made },
-): Made {
+  {
+    group,
+    countedIn,
+  }: {
+    readonly group: Count<Group>;
+    readonly countedIn: (object: Registration, amounts: Readonly<Record<string, number>>) => Made;
+  },
+): Made & { readonly groups: readonly Group[] } {
   const { topicOperator, userOperator } = (object.inputs["spec"] as KafkaSpec).entityOperator;
-  const { name } = object.inputs["metadata"] as { name: string };
-  const spec = podOf(topicOperator.resources, userOperator.resources);
-  const pods = group(object, spec, { name: `${name}-entity-operator`, pods: { start: 1, most: 1 } });
-  return { groups: [pods], ...countedIn(object, { services: KAFKA_SERVICES }) };
+  const { name } = object.inputs["metadata"] as { readonly name: string };
+  const own = { name: `${name}-entity-operator`, pods: { start: 1, most: 1 } };
+  const pods = group(object, podOf(topicOperator, userOperator), own);
+  return { ...countedIn(object, { services: SERVICES }), groups: [pods] };
 }
 
-function podOf(...containers: readonly Resources[]): PodSpec {
-  return { containers: containers.map((resources) => (resources ? { resources } : {})) };
+function podOf(...containers: readonly Container[]): { readonly containers: readonly Container[] } {
+  return { containers: containers.map(({ resources }) => (resources ? { resources } : {})) };
 }
