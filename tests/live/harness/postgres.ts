@@ -103,6 +103,8 @@ export class Postgres {
   async backUp(): Promise<void> {
     await this.query(`ALTER SYSTEM SET archive_command = '${this.barman.archiveCommand.join(" ")} %p'`);
     await this.query("SELECT pg_reload_conf()");
+    // A backup waits for a checkpoint, which takes its time where much is to be written.
+    await this.query("CHECKPOINT");
     await this.server.exec(this.barman.backUp, { timeoutSeconds: 120 });
     await this.archived();
   }
