@@ -136,7 +136,10 @@ export class Postgres {
   async restoredTo(time: string, sql: string, database: string): Promise<string[]> {
     const [directory, port] = ["/tmp/restored", "5433"];
     await this.server.exec(this.barman.restore(directory), { timeoutSeconds: 120 });
+    const [connections = ""] = await this.query("SHOW max_connections");
     const settings = {
+      // With fewer than where the log was written, a recovery stops.
+      max_connections: connections,
       restore_command: `${this.barman.fetchCommand.join(" ")} %f %p`,
       recovery_target_time: time,
       recovery_target_action: "promote",
