@@ -104,7 +104,7 @@ export class Engine {
     fs.symlinkSync(spec.plugins, path.join(engine.env["PULUMI_HOME"] ?? "", "plugins"));
     fs.writeFileSync(engine.pulumi, launcher(spec.toolchain.pulumi, stackFile), { mode: 0o755 });
     fs.copyFileSync(path.join(ROOT, "Pulumi.yaml"), path.join(project, "Pulumi.yaml"));
-    fs.writeFileSync(stackFile, stringify({ config: spec.config }), { mode: 0o600 });
+    fs.writeFileSync(stackFile, stackFileText({ config: spec.config }), { mode: 0o600 });
 
     const run = (...args: string[]) => engine.must([...args, "--stack", stack, "--cwd", project]);
     await engine.must(["stack", "init", stack, "--cwd", project, "--non-interactive"]);
@@ -145,7 +145,7 @@ export class Engine {
   setValues(change: (values: StackValues) => StackValues): void {
     const file = parse(fs.readFileSync(this.stackFile, "utf8")) as { config: { "carbon:platform": StackValues } };
     file.config["carbon:platform"] = change(file.config["carbon:platform"]);
-    fs.writeFileSync(this.stackFile, stringify(file), { mode: 0o600 });
+    fs.writeFileSync(this.stackFile, stackFileText(file), { mode: 0o600 });
   }
 
   /** Runs any other command of the CLI in the repository and returns what it prints. */
@@ -251,4 +251,9 @@ function readEvents(log: string): { done: number; changes: Record<string, number
       d?.severity === "error" ? [`${d.urn ? `${d.urn.split("::").slice(2).join(" ")}: ` : ""}${d.message.trim()}`] : [],
     ),
   };
+}
+
+// Pulumi reads YAML 1.1, to which a moment without quotes is no text.
+function stackFileText(file: object): string {
+  return stringify(file, { schema: "yaml-1.1" });
 }

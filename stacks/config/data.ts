@@ -43,7 +43,7 @@ export const Postgres = z.strictObject({
     .strictObject({
       archive,
       time: z.iso
-        .datetime({ offset: true, error: "expected a moment such as 2026-11-20T14:30:00Z" })
+        .datetime({ offset: true, error: 'expected a moment such as "2026-11-20T14:30:00Z", in quotes' })
         .optional()
         .meta({ description: "The last moment that is restored; the end of the archive unless named" }),
     })

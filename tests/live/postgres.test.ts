@@ -84,7 +84,8 @@ describe("PostgreSQL", () => {
 
   describe("in its backups", () => {
     before(async () => {
-      await Promise.all([cluster.pod("minio"), cluster.job("object-store-setup")]);
+      await cluster.pod("minio");
+      await cluster.job("object-store-setup");
       await cluster.job("object-store-setup-postgres-backups");
       assert.equal(await server.mayBeginIn("postgres"), true);
       await server.query("CREATE TABLE kept AS SELECT 'backed up' AS text", "polaris");

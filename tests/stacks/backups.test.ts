@@ -59,8 +59,9 @@ describe("backups of PostgreSQL", () => {
 
 describe("docs/backups.md", () => {
   it("shows config that the check takes", () => {
+    // In YAML 1.1, which Pulumi reads: a moment wants its quotes.
     const [target, restored] = [...read("docs/backups.md").matchAll(/```yaml\n([^]*?)```/g)].map(
-      ([, text = ""]) => parse(text).postgres,
+      ([, text = ""]) => parse(text, { schema: "yaml-1.1" }).postgres,
     );
     const { "carbon:platform": config } = parse(read("Pulumi.prod.yaml")).config;
     const backups = { ...config.postgres.backups, ...target.backups, ...restored.backups };

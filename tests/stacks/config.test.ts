@@ -189,7 +189,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
       c.postgres.backups.archive = "postgres-2";
       c.postgres.restoreFrom = { archive: "postgres", time: "yesterday" };
     },
-    `postgres.restoreFrom.time: "yesterday" is not allowed: expected a moment such as 2026-11-20T14:30:00Z; correct it in FILE`,
+    `postgres.restoreFrom.time: "yesterday" is not allowed: expected a moment such as "2026-11-20T14:30:00Z", in quotes; correct it in FILE`,
   ],
   [
     (c) => (c.secrets = { required: ["root"] }),

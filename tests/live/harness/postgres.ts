@@ -103,6 +103,8 @@ export class Postgres {
   async backUp(): Promise<void> {
     await this.query(`ALTER SYSTEM SET archive_command = '${this.barman.archiveCommand.join(" ")} %p'`);
     await this.query("SELECT pg_reload_conf()");
+    // A backup waits for a checkpoint, which takes its time where much is to be written.
+    await this.query("CHECKPOINT");
     await this.server.exec(this.barman.backUp, { timeoutSeconds: 120 });
     await this.archived();
   }
@@ -134,7 +136,10 @@ export class Postgres {
   async restoredTo(time: string, sql: string, database: string): Promise<string[]> {
     const [directory, port] = ["/tmp/restored", "5433"];
     await this.server.exec(this.barman.restore(directory), { timeoutSeconds: 120 });
+    const [connections = ""] = await this.query("SHOW max_connections");
     const settings = {
+      // With fewer than where the log was written, a recovery stops.
+      max_connections: connections,
       restore_command: `${this.barman.fetchCommand.join(" ")} %f %p`,
       recovery_target_time: time,
       recovery_target_action: "promote",
