@@ -14,7 +14,7 @@ import { images } from "../base/versions";
 const UID = 1000;
 const HOME = "/opt/dolphinscheduler";
 const ADMIN = "admin";
-const LOGGING_FILE = "logback.xml";
+const SETTINGS = "/etc/dolphinscheduler";
 const TASK_LOGS = "/task-logs";
 
 const API = {
@@ -249,11 +249,7 @@ interface Started {
 function startServer(parent: pulumi.Resource, server: Server, after: readonly pulumi.Resource[]): Started {
   const { pods, ports, path, replicas = 1, size, secretEnv, named = false, taskLogs = false, tmpMiB = 256 } = server;
   const { name, namespace, matchLabels } = pods;
-  const logging = configFiles(
-    `${name}-logging`,
-    { namespace, files: { [LOGGING_FILE]: logback(taskLogs) } },
-    { parent },
-  );
+  const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(taskLogs) }, { parent });
   const account = serviceAccount(pods, { parent });
   const wires = connect(parent, { from: pods, talksTo: server.talksTo });
   const entry = service(name, pods, ports, { parent }, { headless: named, unready: named });
@@ -268,17 +264,17 @@ function startServer(parent: pulumi.Resource, server: Server, after: readonly pu
           // Not by the image's script: that ends without telling the server, and looks for its memory at the node's.
           command: ["java", ...jvmFlags(size), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
           ports,
-          env: { ...server.env, LOGGING_CONFIG: `/etc/logging/${LOGGING_FILE}` },
+          env: { ...server.env, ...SETTINGS_ENV },
           secretEnv,
           probe: { path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
-          mounts: { "/tmp": "tmp", "/etc/logging": "logging", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
+          mounts: { "/tmp": "tmp", [SETTINGS]: "settings", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
         }),
       ],
       uid: UID,
       priorityClass: "standard-services",
       secretEnv,
       scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
-      files: { logging },
+      files: { settings },
       // A worker stops its tasks, and the master gives them to another one.
       terminationGracePeriodSeconds: 60,
     }),
@@ -286,7 +282,7 @@ function startServer(parent: pulumi.Resource, server: Server, after: readonly pu
   const metadata = { name, namespace, labels: matchLabels };
   const opts = {
     parent,
-    dependsOn: [...after, account, logging.resource, ...wires, ...secretEnv.map(({ resource }) => resource)],
+    dependsOn: [...after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)],
   };
   const workload = named
     ? new k8s.apps.v1.StatefulSet(
@@ -327,10 +323,6 @@ const COMMON = {
   // In a cluster they would ask the API server for their settings first, and end without an answer.
   SPRING_CLOUD_KUBERNETES_ENABLED: "false",
   REGISTRY_TYPE: "jdbc",
-  // A server that has not renewed its entry for 30 s is gone: its pauses and a switch of the database's primary may take
-  // longer than the 6 s that are the default.
-  REGISTRY_TERMREFRESHINTERVAL: "2s",
-  REGISTRY_TERMEXPIRETIMES: "15",
 };
 
 const WORKER = {
@@ -418,6 +410,31 @@ UPDATE t_ds_user SET user_password = md5(:'password'), update_time = now()
  WHERE user_name = :'user' AND user_password <> md5(:'password');
 SQL`;
 
+const SETTINGS_ENV = {
+  SPRING_CONFIG_ADDITIONALLOCATION: `file:${SETTINGS}/`,
+  LOGGING_CONFIG: `${SETTINGS}/logback.xml`,
+};
+
+function settingsFiles(taskLogs: boolean): Record<string, string> {
+  return {
+    "logback.xml": logback(taskLogs),
+    // Not by the environment: Spring Cloud's own context would read the bean, too, and it has no registry.
+    "application.yaml": `spring.main.sources: file:${SETTINGS}/registry.xml\n`,
+    "registry.xml": START_REGISTRY,
+  };
+}
+
+// Nothing in 3.2.2 starts this registry: it would renew no entry, drop none of a server that is gone, and tell nobody.
+const START_REGISTRY = `<beans xmlns="http://www.springframework.org/schema/beans"
+       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+       xsi:schemaLocation="http://www.springframework.org/schema/beans https://www.springframework.org/schema/beans/spring-beans.xsd">
+  <bean class="org.springframework.beans.factory.config.MethodInvokingBean">
+    <property name="targetObject" ref="jdbcRegistry"/>
+    <property name="targetMethod" value="start"/>
+  </bean>
+</beans>
+`;
+
 /** Everything on standard output; the log of each task in a file of its own as well, from which the pages show it. */
 function logback(taskLogs: boolean): string {
   // The property is where the copies for the object store are looked for.
@@ -441,6 +458,8 @@ function logback(taskLogs: boolean): string {
   <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%date{ISO8601} %level %logger{10} [WI-%X{workflowInstanceId:-0}][TI-%X{taskInstanceId:-0}] %message%n</pattern></encoder>
   </appender>${taskLogs ? perTask : ""}
+  <!-- It fails to renew locks, every 2 s: docs/adr/0023-dolphinscheduler.md. -->
+  <logger name="org.apache.dolphinscheduler.plugin.registry.jdbc.RegistryLockManager" level="OFF"/>
   <root level="INFO">
     <appender-ref ref="STDOUT"/>${taskLogs ? '\n    <appender-ref ref="TASKLOGFILE"/>' : ""}
   </root>

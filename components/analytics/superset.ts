@@ -231,7 +231,7 @@ export class Superset extends pulumi.ComponentResource {
 
 /** What differs between the processes. */
 interface Process {
-  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe"> & { readonly size: ContainerSize };
+  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe">;
   /** Absent where an autoscaler owns them. */
   readonly replicas?: number;
   readonly strategy?: k8s.types.input.apps.v1.DeploymentStrategy;
@@ -246,6 +246,7 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
       `--workers=${processes}`,
       "--worker-class=gthread",
       `--threads=${threads}`,
+      // Processes that load Superset side by side may share one CPU: after upstream's minute they would be killed.
       "--timeout=300",
       // On a disk its heartbeats could wait so long that it takes its own workers for dead.
       "--worker-tmp-dir=/dev/shm",

@@ -17,7 +17,7 @@ import { serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { charts } from "../base/versions";
-import { type DatahubSecrets, type DatahubSizes, INDEX_PREFIX, KEYS, values } from "./datahub.values";
+import { type DatahubSecrets, type DatahubSizes, INDEX_PREFIX, KEYS, TOPICS, values } from "./datahub.values";
 
 export type { DatahubSizes } from "./datahub.values";
 
@@ -65,18 +65,9 @@ export interface DatahubArgs extends DatahubSizes {
 
 /** What DataHub does in Kafka: it makes its topics itself, and its consumer groups begin in these ways. */
 export function kafkaAccess(): KafkaAccess {
-  const topics = [
-    "MetadataChangeProposal_v1",
-    "FailedMetadataChangeProposal_v1",
-    "MetadataChangeLog_Versioned_v1",
-    "MetadataChangeLog_Timeseries_v1",
-    "PlatformEvent_v1",
-    "DataHubUpgradeHistory_v1",
-    "DataHubUsageEvent_v1",
-  ];
   const operations = ["Create", "Describe", "DescribeConfigs", "Read", "Write"] as const;
   return {
-    topics: Object.fromEntries(topics.map((topic) => [topic, operations])),
+    topics: Object.fromEntries(Object.values(TOPICS).map((topic) => [topic, operations])),
     groups: [`${RELEASE}-*`, "generic-*", "mce-consumer-job-client"],
   };
 }

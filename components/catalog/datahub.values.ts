@@ -6,7 +6,7 @@ import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } fro
 import type { EnvSecret } from "../base/secret";
 
 /** User and group of every process: those of upstream's images. */
-export const DATAHUB_UID = 1000;
+const DATAHUB_UID = 1000;
 /** What every index is called at first, so that a role can be held to them. */
 export const INDEX_PREFIX = "datahub";
 
@@ -32,6 +32,17 @@ export const KEYS = {
   graphPassword: "graph_password",
   kafkaLogin: "sasl_jaas_config",
   users: "user.props",
+} as const;
+
+/** The topics that DataHub makes, writes and reads, by the chart's keys: the chart's own names. */
+export const TOPICS = {
+  datahub_usage_event_name: "DataHubUsageEvent_v1",
+  metadata_change_proposal_topic_name: "MetadataChangeProposal_v1",
+  failed_metadata_change_proposal_topic_name: "FailedMetadataChangeProposal_v1",
+  metadata_change_log_versioned_topic_name: "MetadataChangeLog_Versioned_v1",
+  metadata_change_log_timeseries_topic_name: "MetadataChangeLog_Timeseries_v1",
+  platform_event_topic_name: "PlatformEvent_v1",
+  datahub_upgrade_history_topic_name: "DataHubUpgradeHistory_v1",
 } as const;
 
 /** The Secrets of DataHub, by what is in them. */
@@ -121,6 +132,7 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
       bootstrap: { server: hostPort(streams.bootstrap) },
       // As many as the brokers say by default.
       replicationFactor: -1,
+      topics: TOPICS,
       schemaregistry: { type: "INTERNAL" },
       metadataChangeLog: { hooks: { ingestionScheduler: { enabled: false } } },
     },

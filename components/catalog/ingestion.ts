@@ -17,7 +17,7 @@ import { ScheduledJob } from "../base/scheduled-job";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
-import { accessToken, accountOf, accountRecipe, SYSTEM_CLIENT } from "./ingestion-account";
+import { accessToken, accountOf, accountRecipe, SYSTEM_CLIENT } from "./ingestion/account";
 import {
   icebergRecipe,
   kafkaRecipe,
@@ -28,7 +28,7 @@ import {
   trinoRecipe,
   TRUST_PATH,
   USERNAME,
-} from "./recipes";
+} from "./ingestion/recipes";
 
 // User and group of upstream's image.
 const UID = 1000;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { images } from "../../components/base/versions";
-import { WRITTEN } from "../../components/catalog/ingestion-account";
-import { icebergRecipe, postgresRecipe, type Recipe, trinoRecipe } from "../../components/catalog/recipes";
+import { WRITTEN } from "../../components/catalog/ingestion/account";
+import { icebergRecipe, postgresRecipe, type Recipe, trinoRecipe } from "../../components/catalog/ingestion/recipes";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { Pod } from "./harness/pod";
 import type { Rendered } from "./harness/program";

@@ -106,8 +106,26 @@ describe("DolphinScheduler", function () {
     assert.match(await taskLog(code), /kept for later/);
   });
 
-  /** Makes a workflow of one shell task with a file, runs it, and waits for its success. */
-  async function runWorkflow(name: string, rawScript: string): Promise<{ readonly code: number }> {
+  it("starts a task again whose worker was lost", async () => {
+    const run = await startWorkflow("moved", "sleep 20; echo arrived");
+    await eventually(60, async () => {
+      const { totalList } = await call(`projects/${run.code}/task-instances?pageNo=1&pageSize=10`);
+      assert.deepEqual(
+        totalList.map(({ state }: any) => state),
+        ["RUNNING_EXECUTION"],
+      );
+    });
+    await cluster.stop(pods.worker, { atOnce: true });
+    pods = { ...pods, worker: await cluster.pod("dolphinscheduler-worker") };
+    await run.success();
+    assert.match(await taskLog(run.code), /arrived/);
+  });
+
+  /** Makes a workflow of one shell task with a file, and starts it. */
+  async function startWorkflow(
+    name: string,
+    rawScript: string,
+  ): Promise<{ readonly code: number; readonly success: () => Promise<void> }> {
     const upload = new FormData();
     const directory = "dolphinscheduler/default/resources/";
     const file = `${name}.txt`;
@@ -175,18 +193,27 @@ describe("DolphinScheduler", function () {
       processInstancePriority: "MEDIUM",
       dryRun: "0",
     });
-    await eventually(120, async () => {
-      const { totalList } = await call(`${project}/process-instances?pageNo=1&pageSize=10`);
-      const states = totalList.map((one: any) => one.state);
-      assert.deepEqual(states, ["SUCCESS"]);
-    });
-    return { code };
+    const success = (): Promise<void> =>
+      eventually(180, async () => {
+        const { totalList } = await call(`${project}/process-instances?pageNo=1&pageSize=10`);
+        assert.deepEqual(
+          totalList.map(({ state }: any) => state),
+          ["SUCCESS"],
+        );
+      });
+    return { code, success };
+  }
+
+  async function runWorkflow(name: string, rawScript: string): Promise<{ readonly code: number }> {
+    const run = await startWorkflow(name, rawScript);
+    await run.success();
+    return run;
   }
 
   async function taskLog(project: number): Promise<string> {
     const { totalList } = await call(`projects/${project}/task-instances?pageNo=1&pageSize=10`);
-    const { log } = await call(`log/detail?taskInstanceId=${String(totalList[0].id)}&skipLineNum=0&limit=1000`);
-    return log;
+    const { message } = await call(`log/detail?taskInstanceId=${String(totalList[0].id)}&skipLineNum=0&limit=1000`);
+    return message;
   }
 });
 

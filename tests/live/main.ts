@@ -62,7 +62,7 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO, installs MLflow, Feast and Ray and fetches Neo4j into the cache (CARBON_CACHE, or\n" +
+    "\nThe first run builds MinIO, installs MLflow, Feast, Ray, Superset and DataHub, and fetches Neo4j and Trino into the cache (CARBON_CACHE, or\n" +
       "~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
   )

@@ -44,6 +44,7 @@ for (const shape of SHAPES) {
       const { config, seen } = await program(shape);
       const claims = all(seen, "kubernetes:apps/v1:StatefulSet").flatMap(({ inputs }) => {
         const { volumeClaimTemplates, persistentVolumeClaimRetentionPolicy: kept } = inputs.spec;
+        if (volumeClaimTemplates === undefined) return [];
         assert.deepEqual(kept, { whenDeleted: "Retain", whenScaled: "Retain" });
         return volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName);
       });
@@ -106,7 +107,10 @@ describe("protection", () => {
 
 function dataOwners(seen: readonly Registered[]): Registered[] {
   const kinds = ["Cluster", "Database", "Elasticsearch", "StatefulSet", "Kafka", "KafkaNodePool", "KafkaTopic"];
-  return objects(seen).filter(({ inputs }) => kinds.includes(inputs.kind) || inputs.metadata.name === "data-platform");
+  return objects(seen).filter(({ inputs: { kind, metadata, spec } }) => {
+    const keepsNothing = kind === "StatefulSet" && spec.volumeClaimTemplates === undefined;
+    return (kinds.includes(kind) && !keepsNothing) || metadata.name === "data-platform";
+  });
 }
 
 function isUpstream({ urn }: Registered): boolean {

@@ -109,6 +109,21 @@ describe("DolphinScheduler", () => {
     }
   });
 
+  it("starts that registry, which 3.2.2 leaves to itself", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of KINDS) {
+      const settings = only(seen, "kubernetes:core/v1:ConfigMap", `dolphinscheduler-${kind}-settings`).inputs.data;
+      const [, file = ""] = /^spring\.main\.sources: file:(\S+)$/m.exec(settings["application.yaml"]) ?? [];
+      const [container] = pod(seen, kind).containers;
+      const mount = container.volumeMounts.find(({ name }: any) => name === "settings");
+      assert.equal(env(seen, kind)["SPRING_CONFIG_ADDITIONALLOCATION"], `file:${mount.mountPath}/`);
+      assert.match(
+        settings[file.replace(`${mount.mountPath}/`, "")],
+        /"targetObject" ref="jdbcRegistry"[^]*value="start"/,
+      );
+    }
+  });
+
   it("runs as many pods as it is told of api and workers, and one master and one alert server", async () => {
     const { seen } = await dolphinscheduler();
     assert.deepEqual(

@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { Ingestion, type IngestionSources, kafkaAccess } from "../../../components/catalog/ingestion";
-import { accessToken, accountOf } from "../../../components/catalog/ingestion-account";
+import { accessToken, accountOf } from "../../../components/catalog/ingestion/account";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { database, endpoint, icebergCatalog, SIZE, streams } from "../../support/stubs";
 
