@@ -1,5 +1,4 @@
 import * as pulumi from "@pulumi/pulumi";
-import { TRUST_STORE_PASSWORD } from "../../base/certificate";
 import type { Destination } from "../../base/connect";
 import {
   type Endpoint,
@@ -37,7 +36,7 @@ export interface Catalog {
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
   /** Files with credentials, for a connector that reads no variables: they lie in {@link secretDirectory}. */
   readonly files?: Readonly<Record<string, pulumi.Input<string>>>;
-  /** Whom it trusts: mounted where {@link trustStore} says. */
+  /** Whom it trusts: mounted in {@link trustDirectory}. */
   readonly trust?: Trust;
   readonly talksTo: readonly Destination[];
   readonly ready: readonly pulumi.Resource[];
@@ -125,8 +124,7 @@ function elasticsearchCatalog({ server, login, trust }: SearchLogin): Catalog {
       "elasticsearch.auth.user": "${ENV:ELASTICSEARCH_USER}",
       "elasticsearch.auth.password": "${ENV:ELASTICSEARCH_PASSWORD}",
       "elasticsearch.tls.enabled": "true",
-      "elasticsearch.tls.truststore-path": trustStore("elasticsearch"),
-      "elasticsearch.tls.truststore-password": TRUST_STORE_PASSWORD,
+      "elasticsearch.tls.truststore-path": authority("elasticsearch"),
     },
     env: { ELASTICSEARCH_USER: login.username, ELASTICSEARCH_PASSWORD: login.password },
     trust,
@@ -159,8 +157,9 @@ function to(server: Endpoint): Pick<Catalog, "talksTo" | "ready"> {
   return { talksTo: [server], ready: server.ready };
 }
 
-function trustStore(catalog: string): string {
-  return `${trustDirectory(catalog)}/truststore.p12`;
+// Both connectors read PEM, which takes no password.
+function authority(catalog: string): string {
+  return `${trustDirectory(catalog)}/ca.crt`;
 }
 
 function clientConfig(user: string, password: string): string {
@@ -169,9 +168,8 @@ function clientConfig(user: string, password: string): string {
     "security.protocol": "SASL_SSL",
     "sasl.mechanism": "SCRAM-SHA-512",
     "sasl.jaas.config": `org.apache.kafka.common.security.scram.ScramLoginModule required ${login};`,
-    "ssl.truststore.type": "PKCS12",
-    "ssl.truststore.location": trustStore("kafka"),
-    "ssl.truststore.password": TRUST_STORE_PASSWORD,
+    "ssl.truststore.type": "PEM",
+    "ssl.truststore.location": authority("kafka"),
   })
     .map(([key, value]) => `${key}=${property(value)}\n`)
     .join("");

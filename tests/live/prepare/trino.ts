@@ -9,8 +9,8 @@ import { ensureVenv } from "./venvs";
 const VERSION = "476";
 const SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f";
 const URL = `https://repo1.maven.org/maven2/io/trino/trino-server/${VERSION}/trino-server-${VERSION}.tar.gz`;
-// Of fifty connectors: those of our catalogs.
-const PLUGINS = ["elasticsearch", "iceberg", "kafka", "postgresql"];
+// Of fifty plugins: the connectors of our catalogs, and the types that PostgreSQL's asks for.
+const PLUGINS = ["elasticsearch", "geospatial", "iceberg", "kafka", "postgresql"];
 // The probe of the image, which asks whether the server has started.
 const HEALTH_CHECK = `#!/bin/sh
 exec curl --silent --fail --max-time 4 http://localhost:8080/v1/info | grep --quiet '"starting":false'
@@ -19,7 +19,7 @@ exec curl --silent --fail --max-time 4 http://localhost:8080/v1/info | grep --qu
 /** Finds Trino in the cache, or fetches it: a directory that lies over /usr, as in the image. */
 export async function ensureTrino(progress: (line: string) => void): Promise<string> {
   await ensureJava(progress);
-  const directory = path.join(cacheDirectory(), "trino", VERSION);
+  const directory = path.join(cacheDirectory(), "trino", [VERSION, ...PLUGINS].join("-"));
   if (fs.existsSync(directory)) return directory;
   fs.mkdirSync(path.dirname(directory), { recursive: true });
   await withLock(`${directory}.lock`, progress, () => {

@@ -1,0 +1,43 @@
+import { execFileSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import type { Rendered } from "./program";
+
+const made = new Map<string, Readonly<Record<string, Buffer>>>();
+
+/** The Secret that cert-manager would make of a Certificate: the same at each call, and signed by itself. */
+export function certificate({ spec }: Rendered): Readonly<Record<string, Buffer>> {
+  const known = made.get(spec.secretName) ?? issue(spec);
+  made.set(spec.secretName, known);
+  return known;
+}
+
+function issue({ secretName, dnsNames, keystores }: any): Readonly<Record<string, Buffer>> {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-certificate-"));
+  const openssl = (...args: string[]): void => {
+    execFileSync("openssl", args, { cwd: directory, stdio: "ignore" });
+  };
+  const names = dnsNames.map((name: string) => `DNS:${name}`).join(",");
+  const subject = ["-subj", `/CN=${secretName}`, "-addext", `subjectAltName=${names}`];
+  openssl(
+    "req",
+    "-x509",
+    "-newkey",
+    "rsa:2048",
+    "-nodes",
+    "-days",
+    "1",
+    ...subject,
+    "-keyout",
+    "tls.key",
+    "-out",
+    "tls.crt",
+  );
+  const { password } = keystores.pkcs12;
+  openssl("pkcs12", "-export", "-nokeys", "-in", "tls.crt", "-out", "truststore.p12", "-passout", `pass:${password}`);
+  const read = (file: string): Buffer => fs.readFileSync(path.join(directory, file));
+  const [crt, key, trust] = [read("tls.crt"), read("tls.key"), read("truststore.p12")];
+  fs.rmSync(directory, { recursive: true });
+  return { "tls.crt": crt, "tls.key": key, "ca.crt": crt, "truststore.p12": trust };
+}
