@@ -28,7 +28,8 @@ export const CRD_FIXTURES = path.join(__dirname, "crds");
 /**
  * Fills a directory with every pinned chart and manifest file: what upstream published where `config.charts.directory`
  * holds it in the pinned version, else a stand-in, which runs what the program declares about the chart and installs
- * its CRDs. Returns what the stack installs of it. CARBON_CRDS names a directory with the full CRDs, in the layout of the fixtures, that stand-ins then take.
+ * its CRDs. Returns what the stack installs of it. CARBON_CRDS names a directory with the full CRDs, in the layout of
+ * the fixtures, that stand-ins then take.
  */
 export async function fillChartDirectory(
   directory: string,

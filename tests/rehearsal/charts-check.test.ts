@@ -124,7 +124,7 @@ const CASES: Record<string, Case> = {
       });
     },
     faults: [
-      "declares.workloads: lacks Job migrate, which the chart runs; declare it, or switch it off",
+      "declares.hooks: lacks Job migrate, which the chart runs; declare it, or switch it off",
       "Job migrate: main has no sound size of cpu",
       "Job migrate: main has no sound size of memory",
     ],
