@@ -94,6 +94,8 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
       springKafkaConfigurationOverrides: "any",
     },
   },
+  "kuberay-operator": { watchNamespace: "any" },
+  seaweedfs: { s3: { affinity: "value" } },
   "kube-prometheus-stack": {
     alertmanager: { alertmanagerSpec: { configSecret: "value" } },
     grafana: { "grafana.ini": "any", podAnnotations: "any", priorityClassName: "value" },
@@ -180,7 +182,7 @@ function writeKeys({ chart, version }: ChartPin, source: string): string {
     chart,
     version,
     ...(kubeVersion && { kubeVersion }),
-    keys: merged(chartKeys(source), UNLISTED[chart] ?? {}),
+    keys: allKeys(chart, source),
   };
   fs.mkdirSync(KEY_FIXTURES, { recursive: true });
   fs.writeFileSync(path.join(KEY_FIXTURES, `${chart}.json`), `${JSON.stringify(keys, null, 2)}\n`);
@@ -268,6 +270,39 @@ function merged(values: KeyTree, schema: KeyTree): KeyTree {
 
 function readYaml(file: string): unknown {
   return parse(fs.readFileSync(file, "utf8"));
+}
+
+/** The keys of the chart in a folder: those that it lists, and those of which we know that its templates read them. */
+export function allKeys(chart: string, source: string): KeyTree {
+  return merged(chartKeys(source), UNLISTED[chart] ?? {});
+}
+
+/** The keys of `value` that a chart does not have, each with the one that was meant. */
+export function unknownKeys(value: unknown, keys: KeyTree, above: readonly string[] = []): string[] {
+  if (keys === "any" || typeof value !== "object" || value === null) return [];
+  const here = above.join(".");
+  if (keys === "value")
+    return [`${here} is a single value in the chart, not a ${Array.isArray(value) ? "list" : "map"}`];
+  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
+    const known = keys[key];
+    if (known !== undefined) return unknownKeys(inner, known, [...above, key]);
+    const [nearest = "none"] = Object.keys(keys).sort((a, b) => distance(a, key) - distance(b, key));
+    const at = (name: string): string => [...above, name].join(".");
+    return [`${at(key)} is no key of the chart; the nearest is ${at(nearest)}`];
+  });
+}
+
+/** Letters to insert, delete or replace to make one word of another. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (const [i, letter] of Array.from(a).entries()) {
+    const next = [i + 1];
+    for (const [j, other] of Array.from(b).entries()) {
+      next.push(Math.min((next[j] ?? 0) + 1, (row[j + 1] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
 }
 
 /** The command line. */

@@ -26,6 +26,10 @@ export interface PullOptions {
   readonly lock: Lock;
   /** Accepts what upstream has now, instead of comparing it with the lock. */
   readonly update: boolean;
+  /** A repository with all charts, `https:` or `oci:`, to ask instead of each chart's own. */
+  readonly mirror?: string;
+  /** Talks HTTP to OCI registries. */
+  readonly plainHttp?: boolean;
   /** The helm to run. @default the one on PATH */
   readonly helm?: string;
   /** Where the releases of the manifest files lie. @default "https://github.com" */
@@ -42,12 +46,16 @@ export async function pullCharts(options: PullOptions): Promise<Lock> {
   fs.mkdirSync(directory, { recursive: true });
   const digests: Record<string, string> = {};
   const faults: string[] = [];
-  for (const one of wanted(options)) {
+  const all = wanted(options);
+  for (const [index, one] of all.entries()) {
+    const step = `${index + 1}/${all.length}`;
     try {
-      digests[one.file] = await pullOne(one, options);
+      const { digest, how } = await pullOne(one, options);
+      digests[one.file] = digest;
+      progress(`${step} ${one.file}: ${how}, ${digest}`);
     } catch (error) {
       if (!pulumi.RunError.isInstance(error)) throw error;
-      progress(`✗ ${one.file}`);
+      progress(`${step} ✗ ${one.file}`);
       faults.push(error.message);
     }
   }
@@ -64,29 +72,37 @@ interface Wanted {
 }
 
 function wanted(options: PullOptions): Wanted[] {
-  const { directory, helm = "helm", releases = "https://github.com" } = options;
+  const { directory, releases = "https://github.com" } = options;
   return [
     ...options.charts.map((pin) => ({
       file: `${pin.chart}-${pin.version}.tgz`,
-      fetch: (into: string) => pullChart(pin, helm, into),
+      fetch: (into: string) => pullChart(pin, options, into),
       unpack: (file: string) => unpackChart(pin, file, directory),
     })),
     ...options.manifests.map((pin) => ({
       file: manifestFileName(pin),
       fetch: (into: string) =>
-        download(`${releases}/${pin.repository}/releases/download/${pin.version}/${pin.asset}`, into),
+        download(`${withoutSlash(releases)}/${pin.repository}/releases/download/${pin.version}/${pin.asset}`, into),
     })),
   ];
 }
 
-async function pullOne({ file, fetch, unpack }: Wanted, options: PullOptions): Promise<string> {
-  const { directory, lock, update, progress } = options;
+function withoutSlash(url: string): string {
+  return url.replace(/\/+$/, "");
+}
+
+interface Pulled {
+  readonly digest: string;
+  readonly how: "is there" | "pulled";
+}
+
+async function pullOne({ file, fetch, unpack }: Wanted, options: PullOptions): Promise<Pulled> {
+  const { directory, lock, update } = options;
   const target = path.join(directory, file);
   const locked = lock[file];
   if (fs.existsSync(target) && digestOf(target) === locked) {
     await unpack?.(target);
-    progress(`  ${file}: is there`);
-    return locked;
+    return { digest: locked, how: "is there" };
   }
   if (locked === undefined && !update) {
     throw new pulumi.RunError(`${file}: ${LOCK_FILE} has no digest of it; run \`npm run charts:pull -- --update\``);
@@ -102,10 +118,9 @@ async function pullOne({ file, fetch, unpack }: Wanted, options: PullOptions): P
           "and only then run `npm run charts:pull -- --update`",
       );
     }
+    await unpack?.(fetched);
     fs.renameSync(fetched, target);
-    await unpack?.(target);
-    progress(`  ${file}: pulled, ${digest}`);
-    return digest;
+    return { digest, how: "pulled" };
   } finally {
     fs.rmSync(work, { recursive: true });
   }
@@ -115,26 +130,36 @@ function digestOf(file: string): string {
   return `sha256:${crypto.createHash("sha256").update(fs.readFileSync(file)).digest("hex")}`;
 }
 
-async function pullChart({ repo, chart, version }: ChartPin, helm: string, into: string): Promise<string> {
-  const source = repo.startsWith("oci://") ? [`${repo}/${chart}`] : [chart, "--repo", repo];
+async function pullChart(pin: ChartPin, options: PullOptions, into: string): Promise<string> {
+  const { chart, version } = pin;
+  const { helm = "helm", mirror, plainHttp = false } = options;
+  const repository = withoutSlash(mirror ?? pin.repo);
+  const source = repository.startsWith("oci://") ? [`${repository}/${chart}`] : [chart, "--repo", repository];
+  const files = path.join(into, "files");
+  fs.mkdirSync(files);
   try {
-    await execute(helm, ["pull", ...source, "--version", version, "--destination", into]);
+    await execute(helm, [
+      ...["pull", ...source, "--version", version, "--destination", files],
+      // What it reads of a repository: an index that another run left could be an old one.
+      ...["--repository-cache", path.join(into, "cache")],
+      ...(plainHttp ? ["--plain-http"] : []),
+    ]);
   } catch (error) {
     const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
     if (code === "ENOENT") {
       throw new pulumi.RunError(`${helm}: is not there; install Helm 3, or name one with --helm FILE`);
     }
-    throw new pulumi.RunError(`${chart} ${version}: helm cannot pull it from ${repo}: ${(stderr ?? message).trim()}`);
+    const reason = (stderr ?? message).trim().replaceAll(/\s*\n\s*/g, " ");
+    throw new pulumi.RunError(`${chart} ${version}: helm cannot pull it from ${repository}: ${reason}`);
   }
-  const [file] = fs.readdirSync(into);
+  const [file] = fs.readdirSync(files);
   if (file === undefined) throw new Error(`helm pull ${chart} wrote nothing`);
-  return path.join(into, file);
+  return path.join(files, file);
 }
 
-/** Puts the chart's folder in place of another version of it. */
+/** Puts what the archive holds in place of the chart's folder: nobody can tell whether that was changed since. */
 async function unpackChart({ chart, version }: ChartPin, archive: string, directory: string): Promise<void> {
   const target = path.join(directory, chart);
-  if (chartVersion(target) === version) return;
   const work = fs.mkdtempSync(path.join(directory, ".unpack-"));
   try {
     await execute("tar", ["-xzf", archive, "-C", work]);
@@ -142,7 +167,7 @@ async function unpackChart({ chart, version }: ChartPin, archive: string, direct
     if (found !== version) {
       throw new pulumi.RunError(`${archive}: holds version ${found ?? "none"} of ${chart}, but ${version} is pinned`);
     }
-    fs.rmSync(target, { recursive: true, force: true });
+    if (fs.existsSync(target)) fs.renameSync(target, path.join(work, ".old"));
     fs.renameSync(path.join(work, chart), target);
   } finally {
     fs.rmSync(work, { recursive: true });
@@ -156,14 +181,23 @@ async function download(url: string, into: string): Promise<string> {
   });
   if (!response.ok) throw new pulumi.RunError(`${url}: answers ${response.status} ${response.statusText}`);
   const file = path.join(into, "file");
-  fs.writeFileSync(file, await response.text());
+  fs.writeFileSync(file, Buffer.from(await response.arrayBuffer()));
   return file;
+}
+
+/** Writes the lock file, whole or not at all. */
+export function writeLock(file: string, digests: Lock): void {
+  fs.writeFileSync(`${file}.new`, `${JSON.stringify(digests, Object.keys(digests).sort(), 2)}\n`);
+  fs.renameSync(`${file}.new`, file);
 }
 
 interface Options {
   readonly stack: string;
   readonly helm?: string;
   readonly update?: boolean;
+  readonly mirror?: string;
+  readonly releases?: string;
+  readonly plainHttp?: boolean;
 }
 
 /** The command line. */
@@ -173,13 +207,26 @@ export const program = command(
   [
     "npm run charts:pull",
     "npm run charts:pull -- --update    after a version in components/base/versions.ts has changed",
+    "npm run charts:pull -- --mirror oci://registry.example.com/charts --releases https://mirror.example.com",
   ],
 )
   .option("--stack <name>", "the stack whose charts.directory is filled", "dev")
   .option("--helm <file>", "the helm to run (default: the one that a rehearsal built, else the one on PATH)")
   .option("--update", `accepts what upstream has now and writes its digests to ${LOCK_FILE}`)
-  .addHelpText("after", "\nExit codes: 0 all are there, 2 something is missing or is not what the lock file says.")
-  .action(async ({ stack, helm = builtHelm() ?? "helm", update = false }: Options) => {
+  .option(
+    "--mirror <url>",
+    "a repository with all charts, https: (with an index.yaml) or oci:, instead of each one's own",
+  )
+  .option("--releases <url>", "where the manifest files lie, under the paths that they have at https://github.com")
+  .option("--plain-http", "talks HTTP to an OCI registry, such as a mirror on this machine")
+  .addHelpText(
+    "after",
+    `
+Helm does the pulling: it takes proxies and logins from its own environment, and archives must be what ${LOCK_FILE} says
+wherever they came from. A folder of a chart is unpacked anew each time.
+Exit codes: 0 all are there, 2 something is missing or is not what the lock file says.`,
+  )
+  .action(async ({ stack, helm = builtHelm() ?? "helm", update = false, ...sources }: Options) => {
     const lockFile = path.join(ROOT, LOCK_FILE);
     const lock = fs.existsSync(lockFile) ? (JSON.parse(fs.readFileSync(lockFile, "utf8")) as Lock) : {};
     const directory = path.resolve(ROOT, stackConfig(stack).charts.directory);
@@ -190,11 +237,12 @@ export const program = command(
       lock,
       update,
       helm,
+      ...sources,
       progress: (line) => {
         console.log(line);
       },
     });
-    if (update) fs.writeFileSync(lockFile, `${JSON.stringify(digests, Object.keys(digests).sort(), 2)}\n`);
+    if (update) writeLock(lockFile, digests);
     console.log(`${directory} holds what the program pins.${update ? ` ${LOCK_FILE} is written: commit it.` : ""}`);
   });
 

@@ -28,7 +28,7 @@ export const CRD_FIXTURES = path.join(__dirname, "crds");
 /**
  * Fills a directory with every pinned chart and manifest file: what upstream published where `config.charts.directory`
  * holds it in the pinned version, else a stand-in, which runs what the program declares about the chart and installs
- * its CRDs. CARBON_CRDS names a directory with the full CRDs, in the layout of the fixtures, that stand-ins then take.
+ * its CRDs. Returns what the stack installs of it. CARBON_CRDS names a directory with the full CRDs, in the layout of the fixtures, that stand-ins then take.
  */
 export async function fillChartDirectory(
   directory: string,
@@ -37,11 +37,20 @@ export async function fillChartDirectory(
 ): Promise<FilledChart[]> {
   const filled = fillPins(directory, config.charts.directory);
   // The program runs as soon as each stand-in has its Chart.yaml; what it then declares becomes their templates.
-  for (const { release, chart, declares } of releasesOf(await evaluate(stack, { ...config, charts: { directory } }))) {
+  const evaluation = await evaluate(stack, { ...config, charts: { directory } });
+  for (const { release, chart, declares } of releasesOf(evaluation)) {
     const isStandIn = filled.some(({ name, source }) => name === chart && source === "stand-in");
     if (isStandIn) writeTemplates(path.join(directory, chart), release, declares);
   }
-  return filled;
+  const installed = installedPins(evaluation);
+  return filled.filter(({ name }) => installed.includes(name));
+}
+
+function installedPins({ registrations }: Evaluation): string[] {
+  return registrations.flatMap(({ type, inputs: { chart, repository } }) => {
+    if (type === "carbon:base:ManifestFile") return path.posix.basename(repository as string);
+    return type === "carbon:base:ChartRelease" || type === "carbon:base:ChartCrds" ? (chart as string) : [];
+  });
 }
 
 /** What an evaluation takes besides the config. */
@@ -82,6 +91,7 @@ export interface StackEvaluation extends Evaluation {
 export interface DeclaredRelease {
   readonly release: string;
   readonly chart: string;
+  readonly version: string;
   readonly declares: ChartDeclaration;
 }
 
@@ -89,7 +99,7 @@ export interface DeclaredRelease {
 export function releasesOf({ registrations }: Evaluation): DeclaredRelease[] {
   return registrations
     .filter(({ type }) => type === "carbon:base:ChartRelease")
-    .map(({ name, inputs }) => ({ release: name, ...(inputs as { chart: string; declares: ChartDeclaration }) }));
+    .map(({ name, inputs }) => ({ release: name, ...(inputs as Omit<DeclaredRelease, "release">) }));
 }
 
 /** Makes the program run: what upstream published, or the least that it reads of a chart. */

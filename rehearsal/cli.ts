@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 
 /** A command that is run as `npm run <name> -- <flags>`, with examples below its help. */
 export function command(name: string, description: string, examples: readonly string[]): Command {
@@ -31,4 +31,11 @@ export async function run(program: Command, argv: readonly string[] = process.ar
 /** Whether an error is the user's to mend: its message says how, and a stack trace would only hide it. */
 export function isUserFault(error: unknown): error is Error {
   return pulumi.RunError.isInstance(error);
+}
+
+/** Collects an option PATH=VALUE that may be repeated. */
+export function collect(value: string, all: Readonly<Record<string, string>>): Record<string, string> {
+  const at = value.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("allowed is PATH=VALUE, such as ray.workers.max=3");
+  return { ...all, [value.slice(0, at)]: value.slice(at + 1) };
 }

@@ -68,7 +68,7 @@ interface Container {
 }
 
 /** What is read of a pod's specification. */
-interface PodSpec {
+export interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly nodeSelector?: Readonly<Record<string, string>>;
@@ -104,11 +104,11 @@ export function demandOf(evaluation: Evaluation): Demand {
   };
 }
 
-interface Made {
+export interface Made {
   readonly groups?: readonly PodGroup[];
   readonly objects?: readonly ObjectDemand[];
 }
-type Maker = (
+export type Maker = (
   object: Registration,
   autoscalers: readonly V2HorizontalPodAutoscaler[],
   objects: readonly Registration[],
@@ -419,7 +419,7 @@ function chartObjects(evaluation: Evaluation): ObjectDemand[] {
 }
 
 /** What one pod takes: the sum of its containers, or the largest of those that run before them, if that is more. */
-function amountsOf(spec: PodSpec | undefined): Pick<PodGroup, "pod" | "largestContainer"> {
+export function amountsOf(spec: PodSpec | undefined): Pick<PodGroup, "pod" | "largestContainer"> {
   const { containers = [], initContainers = [] } = spec ?? {};
   const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === "Always";
   const running = [...containers, ...initContainers.filter(isSidecar)].map(containerAmounts);

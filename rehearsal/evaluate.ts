@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { platform } from "../stacks/platform";
 import { SECRET_KEYS } from "../stacks/secrets";
@@ -38,6 +38,25 @@ export function readStackFile(stack: string): Record<string, unknown> {
   }
   const { config = {} } = parse(fs.readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
   return config;
+}
+
+/** The values of a stack file with some of them replaced, `ray.workers.max` by `3`, or taken out, by `null`. */
+export function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
+  const copy = parse(stringify(values)) as Record<string, unknown>;
+  for (const [keyPath, text] of Object.entries(overrides)) {
+    const keys = keyPath.split(".");
+    const last = keys.pop() ?? keyPath;
+    let parent = copy;
+    for (const key of keys) {
+      const child = parent[key];
+      if (typeof child !== "object" || child === null) parent[key] = {};
+      parent = parent[key] as Record<string, unknown>;
+    }
+    const value = parse(text) as unknown;
+    if (value === null) Reflect.deleteProperty(parent, last);
+    else parent[last] = value;
+  }
+  return copy;
 }
 
 /** Parses the platform config of a stack; `chartDirectory` stands in for its own. */

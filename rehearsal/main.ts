@@ -1,12 +1,12 @@
 import * as fs from "node:fs";
-import { InvalidArgumentError } from "commander";
-import { command, isUserFault, run } from "./cli";
+import { collect, command, isUserFault, run } from "./cli";
 import { rehearse, takeDown } from "./rehearse";
 import { picture, render } from "./report";
 
 interface Options {
   readonly stack: string;
   readonly config: Readonly<Record<string, string>>;
+  readonly charts?: string;
   readonly keep: boolean;
   readonly down: boolean;
   readonly json?: string;
@@ -22,6 +22,7 @@ const program = command(
     "npm run rehearse -- --stack dev",
     "npm run rehearse -- --stack prod --config ray.workers.max=3 --json report.json",
     "npm run rehearse -- --stack dev --config serve=null --config ray=null",
+    "npm run rehearse -- --stack dev --charts .charts",
     "npm run rehearse -- --stack dev --keep",
     "npm run rehearse -- --stack dev --down",
   ],
@@ -33,6 +34,7 @@ const program = command(
     collect,
     {},
   )
+  .option("--charts <dir>", "real charts, as `npm run charts:pull` fills it (default: the stack's); else stand-ins")
   .option("--keep", "leaves it running, and says how to use it by hand", false)
   .option("--down", "ends the kept rehearsal of the stack", false)
   .option("--json <file>", "writes the report as JSON, too")
@@ -52,7 +54,7 @@ void run(program).finally(() => {
   process.exit();
 });
 
-async function bringUp({ stack, config, keep, json, svg }: Options): Promise<number> {
+async function bringUp({ stack, config, charts, keep, json, svg }: Options): Promise<number> {
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
@@ -63,7 +65,10 @@ async function bringUp({ stack, config, keep, json, svg }: Options): Promise<num
     });
   }
   try {
-    const report = await rehearse({ stack, overrides: config, keep, progress }, interruption.signal);
+    const report = await rehearse(
+      { stack, overrides: config, ...(charts && { charts }), keep, progress },
+      interruption.signal,
+    );
     if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
     if (svg !== undefined) fs.writeFileSync(svg, picture(report));
     console.log(render(report));
@@ -84,10 +89,4 @@ async function down(stack: string): Promise<number> {
 
 function progress(line: string): void {
   console.error(`${new Date().toISOString().slice(11, 19)}  ${line}`);
-}
-
-function collect(value: string, all: Readonly<Record<string, string>>): Record<string, string> {
-  const at = value.indexOf("=");
-  if (at < 1) throw new InvalidArgumentError("allowed is PATH=VALUE, such as ray.workers.max=3");
-  return { ...all, [value.slice(0, at)]: value.slice(at + 1) };
 }

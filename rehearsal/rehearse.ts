@@ -4,17 +4,16 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppsV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
-import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { checkCapacity } from "./capacity";
-import { evaluateConfig, fillChartDirectory } from "./charts";
+import { evaluateConfig, fillChartDirectory, type FilledChart } from "./charts";
 import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
 import { Engine, type EngineResult } from "./engine";
-import { readStackFile, ROOT } from "./evaluate";
+import { overridden, readStackFile, ROOT } from "./evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type PluginSource } from "./providers/install";
 import { GPU_LABELS } from "./placement";
-import { inspect, isReadyOrDone, type Report } from "./report";
+import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
 import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
 
@@ -23,6 +22,8 @@ export interface RehearsalOptions {
   readonly stack: string;
   /** Values that replace those of the stack file: `ray.workers.max` to `3`; `null` takes one out. */
   readonly overrides?: Readonly<Record<string, string>>;
+  /** Directory of real charts, instead of the stack's own; what it lacks gets a stand-in. */
+  readonly charts?: string;
   /** Leaves the cluster running under a directory of its own, until `--down`. */
   readonly keep?: boolean;
   readonly progress: (line: string) => void;
@@ -36,6 +37,8 @@ export interface Rehearsal {
   readonly cluster: Cluster;
   readonly engine: Engine;
   readonly plugin: PluginSource;
+  /** What the stack installs, and whether upstream published it. */
+  readonly charts: readonly FilledChart[];
   readonly api: { readonly core: CoreV1Api; readonly apps: AppsV1Api };
   readonly seconds: { readonly tools: number; readonly controlPlane: number };
 }
@@ -89,7 +92,7 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
 export async function openRehearsal(options: RehearsalOptions, interrupted?: AbortSignal): Promise<Rehearsal> {
   const { stack, overrides = {}, keep = false, progress } = options;
   const values = overridden(readStackFile(stack)["carbon:platform"], overrides);
-  const given = parseConfig(values, `Pulumi.${stack}.yaml`);
+  const given = withCharts(parseConfig(values, `Pulumi.${stack}.yaml`), options.charts);
   const faults = checkCapacity(await evaluateConfig(stack, given), given);
   if (faults.length > 0) {
     throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
@@ -116,8 +119,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   try {
     const controlPlane = (Date.now() - startedCluster) / 1000;
     interrupted?.throwIfAborted();
-    progress("charts: filling the chart directory");
-    await fillChartDirectory(config.charts.directory, stack, given);
+    const charts = await fillChartDirectory(config.charts.directory, stack, given);
+    progress(`charts: ${chartSummary(charts)}`);
     const engine = await Engine.create({
       toolchain,
       directory,
@@ -130,11 +133,19 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     kubeconfig.loadFromFile(cluster.kubeconfig);
     const api = { core: kubeconfig.makeApiClient(CoreV1Api), apps: kubeconfig.makeApiClient(AppsV1Api) };
     const seconds = { tools, controlPlane };
-    return { stack, config, directory, cluster, engine, plugin: plugins.kubernetes, api, seconds };
+    return { stack, config, directory, cluster, engine, plugin: plugins.kubernetes, charts, api, seconds };
   } catch (error) {
     await cluster.stop();
     throw error;
   }
+}
+
+function withCharts(config: PlatformConfig, charts: string | undefined): PlatformConfig {
+  if (charts === undefined) return config;
+  if (!fs.existsSync(charts)) {
+    throw new pulumi.RunError(`--charts ${charts}: there is no such directory; \`npm run charts:pull\` fills one`);
+  }
+  return { ...config, charts: { directory: path.resolve(charts) } };
 }
 
 /** Gives up waiting when interrupted: what a build has under way ends with this process. */
@@ -245,24 +256,6 @@ async function installed(toolchain: Toolchain, progress: (line: string) => void)
     progress,
   });
   return { ...sources, directory: path.join(home, "plugins") };
-}
-
-function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
-  const copy = parse(stringify(values)) as Record<string, unknown>;
-  for (const [keyPath, text] of Object.entries(overrides)) {
-    const keys = keyPath.split(".");
-    const last = keys.pop() ?? keyPath;
-    let parent = copy;
-    for (const key of keys) {
-      const child = parent[key];
-      if (typeof child !== "object" || child === null) parent[key] = {};
-      parent = parent[key] as Record<string, unknown>;
-    }
-    const value = parse(text) as unknown;
-    if (value === null) Reflect.deleteProperty(parent, last);
-    else parent[last] = value;
-  }
-  return copy;
 }
 
 function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Parameters<typeof startCluster>[1] {

@@ -1,4 +1,5 @@
 import type { CoreV1Api, V1Node, V1PersistentVolumeClaim, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
+import type { FilledChart } from "./charts";
 import type { EngineResult } from "./engine";
 import type { PluginSource } from "./providers/install";
 import { bytes, cores } from "./quantity";
@@ -13,6 +14,8 @@ export interface Report {
   readonly faults: readonly string[];
   /** Where the kubernetes plugin came from. */
   readonly plugin: PluginSource;
+  /** Charts and manifest files of the stack, and whether upstream published what was installed. */
+  readonly charts: readonly FilledChart[];
   /** Kubernetes that was simulated, and that of the stack's cluster. */
   readonly kubernetes: { readonly simulated: string; readonly declared: string };
   /** Resources of the stack, as the engine counts them. */
@@ -78,6 +81,7 @@ interface LostNode {
 export interface Inspected {
   readonly stack: string;
   readonly plugin: PluginSource;
+  readonly charts: readonly FilledChart[];
   readonly config: { readonly cluster: { readonly kubernetesVersion: string } };
   readonly api: { readonly core: CoreV1Api };
   readonly seconds: { readonly tools: number; readonly controlPlane: number };
@@ -115,6 +119,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     ok: up.ok && faults.length === 0,
     faults,
     plugin: rehearsal.plugin,
+    charts: rehearsal.charts,
     kubernetes: { simulated: versions.kubernetes.slice(1), declared: rehearsal.config.cluster.kubernetesVersion },
     resources,
     pods: { total: pods.items.length, ready: pods.items.filter(isReadyOrDone).length },
@@ -289,6 +294,17 @@ const NOT_SHOWN = [
   "volumes are objects without a disk",
 ];
 
+/** How many charts were upstream's own, and the names of those that were not. */
+export function chartSummary(charts: readonly FilledChart[], separator = ", "): string {
+  const standIns = charts
+    .filter(({ source }) => source === "stand-in")
+    .map(({ name, version }) => `${name} ${version}`);
+  const real = `${charts.length - standIns.length} of ${charts.length} as upstream published them`;
+  return [real, ...(standIns.length === 0 ? [] : [`${standIns.length} stand-ins: ${standIns.join(separator)}`])].join(
+    separator,
+  );
+}
+
 /** The report as a person reads it. */
 export function render(report: Report): string {
   const { pods, claims, seconds, secondUp } = report;
@@ -307,6 +323,7 @@ export function render(report: Report): string {
         ["memory", report.peakMemoryMiB === null ? "unknown" : `${report.peakMemoryMiB} MiB at most`],
         ["Kubernetes", `${report.kubernetes.simulated} simulated, ${report.kubernetes.declared} declared`],
         ["kubernetes plugin", report.plugin],
+        ["charts", chartSummary(report.charts, "\n")],
       ],
     ),
     table(

@@ -70,9 +70,6 @@ function objectStoreOf(
         ...size,
         volume: { storageClass, ...volume },
       });
-      const own = Object.fromEntries(
-        Object.entries(ownBuckets).map(([bucket, user]) => [bucket, { login: user, buckets: [bucket] }]),
-      );
       const administrator = {
         username: secrets.get("seaweedfsAdminAccessKey"),
         password: secrets.get("seaweedfsAdminSecretKey"),
@@ -87,7 +84,9 @@ function objectStoreOf(
           filer: keeper(store.filer),
           s3,
           administrator,
-          users: { application: { login, buckets: BUCKETS }, ...own },
+          login,
+          buckets: BUCKETS,
+          ownBuckets,
           protect,
         },
         opts,

@@ -47,6 +47,7 @@ export function observability(
         ...(mlflow ? (["mlflow"] as const) : []),
         ...(feast ? (["feast"] as const) : []),
         ...(ray ? (["ray"] as const) : []),
+        ...(config.postgres?.backups ? (["postgres"] as const) : []),
         ...(Object.keys(applications).length > 0 ? (["ray-serve", "models"] as const) : []),
       ],
       workloads: {

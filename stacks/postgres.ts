@@ -14,7 +14,7 @@ export function postgresOf(
   platform: PlatformConfig,
   secrets: Secrets,
   objectStore: ObjectStore | undefined,
-  { opts, namespaces, kubeApi, chartDirectory, certManager, storageClass, isProtected }: Foundation,
+  { opts, namespaces, kubeApi, chartDirectory, certManager, metrics, storageClass, isProtected }: Foundation,
 ): Postgres | undefined {
   const { postgres: config } = platform;
   if (config === undefined) return undefined;
@@ -51,6 +51,7 @@ export function postgresOf(
           ...(restoreFrom && { restoreFrom }),
         },
       }),
+      metrics,
       protect: isProtected("postgres"),
     },
     opts,

@@ -1,4 +1,3 @@
-import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler } from "../components/analytics/dolphinscheduler";
 import type { Endpoint, ExternalPeer } from "../components/base/endpoint";
 import type { PlatformConfig } from "./config";
@@ -8,7 +7,7 @@ import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "./secrets";
 
-/** Workflows; undefined where the config has none. `systems` is what their tasks can be let to. */
+/** Workflows; undefined where the config has none. `systems` is what tasks may be let to, as far as it is deployed. */
 export function workflows(
   config: PlatformConfig,
   secrets: Secrets,
@@ -26,20 +25,12 @@ export function workflows(
       adminPassword: secrets.get("dolphinschedulerAdminPassword"),
       resources: needed(objectStore).bucket("dolphinscheduler"),
       ...sizes,
-      tasksReach: [...tasksReach.systems.map(deployed), ...peers(tasksReach.outside)],
+      tasksReach: [...tasksReach.systems.flatMap((system) => systems[system] ?? []), ...peers(tasksReach.outside)],
       alertsReach: peers(alertsReach),
       metrics,
     },
     opts,
   );
-
-  function deployed(system: TaskSystem): Endpoint {
-    const endpoint = systems[system];
-    if (endpoint !== undefined) return endpoint;
-    throw new pulumi.RunError(
-      `dolphinscheduler.tasksReach.systems: ${system} is not deployed; remove it, or deploy ${system}`,
-    );
-  }
 }
 
 function peers(outside: Readonly<Record<string, Omit<ExternalPeer, "name">>>): ExternalPeer[] {

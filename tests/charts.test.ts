@@ -2,11 +2,20 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { type ChartKeys, chartKeys as keysOf, KEY_FIXTURES, type KeyTree, OPERATORS } from "../commands/charts-keys";
+import {
+  type ChartKeys,
+  chartKeys as keysOf,
+  KEY_FIXTURES,
+  type KeyTree,
+  OPERATORS,
+  unknownKeys,
+} from "../commands/charts-keys";
 import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
 import { CRD_FIXTURES, definitions, fillChartDirectory, releasesOf } from "../rehearsal/charts";
 import type { Registration } from "../rehearsal/evaluate";
+import { openRehearsal } from "../rehearsal/rehearse";
+import { chartSummary } from "../rehearsal/report";
 import { evaluated } from "./commands/program";
 import { configOf } from "./support/program";
 
@@ -166,6 +175,23 @@ describe("the chart directory of a rehearsal", () => {
     assert.deepEqual(upstream, [chart, "gateway-api"]);
     assert.equal(fs.readFileSync(path.join(target, chart, "values.yaml"), "utf8"), "real: true\n");
   });
+
+  it("is refused before anything is built when it is to come from a directory that is not there", async () => {
+    const options = { stack: "dev", charts: path.join(directory, "absent"), progress: () => undefined };
+    await assert.rejects(
+      openRehearsal(options),
+      /--charts .*absent: there is no such directory; `npm run charts:pull`/,
+    );
+  });
+
+  it("is counted in the report, with the name of each stand-in", () => {
+    const chart = (name: string, source: "upstream" | "stand-in") => ({ name, version: "1.0.0", source });
+    assert.equal(chartSummary([chart("a", "upstream")]), "1 of 1 as upstream published them");
+    assert.equal(
+      chartSummary([chart("a", "upstream"), chart("b", "stand-in"), chart("c", "stand-in")]),
+      "1 of 3 as upstream published them, 2 stand-ins: b 1.0.0, c 1.0.0",
+    );
+  });
 });
 
 function writeChart(directory: string, chart: string, version: string): void {
@@ -184,31 +210,4 @@ function only(registrations: readonly Registration[], type: string, name: string
 
 function chartKeys(chart: string): ChartKeys {
   return JSON.parse(fs.readFileSync(path.join(KEY_FIXTURES, `${chart}.json`), "utf8")) as ChartKeys;
-}
-
-function unknownKeys(value: unknown, keys: KeyTree, above: readonly string[] = []): string[] {
-  if (keys === "any" || typeof value !== "object" || value === null) return [];
-  const here = above.join(".");
-  if (keys === "value")
-    return [`${here} is a single value in the chart, not a ${Array.isArray(value) ? "list" : "map"}`];
-  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
-    const known = keys[key];
-    if (known !== undefined) return unknownKeys(inner, known, [...above, key]);
-    const [nearest = "none"] = Object.keys(keys).sort((a, b) => distance(a, key) - distance(b, key));
-    const at = (name: string): string => [...above, name].join(".");
-    return [`${at(key)} is no key of the chart; the nearest is ${at(nearest)}`];
-  });
-}
-
-/** Letters to insert, delete or replace to make one word of another. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (const [i, letter] of Array.from(a).entries()) {
-    const next = [i + 1];
-    for (const [j, other] of Array.from(b).entries()) {
-      next.push(Math.min((next[j] ?? 0) + 1, (row[j + 1] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

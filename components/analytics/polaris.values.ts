@@ -104,6 +104,7 @@ export function declaration(
       { name, port: API_PORT, podPort: API_PORT, workload: name },
       { name: `${name}-mgmt`, port: MANAGEMENT_PORT, podPort: MANAGEMENT_PORT, workload: name },
     ],
+    serviceAccounts: "program",
     crds: [],
   };
 }

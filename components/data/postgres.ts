@@ -4,6 +4,7 @@ import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
 import { type ApiServer, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
 import { objectName } from "../base/names";
+import { type Metrics, scrape } from "../base/scrape";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
@@ -15,6 +16,12 @@ const POSTGRES_PORT = 5432;
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
+const METRICS_PORT = { name: "metrics", number: 9187 };
+// What the pools of all services in prod may hold together, without their short-lived overflow: MLflow 80 (8 processes, two pools
+// of 5 each), Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers come with people's queries, and must not
+// take what services need.
+const MAX_CONNECTIONS = "400";
+const READER_CONNECTIONS = 20;
 // The user `postgres` of the operator's images.
 const POSTGRES_UID = 26;
 
@@ -45,6 +52,7 @@ export interface PostgresArgs {
   readonly setupSize: ContainerSize;
   /** @default none */
   readonly backups?: PostgresBackups;
+  readonly metrics: Metrics;
   /** Refuses to delete or replace the server and its databases. */
   readonly protect: boolean;
 }
@@ -99,6 +107,7 @@ export class Postgres extends pulumi.ComponentResource {
         ...(backups ? [backups.target.store.destination] : []),
       ],
     });
+    scrape(this, { pods: server, port: METRICS_PORT, by: args.metrics });
     const archived = backups ? backupStore(this, name, backups, { ...args, operator }) : [];
     const cluster = new k8s.apiextensions.CustomResource(
       name,
@@ -106,7 +115,7 @@ export class Postgres extends pulumi.ComponentResource {
         apiVersion: "postgresql.cnpg.io/v1",
         kind: "Cluster",
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
-        spec: { ...clusterSpec(args), ...(backups && backupSpec(name, backups)) },
+        spec: { ...clusterSpec(name, args), ...(backups && backupSpec(name, backups)) },
       },
       { parent: this, protect, dependsOn: [operator, webhook, ...wires, ...archived] },
     );
@@ -122,7 +131,7 @@ export class Postgres extends pulumi.ComponentResource {
       podPort: POSTGRES_PORT,
     } as const;
     // A role that logs in, and the Secret with its login, under one name.
-    const role = (object: string, username: string, password: pulumi.Output<string>) => {
+    const role = (object: string, username: string, password: pulumi.Output<string>, spec: object = {}) => {
       const secret = envSecret(
         object,
         {
@@ -140,7 +149,7 @@ export class Postgres extends pulumi.ComponentResource {
           apiVersion: "postgresql.cnpg.io/v1",
           kind: "DatabaseRole",
           metadata: { name: object, ...applied },
-          spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name } },
+          spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name }, ...spec },
         },
         { parent: this, dependsOn: [cluster, secret.resource] },
       );
@@ -169,7 +178,8 @@ export class Postgres extends pulumi.ComponentResource {
         .filter(([, reader]) => reader.database === database)
         .map(([client, { password }]) => {
           const username = readerRole(client);
-          return { client, username, ...role(objectName(name, client, "reader"), username, password) };
+          const limit = { connectionLimit: READER_CONNECTIONS };
+          return { client, username, ...role(objectName(name, client, "reader"), username, password, limit) };
         });
       const statements = grantReading(
         database,
@@ -261,8 +271,10 @@ function accessRules(readers: PostgresArgs["readers"]): string[] {
   ];
 }
 
-function clusterSpec({ instances, size, volume, readers }: PostgresArgs): object {
+function clusterSpec(name: string, { instances, size, volume, readers }: PostgresArgs): object {
   return {
+    // By it rules tell the series of these pods from others.
+    inheritedMetadata: { labels: { app: name } },
     instances,
     imageName: images.postgres,
     enableSuperuserAccess: false,
@@ -280,7 +292,7 @@ function clusterSpec({ instances, size, volume, readers }: PostgresArgs): object
       parameters: {
         // A quarter of the memory, as the PostgreSQL documentation (20.4.1) advises.
         shared_buffers: `${Math.round(size.memoryMiB.limit / 4)}MB`,
-        max_connections: "200",
+        max_connections: MAX_CONNECTIONS,
       },
       pg_hba: accessRules(readers),
     },

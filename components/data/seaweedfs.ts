@@ -35,8 +35,11 @@ export interface SeaweedfsArgs {
   readonly s3: ContainerSize;
   /** Makes buckets; nobody else uses it. */
   readonly administrator: Credential;
-  /** Per user the buckets that it may use; it may do nothing else. */
-  readonly users: Readonly<Record<string, { readonly login: Credential; readonly buckets: readonly string[] }>>;
+  /** May use the buckets, and nothing else. */
+  readonly login: Credential;
+  readonly buckets: readonly string[];
+  /** Buckets that this user may not use: per bucket the user of its own. */
+  readonly ownBuckets: Readonly<Record<string, Credential>>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
@@ -108,18 +111,23 @@ const SERVICES: readonly (readonly [string, Part])[] = [
 ];
 
 /** Who may do what, as the S3 gateway reads it (`weed s3 -config`): an action may be narrowed to a bucket. */
-function identities({ administrator, users }: SeaweedfsArgs): pulumi.Output<string> {
-  const narrowed = Object.entries(users).map(([name, { login, buckets }]) =>
-    identity(
-      name,
-      login,
-      buckets.flatMap((bucket) => ["Read", "Write", "List", "Tagging"].map((action) => `${action}:${bucket}`)),
-    ),
+function identities({ administrator, login, buckets, ownBuckets }: SeaweedfsArgs): pulumi.Output<string> {
+  return pulumi.all([administrator, login, ownBuckets]).apply(([root, application, owners]) =>
+    JSON.stringify({
+      identities: [
+        identity("administrator", root, ["Admin"]),
+        identity("application", application, buckets.flatMap(actionsOn)),
+        ...Object.entries(owners).map(([bucket, owner]) => identity(bucket, owner, actionsOn(bucket))),
+      ],
+    }),
   );
-  return pulumi.jsonStringify({ identities: [identity("administrator", administrator, ["Admin"]), ...narrowed] });
 }
 
-function identity(name: string, { username, password }: Credential, actions: readonly string[]): object {
+function actionsOn(bucket: string): string[] {
+  return ["Read", "Write", "List", "Tagging"].map((action) => `${action}:${bucket}`);
+}
+
+function identity(name: string, { username, password }: pulumi.Unwrap<Credential>, actions: readonly string[]): object {
   return { name, credentials: [{ accessKey: username, secretKey: password }], actions };
 }
 

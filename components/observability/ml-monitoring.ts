@@ -8,7 +8,7 @@ import { parse } from "yaml";
 const ALERTS = path.join(__dirname, "alerts");
 
 /** The rule files, by the service that they watch. */
-export const ALERT_FILES = ["feast", "mlflow", "models", "ray", "ray-serve"] as const;
+export const ALERT_FILES = ["feast", "mlflow", "models", "postgres", "ray", "ray-serve"] as const;
 export type AlertFile = (typeof ALERT_FILES)[number];
 
 const DASHBOARDS = path.join(__dirname, "dashboards");

@@ -67,6 +67,8 @@ export interface Change {
 /** Options of a write. */
 export interface WriteOptions {
   readonly dryRun?: boolean;
+  /** Refuses fields that the kind does not have, instead of dropping them. */
+  readonly strict?: boolean;
   readonly fieldManager: string;
 }
 
@@ -77,9 +79,8 @@ interface Connection {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Reads KUBECONFIG, the only source of a connection, and refuses what is not a simulated cluster's on this machine. */
-export function connection(context: string | undefined): Connection {
-  const file = process.env["KUBECONFIG"] ?? "";
+/** Reads a kubeconfig (a plugin's only source of a connection is KUBECONFIG) and refuses any but a simulated cluster's here. */
+export function connection(context: string | undefined, file = process.env["KUBECONFIG"] ?? ""): Connection {
   if (file === "" || file.includes(path.delimiter)) {
     throw new Error(
       `KUBECONFIG: "${file}" is not one file; the stand-in needs the kubeconfig of the rehearsal's cluster`,
@@ -150,8 +151,8 @@ export class ApiServer {
   }
 
   /** Connects, and refuses a cluster that does not carry the mark of a rehearsal. */
-  static async connect(context: string | undefined): Promise<ApiServer> {
-    const server = new ApiServer(connection(context));
+  static async connect(context: string | undefined, kubeconfig?: string): Promise<ApiServer> {
+    const server = new ApiServer(connection(context, kubeconfig));
     const { origin } = server.connection.server;
     const namespace = await server.request("GET", "/api/v1/namespaces/kube-system").catch((error: unknown) => {
       const cause = error instanceof Error ? error.message : String(error);
@@ -439,8 +440,12 @@ function groupPath(apiVersion: string): string {
   return apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
 }
 
-function writeQuery({ fieldManager, dryRun }: WriteOptions): Record<string, string> {
-  return { fieldManager, ...(dryRun === true && { dryRun: "All" }) };
+function writeQuery({ fieldManager, dryRun, strict }: WriteOptions): Record<string, string> {
+  return {
+    fieldManager,
+    ...(dryRun === true && { dryRun: "All" }),
+    ...(strict === true && { fieldValidation: "Strict" }),
+  };
 }
 
 function answerOf({ code, body }: Answer): Properties {

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import type { Command } from "commander";
 import * as capacity from "../../commands/capacity";
+import * as chartsCheck from "../../commands/charts-check";
 import * as chartsKeys from "../../commands/charts-keys";
 import * as chartsPull from "../../commands/charts-pull";
 import { command, run } from "../../rehearsal/cli";
@@ -24,6 +25,7 @@ const PROGRAMS = {
   verify: verify.program,
   schema: schema.program,
   "charts:pull": chartsPull.program,
+  "charts:check": chartsCheck.program,
   "charts:keys": chartsKeys.program,
 };
 

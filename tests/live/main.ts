@@ -7,6 +7,7 @@ import { ROOT } from "../../rehearsal/evaluate";
 import { checkMachine } from "./prepare/machine";
 import { ensureNeo4j } from "./prepare/neo4j";
 import { ensureS3 } from "./prepare/tools";
+import { ensureTrino } from "./prepare/trino";
 import { ensureTool, ensureVenv, locks } from "./prepare/venvs";
 
 /** Everything that takes the network: inside there is none. */
@@ -19,6 +20,7 @@ async function prepare(): Promise<void> {
   await ensureTool("ruff", progress);
   await ensureNeo4j(progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
+  await ensureTrino(progress);
   progress("tools and virtual environments are at hand");
 }
 

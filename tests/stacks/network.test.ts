@@ -171,6 +171,7 @@ for (const shape of SHAPES) {
         "mlflow ",
         "feast feature-server",
         "kafka broker",
+        "postgres ",
         "polaris ",
         "trino coordinator",
         "trino worker",

@@ -101,7 +101,8 @@ export function allPods(seen: readonly Registered[]): Pods[] {
   const postgres = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((resource) => ({
     owner: label(resource),
     namespace: resource.inputs.metadata.namespace,
-    labels: { "cnpg.io/cluster": resource.inputs.metadata.name },
+    labels: { ...resource.inputs.spec.inheritedMetadata.labels, "cnpg.io/cluster": resource.inputs.metadata.name },
+    ports: { postgresql: 5432, metrics: 9187, status: 8000 },
     replicas: resource.inputs.spec.instances,
   }));
   const elasticsearch = all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map((resource) => ({

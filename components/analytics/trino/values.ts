@@ -185,6 +185,7 @@ export function declaration({ coordinator, workers }: Topology, serviceAccount: 
       { name: COORDINATOR, ...port, workload: COORDINATOR },
       ...(replicas > 0 ? [{ name: `${COORDINATOR}-worker`, ...port, workload: WORKER }] : []),
     ],
+    serviceAccounts: "program",
     crds: [],
   };
 }

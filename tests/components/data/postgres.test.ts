@@ -5,7 +5,7 @@ import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { read } from "../../support/sources";
-import { bucket, kubeApi, marker, SIZE } from "../../support/stubs";
+import { bucket, kubeApi, marker, metrics, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 
@@ -28,6 +28,7 @@ async function postgres(
       passwords: { mlflow: pulumi.secret("first-password"), feast: pulumi.secret("second-password") },
       readers: {},
       setupSize: SIZE,
+      metrics: metrics(),
       protect: true,
       ...(typeof own === "function" ? own() : own),
     },
@@ -86,6 +87,8 @@ describe("Postgres", () => {
       const secret = only(seen, "kubernetes:core/v1:Secret", "postgres-feast-reader").inputs;
       // Its own name, since the client owns a database besides.
       assert.equal(role.spec.name, "feast_reader");
+      // However many queries people start, the services keep their connections.
+      assert.equal(role.spec.connectionLimit, 20);
       assert.equal(role.spec.passwordSecret.name, secret.metadata.name);
       assert.deepEqual(secret.stringData, { username: "feast_reader", password: "third-password" });
       const { database, login } = component.reader("feast");

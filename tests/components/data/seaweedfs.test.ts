@@ -24,7 +24,9 @@ async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: 
       filer: KEEPER,
       s3: SIZE,
       administrator: credential("root"),
-      users: { application: { login: credential("app"), buckets: ["models", "features"] } },
+      login: credential("app"),
+      buckets: ["models", "features"],
+      ownBuckets: { backups: credential("backup") },
       protect,
     },
     {},
@@ -34,18 +36,20 @@ async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: 
 }
 
 describe("Seaweedfs", () => {
-  it("knows two users: one that makes buckets, and one that may use ours and nothing else", async () => {
+  it("knows who makes buckets, who may use ours and nothing else, and who has one to itself", async () => {
     const { seen } = await seaweedfs(true);
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "seaweedfs-users").inputs;
     const { identities } = JSON.parse(stringData.seaweedfs_s3_config as string);
-    const [root, app] = identities;
+    const [root, app, backup] = identities;
     assert.deepEqual(
       [root.credentials, root.actions],
       [[{ accessKey: "root-key", secretKey: "root-password" }], ["Admin"]],
     );
     assert.deepEqual(app.credentials, [{ accessKey: "app-key", secretKey: "app-password" }]);
     for (const action of app.actions) assert.match(action, /^(Read|Write|List|Tagging):(models|features)$/);
-    assert.equal(identities.length, 2);
+    assert.deepEqual(backup.credentials, [{ accessKey: "backup-key", secretKey: "backup-password" }]);
+    for (const action of backup.actions) assert.match(action, /^(Read|Write|List|Tagging):backups$/);
+    assert.equal(identities.length, 3);
   });
 
   it("gives the chart the Secret's name and never a password", async () => {

@@ -145,6 +145,12 @@ export class Cluster implements Site {
     }
   }
 
+  /** Has the names of a Service lead to the tests themselves, who play what is behind it; returns the address to listen on. */
+  async play(service: string, namespace: string): Promise<string> {
+    await this.serve(service, namespace, this.network.own);
+    return this.network.own;
+  }
+
   join(pod: string): string {
     return this.network.join(pod);
   }

@@ -16,6 +16,11 @@ while read -r kind source target options; do
       /usr/bin/ln -s "$source" "$place"
       continue
       ;;
+    overlay)
+      /usr/bin/mkdir -p "$place"
+      /usr/bin/mount -t overlay -o "lowerdir=$source:$target" overlay "$place"
+      continue
+      ;;
     proc | tmpfs)
       /usr/bin/mkdir -p "$place"
       /usr/bin/mount -t "$kind" ${options:+-o "$options"} "$kind" "$place"

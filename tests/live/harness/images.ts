@@ -4,7 +4,9 @@ import { images } from "../../../components/base/versions";
 import { ensureNeo4j, NEO4J_HOME } from "../prepare/neo4j";
 import { dolphinschedulerHome, postgresBin } from "../prepare/machine";
 import { ensureS3 } from "../prepare/tools";
+import { ensureJava, ensureTrino } from "../prepare/trino";
 import { ensureVenv, type locks } from "../prepare/venvs";
+import { TRINO } from "./charts";
 import type { Piece } from "./sandbox";
 
 /** The same software as an image's, on this machine. */
@@ -34,6 +36,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.dolphinschedulerWorker]: () => dolphinscheduler("worker-server"),
   [images.dolphinschedulerAlert]: () => dolphinscheduler("alert-server"),
   [images.dolphinschedulerTools]: () => dolphinscheduler("tools"),
+  [TRINO]: trino,
 };
 
 /** What stands in for an image of the program. */
@@ -72,6 +75,22 @@ async function neo4j(): Promise<Software> {
     pieces: [
       { kind: "ro", source, target: NEO4J_HOME },
       ...java.map((name) => ({ kind: "ro", source: `/etc/${name}`, target: `/etc/${name}` }) as const),
+    ],
+  };
+}
+
+/** Trino as its image has it: below /usr, with a Java of its own. */
+async function trino(): Promise<Software> {
+  const software = await ensureTrino(ignore);
+  const java = await ensureJava(ignore);
+  return {
+    path: [path.join(java, "bin")],
+    // As the image's own script does, which also gives the node the name of its pod.
+    entrypoint: ["sh", "-c", 'exec /usr/lib/trino/bin/launcher run --etc-dir /etc/trino "-Dnode.id=$(hostname)"'],
+    user: "trino",
+    pieces: [
+      { kind: "overlay", source: software, target: "/usr" },
+      { kind: "ro", source: java, target: java },
     ],
   };
 }

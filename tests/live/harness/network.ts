@@ -25,6 +25,11 @@ export class Network {
     this.write();
   }
 
+  /** The address of the tests. */
+  get own(): string {
+    return this.nth(1);
+  }
+
   /** Gives a pod an address in a network namespace of its own, /run/netns/<pod>. The one that it had it gets again. */
   join(pod: string): string {
     const known = this.addresses.get(pod);

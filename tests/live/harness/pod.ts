@@ -150,7 +150,14 @@ export class Pod implements PodFacts {
     await Promise.all(
       this.running.map(async ({ container, sandbox }) => {
         const command = container.lifecycle?.preStop?.exec?.command;
-        if (command && sandbox.isRunning) await sandbox.exec(command, { timeoutSeconds: grace });
+        if (command && sandbox.isRunning) {
+          await sandbox.exec(command, { timeoutSeconds: grace }).catch(async (error: unknown) => {
+            // A hook that waits for the end of its container ends with it.
+            await sandbox.exitCode(5).catch(() => {
+              throw error;
+            });
+          });
+        }
         await sandbox.stop(Math.max(0, deadline - Date.now()) / 1000);
       }),
     );

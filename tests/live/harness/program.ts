@@ -6,6 +6,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack, type StackEvaluation } from "../../../rehearsal/charts";
 import { ROOT } from "../../../rehearsal/evaluate";
 import { SECRET_KEYS, type SecretForm } from "../../../stacks/secrets";
+import { objectsOf } from "./charts";
 import type { FullConfig } from "../../support/full";
 
 const EVALUATE = path.join(__dirname, "evaluate.ts");
@@ -40,7 +41,8 @@ export class Program {
   private static of({ config, outputs, registrations }: StackEvaluation, credentials: Record<string, string>): Program {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
-      .map(({ inputs }) => revealed(inputs) as Rendered);
+      .map(({ inputs }) => revealed(inputs) as Rendered)
+      .flatMap((object) => [object, ...objectsOf(object)]);
     return new Program(credentials, config as FullConfig, outputs, objects);
   }
 

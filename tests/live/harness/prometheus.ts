@@ -132,9 +132,10 @@ function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Pod[]) {
   const chosen = pods.filter(
     (pod) => pod.namespace === metadata.namespace && selects(selector.matchLabels, pod.labels),
   );
-  return podMetricsEndpoints.map(({ port, path: route = "/metrics" }: any, index: number) => ({
+  return podMetricsEndpoints.map(({ port, path: route = "/metrics", params }: any, index: number) => ({
     job_name: `podMonitor/${metadata.namespace}/${metadata.name}/${index}`,
     metrics_path: route,
+    ...(params && { params }),
     static_configs: chosen.flatMap((pod) =>
       pod.containers
         .filter(({ ports = [] }) => ports.some(({ name }: any) => name === port))

@@ -6,7 +6,9 @@ import { text } from "node:stream/consumers";
 /** What a container sees of a file, a directory or memory: `ro`, `rw` and `link` have a source. */
 export type Piece =
   | { readonly kind: "ro" | "rw" | "link"; readonly source: string; readonly target: string }
-  | { readonly kind: "tmpfs"; readonly target: string; readonly options: string };
+  | { readonly kind: "tmpfs"; readonly target: string; readonly options: string }
+  /** A directory of software that an image has below /usr, laid over that of this machine. */
+  | { readonly kind: "overlay"; readonly source: string; readonly target: "/usr" };
 
 /** A process that runs as in a container. */
 export interface SandboxArgs {

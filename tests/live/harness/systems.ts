@@ -97,3 +97,10 @@ export async function workflows(
   );
   return { api, master, worker, alert } as Readonly<Record<"api" | "master" | "worker" | "alert", Pod>>;
 }
+
+/** Trino, with the stores behind its catalogs. */
+export async function sqlEngine(cluster: Cluster): Promise<{ readonly coordinator: Pod; readonly worker: Pod }> {
+  await Promise.all([cluster.postgres(), objectStore(cluster)]);
+  const coordinator = await cluster.pod("trino-coordinator");
+  return { coordinator, worker: await cluster.pod("trino-worker") };
+}

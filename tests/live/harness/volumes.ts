@@ -14,6 +14,18 @@ export class Volumes {
 
   /** What a container sees of them. */
   pieces(container: any): Piece[] {
+    const pieces = this.mounts(container);
+    // A volume that is mounted inside another one finds a directory there.
+    for (const { target } of pieces) {
+      for (const outer of pieces) {
+        if (outer.kind === "tmpfs" || !target.startsWith(`${outer.target}/`)) continue;
+        fs.mkdirSync(path.join(outer.source, path.relative(outer.target, target)), { recursive: true });
+      }
+    }
+    return pieces;
+  }
+
+  private mounts(container: any): Piece[] {
     return (container.volumeMounts ?? []).map((mount: any): Piece => {
       const { name, mountPath, subPath = "", readOnly = false } = mount;
       const volume = this.volume(name);

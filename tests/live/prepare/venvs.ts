@@ -19,6 +19,7 @@ export const locks = {
   feast: path.join(IMAGES, "feast", "requirements.lock"),
   superset: path.join(IMAGES, "superset", "requirements.lock"),
   datahub: path.join(REQUIREMENTS, "datahub.lock"),
+  java: path.join(REQUIREMENTS, "java.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */

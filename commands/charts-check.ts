@@ -1,0 +1,263 @@
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { type ChartPin, charts as pins } from "../components/base/versions";
+import { chartVersion, evaluateConfig, type Manifest, type StackEvaluation } from "../rehearsal/charts";
+import { collect, command, run } from "../rehearsal/cli";
+import { type Cluster, startCluster, sweep } from "../rehearsal/cluster";
+import { type Evaluation, overridden, readStackFile, ROOT } from "../rehearsal/evaluate";
+import { plain, type Value } from "../rehearsal/providers/values";
+import { knownSecrets, secretFaults } from "../rehearsal/secret-references";
+import { table } from "../rehearsal/tables";
+import { ensureToolchain, type Toolchain } from "../rehearsal/toolchain";
+import { Admission } from "../rehearsal/upstream/admission";
+import { declarationFaults, workloadsOf } from "../rehearsal/upstream/declaration";
+import {
+  apiVersions,
+  helmReleases,
+  type HelmRelease,
+  RenderError,
+  type Renderer,
+  renderRelease,
+} from "../rehearsal/upstream/render";
+import { generatedFaults, soundnessFaultsOf } from "../rehearsal/upstream/soundness";
+import { parseConfig } from "../stacks/config";
+import { allKeys, unknownKeys } from "./charts-keys";
+
+/** What came of a release's check against its real chart. */
+export interface CheckedRelease {
+  readonly stack: string;
+  readonly release: string;
+  readonly chart: string;
+  readonly version: string;
+  /** What the chart renders, by the kinds that matter; all zero where it could not be rendered. */
+  readonly rendered: Readonly<Record<"objects" | "workloads" | "services" | "crds", number>>;
+  readonly faults: readonly string[];
+}
+
+/** What to check, and with what. */
+export interface CheckOptions {
+  readonly stack: string;
+  readonly evaluation: Evaluation;
+  /** Directory with one folder for each chart. */
+  readonly charts: string;
+  readonly kubernetesVersion: string;
+  readonly helm: string;
+  readonly admission: Admission;
+  readonly progress: (line: string) => void;
+}
+
+/** Renders every release of an evaluation from real charts and compares it with what the program declares and allows. */
+export async function checkReleases(options: CheckOptions): Promise<CheckedRelease[]> {
+  const { stack, evaluation, admission, progress } = options;
+  const releases = helmReleases(evaluation);
+  const own = objectsOf(evaluation);
+  const refused = await admission.prepare(evaluation);
+  if (refused.length > 0)
+    throw new Error(`the API server refuses what the program makes itself:\n${refused.join("\n")}`);
+
+  // What one chart installs another may ask for: the CRDs of all are known before the rendering that counts.
+  const first = await renderAll(releases, { ...options, apiVersions: apiVersions(own.filter(isCrd)) });
+  const installed = [...own, ...first.flatMap(({ objects }) => objects)].filter(isCrd);
+  const renderer = { ...options, apiVersions: apiVersions(installed) };
+  const once = await renderAll(releases, renderer);
+  const again = await renderAll(releases, renderer);
+  const secrets = knownSecrets([
+    ...own,
+    ...once.flatMap(({ release, objects }) => objects.map((object) => within(release.namespace, object))),
+  ]);
+
+  const checked: CheckedRelease[] = [];
+  for (const [index, { release, objects, faults }] of once.entries()) {
+    progress(`${stack}: ${release.release} (${release.chart} ${release.version})`);
+    const found =
+      faults.length > 0
+        ? faults
+        : [
+            ...keyFaults(release, options.charts),
+            ...declarationFaults(release, objects),
+            ...soundnessFaultsOf(objects),
+            ...generatedFaults(objects, again[index]?.objects ?? []),
+            ...secretFaults(objects, secrets, release.namespace),
+            ...(await admission.faults(objects, release.namespace)),
+          ];
+    const { chart, version } = release;
+    const rendered = {
+      objects: objects.length,
+      workloads: workloadsOf(objects).length,
+      services: objects.filter(({ kind }) => kind === "Service").length,
+      crds: objects.filter(isCrd).length,
+    };
+    checked.push({ stack, release: release.release, chart, version, rendered, faults: [...new Set(found)] });
+  }
+  return checked;
+}
+
+interface Rendered {
+  readonly release: HelmRelease;
+  readonly objects: readonly Manifest[];
+  /** Why it could not be rendered. */
+  readonly faults: readonly string[];
+}
+
+function renderAll(releases: readonly HelmRelease[], renderer: Renderer): Promise<Rendered[]> {
+  return Promise.all(
+    releases.map(async (release) => {
+      const missing = versionFault(release, renderer.charts);
+      if (missing !== undefined) return { release, objects: [], faults: [missing] };
+      try {
+        return { release, objects: await renderRelease(release, renderer), faults: [] };
+      } catch (error) {
+        if (error instanceof RenderError)
+          return { release, objects: [], faults: [`values: helm says: ${error.message}`] };
+        throw error;
+      }
+    }),
+  );
+}
+
+function versionFault({ chart, version }: HelmRelease, directory: string): string | undefined {
+  const folder = path.join(directory, chart);
+  const found = chartVersion(folder);
+  if (found === version) return undefined;
+  return `${folder}: ${found === undefined ? "is not there" : `holds version ${found}`}, but ${version} is pinned; run \`npm run charts:pull\``;
+}
+
+function keyFaults({ chart, values }: HelmRelease, directory: string): string[] {
+  const folder = path.join(directory, chart);
+  const keys = unknownKeys(values, allKeys(chart, folder)).map((fault) => `values: ${fault}`);
+  return [...keys, ...crdFolderFaults(chart, folder)];
+}
+
+/** Releases leave out what lies in `crds/`: the program installs exactly that. */
+function crdFolderFaults(chart: string, folder: string): string[] {
+  const { crds = [] } = Object.values<ChartPin>(pins).find((pin) => pin.chart === chart) ?? {};
+  const directory = path.join(folder, "crds");
+  const files = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
+  const names = files.flatMap((file) => {
+    const text = fs.readFileSync(path.join(directory, file), "utf8");
+    return [...text.matchAll(/^ {2}name: (\S+\.\S+)$/gm)].map(([, name]) => name ?? "");
+  });
+  const same = JSON.stringify(names.sort()) === JSON.stringify([...crds].sort());
+  return same ? [] : [`components/base/versions.ts: the crds of ${chart} are ${names.join(", ") || "none"}`];
+}
+
+function objectsOf({ registrations }: Evaluation): Manifest[] {
+  return registrations
+    .filter(({ type, inputs, read }) => type.startsWith("kubernetes:") && inputs["kind"] !== undefined && !read)
+    .map(({ inputs }) => plain(inputs as Value) as unknown as Manifest);
+}
+
+function within(namespace: string, object: Manifest): Manifest {
+  return { ...object, metadata: { namespace, ...object.metadata } };
+}
+
+function isCrd({ kind }: Manifest): boolean {
+  return kind === "CustomResourceDefinition";
+}
+
+/** The report as people read it. */
+export function describe(checked: readonly CheckedRelease[]): string {
+  const rows = checked.map(({ stack, release, chart, version, rendered, faults }) => [
+    stack,
+    release,
+    `${chart} ${version}`,
+    ...["objects", "workloads", "services", "crds"].map((kind) => `${rendered[kind as keyof typeof rendered]}`),
+    faults.length === 0 ? "as declared" : faults.length === 1 ? "1 fault" : `${faults.length} faults`,
+  ]);
+  const faults = checked.flatMap(({ stack, release, faults: own }) =>
+    own.map((fault) => `  ✗ ${stack}, ${release}: ${fault}`),
+  );
+  return [table(["stack", "release", "chart", "objects", "workloads", "Services", "CRDs", ""], rows), ...faults].join(
+    "\n",
+  );
+}
+
+interface Options {
+  readonly charts: string;
+  readonly stack?: string;
+  readonly config: Readonly<Record<string, string>>;
+  readonly json?: true;
+}
+
+/** The command line. */
+export const program = command(
+  "charts:check",
+  "Renders every release from real charts and checks it: against what the program declares, its rules and an API server.",
+  [
+    "npm run charts:check -- --charts .charts",
+    "npm run --silent charts:check -- --charts ../upstream --stack prod --json",
+  ],
+)
+  .requiredOption("--charts <dir>", "directory of the pinned charts, as `npm run charts:pull` fills it")
+  .option("--stack <name>", "one stack (default: all)")
+  .option(
+    "--config <path=value>",
+    "replaces a value of the stack files, or takes it out (null); may be repeated",
+    collect,
+    {},
+  )
+  .option("--json", "prints the result as JSON")
+  .addHelpText("after", "\nExit codes: 0 all are as declared, 1 faults, 2 wrong usage or config.")
+  .action(async ({ charts, stack, config, json }: Options) => {
+    if (!fs.existsSync(charts)) {
+      throw new pulumi.RunError(`--charts ${charts}: there is no such directory; \`npm run charts:pull\` fills one`);
+    }
+    const checked = await checkStacks(stack === undefined ? stacks() : [stack], config, path.resolve(charts));
+    console.log(json ? JSON.stringify({ releases: checked }, null, 2) : describe(checked));
+    if (checked.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
+  });
+
+function stacks(): string[] {
+  return fs.readdirSync(ROOT).flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? []);
+}
+
+/** Checks stacks one after the other on an API server that is started for it. */
+async function checkStacks(
+  names: readonly string[],
+  overrides: Readonly<Record<string, string>>,
+  charts: string,
+): Promise<CheckedRelease[]> {
+  const evaluations: [string, StackEvaluation][] = [];
+  // One program runs at a time: Pulumi's settings are the process's.
+  for (const name of names) {
+    const values = overridden(readStackFile(name)["carbon:platform"], overrides);
+    const config = parseConfig(values, `Pulumi.${name}.yaml`);
+    evaluations.push([name, { config, ...(await evaluateConfig(name, config, { charts })) }]);
+  }
+  const toolchain = await ensureToolchain(progress);
+  const cluster = await startApiServer(toolchain);
+  try {
+    const admission = await Admission.connect(cluster.kubeconfig);
+    const helm = path.join(toolchain.bin, "helm");
+    const checked: CheckedRelease[] = [];
+    for (const [stack, evaluation] of evaluations) {
+      const { kubernetesVersion } = evaluation.config.cluster;
+      checked.push(
+        ...(await checkReleases({ stack, evaluation, charts, kubernetesVersion, helm, admission, progress })),
+      );
+    }
+    return checked;
+  } finally {
+    await cluster.stop();
+  }
+}
+
+async function startApiServer(toolchain: Toolchain): Promise<Cluster> {
+  const runs = path.join(toolchain.cache, "runs");
+  await sweep(runs);
+  const directory = path.join(runs, `charts-${randomBytes(4).toString("hex")}`);
+  return startCluster(
+    toolchain,
+    { name: "charts", context: "charts", nodes: [], storageClasses: [] },
+    directory,
+    progress,
+  );
+}
+
+function progress(line: string): void {
+  console.error(line);
+}
+
+if (require.main === module) void run(program);

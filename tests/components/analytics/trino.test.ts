@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { type ChartKeys, KEY_FIXTURES } from "../../../commands/charts-keys";
+import { Trino } from "../../../components/analytics/trino";
+import { type Sources, trinoKafkaAccess } from "../../../components/analytics/trino/catalogs";
+import { CHART_CATALOGS, memory } from "../../../components/analytics/trino/values";
+import { makeChartDirectory } from "../../support/chart-directory";
+import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { bucket, database, endpoint, metrics, SIZE } from "../../support/stubs";
+
+const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+const HOSTILE = `canary"\\#=`;
+
+async function trino(pick: (sources: Required<Sources>) => Sources, replicas = 2): Promise<Registered[]> {
+  const seen = await mockEngine();
+  const { store } = bucket();
+  const login = (name: string) => ({ username: pulumi.output(name), password: pulumi.secret(HOSTILE) });
+  const trust = (secretName: string) => ({
+    volume: { secret: { secretName, items: [{ key: "ca.crt", path: "ca.crt" }] } },
+  });
+  new Trino(
+    "trino",
+    {
+      namespace: "data",
+      chartDirectory: makeChartDirectory(),
+      coordinator: SIZE,
+      workers: { ...SIZE, replicas },
+      sharedSecret: pulumi.secret("shared-canary"),
+      sources: pick({
+        iceberg: {
+          catalog: {
+            server: endpoint("polaris", "http", 8181),
+            path: "/api/catalog",
+            name: "lake",
+            login: login("trino"),
+          },
+          store,
+        },
+        postgres: database("canary-password", "datahub"),
+        elasticsearch: {
+          server: { ...endpoint("search", "http", 9200), tls: true },
+          login: login("finder"),
+          trust: trust("search-tls"),
+        },
+        kafka: {
+          cluster: { bootstrap: endpoint("kafka", "kafka", 9092), login: login("reader"), trust: trust("kafka-tls") },
+          topics: ["data-quality", "audit-api-calls"],
+        },
+      }),
+      metrics: metrics(),
+    },
+    {},
+  );
+  await settled();
+  return seen;
+}
+
+const everything = (sources: Required<Sources>): Sources => sources;
+
+function values(seen: readonly Registered[]): any {
+  return only(seen, "kubernetes:helm.sh/v3:Release", "trino").inputs.values;
+}
+
+function secret(seen: readonly Registered[], name: string): any {
+  return only(seen, "kubernetes:core/v1:Secret", name).inputs.stringData;
+}
+
+describe("Trino", () => {
+  it("has a catalog for each store that is there, and none for another", async () => {
+    assert.deepEqual(Object.keys(values(await trino(everything)).additionalCatalogs).sort(), [
+      "elasticsearch",
+      "iceberg",
+      "kafka",
+      "postgres",
+    ]);
+    const alone = await trino(({ postgres }) => ({ postgres }));
+    assert.deepEqual(Object.keys(values(alone).additionalCatalogs), ["postgres"]);
+    assert.deepEqual(
+      all(alone, "kubernetes:core/v1:Secret").map(({ name }) => name),
+      ["trino-env"],
+    );
+  });
+
+  it("switches every catalog off that the chart brings", async () => {
+    const { keys } = JSON.parse(fs.readFileSync(path.join(KEY_FIXTURES, "trino.json"), "utf8")) as ChartKeys;
+    assert.deepEqual(Object.keys((keys as any).catalogs).sort(), CHART_CATALOGS);
+    const { additionalConfigProperties } = values(await trino(everything));
+    assert.ok(additionalConfigProperties.includes("catalog.disabled-catalogs=tpcds,tpch"));
+  });
+
+  it("names variables in its catalogs and never a credential", async () => {
+    const seen = await trino(everything);
+    assert.doesNotMatch(JSON.stringify(values(seen)), /canary|bucket-(user|password)/);
+    const env = secret(seen, "trino-env");
+    assert.equal(env.ICEBERG_CREDENTIAL, `trino:${HOSTILE}`);
+    assert.equal(env.POSTGRES_PASSWORD, "canary-password");
+    const named = JSON.stringify(values(seen)).matchAll(/\$\{ENV:(\w+)\}/g);
+    assert.deepEqual([...new Set([...named].map(([, name]) => name))].sort(), Object.keys(env).sort());
+  });
+
+  it("logs in to Kafka by a file, in which a password may hold any character", async () => {
+    const seen = await trino(everything);
+    const { "kafka.properties": text } = secret(seen, "trino-kafka");
+    // What java.util.Properties makes of it, and of that JAAS.
+    const login = /^sasl\.jaas\.config=(.*)$/m.exec(text)?.[1]?.replaceAll("\\\\", "\\") ?? "";
+    const [, password = ""] = /password="((?:[^"\\]|\\.)*)";$/.exec(login) ?? [];
+    assert.equal(password.replace(/\\(.)/g, "$1"), HOSTILE);
+    for (const part of [values(seen).coordinator, values(seen).worker]) {
+      const { mountPath } = part.additionalVolumeMounts.find(({ name }: any) => name === "kafka-secret");
+      const file = `kafka.config.resources=${String(mountPath)}/kafka.properties\n`;
+      assert.ok(values(seen).additionalCatalogs.kafka.includes(file));
+    }
+  });
+
+  it("mounts of a server's certificate only what clients are to see", async () => {
+    const { worker } = values(await trino(everything));
+    const volume = worker.additionalVolumes.find(({ name }: any) => name === "elasticsearch-trust");
+    assert.deepEqual(volume.secret, { secretName: "search-tls", items: [{ key: "ca.crt", path: "ca.crt" }] });
+  });
+
+  it("leaves the coordinator to coordinate where there are workers, and only there", async () => {
+    const together = values(await trino(everything, 3));
+    assert.equal(together.coordinator.config.nodeScheduler.includeCoordinator, false);
+    assert.deepEqual([together.server.workers, together.server.config.query.maxMemory], [3, "1536MB"]);
+    const alone = values(await trino(everything, 0));
+    assert.equal(alone.coordinator.config.nodeScheduler.includeCoordinator, true);
+    assert.deepEqual([alone.server.workers, alone.server.config.query.maxMemory], [0, "512MB"]);
+  });
+
+  it("keeps heap, headroom and queries within what a pod may have", () => {
+    for (const [limit, heap] of [
+      [2048, 1024],
+      [4096, 3072],
+      [65536, 49152],
+    ] as const) {
+      const size = { ...SIZE, memoryMiB: { request: limit, limit } };
+      const divided = memory(size);
+      assert.equal(divided.heap, heap);
+      assert.ok(divided.headroom + divided.query <= divided.heap);
+      assert.ok(limit - divided.heap >= 1024);
+    }
+  });
+
+  it("lets workers reach the coordinator and each other, and all of them their stores", async () => {
+    const seen = await trino(everything);
+    const policies = all(seen, POLICY).map(({ inputs }) => inputs.metadata.name);
+    for (const [from, to] of [
+      ["trino-coordinator", "trino-worker"],
+      ["trino-worker", "trino-coordinator"],
+      ["trino-worker", "trino-worker"],
+      ...["trino-coordinator", "trino-worker"].flatMap((node) =>
+        ["polaris", "s3", "db", "search", "kafka"].map((to) => [node, to]),
+      ),
+    ]) {
+      assert.ok(policies.includes(`${from}-to-${to}`), `${from} to ${to}`);
+    }
+    assert.ok(!policies.includes("trino-coordinator-to-trino-coordinator"));
+  });
+
+  it("may read topics, and nothing else in Kafka", () => {
+    assert.deepEqual(trinoKafkaAccess(["a"]), { topics: { a: ["Read", "Describe", "DescribeConfigs"] } });
+  });
+});

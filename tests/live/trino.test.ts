@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { type Cluster, theCluster } from "./harness/cluster";
+import { eventually } from "./harness/eventually";
+import type { Pod } from "./harness/pod";
+import { sqlEngine } from "./harness/systems";
+import { query } from "./harness/trino";
+
+// Starts a second coordinator beside the first, of the same files but for one property more in a catalog.
+const SPOILED = `
+cp -rL /etc/trino /tmp/etc && chmod -R u+w /tmp/etc
+echo "$1" >> "/tmp/etc/catalog/$2.properties"
+sed -i -e 's/^-Xmx.*/-Xmx400M/' /tmp/etc/jvm.config
+sed -i -e '/memory/d' -e 's/:8080/:8099/' -e 's/port=8080/port=8099/' /tmp/etc/config.properties
+exec /usr/lib/trino/bin/launcher run --etc-dir /tmp/etc --data-dir /tmp/data -Dnode.id=spoiled 2>&1`;
+
+describe("Trino", () => {
+  let cluster: Cluster;
+  let coordinator: Pod;
+  let worker: Pod;
+  let catalogs: string[];
+  before(async () => {
+    cluster = await theCluster();
+    catalogs = Object.keys(cluster.program.data("ConfigMap", "trino-coordinator-catalog"))
+      .map((file) => file.replace(".properties", ""))
+      .filter((name) => !["tpch", "tpcds"].includes(name));
+    ({ coordinator, worker } = await sqlEngine(cluster));
+  });
+
+  it("starts with the rendered files, and knows our catalogs and no other", async () => {
+    assert.ok(catalogs.length > 0);
+    assert.deepEqual((await query(coordinator, "SHOW CATALOGS")).flat(), [...catalogs, "system"].sort());
+  });
+
+  it("has a worker, which the coordinator leaves all work to", async () => {
+    const nodes = await query(coordinator, "SELECT coordinator, state FROM system.runtime.nodes ORDER BY coordinator");
+    assert.deepEqual(nodes, [
+      [false, "active"],
+      [true, "active"],
+    ]);
+    const rows = "SELECT count(*), sum(n) FROM UNNEST(sequence(1, 10000)) AS t(n)";
+    assert.deepEqual(await query(coordinator, rows), [[10000, 50005000]]);
+  });
+
+  it("reads PostgreSQL over TLS as a role that may only read", async function () {
+    if (!catalogs.includes("postgres")) return this.skip();
+    const postgres = await cluster.postgres();
+    const [database = ""] = /(?<=:5432\/)\w+/.exec(
+      cluster.program.data("ConfigMap", "trino-coordinator-catalog")["postgres.properties"] ?? "",
+    ) ?? [""];
+    await postgres.query(
+      `SET ROLE "${database}"; CREATE TABLE sql_engine (n int); INSERT INTO sql_engine VALUES (1), (2)`,
+      database,
+    );
+    assert.deepEqual(await query(coordinator, "SELECT sum(n) FROM postgres.public.sql_engine"), [[3]]);
+    await assert.rejects(query(coordinator, "INSERT INTO postgres.public.sql_engine VALUES (3)"), /permission denied/);
+    await assert.rejects(query(coordinator, "CREATE TABLE postgres.public.another (n int)"), /permission denied/);
+  });
+
+  it("does not start with a catalog property that its connector does not have, and names it", async () => {
+    const [catalog = ""] = catalogs;
+    const spoiled = coordinator.exec(["sh", "-c", SPOILED, "spoiled", `${catalog}.max-connections=5`, catalog], {
+      timeoutSeconds: 300,
+    });
+    await assert.rejects(spoiled, new RegExp(`'${catalog}\\.max-connections' was not used`));
+  });
+
+  it("shows Prometheus what the program asks for, without a login", async () => {
+    const prometheus = await cluster.prometheus();
+    await eventually(60, async () => {
+      const scraped = (await prometheus.targets()).filter(({ labels }) => labels["job"] === "trino");
+      assert.deepEqual(scraped.map(({ lastError, labels }) => [labels["component"], lastError]).sort(), [
+        ["coordinator", ""],
+        ["worker", ""],
+      ]);
+    });
+    for (const metric of asked(cluster)) {
+      assert.ok((await prometheus.query(metric)).length > 0, metric);
+    }
+  });
+
+  it("has a worker that is to go finish first, by the hook that Kubernetes calls", async () => {
+    await cluster.stop(worker);
+    await eventually(30, async () => {
+      const left = await query(coordinator, "SELECT count(*) FROM system.runtime.nodes WHERE state = 'active'");
+      assert.deepEqual(left, [[1]]);
+    });
+  });
+});
+
+/** The metrics that the PodMonitor of the coordinator asks for. */
+function asked(cluster: Cluster): string[] {
+  return cluster.program.object("trino-coordinator", "PodMonitor")["spec"].podMetricsEndpoints[0].params["name[]"];
+}
