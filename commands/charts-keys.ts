@@ -273,7 +273,14 @@ function readYaml(file: string): unknown {
 
 /** The keys of the chart in a folder: those that it lists, and those of which we know that its templates read them. */
 export function allKeys(chart: string, source: string): KeyTree {
-  return merged(chartKeys(source), UNLISTED[chart] ?? {});
+  return added(chartKeys(source), UNLISTED[chart] ?? {});
+}
+
+/** Keys with more of them. What is open stays open, such as a subchart whose values are not at hand. */
+function added(keys: KeyTree, more: KeyTree): KeyTree {
+  if (typeof keys !== "object" || typeof more !== "object") return keys === "any" ? keys : more;
+  const all = Object.entries(more).map(([key, tree]) => [key, added(keys[key] ?? {}, tree)] as const);
+  return { ...keys, ...Object.fromEntries(all) };
 }
 
 /** The keys of `value` that a chart does not have, each with the one that was meant. */

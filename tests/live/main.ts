@@ -62,8 +62,9 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO, installs MLflow, Feast, Ray, Superset and DataHub, and fetches Neo4j and Trino into the cache (CARBON_CACHE, or\n" +
-      "~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left in out/live.\n" +
+    "\nThe first run builds MinIO, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches Neo4j and Trino into the cache\n" +
+      "(CARBON_CACHE, or ~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left\n" +
+      "in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
   )
   .action(async (mochaArgs: string[]) => {
