@@ -101,6 +101,7 @@ export async function workflows(
 /** Trino, with the stores behind its catalogs. */
 export async function sqlEngine(cluster: Cluster): Promise<{ readonly coordinator: Pod; readonly worker: Pod }> {
   await Promise.all([cluster.postgres(), objectStore(cluster)]);
+  await cluster.job("postgres-datahub-readers");
   const coordinator = await cluster.pod("trino-coordinator");
   return { coordinator, worker: await cluster.pod("trino-worker") };
 }
