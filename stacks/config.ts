@@ -44,6 +44,9 @@ export const PlatformConfig = z
       .default({ lifted: [] })
       .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
     certManager: Size,
+    legacyNames: z.boolean().default(false).meta({
+      description: "Whether services are reachable under their names of before, such as kafka-service, too",
+    }),
     // The systems: one that is not described is not deployed.
     postgres: Postgres.optional(),
     objectStore: ObjectStore.optional(),

@@ -3,6 +3,7 @@ import type { PlatformConfig } from "./config";
 import { catalog } from "./catalog";
 import { data } from "./data";
 import { foundation } from "./foundation";
+import { legacyNames } from "./legacy-names";
 import { ml } from "./ml";
 import { observability } from "./observability";
 import type { PlatformOutputs } from "./outputs";
@@ -39,6 +40,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   );
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
+  legacyNames(config, { ...stores, kafka, elasticsearch, neo4j, polaris }, ground);
   return publish({
     ...stores,
     ...models,

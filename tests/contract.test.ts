@@ -6,7 +6,7 @@ import { PlatformOutputs } from "../stacks/outputs";
 import { platform } from "../stacks/platform";
 import { all, mockEngine, settled, valueOf } from "./support/mocks";
 import type { Full } from "./support/full";
-import { configOf, ISSUED, program, SHAPES } from "./support/program";
+import { configOf, ISSUED, program, run, SHAPES } from "./support/program";
 
 for (const shape of SHAPES) {
   describe(`the outputs of ${shape}`, () => {
@@ -49,6 +49,58 @@ for (const shape of SHAPES) {
     });
   });
 }
+
+describe("the names of before", () => {
+  const ALIASES = {
+    "postgres-shared-service": "postgres-rw:5432",
+    "postgres-workflow-service": "postgres-rw:5432",
+    "kafka-service": "kafka-kafka-bootstrap:9092",
+    "minio-service": "minio:9000",
+    "redis-service": "redis:6379",
+    "elasticsearch-service": "elasticsearch-es-http:9200",
+    "graphdb-service": "neo4j:7687",
+    "iceberg-rest-catalog": "polaris:8181",
+  };
+  // These are the names that they still have.
+  const KEPT = {
+    "trino-coordinator": 8080,
+    "datahub-gms": 8080,
+    "datahub-frontend": 9002,
+    superset: 8088,
+    "dolphinscheduler-api": 12345,
+  };
+  const services = async () => {
+    const { seen } = await program("prod");
+    const charts = all(seen, "carbon:base:ChartRelease").flatMap(({ inputs }) =>
+      inputs.declares.services.map(({ name, port }: any) => ({ metadata: { name }, spec: { ports: [{ port }] } })),
+    );
+    return [...all(seen, "kubernetes:core/v1:Service").map(({ inputs }) => inputs), ...charts];
+  };
+
+  it("lead to the services that had them, on their ports", async () => {
+    const aliases = (await services()).filter(({ spec }) => spec.type === "ExternalName");
+    const found = aliases.map(({ metadata, spec }) => [
+      metadata.name,
+      `${spec.externalName.split(".")[0]}:${spec.ports[0].port}`,
+    ]);
+    assert.deepEqual(Object.fromEntries(found), ALIASES);
+  });
+
+  it("are kept where a service still has its own", async () => {
+    for (const [name, port] of Object.entries(KEPT)) {
+      const found = (await services()).find(({ metadata }) => metadata.name === name);
+      assert.ok(
+        found?.spec.ports.some((one: any) => one.port === port),
+        name,
+      );
+    }
+  });
+
+  it("are not made where the config does not want them", async () => {
+    const { seen } = await run({ ...configOf("prod"), legacyNames: false });
+    assert.ok(!all(seen, "kubernetes:core/v1:Service").some(({ inputs }) => inputs.spec.type === "ExternalName"));
+  });
+});
 
 describe("the outputs", () => {
   it("hold no secret, so that nothing needs a passphrase to be read", async () => {

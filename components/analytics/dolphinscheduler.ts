@@ -365,6 +365,8 @@ function databaseLogin(store: PostgresDatabase): Record<string, pulumi.Input<str
     SPRING_DATASOURCE_URL: jdbcUrl(store),
     SPRING_DATASOURCE_USERNAME: store.login.username,
     SPRING_DATASOURCE_PASSWORD: store.login.password,
+    // Of each server: its own default is 50, and all of them are many times what PostgreSQL takes.
+    SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE: "10",
   };
 }
 

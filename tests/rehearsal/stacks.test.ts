@@ -4,7 +4,7 @@ import { shaped } from "../support/program";
 import { end, rehearsed, start } from "./command";
 
 // What a rehearsal may take on two cores, in seconds and MiB. The full CRDs weigh a gigabyte more, in the API server and the engine.
-const LIMITS = { dev: 90, prod: 120, memoryMiB: process.env["CARBON_CRDS"] === undefined ? 3072 : 4096 };
+const LIMITS = { dev: 150, prod: 180, memoryMiB: process.env["CARBON_CRDS"] === undefined ? 3072 : 4096 };
 
 for (const stack of ["dev", "prod"] as const) {
   describe(`npm run rehearse -- --stack ${stack}`, () => {
