@@ -4,7 +4,7 @@ import { type ContainerSize, resources, RESTRICTED } from "../../base/pod";
 /** Where the coordinator and the workers answer. */
 export const HTTP_PORT = 8080;
 export const COORDINATOR = "trino-coordinator";
-export const WORKER = "trino-worker";
+const WORKER = "trino-worker";
 
 // The user of Trino's image.
 const TRINO_UID = 1000;
