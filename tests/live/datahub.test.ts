@@ -4,7 +4,7 @@ import { WRITTEN } from "../../components/catalog/ingestion/account";
 import { postgresRecipe, type Recipe } from "../../components/catalog/ingestion/recipes";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { Pod } from "./harness/pod";
-import type { Rendered } from "./harness/program";
+import type { Rendered } from "./harness/rendered";
 
 const GMS = "http://datahub-gms:8080";
 

@@ -308,7 +308,9 @@ describe("the simulated cluster", function () {
   describe("operators", () => {
     before(async () => {
       await apply(namespace("data", { "pod-security.kubernetes.io/enforce": "restricted" }));
-      const crds = ["cnpg", "cert-manager", "kuberay", "eck"].map((name) => path.join(ROOT, "rehearsal/crds", name));
+      const crds = ["cnpg", "cert-manager", "kuberay", "strimzi", "eck"].map((name) =>
+        path.join(ROOT, "rehearsal/crds", name),
+      );
       await kubectl(["apply", "--server-side", "--recursive", ...crds.map((directory) => `--filename=${directory}`)]);
       await wait("condition=Established", "crd/clusters.postgresql.cnpg.io", "crd/certificates.cert-manager.io");
     });
@@ -402,6 +404,59 @@ describe("the simulated cluster", function () {
       await wait("jsonpath={.status.observedGeneration}=3", "elasticsearch/es", "-n", "data");
       await kubectl(["delete", "elasticsearch", "es", "-n", "data"]);
       await wait("delete", "pod/es-es-default-0", "-n", "data");
+    });
+
+    it("make a Kafka ready with its nodes, even those that were there before it, and never without", async () => {
+      const apiVersion = "kafka.strimzi.io/v1";
+      const resources = { requests: { cpu: "100m", memory: "256Mi" }, limits: { cpu: "1", memory: "256Mi" } };
+      const securityContext = {
+        ...{ allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] }, runAsNonRoot: true },
+        seccompProfile: { type: "RuntimeDefault" },
+      };
+      const template = Object.fromEntries(
+        ["kafka", "topicOperator", "userOperator"].map((name) => [`${name}Container`, { securityContext }]),
+      );
+      const pool = (cluster: string, cpu: string): object => ({
+        ...{ apiVersion, kind: "KafkaNodePool" },
+        metadata: { name: `of-${cluster}`, namespace: "data", labels: { "strimzi.io/cluster": cluster } },
+        spec: {
+          ...{ replicas: 2, roles: ["controller", "broker"], resources: { requests: { cpu } } },
+          storage: { type: "jbod", volumes: [{ id: 0, type: "persistent-claim", size: "1Gi" }] },
+          template: { kafkaContainer: template["kafkaContainer"] },
+        },
+      });
+      const kafka = (name: string): object => ({
+        ...{ apiVersion, kind: "Kafka", metadata: { name, namespace: "data" } },
+        spec: {
+          kafka: { listeners: [{ name: "clients", port: 9092, type: "internal", tls: true }] },
+          entityOperator: {
+            ...{ topicOperator: { resources }, userOperator: { resources } },
+            template: {
+              topicOperatorContainer: template["topicOperatorContainer"],
+              userOperatorContainer: template["userOperatorContainer"],
+            },
+          },
+        },
+      });
+      await apply(pool("early", "100m"), pool("homeless", "100"));
+      await wait("condition=Ready", "pod/early-of-early-0", "pod/early-of-early-1", "-n", "data");
+      await apply(kafka("early"), kafka("homeless"));
+      await wait("condition=Ready", "kafka/early", "-n", "data");
+      await wait("condition=NotReady", "kafka/homeless", "-n", "data");
+      const [first] = (await get("pods", "-n", "data", "-l", "strimzi.io/cluster=early,strimzi.io/broker-role=true"))
+        .items;
+      assert.deepEqual([first.metadata.name, first.spec.serviceAccountName], ["early-of-early-0", "early-kafka"]);
+      assert.equal((await get("pvc", "data-0-early-of-early-0", "-n", "data")).status.phase, "Bound");
+      assert.equal((await get("service", "early-kafka-bootstrap", "-n", "data")).spec.ports[1].port, 9092);
+      await wait("condition=Available", "deployment/early-entity-operator", "-n", "data");
+
+      const metadata = { name: "one", namespace: "data", labels: { "strimzi.io/cluster": "early" } };
+      await apply(
+        { apiVersion, kind: "KafkaTopic", metadata, spec: { partitions: 1, replicas: 1 } },
+        { apiVersion, kind: "KafkaUser", metadata, spec: { authentication: { type: "scram-sha-512" } } },
+      );
+      await wait("condition=Ready", "kafkatopic/one", "kafkauser/one", "-n", "data");
+      assert.ok((await get("secret", "early-user-one", "-n", "data")).data.password);
     });
 
     it("make a RayCluster ready with a head and every group of workers, within its bounds", async () => {

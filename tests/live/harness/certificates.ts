@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import type { Rendered } from "./program";
+import type { Rendered } from "./rendered";
 
 const made = new Map<string, Readonly<Record<string, Buffer>>>();
 

@@ -1,4 +1,4 @@
-import type { Rendered } from "./program";
+import type { Rendered } from "./rendered";
 
 /** The image of Trino's chart, which names it by the version of its application. */
 export const TRINO = "trinodb/trino";

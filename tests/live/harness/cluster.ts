@@ -8,7 +8,8 @@ import { Pod, type Site } from "./pod";
 import { Postgres } from "./postgres";
 import { portOf } from "./probe";
 import { Prometheus } from "./prometheus";
-import { Program, type Rendered, selects } from "./program";
+import { Program, selects } from "./program";
+import type { Rendered } from "./rendered";
 
 /** Where logs and metrics stay for those who want to read them. */
 export const OUT = path.join(ROOT, "out", "live");

@@ -4,7 +4,8 @@ import { eventually } from "./eventually";
 import { environmentOf, expanded, type PodFacts } from "./environment";
 import { softwareOf } from "./images";
 import { ask, portOf } from "./probe";
-import type { Labels, Program } from "./program";
+import type { Program } from "./program";
+import type { Labels } from "./rendered";
 import { type ExecOptions, Sandbox } from "./sandbox";
 import { Volumes } from "./volumes";
 

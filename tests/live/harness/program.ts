@@ -7,20 +7,10 @@ import { evaluateStack, type StackEvaluation } from "../../../rehearsal/charts";
 import { ROOT } from "../../../rehearsal/evaluate";
 import { SECRET_KEYS, type SecretForm } from "../../../stacks/secrets";
 import { objectsOf } from "./charts";
+import type { Labels, Rendered } from "./rendered";
 import type { FullConfig } from "../../support/full";
 
 const EVALUATE = path.join(__dirname, "evaluate.ts");
-
-/** A Kubernetes object of the program. */
-export interface Rendered {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels?: Labels };
-  readonly [key: string]: any;
-}
-
-/** Labels, as selectors match them. */
-export type Labels = Readonly<Record<string, string>>;
 
 /** What the program renders for a stack, with credentials that processes can log in with. */
 export class Program {

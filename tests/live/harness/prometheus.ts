@@ -4,7 +4,8 @@ import { stringify } from "yaml";
 import { eventually } from "./eventually";
 import type { Pod, Site } from "./pod";
 import { portOf } from "./probe";
-import { type Rendered, selects } from "./program";
+import { selects } from "./program";
+import type { Rendered } from "./rendered";
 import { Sandbox } from "./sandbox";
 
 const PORT = 9090;
