@@ -76,6 +76,45 @@ describe("a stack through its life", () => {
     assert.equal(countChanges(result), 0);
   });
 
+  it("lets a system go that nothing needs, has it back, and leaves every other pod alone", async () => {
+    const { engine, api } = rehearsal;
+    const pods = async () => {
+      const { items } = await api.core.listNamespacedPod({ namespace: NAMESPACE });
+      const lasting = items.filter(({ metadata }) => metadata?.ownerReferences?.[0]?.kind !== "Job");
+      const isOfSystem = ({ metadata }: (typeof items)[number]) => metadata?.name?.startsWith("dolphinscheduler-");
+      const others = lasting.filter((pod) => !isOfSystem(pod)).map(({ metadata }) => metadata?.uid ?? "");
+      return { system: lasting.length - others.length, others: others.sort() };
+    };
+    const before = await pods();
+    assert.ok(before.system > 0 && before.others.length > 10);
+    let described: StackValues["dolphinscheduler"];
+    engine.setValues(({ dolphinscheduler, ...values }) => {
+      described = dolphinscheduler;
+      return values;
+    });
+    assert.deepEqual((await up()).errors, []);
+    assert.deepEqual(await pods(), { system: 0, others: before.others });
+    // What it owned is still there, under its own name.
+    const owned = engine.query("stack", "export").then((state) => state.includes("postgres-dolphinscheduler"));
+    assert.ok(await owned);
+
+    engine.setValues((values) => ({ ...values, dolphinscheduler: described }));
+    assert.deepEqual((await up()).errors, []);
+    assert.deepEqual(await pods(), before);
+  });
+
+  it("refuses to let a system go that owns data, by name", async () => {
+    const { engine } = rehearsal;
+    let described: StackValues["neo4j"];
+    engine.setValues(({ neo4j, ...values }) => {
+      described = neo4j;
+      return values;
+    });
+    const preview = await engine.run("preview");
+    assert.match(preview.errors.join("\n"), /StatefulSet neo4j.*cannot be deleted.*protected/s);
+    engine.setValues((values) => ({ ...values, neo4j: described }));
+  });
+
   it("says within ten seconds which quota stops a rollout, with requested, used and limit", async () => {
     const { api } = rehearsal;
     const name = "data-platform-quota";
