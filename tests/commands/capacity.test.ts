@@ -43,7 +43,7 @@ describe("capacity", () => {
   });
 
   it("finds that prod fits with Ray by KubeRay too, a serving cluster replaced and GPUs in use", async () => {
-    const config = shaped("prod with Ray by KubeRay");
+    const config = shaped("prod with Ray by KubeRay and S3 from elsewhere");
     assert.ok(config.ray.mode === "kuberay" && config.ray.gpuWorkers !== undefined);
     const { workers, gpuWorkers, serving } = config.ray;
     const { systems, faults, notCounted, nodes } = capacity(await evaluateConfig("prod", config), config);

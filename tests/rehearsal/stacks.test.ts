@@ -30,7 +30,7 @@ for (const stack of ["dev", "prod"] as const) {
 
 describe("prod with Ray by KubeRay and GPU workers", () => {
   it("is brought up, fits, and changes nothing the second time", async () => {
-    const { ray } = shaped("prod with Ray by KubeRay");
+    const { ray } = shaped("prod with Ray by KubeRay and S3 from elsewhere");
     const { report, code, output } = await rehearsed("prod", "--config", `ray=${JSON.stringify(ray)}`);
     assert.equal(code, 0, output);
     assert.deepEqual([report.faults, report.secondUp], [[], { changes: 0 }]);

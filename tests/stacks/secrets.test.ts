@@ -12,7 +12,7 @@ const CANARIES = Object.fromEntries(
 );
 
 describe("credentials that somebody set", () => {
-  for (const shape of ["prod", "prod with an external object store", "prod with Ray by KubeRay"] as const) {
+  for (const shape of ["prod", "prod with Ray by KubeRay and S3 from elsewhere"] as const) {
     it(`stand in the Secrets of those who need them, and nowhere else: ${shape}`, async () => {
       const config = shaped(shape);
       const { seen, outputs } = await run(config, CANARIES);

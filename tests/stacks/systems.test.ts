@@ -51,7 +51,7 @@ describe("a system that is off", () => {
   });
 
   // What everything else stands on, and what stands alone.
-  for (const system of ["objectStore", "postgres", "redis", "monitoring", "serve"] as const) {
+  for (const system of ["objectStore", "redis", "monitoring", "kafka"] as const) {
     it(`takes along what needs ${system} alone`, async () => {
       const off = without([system]);
       const left = await owners(off);

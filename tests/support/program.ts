@@ -52,16 +52,6 @@ const size = (cpu: number, memoryMiB: number) => ({
 const CONFIGS = {
   dev: () => configOf("dev"),
   prod: () => configOf("prod"),
-  "prod with an external object store": (): FullConfig => ({
-    ...configOf("prod"),
-    objectStore: {
-      kind: "external",
-      url: "https://s3.example.com",
-      cidrs: ["203.0.113.0/24"],
-      region: "eu-central-1",
-      setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
-    },
-  }),
   "prod with SeaweedFS": (): FullConfig => ({
     ...configOf("prod"),
     objectStore: {
@@ -74,8 +64,15 @@ const CONFIGS = {
       setup: size(0.5, 256),
     },
   }),
-  "prod with Ray by KubeRay": (): FullConfig => ({
+  "prod with Ray by KubeRay and S3 from elsewhere": (): FullConfig => ({
     ...configOf("prod"),
+    objectStore: {
+      kind: "external",
+      url: "https://s3.example.com",
+      cidrs: ["203.0.113.0/24"],
+      region: "eu-central-1",
+      setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
+    },
     ray: {
       mode: "kuberay",
       head: size(2, 8192),
