@@ -76,6 +76,7 @@ export interface ChartKeys {
 /** Keys that templates of a chart read though its values.yaml lists none of them, and maps that it passes on as they are. */
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
   datahub: {
+    "datahub-frontend": { existingGmsSecret: { name: "value", key: "value" } },
     datahubSystemUpdate: {
       bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "value" } } } },
       extraEnvs: "any",
