@@ -28,10 +28,14 @@ for (const stack of ["dev", "prod"] as const) {
   });
 }
 
-describe("prod with Ray by KubeRay and GPU workers", () => {
+describe("prod with Ray by KubeRay, GPU workers and SeaweedFS", () => {
   it("is brought up, fits, and changes nothing the second time", async () => {
     const { ray } = shaped("prod with Ray by KubeRay and S3 from elsewhere");
-    const { report, code, output } = await rehearsed("prod", "--config", `ray=${JSON.stringify(ray)}`);
+    const { objectStore } = shaped("prod with SeaweedFS");
+    const { report, code, output } = await rehearsed(
+      "prod",
+      ...["--config", `ray=${JSON.stringify(ray)}`, "--config", `objectStore=${JSON.stringify(objectStore)}`],
+    );
     assert.equal(code, 0, output);
     assert.deepEqual([report.faults, report.secondUp], [[], { changes: 0 }]);
     assert.equal(report.pods.ready, report.pods.total);
