@@ -156,15 +156,19 @@ export class Cluster implements Site {
     return this.network.join(pod);
   }
 
+  /** Gives an address the names of a Service, and those of its aliases. */
   private async serve(service: string, namespace: string, address: string): Promise<void> {
     const whole = await hostOf(service, namespace);
     this.network.publish(address, [service, `${service}.${namespace}`, `${service}.${namespace}.svc`, whole]);
+    const aliases = this.program.all("Service").filter(({ spec }) => spec.externalName === whole);
+    for (const { metadata } of aliases) await this.serve(metadata.name, metadata.namespace, address);
   }
 
   private async publish(pod: Pod): Promise<void> {
-    const services = this.program
-      .all("Service")
-      .filter(({ metadata, spec }) => metadata.namespace === pod.namespace && selects(spec.selector, pod.labels));
+    const services = this.program.all("Service").filter(({ metadata, spec }) => {
+      const isSelecting = spec.selector !== undefined && metadata.namespace === pod.namespace;
+      return isSelecting && selects(spec.selector, pod.labels);
+    });
     for (const { metadata, spec } of services) {
       for (const { port, targetPort } of spec.ports) {
         const container = pod.containers.find(({ ports = [] }) =>
