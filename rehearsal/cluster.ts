@@ -307,6 +307,8 @@ async function startControlPlane(guardian: Guardian, spec: ClusterSpec): Promise
     "--root-ca-file=pki/apiserver.crt",
     "--kube-api-qps=200", // the default of 20 would hold up some 800 objects
     "--kube-api-burst=400",
+    // KWOK creates what a Stage applies before it patches it, and a quota counts what was refused as a double until the next sync.
+    "--resource-quota-sync-period=2s",
   ]);
   await guardian.run("kube-scheduler", client);
   return apiOf(guardian.directory, port, token);

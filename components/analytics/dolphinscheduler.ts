@@ -112,7 +112,8 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         path: `${server.path}/actuator/prometheus`,
         by: metrics,
       });
-      return startServer(this, server, [prepared, ...store.server.ready, ...resources.store.ready]);
+      const reached = server.talksTo.flatMap((to) => ("ready" in to ? to.ready : []));
+      return startServer(this, server, [prepared, ...resources.store.ready, ...reached]);
     };
 
     run({

@@ -72,7 +72,8 @@ describe("the simulated cluster", function () {
     const pending = promisify(execFile)(path.join(toolchain.bin, "kubectl"), args, {
       env: { KUBECONFIG: cluster.kubeconfig, HOME: cluster.directory },
     });
-    pending.child.stdin?.end(JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }));
+    const list = { apiVersion: "v1", kind: "List", items: objects };
+    if (objects.length > 0) pending.child.stdin?.end(JSON.stringify(list));
     return (await pending).stdout;
   }
   const apply = (...objects: object[]): Promise<string> => kubectl(["apply", "-f", "-"], ...objects);
@@ -461,6 +462,8 @@ describe("the simulated cluster", function () {
 
     it("make a RayCluster ready with a head and every group of workers, within its bounds", async () => {
       await apply(namespace("ray"));
+      const quota = { apiVersion: "v1", kind: "ResourceQuota", metadata: { name: "own", namespace: "ray" } };
+      await apply({ ...quota, spec: { hard: { services: "100" } } });
       const resource = { apiVersion: "ray.io/v1", kind: "RayCluster", metadata: { name: "jobs", namespace: "ray" } };
       await apply({ ...resource, spec: rayClusterSpec("plain", "special") });
       await wait("jsonpath={.status.state}=ready", "raycluster/jobs", "-n", "ray");
@@ -479,6 +482,8 @@ describe("the simulated cluster", function () {
       await kubectl(["patch", "raycluster", "jobs", "-n", "ray", "--type=json", "-p", scaled]);
       await until(async () => (await workers("plain")) === 3);
       await wait("jsonpath={.status.readyWorkerReplicas}=3", "raycluster/jobs", "-n", "ray");
+      // It is applied again with every change, and counts once.
+      await wait("jsonpath={.status.used.services}=1", "resourcequota/own", "-n", "ray");
       await kubectl(["delete", "raycluster", "jobs", "-n", "ray"]);
     });
 

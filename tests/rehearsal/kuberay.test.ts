@@ -60,10 +60,8 @@ describe("Ray by KubeRay", () => {
 
   async function podsBecome(labelSelector: string, count: number): Promise<void> {
     const deadline = Date.now() + 60_000;
-    for (let round = 1; (await pods(labelSelector)).length !== count; round++) {
+    while ((await pods(labelSelector)).length !== count) {
       assert.ok(Date.now() < deadline, `${labelSelector}: ${(await pods(labelSelector)).join(", ")}, not ${count}`);
-      // KWOK rarely loses an event; with the next one it looks again.
-      if (round % 20 === 0) await touch();
       await sleep(500);
     }
   }
@@ -188,14 +186,6 @@ describe("Ray by KubeRay", () => {
       spec: { workerGroupSpecs: { replicas: number }[] };
     };
     return spec.workerGroupSpecs[0]?.replicas ?? NaN;
-  }
-
-  async function touch(): Promise<void> {
-    const body = { metadata: { annotations: { "carbon.254carbon.com/touched": String(Date.now()) } } };
-    await custom.patchNamespacedCustomObject(
-      { ...cluster, body },
-      setHeaderOptions("Content-Type", PatchStrategy.MergePatch),
-    );
   }
 
   /** What Ray's autoscaler sends (autoscaler/v2/instance_manager/cloud_providers/kuberay). */

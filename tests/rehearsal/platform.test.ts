@@ -182,7 +182,7 @@ describe("a stack through its life", () => {
     const { engine, api } = rehearsal;
     const before = await api.core.listPodForAllNamespaces();
     const result = await engine.run("destroy", { preview: true, args: ["--run-program"] });
-    assert.match(result.errors.join("\n"), /StatefulSet minio.*cannot be deleted.*protected/s);
+    assert.match(result.errors.join("\n"), /Database postgres-mlflow.*cannot be deleted.*protected/s);
     const after = await api.core.listPodForAllNamespaces();
     assert.equal(after.items.length, before.items.length);
   });
