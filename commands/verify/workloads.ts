@@ -33,13 +33,15 @@ function merged(groups: readonly PodGroup[]): PodGroup[] {
   return [...byTitle.values()];
 }
 
-/** What an operator runs is named after its custom resource, and perhaps a part of it: it counts as that resource's. */
+/**
+ * What an operator runs is named after its custom resource and a part of it, or, as Strimzi does with a pool of nodes, after
+ * its cluster and itself: it counts as that resource's.
+ */
 function ofItsObject(group: PodGroup, objects: readonly ExpectedObject[]): PodGroup {
   const { kind, namespace, name } = group;
-  const object = objects.find(
-    (one) => one.kind === kind && one.namespace === namespace && name.startsWith(`${one.name}-`),
-  );
-  const isWhole = objects.some((one) => one.kind === kind && one.namespace === namespace && one.name === name);
+  const alike = objects.filter((one) => one.kind === kind && one.namespace === namespace);
+  const object = alike.find((one) => name.startsWith(`${one.name}-`) || name.endsWith(`-${one.name}`));
+  const isWhole = alike.some((one) => one.name === name);
   return object === undefined || isWhole ? group : { ...group, name: object.name };
 }
 
