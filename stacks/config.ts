@@ -14,6 +14,7 @@ import { backupFaults } from "./backups";
 import { Polaris, Trino } from "./config/sql";
 import { DolphinScheduler } from "./config/workflows";
 import { gpuFaults } from "./gpus";
+import { serveFaults } from "./serving";
 import { SECRET_KEYS, type SecretName } from "./secrets";
 
 /** What owns data, by the name that `protection.lifted` takes. */
@@ -75,7 +76,12 @@ export const PlatformConfig = z
     for (const { path, message } of backupFaults(config)) {
       context.addIssue({ code: "custom", path: ["postgres", ...path], message });
     }
-    const { ray, cluster } = config;
+    const { ray, serve, cluster } = config;
+    if (ray && serve) {
+      for (const { path, message } of serveFaults(ray, serve)) {
+        context.addIssue({ code: "custom", path: [...path], message });
+      }
+    }
     if (ray?.gpuWorkers === undefined) return;
     const { gpuWorkers } = ray;
     const { nodes } = cluster;

@@ -51,7 +51,9 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     ...(mlflow && { MLFLOW_TRACKING_URI: mlflow.tracking }),
     ...(feast && { FEAST_URL: feast.http }),
   };
-  const ray = rayOf(config.ray, services, code, secrets, stores, ground);
+  // KubeRay never calls a cluster ready that serves nothing.
+  const served = Object.keys(applications).length > 0 ? code : undefined;
+  const ray = rayOf(config.ray, services, served, secrets, stores, ground);
   if (jobs !== undefined && code !== undefined) {
     const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
     if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
@@ -108,7 +110,7 @@ function feastOf(
 function rayOf(
   config: Config<"ray">,
   services: Readonly<Record<string, Endpoint<"http">>>,
-  code: ServeApplications | undefined,
+  served: ServeApplications | undefined,
   secrets: Secrets,
   { objectStore }: Data,
   { opts, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
@@ -148,7 +150,7 @@ function rayOf(
       kind: "kuberay",
       head,
       autoscaler,
-      ...(code && { serving: { ...serving, config: code.config } }),
+      ...(served && { serving: { ...serving, config: served.config } }),
       operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
     };
   }

@@ -76,7 +76,7 @@ export function resourcesOf(expected: Expected): Resource[] {
 /** The name under which the API serves a kind. */
 export function pluralOf(kind: string): string {
   const name = kind.toLowerCase();
-  if (name.endsWith("s")) return `${name}es`;
+  if (/(s|x|ch|sh)$/.test(name)) return `${name}es`;
   return name.endsWith("y") ? `${name.slice(0, -1)}ies` : `${name}s`;
 }
 

@@ -491,6 +491,7 @@ describe("the simulated cluster", function () {
       const resource = { apiVersion: "ray.io/v1", kind: "RayService", metadata: { name: "serving", namespace: "ray" } };
       await apply({ ...resource, spec: { serveConfigV2: "", rayClusterConfig: rayClusterSpec("plain") } });
       await wait("condition=Ready", "rayservice/serving", "-n", "ray");
+      await wait("condition=UpgradeInProgress=False", "rayservice/serving", "-n", "ray");
       const pods = await get("pods", "-n", "ray", "-l", "ray.io/serve=true");
       assert.equal(pods.items.length, 2);
       const { selector } = (await get("service", "serving-serve-svc", "-n", "ray")).spec;

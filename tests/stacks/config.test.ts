@@ -102,6 +102,16 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     `serve.applications.commodity.training.volatility.schedule: "daily" is not allowed: expected five cron fields such as 15 3 * * *; correct it in FILE`,
   ],
   [
+    (c) => (c.serve.applications.commodity.training.volatility.cpu = 3),
+    "serve.applications.commodity.training.volatility.cpu: 3 is more than the 2 logical CPUs of a worker; lower it, or raise " +
+      "cpu.limit of the workers in FILE",
+  ],
+  [
+    (c) => ((c.ray = kuberay({ min: 1, max: 3 })), (c.serve.applications.commodity.deployments.Predictor.cpu = 2.5)),
+    "serve.applications.commodity.deployments.Predictor.cpu: 2.5 is more than the 2 logical CPUs of a worker; lower it, or " +
+      "raise cpu.limit of the workers in FILE",
+  ],
+  [
     (c) => (c.serve.applications.other = c.serve.applications.commodity),
     "serve.applications: two applications answer under one routePrefix; give each its own in FILE",
   ],

@@ -3,7 +3,7 @@ import { parse } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config";
 import { NEEDS } from "../../stacks/config/needs";
 import { type Registered } from "../support/mocks";
-import { configOf, run } from "../support/program";
+import { configOf, run, shaped } from "../support/program";
 import { read } from "../support/sources";
 
 // What a stack file may leave out.
@@ -60,6 +60,14 @@ describe("a system that is off", () => {
       }
     });
   }
+
+  it("is no RayService where there is no application: KubeRay would never call it ready", async () => {
+    const config = shaped("prod with Ray by KubeRay and S3 from elsewhere");
+    const kinds = async (serve: typeof config.serve) =>
+      (await run({ ...config, serve })).seen.map(({ type }) => type).filter((type) => type.includes(":ray.io/"));
+    assert.equal((await kinds(config.serve)).length, 2);
+    assert.deepEqual(await kinds({ ...config.serve, applications: {} }), ["kubernetes:ray.io/v1:RayCluster"]);
+  });
 
   it("leaves a platform without any system to its ground", async () => {
     const left = await owners(Object.keys(TOKENS) as System[]);

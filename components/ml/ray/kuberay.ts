@@ -84,7 +84,12 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
     {
       apiVersion: "ray.io/v1",
       kind: "RayService",
-      metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
+      metadata: {
+        name,
+        namespace,
+        // Ready says that something answers; while a changed cluster is built, that is the old one.
+        annotations: { "pulumi.com/waitFor": '["condition=Ready", "condition=UpgradeInProgress=False"]' },
+      },
       spec: {
         serveConfigV2: config,
         rayClusterConfig: clusterSpec(servers, { ...shared, ...sizes, serves: true }),

@@ -120,11 +120,15 @@ export function headFlags(size: ContainerSize): RayFlags {
 /** The flags of a worker. */
 export function workerFlags(size: ContainerSize, gpus = 0): RayFlags {
   return {
-    // Whole ones: Ray takes no other.
-    "num-cpus": Math.max(1, Math.floor(size.cpu.limit)),
+    "num-cpus": logicalCpus(size),
     ...(gpus > 0 && { "num-gpus": gpus }),
     ...sharedFlags(size),
   };
+}
+
+/** What a worker offers to tasks, in whole CPUs: Ray takes no others. */
+export function logicalCpus({ cpu }: Pick<ContainerSize, "cpu">): number {
+  return Math.max(1, Math.floor(cpu.limit));
 }
 
 function sharedFlags(size: ContainerSize): RayFlags {
