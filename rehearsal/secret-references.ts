@@ -149,7 +149,7 @@ type Tree = Readonly<Record<string, unknown>>;
 function found(node: unknown, property = ""): Found[] {
   if (property === MADE_BY_ITS_READER) return [];
   if (Array.isArray(node)) return node.flatMap((item: unknown) => found(item, property));
-  if (property === "configSecret" && typeof node === "string") return [{ secret: node, keys: [] }];
+  if (/^(config|existing)Secret$/.test(property) && typeof node === "string") return [{ secret: node, keys: [] }];
   if (typeof node !== "object" || node === null) return [];
   const tree = node as Tree;
   const inner = Object.entries(tree).flatMap(([key, value]) => found(value, key));
@@ -164,12 +164,13 @@ const REFERENCE =
 const MADE_BY_ITS_READER = "privateKeySecretRef";
 
 function namedBy(tree: Tree, property: string): string | undefined {
-  // Of a volume, of a listener's certificate, of a CA's issuer.
-  if (typeof tree["secretName"] === "string") return tree["secretName"];
+  // Of a volume, of a listener's certificate, of a CA's issuer; the other is how the values of charts say it.
+  const named = [tree["secretName"], tree["secretRef"]].find((one) => typeof one === "string");
+  if (named !== undefined) return named;
   return REFERENCE.test(property) && typeof tree["name"] === "string" ? tree["name"] : undefined;
 }
 
-function keysOf({ key, certificate, items = [] }: Tree): string[] {
+function keysOf({ key, certificate, secretKey, items = [] }: Tree): string[] {
   const listed = (items as readonly Tree[]).map((item) => item["key"]);
-  return [key, certificate, ...listed].filter((one) => typeof one === "string");
+  return [key, certificate, secretKey, ...listed].filter((one) => typeof one === "string");
 }

@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import { knownSecrets, secretFaults, type SecretObject, secretReferences } from "../../rehearsal/secret-references";
 import { objects } from "../support/manifests";
+import { all } from "../support/mocks";
 import { program, SHAPES } from "../support/program";
 
 for (const shape of SHAPES) {
   it(`every Secret that ${shape} reads is made, with the keys that are read`, async () => {
-    const made = objects((await program(shape)).seen).map(({ inputs }) => inputs);
+    const { seen } = await program(shape);
+    const releases = all(seen, "kubernetes:helm.sh/v3:Release").map(({ name, inputs: { namespace, values } }) => ({
+      ...{ kind: "Release", metadata: { name, namespace }, values },
+    }));
+    const made: SecretObject[] = [...objects(seen).map(({ inputs }) => inputs), ...releases];
     assert.deepEqual(secretFaults(made, knownSecrets(made)), []);
     const references = made.flatMap((object) => secretReferences(object));
     assert.ok(references.length > 10, "there are references to follow");
@@ -79,6 +84,13 @@ describe("the check of Secrets", () => {
     "a login to a registry": [
       pod({ imagePullSecrets: [{ name: "registry" }] }),
       "Pod a/p: reads Secret registry, which nothing makes; in a there are login, server-tls, trino",
+    ],
+    "a key that the values of a chart name": [
+      {
+        ...{ kind: "Release", metadata: { name: "p", namespace: "a" } },
+        values: { password: { secretRef: "login", secretKey: "pass" }, admin: { existingSecret: "login" } },
+      },
+      "Release a/p: reads key pass of Secret login, which has user",
     ],
     "what a custom resource names": [
       { ...pod({ managed: { passwordSecret: { name: "absent" } } }), kind: "Cluster" },
