@@ -89,6 +89,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
         auth: { username: "value", password: { secretRef: "value", secretKey: "value" } },
         indexPrefix: "value",
       },
+      hostAliases: "any",
       kafka: { replicationFactor: "value" },
       neo4j: { database: "value" },
       springKafkaConfigurationOverrides: "any",
