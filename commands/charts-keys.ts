@@ -7,6 +7,9 @@ import { CRD_FIXTURES, definitions, type Manifest } from "../rehearsal/charts";
 import { ROOT } from "../rehearsal/evaluate";
 import { command, run } from "../rehearsal/cli";
 
+/** What `--from` takes. */
+const LAYOUT = "it needs charts as <chart>/ or charts/<chart>/, or CRDs as crds/<operator>/*.yaml";
+
 /** Where the key paths of each pinned chart lie. */
 export const KEY_FIXTURES = path.join(ROOT, "tests/fixtures/chart-keys");
 
@@ -89,6 +92,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
         auth: { username: "value", password: { secretRef: "value", secretKey: "value" } },
         indexPrefix: "value",
       },
+      hostAliases: "any",
       kafka: { replicationFactor: "value" },
       neo4j: { database: "value" },
       springKafkaConfigurationOverrides: "any",
@@ -105,19 +109,26 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
   },
 };
 
-/** Writes the fixture of every operator and chart found under `from`; returns a line for each. */
+/** Writes the fixture of every operator and chart found under `from`; returns a line for each. Throws where there is none. */
 export function regenerate(from: string): string[] {
-  const crds = path.join(from, "crds");
-  const operators = Object.entries(OPERATORS).map(([name, operator]) => {
-    const source = path.join(crds, operator.folder ?? name);
-    if (!fs.existsSync(source)) return `crds/${name}: ${source} is not there; its fixtures stay`;
-    return writeCrds(name, operator, source);
-  });
-  const keys = Object.values(charts).map((pin) => {
-    const source = path.join(from, "charts", pin.chart);
-    if (!fs.existsSync(source)) return `${pin.chart}: ${source} is not there; its fixture stays`;
-    return writeKeys(pin, source);
-  });
+  let found = 0;
+  const written = (fixture: string, sources: readonly string[], write: (source: string) => string): string => {
+    const source = sources.find((one) => fs.existsSync(one));
+    if (source === undefined) return `${fixture}: ${sources.join(" or ")} is not there; what is stored of it stays`;
+    found += 1;
+    return write(source);
+  };
+  const operators = Object.entries(OPERATORS).map(([name, operator]) =>
+    written(`crds/${name}`, [path.join(from, "crds", operator.folder ?? name)], (source) =>
+      writeCrds(name, operator, source),
+    ),
+  );
+  const keys = Object.values(charts).map((pin) =>
+    written(pin.chart, [path.join(from, "charts", pin.chart), path.join(from, pin.chart)], (source) =>
+      writeKeys(pin, source),
+    ),
+  );
+  if (found === 0) throw new pulumi.RunError(`--from ${from}: holds no chart and no CRDs of ours; ${LAYOUT}`);
   return [...operators, ...keys];
 }
 
@@ -316,16 +327,22 @@ function distance(a: string, b: string): number {
 export const program = command(
   "charts:keys",
   "Regenerates the fixtures of the charts' value keys and of the operators' CRDs for the pinned versions.",
-  ["npm run charts:keys -- --from ../upstream"],
+  ["npm run charts:keys -- --from .charts", "npm run charts:keys -- --from ../upstream"],
 )
-  .requiredOption("--from <dir>", "directory with charts/<chart>/{Chart,values}.yaml and crds/<operator>/*.yaml")
+  .requiredOption(
+    "--from <dir>",
+    "directory with unpacked charts, <chart>/ as charts:pull leaves them or charts/<chart>/, and with crds/<operator>/*.yaml",
+  )
   .addHelpText(
     "after",
-    "\nExit codes: 0 written, 2 wrong usage, or the directory holds other versions than those pinned.",
+    `
+Folders of CRDs: ${[...new Set(Object.entries(OPERATORS).map(([name, { folder = name }]) => folder))].join(", ")}.
+What the directory lacks stays as it is stored.
+Exit codes: 0 written, 2 wrong usage, or the directory holds nothing of ours or other versions than those pinned.`,
   )
   .action(({ from }: { from: string }) => {
     if (!fs.existsSync(from)) {
-      throw new pulumi.RunError(`--from ${from}: there is no such directory; it needs charts/ or crds/, or both`);
+      throw new pulumi.RunError(`--from ${from}: there is no such directory; ${LAYOUT}`);
     }
     for (const line of regenerate(from)) console.log(line);
   });

@@ -137,21 +137,16 @@ async function pullChart(pin: ChartPin, options: PullOptions, into: string): Pro
   const source = repository.startsWith("oci://") ? [`${repository}/${chart}`] : [chart, "--repo", repository];
   const files = path.join(into, "files");
   fs.mkdirSync(files);
-  try {
-    await execute(helm, [
-      ...["pull", ...source, "--version", version, "--destination", files],
-      // What it reads of a repository: an index that another run left could be an old one.
-      ...["--repository-cache", path.join(into, "cache")],
-      ...(plainHttp ? ["--plain-http"] : []),
-    ]);
-  } catch (error) {
-    const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
-    if (code === "ENOENT") {
-      throw new pulumi.RunError(`${helm}: is not there; install Helm 3, or name one with --helm FILE`);
-    }
-    const reason = (stderr ?? message).trim().replaceAll(/\s*\n\s*/g, " ");
-    throw new pulumi.RunError(`${chart} ${version}: helm cannot pull it from ${repository}: ${reason}`);
-  }
+  const args = [
+    ...["pull", ...source, "--version", version, "--destination", files],
+    // What it reads of a repository: an index that another run left could be an old one.
+    ...["--repository-cache", path.join(into, "cache")],
+    ...(plainHttp ? ["--plain-http"] : []),
+  ];
+  await fetchBy(helm, args, {
+    absent: "install Helm 3, or name one with --helm FILE",
+    failed: `${chart} ${version}: helm cannot pull it from ${repository}`,
+  });
   const [file] = fs.readdirSync(files);
   if (file === undefined) throw new Error(`helm pull ${chart} wrote nothing`);
   return path.join(files, file);
@@ -175,14 +170,25 @@ async function unpackChart({ chart, version }: ChartPin, archive: string, direct
 }
 
 async function download(url: string, into: string): Promise<string> {
-  const response = await fetch(url).catch((error: unknown) => {
-    const { message, cause } = error as Error;
-    throw new pulumi.RunError(`${url}: cannot be fetched: ${cause instanceof Error ? cause.message : message}`);
-  });
-  if (!response.ok) throw new pulumi.RunError(`${url}: answers ${response.status} ${response.statusText}`);
   const file = path.join(into, "file");
-  fs.writeFileSync(file, Buffer.from(await response.arrayBuffer()));
+  // By curl, which takes proxies from its environment as helm does: Node's own fetch asks none on Node 20.
+  await fetchBy("curl", ["--fail", "--location", "--silent", "--show-error", "--output", file, url], {
+    absent: "install it",
+    failed: `${url}: curl cannot fetch it`,
+  });
   return file;
+}
+
+/** Runs a program that fetches something; what went wrong becomes a line of text. */
+async function fetchBy(program: string, args: string[], faults: { absent: string; failed: string }): Promise<void> {
+  try {
+    await execute(program, args);
+  } catch (error) {
+    const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
+    if (code === "ENOENT") throw new pulumi.RunError(`${program}: is not there; ${faults.absent}`);
+    const reason = (stderr ?? message).trim().replaceAll(/\s*\n\s*/g, " ");
+    throw new pulumi.RunError(`${faults.failed}: ${reason}`);
+  }
 }
 
 /** Writes the lock file, whole or not at all. */
@@ -222,8 +228,8 @@ export const program = command(
   .addHelpText(
     "after",
     `
-Helm does the pulling: it takes proxies and logins from its own environment, and archives must be what ${LOCK_FILE} says
-wherever they came from. A folder of a chart is unpacked anew each time.
+Helm pulls the charts and curl the manifest files: they take proxies from their environment, Helm its logins too. Archives
+must be what ${LOCK_FILE} says wherever they came from. A folder of a chart is unpacked anew each time.
 Exit codes: 0 all are there, 2 something is missing or is not what the lock file says.`,
   )
   .action(async ({ stack, helm = builtHelm() ?? "helm", update = false, ...sources }: Options) => {

@@ -60,10 +60,10 @@ export function securityFaults(pod: V1PodSpec): string[] {
   return [...(sharesHost ? ["shares a namespace of the host"] : []), ...volumes, ...containers];
 }
 
-/** What keeps a pod from being what it says: sizes, exact images, an image that stays as it is, mounts that exist. */
+/** What keeps a pod from being what it says: sizes, exact images that stay as they are, mounts that exist, names of DNS alone. */
 export function soundnessFaults({ spec, claims = [] }: PodTemplate): string[] {
   const volumes = [...(spec.volumes ?? []).map(({ name }) => name), ...claims];
-  return containersOf(spec).flatMap((container) => {
+  const containers = containersOf(spec).flatMap((container) => {
     const { image = "", resources, securityContext, volumeMounts = [] } = container;
     const isSized = (resource: string, amount: (quantity: string | number) => number): boolean => {
       const [request, limit] = [resources?.requests?.[resource], resources?.limits?.[resource]];
@@ -82,6 +82,8 @@ export function soundnessFaults({ spec, claims = [] }: PodTemplate): string[] {
         .map(({ name }) => `${container.name} mounts ${name}, which no volume is`),
     ];
   });
+  // Of one name, such an alias is asked before DNS: a chart's example would hide a Service.
+  return [...((spec.hostAliases ?? []).length > 0 ? ["has host aliases"] : []), ...containers];
 }
 
 /** Whether an image is one of Bitnami's: what it had published without a contract is gone, and the rest is frozen. */

@@ -67,6 +67,7 @@ export const PlatformOutputs = z.strictObject({
     supersetAdmin: secretReference.optional(),
     datahub: secretReference.optional(),
     dolphinscheduler: secretReference.optional(),
+    polaris: secretReference.optional(),
   }),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),

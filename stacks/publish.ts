@@ -78,6 +78,7 @@ export function publish(layers: Layers): PlatformOutputs {
       ...(superset && { supersetAdmin: secret(superset.adminSecret) }),
       ...(dolphinscheduler && { dolphinscheduler: secret(dolphinscheduler.adminSecret) }),
       ...(datahub && { datahub: secret(datahub.usersSecret) }),
+      ...(polaris && { polaris: secret(polaris.loginsSecret) }),
     },
     versions: clientVersions,
   };

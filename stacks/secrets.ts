@@ -75,7 +75,8 @@ export type SecretName = keyof typeof SECRET_KEYS;
 // MinIO refuses user names under 3 and passwords under 8 characters.
 const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   user: { pattern: /^[A-Za-z0-9._-]{3,128}$/, allowed: "3 to 128 letters, digits, dots, dashes or underscores" },
-  password: { pattern: /^[\x21-\x7e]{8,128}$/, allowed: "8 to 128 printable ASCII characters without spaces" },
+  // Spring and Quarkus would expand ${.
+  password: { pattern: /^(?!.*\$\{)[\x21-\x7e]{8,128}$/, allowed: "8 to 128 visible ASCII characters without ${" },
   // DataHub's tokens want 256 bits, and its system client may hold no colon.
   key: { pattern: /^[A-Za-z0-9._-]{32,128}$/, allowed: "32 to 128 letters, digits, dots, dashes or underscores" },
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },

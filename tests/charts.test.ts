@@ -8,6 +8,7 @@ import {
   KEY_FIXTURES,
   type KeyTree,
   OPERATORS,
+  regenerate,
   unknownKeys,
 } from "../commands/charts-keys";
 import { manifestFileName } from "../components/base/chart-release";
@@ -83,6 +84,11 @@ describe("the keys of a chart", () => {
       nested: { port: "value" },
       absent: "any",
     });
+  });
+
+  it("are not regenerated from a directory that holds no chart of ours", () => {
+    fs.mkdirSync(path.join(directory, "charts", "foreign"), { recursive: true });
+    assert.throws(() => regenerate(directory), /holds no chart and no CRDs of ours; it needs charts as <chart>\//);
   });
 });
 

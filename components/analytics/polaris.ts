@@ -64,6 +64,8 @@ export interface PolarisArgs {
 export class Polaris extends pulumi.ComponentResource {
   /** The server, for clients inside the cluster. */
   readonly api: Endpoint<"http">;
+  /** Secret with the secret of `root`, key `ROOT_SECRET`, and those of the clients. */
+  readonly loginsSecret: string;
   private readonly catalogs: ReadonlyMap<string, IcebergCatalog>;
 
   constructor(name: string, args: PolarisArgs, opts: pulumi.ComponentResourceOptions) {
@@ -181,6 +183,7 @@ export class Polaris extends pulumi.ComponentResource {
       { parent: this, dependsOn: release },
     );
     this.api = { ...api, ready: [release, setup.job] };
+    this.loginsSecret = logins.name;
     this.catalogs = new Map(
       Object.entries(clients).map(([client, { secret }]) => [
         client,

@@ -116,6 +116,8 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
     graph_service_impl: graph === undefined ? "elasticsearch" : "neo4j",
     ...(graph && { neo4j: neo4j(graph, secrets.stores) }),
     datahub_standalone_consumers_enabled: true,
+    // The charts of the servers would have `mysql`, `broker` and others lead to an address of somebody's network.
+    hostAliases: [],
     elasticsearch: {
       host: search.server.host,
       port: `${search.server.port}`,
@@ -254,6 +256,8 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
     priorityClassName,
     resources: resources(args[component]),
     ...SECURITY,
+    // The charts have no startup probe: on half a CPU a server takes minutes, so it is given 60 s and 10 periods of 30 s.
+    livenessProbe: { failureThreshold: 10 },
     podAnnotations: Object.fromEntries(
       Object.values(args.secrets).map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),

@@ -4,6 +4,7 @@ import { WRITTEN } from "../../components/catalog/ingestion/account";
 import { postgresRecipe, type Recipe } from "../../components/catalog/ingestion/recipes";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { Pod } from "./harness/pod";
+import { PolarisDouble } from "./harness/polaris";
 import type { Rendered } from "./harness/rendered";
 
 const GMS = "http://datahub-gms:8080";
@@ -122,6 +123,28 @@ describe("DataHub's recipes", () => {
       [...written].filter((kind) => !WRITTEN.includes(kind)),
       [],
     );
+  });
+
+  it("finds the tables of Iceberg as a client who may read no data", async () => {
+    const polaris = new PolarisDouble(cluster.program.data("Secret", "polaris-logins")["ROOT_SECRET"] ?? "");
+    const { namespace } = cluster.program.object("polaris-setup", "Job").metadata;
+    await polaris.listen(await cluster.play("polaris", namespace));
+    try {
+      await cluster.job("polaris-setup", { again: true });
+      const changes: any[] = await python(cluster, theJob("iceberg"), INGEST);
+      const columns = changes.flatMap(({ entityUrn, aspectName, aspect }: any) =>
+        aspectName === "schemaMetadata" ? [[entityUrn, ...aspect.json.fields.map((one: any) => one.fieldPath)]] : [],
+      );
+      const [[table, column] = []] = columns;
+      assert.match(table ?? "", /iceberg,hmco_iceberg\.prices\.daily,/);
+      assert.match(column ?? "", /\.code$/);
+      assert.deepEqual(
+        changes.map(kindOf).filter((kind) => !WRITTEN.includes(kind)),
+        [],
+      );
+    } finally {
+      polaris.close();
+    }
   });
 
   function theJob(source: string): Rendered {

@@ -37,7 +37,8 @@ describe("charts:pull", function () {
     server = http.createServer((request, response) => {
       const url = request.url ?? "";
       requests.push(url);
-      const file = path.join(files, url);
+      // Who takes this server for a proxy asks by the whole address.
+      const file = path.join(files, new URL(url, "http://here").pathname);
       if (url.startsWith("/v2/")) serveRegistry(files, url, response);
       else if (fs.existsSync(file)) response.end(fs.readFileSync(file));
       else response.writeHead(404).end();
@@ -137,6 +138,24 @@ describe("charts:pull", function () {
     });
   }
 
+  it("asks the proxy of its environment for charts and manifest files", async () => {
+    const before = process.env["http_proxy"];
+    process.env["http_proxy"] = base;
+    try {
+      const elsewhere = { mirror: "http://mirror.invalid", releases: "http://mirror.invalid" };
+      const pulled = await pullCharts(options({ lock, directory: path.join(directory, "by-proxy"), ...elsewhere }));
+      assert.deepEqual(pulled, lock);
+    } finally {
+      if (before === undefined) delete process.env["http_proxy"];
+      else process.env["http_proxy"] = before;
+    }
+    for (const file of ["index.yaml", MANIFEST.asset])
+      assert.ok(
+        requests.some((url) => url.startsWith("http://mirror.invalid/") && url.endsWith(file)),
+        file,
+      );
+  });
+
   it("refuses what upstream changed under the same version, all at once, and keeps nothing of it", async () => {
     const other = path.join(directory, "other");
     const wrong = Object.fromEntries(FILES.map((file) => [file, `sha256:${"0".repeat(64)}`]));
@@ -164,7 +183,7 @@ describe("charts:pull", function () {
       const [first = "", second = "", third = "", ...more] = error.message.split("\n");
       assert.match(first, /^absent v1\.2\.3: helm cannot pull it from http/);
       assert.match(second, /^absent v1\.2\.3: helm cannot pull it from oci:.*connection refused/);
-      assert.match(third, /download\/v9\.9\.9\/install\.yaml: answers 404/);
+      assert.match(third, /download\/v9\.9\.9\/install\.yaml: curl cannot fetch it: .*404/);
       assert.deepEqual(more, []);
       return true;
     });

@@ -109,6 +109,7 @@ describe("the check of pods", () => {
   const breakages: Record<string, (pod: any, main: any) => void> = {
     "shares a namespace of the host": (pod) => (pod.hostNetwork = true),
     "volume tmp is a hostPath": (pod) => (pod.volumes = [{ name: "tmp", hostPath: { path: "/" } }]),
+    "has host aliases": (pod) => (pod.hostAliases = [{ ip: "192.0.2.1", hostnames: ["mysql"] }]),
     "mounts a token": (pod) => delete pod.automountServiceAccountToken,
     "has no priority": (pod) => delete pod.priorityClassName,
     "main may run as root": (pod) => (pod.securityContext.runAsUser = 0),

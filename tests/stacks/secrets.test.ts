@@ -69,6 +69,7 @@ describe("Secrets", () => {
     ["minioRootUser", "with space"],
     ["minioRootPassword", "short"],
     ["minioRootPassword", "tab\tinside-it"],
+    ["postgresPolarisPassword", "names-${another}"],
   ] as const) {
     it(`refuses ${JSON.stringify(value)} for ${key} without showing it`, async () => {
       await mockEngine({}, { [`carbon:${key}`]: value });

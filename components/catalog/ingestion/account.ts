@@ -43,7 +43,8 @@ export function accountOf(user: string): Change[] {
       type: "METADATA",
       state: "ACTIVE",
       editable: false,
-      privileges: ["EDIT_ENTITY", "VIEW_ENTITY_PAGE"],
+      // Who records a run of a recipe must be allowed to run it.
+      privileges: ["EDIT_ENTITY", "VIEW_ENTITY_PAGE", "EXECUTE_ENTITY"],
       actors: { users: [`urn:li:corpuser:${user}`], resourceOwners: false, allUsers: false, allGroups: false },
       resources: { filter: { criteria: [{ field: "TYPE", values: WRITTEN, condition: "EQUALS" }] } },
     }),

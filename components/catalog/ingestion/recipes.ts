@@ -147,6 +147,8 @@ export function icebergRecipe(args: {
             credential: `${variable(USERNAME)}:${variable(PASSWORD)}`,
             // All that the catalog grants this client; Polaris wants it said.
             scope: "PRINCIPAL_ROLE:ALL",
+            // pyiceberg asks by default for credentials of the store with every table: Polaris gives none to who may not read data.
+            "header.X-Iceberg-Access-Delegation": "",
           },
         },
         platform_instance: args.platformInstance,

@@ -27,6 +27,14 @@ describe("an image of ours", () => {
     assert.notEqual(ownImage("ray", copy), ownImage("ray"));
   });
 
+  it("is of the version of the images that it works with", () => {
+    const tags = Object.entries(images).flatMap(([name, image]) =>
+      name.startsWith("dolphinscheduler") ? [/:([\d.]+)/.exec(image)?.[1]] : [],
+    );
+    assert.equal(tags.length, 5);
+    assert.deepEqual([...new Set(tags)], [tags[0]], "images/dolphinscheduler-worker/Dockerfile and versions.ts");
+  });
+
   it("says for which CUDA it is, where the cards ask that", () => {
     const workers = { image: ownImage("ray-gpu"), gpusPerWorker: 1, max: 1 };
     assert.deepEqual(

@@ -157,6 +157,13 @@ describe("DataHub", () => {
     assert.deepEqual(databases, [{ name: "CREATE_DB", value: "false" }]);
   });
 
+  it("finds every server by DNS, and gives each minutes to start", async () => {
+    const values = valuesOf((await datahub()).seen);
+    assert.deepEqual(values.global.hostAliases, []);
+    for (const server of ["gms", "frontend", "mae-consumer", "mce-consumer"])
+      assert.ok(values[`datahub-${server}`].livenessProbe.failureThreshold >= 10, server);
+  });
+
   it("answers under the names that people use, on the pods of the chart", async () => {
     const { seen, component } = await datahub();
     for (const [endpoint, name, port] of [

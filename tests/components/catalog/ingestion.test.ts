@@ -106,6 +106,17 @@ describe("Ingestion", () => {
     }
   });
 
+  it("lets that user record the runs of its recipes, which DataHub counts as running them", () => {
+    const { json } = accountOf("robot").find(({ aspectName }) => aspectName === "dataHubPolicyInfo")?.aspect as any;
+    assert.ok(json.privileges.includes("EXECUTE_ENTITY"));
+    assert.ok(json.resources.filter.criteria[0].values.includes("dataHubIngestionSource"));
+  });
+
+  it("asks the Iceberg catalog for no credentials of the store, which it grants to nobody", async () => {
+    const { catalog } = recipeOf(await ingestion(), "ingest-iceberg").source.config;
+    assert.equal(catalog.warehouse["header.X-Iceberg-Access-Delegation"], "");
+  });
+
   it("lets that user edit what describes data, and no policy, user or token", () => {
     const { json } = accountOf("robot").find(({ aspectName }) => aspectName === "dataHubPolicyInfo")?.aspect as any;
     assert.deepEqual(json.actors.users, ["urn:li:corpuser:robot"]);

@@ -12,6 +12,33 @@ class Refusal extends Error {
   }
 }
 
+/** A table as Iceberg's API loads it, without a snapshot. */
+const TABLE = {
+  "metadata-location": "s3://iceberg-warehouse/prices/daily/metadata/00000.metadata.json",
+  metadata: {
+    "format-version": 2,
+    "table-uuid": "0e0ce8a5-7b0b-4c5c-9a53-0d2b1c1f9d57",
+    location: "s3://iceberg-warehouse/prices/daily",
+    "last-sequence-number": 0,
+    "last-updated-ms": 0,
+    "last-column-id": 1,
+    "current-schema-id": 0,
+    schemas: [
+      {
+        type: "struct",
+        "schema-id": 0,
+        fields: [{ id: 1, name: "code", required: false, type: "string" }],
+      },
+    ],
+    "default-spec-id": 0,
+    "partition-specs": [{ "spec-id": 0, fields: [] }],
+    "last-partition-id": 999,
+    "default-sort-order-id": 0,
+    "sort-orders": [{ "order-id": 0, fields: [] }],
+    properties: {},
+  },
+};
+
 interface Principal {
   clientId: string;
   secret: string;
@@ -21,7 +48,8 @@ interface Principal {
 /**
  * A double of Polaris 1.7.0, which is on no registry: tokens, and of its management API what the set-up uses, with the answers
  * of its specification (polaris-management-service.yml) and code: 409 for what is there, 401 for a wrong secret, a version
- * that an update has to name, a secret made up for each new principal.
+ * that an update has to name, a secret made up for each new principal. Of Iceberg's API it has what lists tables, of which there
+ * is one, `prices.daily`, for clients with the privileges that it takes (IcebergCatalogHandler, RbacOperationSemantics).
  */
 export class PolarisDouble {
   readonly principals = new Map<string, Principal>();
@@ -58,8 +86,13 @@ export class PolarisDouble {
   private async handle(request: http.IncomingMessage): Promise<object | undefined> {
     const { method = "", url = "", headers } = request;
     if (url === "/api/catalog/v1/oauth/tokens") return this.token(new URLSearchParams(await text(request)));
+    const client = this.tokens.get(headers.authorization ?? "");
+    const [, read] = /^\/api\/catalog\/v1\/([^?]*)/.exec(url) ?? [];
+    if (read !== undefined && client !== undefined) {
+      return this.read(client, `${method} ${read}`, String(headers["x-iceberg-access-delegation"] ?? ""));
+    }
     const [, path = ""] = /^\/api\/management\/v1(\/.*)$/.exec(url) ?? [];
-    if (this.tokens.get(headers.authorization ?? "") !== "root") throw new Refusal(401, "not authorized");
+    if (client !== "root") throw new Refusal(401, "not authorized");
     const body: any = method === "GET" ? {} : await json(request);
     const result = this.manage(method, path, body);
     if (method !== "GET") this.changes.push(`${method} ${path}`);
@@ -75,6 +108,31 @@ export class PolarisDouble {
       return { access_token: token, token_type: "bearer" };
     }
     throw new Refusal(401, "unauthorized_client");
+  }
+
+  /** What a client sees of the tables; `delegation` says whether it wants credentials of the store, too. */
+  private read(client: string, request: string, delegation: string): object {
+    const grants = [...this.there(this.principals, client).roles]
+      .flatMap((role) => [...this.there(this.principalRoles, role)])
+      .flatMap((role) => [...this.there(this.grants, role)]);
+    const to = <T>(privilege: string, answer: T): T => {
+      if (grants.includes(privilege)) return answer;
+      throw new Refusal(403, `${client} has no ${privilege}`);
+    };
+    switch (request) {
+      case "GET config":
+        return { defaults: {}, overrides: { prefix: "iceberg" } };
+      case "GET iceberg/namespaces":
+        return to("NAMESPACE_LIST", { namespaces: [["prices"]] });
+      case "GET iceberg/namespaces/prices":
+        return to("NAMESPACE_READ_PROPERTIES", { namespace: ["prices"], properties: {} });
+      case "GET iceberg/namespaces/prices/tables":
+        return to("TABLE_LIST", { identifiers: [{ namespace: ["prices"], name: "daily" }] });
+      case "GET iceberg/namespaces/prices/tables/daily":
+        return to(delegation === "" ? "TABLE_READ_PROPERTIES" : "TABLE_READ_DATA", TABLE);
+      default:
+        throw new Refusal(501, `the double knows no ${request}`);
+    }
   }
 
   private manage(method: string, path: string, body: any): object | undefined {
