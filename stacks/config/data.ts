@@ -10,15 +10,17 @@ const externalS3 = {
   region: z.string(),
 };
 
+const acknowledges = z
+  .literal("lost-with-the-cluster")
+  .optional()
+  .meta({ description: "Where the backups lie on volumes of this cluster: that this is known" });
+
 const BackupTarget = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("object-store").meta({ description: "A bucket of the platform's own object store" }),
-    acknowledges: z
-      .literal("lost-with-the-cluster")
-      .optional()
-      .meta({ description: "Where the object store keeps its data on volumes of this cluster: that this is known" }),
+    acknowledges,
   }),
-  z.strictObject({ kind: z.literal("external"), ...externalS3, bucket: z.string().min(3) }),
+  z.strictObject({ kind: z.literal("external"), ...externalS3, bucket: z.string().min(3), acknowledges }),
 ]);
 
 const archive = kubernetesName.meta({ description: "Folder of the bucket that one server wrote to" });

@@ -167,7 +167,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => delete c.postgres.backups.target.acknowledges,
-    `postgres.backups.target: "object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "minio"; name an "external" one, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
+    `postgres.backups.target: "object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "minio"; name an "external" one outside of it, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
   ],
   [
     (c) => (c.postgres.backups.target.acknowledges = "yes"),
