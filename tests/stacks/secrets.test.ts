@@ -123,8 +123,9 @@ describe("Secrets", () => {
     ["minioRootUser", "with space"],
     ["minioRootPassword", "short"],
     ["minioRootPassword", "tab\tinside-it"],
+    ["elasticsearchTrinoPassword", "x".repeat(73)],
   ] as const) {
-    it(`refuses ${JSON.stringify(value)} for ${key} without showing it`, async () => {
+    it(`refuses ${JSON.stringify(value).slice(0, 20)} for ${key} without showing it`, async () => {
       await mockEngine({}, { [`carbon:${key}`]: value });
       void valueOf(new Secrets("secrets", []).get(key));
       await assert.rejects(settled(), (error: Error) => {
