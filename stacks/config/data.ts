@@ -4,11 +4,19 @@ import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB } from "./shape
 /** An S3 API of somebody else. */
 const externalS3 = {
   url: z
-    .url({ protocol: /^https?$/, error: "expected an http or https URL" })
-    .meta({ description: "Base URL of the S3 API" }),
+    .url({ protocol: /^https?$/, error: "expected an http or https URL", abort: true })
+    .regex(/^[^:]+:\/\/[^/?#]+\/?$/, "expected an http or https URL without a path")
+    .meta({ description: "Base URL of the S3 API, without a path" }),
   cidrs: z.array(cidr).min(1).meta({ description: "Where that URL leads: what policies let pods reach" }),
   region: z.string(),
 };
+
+const bucket = z
+  .string()
+  .regex(
+    /^(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+    "expected 3 to 63 lower-case letters, digits, dots and dashes, as S3 names buckets",
+  );
 
 const acknowledges = z
   .literal("lost-with-the-cluster")
@@ -20,7 +28,7 @@ const BackupTarget = z.discriminatedUnion("kind", [
     kind: z.literal("object-store").meta({ description: "A bucket of the platform's own object store" }),
     acknowledges,
   }),
-  z.strictObject({ kind: z.literal("external"), ...externalS3, bucket: z.string().min(3), acknowledges }),
+  z.strictObject({ kind: z.literal("external"), ...externalS3, bucket, acknowledges }),
 ]);
 
 const archive = kubernetesName.meta({ description: "Folder of the bucket that one server wrote to" });
