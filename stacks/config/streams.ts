@@ -42,9 +42,10 @@ const Client = z.strictObject({
 /** Kafka, its topics and who may use them. */
 export const Kafka = z
   .strictObject({
-    brokers: z
-      .literal([1, 3, 5])
-      .meta({ description: "Nodes, each broker and controller; the controllers decide by majority" }),
+    brokers: z.literal([1, 3, 5]).meta({
+      description: "Nodes, each broker and controller; the controllers decide by majority",
+      immutable: true,
+    }),
     cpu: size.cpu,
     memoryMiB: size.memoryMiB.refine(({ limit }) => limit >= MIN_MEMORY_MIB, {
       path: ["limit"],
