@@ -34,7 +34,7 @@ const BackupTarget = z.discriminatedUnion("kind", [
 const archive = kubernetesName.meta({ description: "Folder of the bucket that one server wrote to" });
 
 const PostgresBackups = z.strictObject({
-  target: BackupTarget.meta({ description: "Where backups go" }),
+  target: BackupTarget.meta({ description: "Where backups go; with another one name another `archive`, too" }),
   archive: archive.default("postgres"),
   schedule: cronSchedule,
   retentionDays: z.int().min(1).meta({ description: "How far back a restore can reach" }),
@@ -58,7 +58,7 @@ export const Postgres = z.strictObject({
         .meta({ description: "The last moment that is restored; the end of the archive unless named" }),
     })
     .optional()
-    .meta({ description: "What a new server starts from; one that is there already keeps what it has" }),
+    .meta({ description: "What a new server starts from; remove the one that is there first (docs/backups.md)" }),
 });
 
 const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
