@@ -1,4 +1,4 @@
-import { readStackFile, stackConfig } from "../rehearsal/evaluate";
+import { readStackFile, stackConfig, wantedCredentials } from "../rehearsal/evaluate";
 import { SECRET_KEYS } from "../stacks/secrets";
 import { command, run } from "../rehearsal/cli";
 import { table } from "../rehearsal/tables";
@@ -50,7 +50,7 @@ function stateOf(value: unknown, isRequired: boolean): SecretState {
 }
 
 const REASONS: Partial<Record<SecretState, string>> = {
-  missing: "secrets.required lists it, so that nobody may generate it; set it:",
+  missing: "secrets.required lists it, or only the provider of a store can issue it; set it:",
   "plain text": "anybody who reads the stack file can read it; change it where it is used, then set it anew:",
   "unknown key": `no credential is called so; allowed are ${Object.keys(SECRET_KEYS).join(", ")}; remove it:`,
 };
@@ -76,7 +76,7 @@ export const program = command(
     "\nExit codes: 0 all is well, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
   )
   .action(({ stack, json }: { stack: string; json?: true }) => {
-    const secrets = secretsOf(stack, readStackFile(stack), stackConfig(stack).secrets.required);
+    const secrets = secretsOf(stack, readStackFile(stack), wantedCredentials(stackConfig(stack)));
     console.log(json ? JSON.stringify({ stack, secrets }, null, 2) : describe(secrets));
     if (secrets.some((secret) => secret.command !== undefined)) process.exitCode = 1;
   });

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../stacks/config";
 import { platform } from "../stacks/platform";
-import { SECRET_KEYS } from "../stacks/secrets";
+import { SECRET_KEYS, type SecretName } from "../stacks/secrets";
 import { sparePromiseStacks } from "./promise-stacks";
 
 /** One registration of a program, as the engine would receive it. */
@@ -67,13 +67,13 @@ export function stackConfig(stack: string, chartDirectory?: string): PlatformCon
 
 /**
  * Runs the program under Pulumi's mocks: every object it would make, with fixed stand-ins for what only a cluster knows.
- * Credentials that the stack file sets, and those it requires, get a canary: their values are never read. `credentials`
+ * Credentials that the stack file sets, and those that it must set, get a canary: their values are never read. `credentials`
  * are values to take instead.
  */
 export async function evaluate(
   stack: string,
   config: PlatformConfig,
-  credentials = canaries(stack, config.secrets.required),
+  credentials = canaries(stack, wantedCredentials(config)),
 ): Promise<Evaluation> {
   sparePromiseStacks();
   await pulumi.runtime.setMocks(
@@ -141,6 +141,16 @@ function recordRegistrations(): Registration[] {
 /** The value behind an Output; rejects when the program failed on the way to it. */
 function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
   return (pulumi.output(value) as unknown as { promise(): Promise<unknown> }).promise();
+}
+
+/** The credentials without which the program stops: what the config requires, and what a store outside issues. */
+export function wantedCredentials({ secrets, objectStore, postgres }: PlatformConfig): SecretName[] {
+  const isOutside = objectStore?.kind === "external";
+  const target = postgres?.backups?.target.kind;
+  const all = new Set(secrets.required);
+  if (isOutside) all.add("objectStoreAccessKey").add("objectStoreSecretKey");
+  if (target === "external" || (target !== undefined && isOutside)) all.add("backupAccessKey").add("backupSecretKey");
+  return [...all];
 }
 
 /** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */

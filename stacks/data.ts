@@ -11,7 +11,7 @@ import type { PlatformConfig } from "./config";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
 import { backupBuckets, postgresOf } from "./postgres";
-import type { Secrets } from "./secrets";
+import type { SecretName, Secrets } from "./secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
 const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
@@ -41,8 +41,10 @@ function objectStoreOf(
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
-  const login = { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") };
-  const ownBuckets = backupBuckets(platform, secrets);
+  // Somebody else's store knows only the keys that it issued.
+  const credential = (key: SecretName) => (config.kind === "external" ? secrets.issued(key) : secrets.get(key));
+  const login = { username: credential("objectStoreAccessKey"), password: credential("objectStoreSecretKey") };
+  const ownBuckets = backupBuckets(platform, credential);
   const protect = isProtected("object-store");
   return new ObjectStore(
     "object-store",

@@ -5,7 +5,7 @@ import { Postgres, type PostgresReader } from "../components/data/postgres";
 import type { PlatformConfig } from "./config";
 import { needed } from "./config/needs";
 import type { Foundation } from "./foundation";
-import type { Secrets } from "./secrets";
+import type { SecretName, Secrets } from "./secrets";
 
 const BACKUP_BUCKET = "postgres-backups";
 
@@ -58,10 +58,13 @@ export function postgresOf(
   );
 }
 
-/** The buckets of the object store that are PostgreSQL's alone. */
-export function backupBuckets({ postgres }: PlatformConfig, secrets: Secrets): Record<string, Credential> {
+/** The buckets of the object store that are PostgreSQL's alone; `credential` is a login of that store. */
+export function backupBuckets(
+  { postgres }: PlatformConfig,
+  credential: (key: SecretName) => pulumi.Output<string>,
+): Record<string, Credential> {
   if (postgres?.backups?.target.kind !== "object-store") return {};
-  return { [BACKUP_BUCKET]: { username: secrets.get("backupAccessKey"), password: secrets.get("backupSecretKey") } };
+  return { [BACKUP_BUCKET]: { username: credential("backupAccessKey"), password: credential("backupSecretKey") } };
 }
 
 type BackupTarget = NonNullable<NonNullable<PlatformConfig["postgres"]>["backups"]>["target"];

@@ -10,7 +10,12 @@ interface SecretKey {
   readonly usedBy: string;
   /** Length of a generated value. Absent where only somebody else can issue one. */
   readonly length?: number;
+  /** The most characters that its product takes, where that is less than the form allows. */
+  readonly maxLength?: number;
 }
+
+// ECK hashes passwords with bcrypt, which takes 72 bytes: with a longer one it leaves the user out, and says nothing.
+const BCRYPT_MAX = 72;
 
 /** Every credential that a stack may set with `npx pulumi config set --secret carbon:<key>`. */
 export const SECRET_KEYS = {
@@ -51,8 +56,8 @@ export const SECRET_KEYS = {
   grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
   kafkaDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
   kafkaIngestionPassword: { form: "password", usedBy: "DataHub's ingestion", length: 32 },
-  elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
-  elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
+  elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32, maxLength: BCRYPT_MAX },
+  elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32, maxLength: BCRYPT_MAX },
   // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).
   neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
   datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
@@ -101,7 +106,7 @@ export class Secrets extends pulumi.ComponentResource {
     if (this.config.getSecret(key) === undefined) {
       throw new pulumi.RunError(`carbon:${key} is not set, and nobody can generate it; run ${setCommand(key)}`);
     }
-    return this.config.requireSecret(key).apply((value) => checked(key, SECRET_KEYS[key].form, value));
+    return this.config.requireSecret(key).apply((value) => checked(key, value));
   }
 
   /** The value of a credential, which is generated unless it is set: a secret Output. */
@@ -113,11 +118,13 @@ export class Secrets extends pulumi.ComponentResource {
   }
 }
 
-function checked(key: SecretName, form: SecretForm, value: string): string {
+function checked(key: SecretName, value: string): string {
+  const { form, maxLength }: SecretKey = SECRET_KEYS[key];
   const { pattern, allowed } = FORMS[form];
-  if (pattern.test(value)) return value;
+  if (pattern.test(value) && value.length <= (maxLength ?? Infinity)) return value;
+  const most = maxLength === undefined ? "" : `, here at most ${maxLength}`;
   throw new pulumi.RunError(
-    `carbon:${key}: the value is not a ${form}; allowed are ${allowed}; run ${setCommand(key)}`,
+    `carbon:${key}: the value is not a ${form}; allowed are ${allowed}${most}; run ${setCommand(key)}`,
   );
 }
 

@@ -129,6 +129,7 @@ export class Kafka extends pulumi.ComponentResource {
           ...[bootstrapService, LEGACY_NAME].flatMap((service) => [
             service,
             pulumi.interpolate`${service}.${namespace}`,
+            pulumi.interpolate`${service}.${namespace}.svc`,
             serviceHost(service, namespace),
           ]),
           // What the brokers tell clients to go on with.
@@ -224,7 +225,14 @@ export class Kafka extends pulumi.ComponentResource {
         },
         { parent: this, dependsOn: [cluster, ...(secret ? [secret.resource] : [])] },
       );
-      if (pods !== undefined) observe(this, pods, { server: nodes, ports: [{ port: CLIENT_PORT }] });
+      // A name of its own: the client may be called like a system whose wire to the brokers there is already.
+      if (pods !== undefined) {
+        observe(
+          this,
+          { ...pods, name: objectName("client", client) },
+          { server: nodes, ports: [{ port: CLIENT_PORT }] },
+        );
+      }
       if (password === undefined) continue;
       this.logins.set(client, {
         bootstrap: { ...this.bootstrap, ready: [...this.bootstrap.ready, user] },

@@ -118,7 +118,7 @@ export class Neo4j extends pulumi.ComponentResource {
 // start; a server with data keeps the one that it has.
 const START = `set -eu
 rm -f ${RUN}/neo4j.pid
-[ -d ${DATA}/databases ] || neo4j-admin dbms set-initial-password "$password"
+[ -d ${DATA}/databases ] || neo4j-admin dbms set-initial-password -- "$password"
 server=$(neo4j console --dry-run)
 eval exec "$server"
 `;

@@ -158,7 +158,10 @@ function keeper(release: string, component: Part, { volume, ...size }: Keeper, c
 /** The keys of the chart that we set. */
 type SeaweedfsValues = {
   readonly global: { readonly seaweedfs: GlobalValues };
-  readonly master: PartValues & { readonly data: ClaimValues };
+  readonly master: PartValues & {
+    readonly data: ClaimValues;
+    readonly extraEnvironmentVars: { readonly WEED_MASTER_VOLUME_GROWTH_COPY_1: string };
+  };
   readonly volume: PartValues & {
     readonly dataDirs: readonly (ClaimValues & { readonly name: string; readonly maxVolumes: number })[];
     readonly resizeHook: { readonly enabled: false };
@@ -219,7 +222,12 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsV
     global: {
       seaweedfs: { createClusterRole: false, automountServiceAccountToken: false, serviceAccountName: name },
     },
-    master: { ...part(args.master), data: claim(args.master.volume) },
+    master: {
+      ...part(args.master),
+      data: claim(args.master.volume),
+      // A bucket has volumes of its own, of a GB each. By default each takes seven at once: six buckets would claim 42 GB.
+      extraEnvironmentVars: { WEED_MASTER_VOLUME_GROWTH_COPY_1: "1" },
+    },
     volume: {
       ...part(args.volume),
       // As many of SeaweedFS's own volumes as there is room for.

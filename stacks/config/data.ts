@@ -4,27 +4,37 @@ import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB } from "./shape
 /** An S3 API of somebody else. */
 const externalS3 = {
   url: z
-    .url({ protocol: /^https?$/, error: "expected an http or https URL" })
-    .meta({ description: "Base URL of the S3 API" }),
+    .url({ protocol: /^https?$/, error: "expected an http or https URL", abort: true })
+    .regex(/^[^:]+:\/\/[^/?#]+\/?$/, "expected an http or https URL without a path")
+    .meta({ description: "Base URL of the S3 API, without a path" }),
   cidrs: z.array(cidr).min(1).meta({ description: "Where that URL leads: what policies let pods reach" }),
   region: z.string(),
 };
 
+const bucket = z
+  .string()
+  .regex(
+    /^(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+    "expected 3 to 63 lower-case letters, digits, dots and dashes, as S3 names buckets",
+  );
+
+const acknowledges = z
+  .literal("lost-with-the-cluster")
+  .optional()
+  .meta({ description: "Where the backups lie on volumes of this cluster: that this is known" });
+
 const BackupTarget = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("object-store").meta({ description: "A bucket of the platform's own object store" }),
-    acknowledges: z
-      .literal("lost-with-the-cluster")
-      .optional()
-      .meta({ description: "Where the object store keeps its data on volumes of this cluster: that this is known" }),
+    acknowledges,
   }),
-  z.strictObject({ kind: z.literal("external"), ...externalS3, bucket: z.string().min(3) }),
+  z.strictObject({ kind: z.literal("external"), ...externalS3, bucket, acknowledges }),
 ]);
 
 const archive = kubernetesName.meta({ description: "Folder of the bucket that one server wrote to" });
 
 const PostgresBackups = z.strictObject({
-  target: BackupTarget.meta({ description: "Where backups go" }),
+  target: BackupTarget.meta({ description: "Where backups go; with another one name another `archive`, too" }),
   archive: archive.default("postgres"),
   schedule: cronSchedule,
   retentionDays: z.int().min(1).meta({ description: "How far back a restore can reach" }),
@@ -48,7 +58,7 @@ export const Postgres = z.strictObject({
         .meta({ description: "The last moment that is restored; the end of the archive unless named" }),
     })
     .optional()
-    .meta({ description: "What a new server starts from; one that is there already keeps what it has" }),
+    .meta({ description: "What a new server starts from; remove the one that is there first (docs/backups.md)" }),
 });
 
 const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });

@@ -49,5 +49,39 @@ export const range = z
 /** When something runs. */
 export const cronSchedule = z
   .string()
-  .regex(/^\S+( \S+){4}$/, "expected five cron fields such as 15 3 * * *")
+  .regex(/^\S+( \S+){4}$/, { error: "expected five cron fields such as 15 3 * * *", abort: true })
+  .refine((schedule) => schedule.split(" ").every((field, index) => fitsCron(field, CRON[index])), {
+    error: ({ input }) =>
+      `"${String(input)}" names no time: minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-6 (Sunday is 0); correct it`,
+  })
   .meta({ description: "When it runs, in UTC" });
+
+interface CronField {
+  readonly min: number;
+  readonly max: number;
+  /** What stands for the numbers from `min` on. */
+  readonly names?: readonly string[];
+}
+
+// As Kubernetes and CloudNativePG read them (robfig/cron): a Sunday is never 7.
+const CRON: readonly CronField[] = [
+  { min: 0, max: 59 },
+  { min: 0, max: 23 },
+  { min: 1, max: 31 },
+  { min: 1, max: 12, names: "jan feb mar apr may jun jul aug sep oct nov dec".split(" ") },
+  { min: 0, max: 6, names: "sun mon tue wed thu fri sat".split(" ") },
+];
+
+/** Whether each part of a field, such as `1-5`, `MON` or an asterisk with a step, stays in its range. */
+function fitsCron(field: string, { min, max, names = [] }: CronField = { min: 0, max: 0 }): boolean {
+  const number = (text: string): number => {
+    const index = names.indexOf(text.toLowerCase());
+    return index < 0 ? Number(/^[0-9]+$/.exec(text)?.[0]) : min + index;
+  };
+  return field.split(",").every((part) => {
+    const [, first, last = first, step] = /^(\*|\?|\w+)(?:-(\w+))?(?:\/([0-9]+))?$/.exec(part) ?? [];
+    if (first === undefined || last === undefined || Number(step) === 0) return false;
+    if (first === "*" || first === "?") return first === last;
+    return min <= number(first) && number(first) <= number(last) && number(last) <= max;
+  });
+}

@@ -5,6 +5,9 @@ import { kubernetesName, size, Size, sizeGiB } from "./shapes";
 // The systems that are clients themselves: what they may do follows from what they are.
 const OWN_CLIENTS = ["datahub", "ingestion", "trino"];
 
+// Half of it is heap, of which what compacts topics takes 128 MiB as it starts.
+const MIN_MEMORY_MIB = 1024;
+
 const Topic = z.strictObject({
   partitions: z.int().min(1).meta({ description: "May be raised, never lowered" }),
   retentionDays: z.int().min(1).max(3650).meta({
@@ -39,10 +42,15 @@ const Client = z.strictObject({
 /** Kafka, its topics and who may use them. */
 export const Kafka = z
   .strictObject({
-    brokers: z
-      .literal([1, 3, 5])
-      .meta({ description: "Nodes, each broker and controller; the controllers decide by majority" }),
-    ...size,
+    brokers: z.literal([1, 3, 5]).meta({
+      description: "Nodes, each broker and controller; the controllers decide by majority",
+      immutable: true,
+    }),
+    cpu: size.cpu,
+    memoryMiB: size.memoryMiB.refine(({ limit }) => limit >= MIN_MEMORY_MIB, {
+      path: ["limit"],
+      error: `a node of Kafka needs ${MIN_MEMORY_MIB} MiB; raise it`,
+    }),
     volume: z.strictObject({ sizeGiB }),
     operator: Size,
     entityOperator: Size.meta({ description: "The container that keeps topics, and the one that keeps users" }),

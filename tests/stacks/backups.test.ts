@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse, parseAllDocuments } from "yaml";
+import { readStackFile } from "../../rehearsal/evaluate";
 import { parseConfig } from "../../stacks/config";
 import { all, only } from "../support/mocks";
 import { allPods, type Labels, selected } from "../support/manifests";
@@ -35,7 +36,6 @@ describe("backups of PostgreSQL", () => {
       bucket: "carbon-backups",
     };
     const postgres = { ...config.postgres, backups: { ...backups, target } };
-    await assert.rejects(run({ ...config, postgres }), /carbon:backupAccessKey is not set, and nobody can generate it/);
     const issued = { backupAccessKey: "issued-key", backupSecretKey: "issued-secret" };
     const { seen } = await run({ ...config, postgres }, issued);
     const { configuration } = only(seen, OBJECT_STORE).inputs.spec;
@@ -54,6 +54,52 @@ describe("backups of PostgreSQL", () => {
     assert.deepEqual(policy.egress, [
       { to: [{ ipBlock: { cidr: "203.0.113.0/24" } }], ports: [{ protocol: "TCP", port: 8443 }] },
     ]);
+  });
+});
+
+describe("a target of backups inside the cluster that they protect", () => {
+  const OUTSIDE = { url: "https://s3.example.com", cidrs: ["203.0.113.0/24"] };
+  const faultOf = (address: object, own: object = {}, store: "target" | "objectStore" = "target"): string => {
+    const config = readStackFile("prod")["carbon:platform"] as any;
+    const { backups } = config.postgres;
+    const { setup } = config.objectStore;
+    const external = { kind: "external", region: "x", ...OUTSIDE, ...address };
+    const target = store === "target" ? { ...external, bucket: "carbon-backups" } : { kind: "object-store" };
+    const postgres = { ...config.postgres, backups: { ...backups, target: { ...target, ...own } } };
+    const objectStore = store === "target" ? config.objectStore : { ...external, setup };
+    try {
+      parseConfig({ ...config, postgres, objectStore }, "FILE");
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return "";
+  };
+
+  for (const [address, reason] of [
+    [{ url: "http://minio-service.data-platform.svc:9000" }, "url names a Service, minio-service.data-platform.svc"],
+    [{ url: "http://minio.old.svc.cluster.local:9000" }, "url names a Service, minio.old.svc.cluster.local"],
+    [{ url: "http://minio:9000" }, "url names a Service, minio"],
+    [{ cidrs: ["203.0.113.0/24", "10.244.3.0/24"] }, "10.244.3.0/24 of KEY.cidrs lies in cluster.podCidr"],
+    [{ cidrs: ["10.244.0.0/16"] }, "10.244.0.0/16 of KEY.cidrs lies in cluster.podCidr"],
+  ] as const) {
+    it(`is refused, as a target and as the object store, unless somebody knows it: ${reason}`, () => {
+      for (const [store, key] of [
+        ["target", "backups.target"],
+        ["objectStore", "objectStore"],
+      ] as const) {
+        const why = reason.startsWith("url") ? `${key}.${reason}` : reason.replace("KEY", key);
+        const fault = faultOf(address, {}, store);
+        assert.match(fault, /postgres\.backups\.target: .*add `acknowledges: lost-with-the-cluster` in FILE$/);
+        assert.ok(fault.includes(`, since ${why}; `), fault);
+        assert.equal(faultOf(address, { acknowledges: "lost-with-the-cluster" }, store), "");
+      }
+    });
+  }
+
+  it("is not what lies around the cluster, or elsewhere", () => {
+    for (const address of [{}, { url: "https://203.0.113.7" }, { cidrs: ["0.0.0.0/0"] }, { cidrs: ["10.0.0.0/8"] }]) {
+      for (const store of ["target", "objectStore"] as const) assert.equal(faultOf(address, {}, store), "");
+    }
   });
 });
 

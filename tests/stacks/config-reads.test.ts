@@ -44,7 +44,8 @@ function watched<T extends object>(value: T, path: readonly string[], reads: Map
       const own = [...path, key];
       const reader = callerInStacks() ?? owner;
       if (typeof inner === "object" && inner !== null) return watched(inner, own, reads, reader);
-      reads.set(own.join("."), (reads.get(own.join(".")) ?? new Set()).add(reader));
+      // What stands before the program asks, too.
+      if (reader !== "") reads.set(own.join("."), (reads.get(own.join(".")) ?? new Set()).add(reader));
       return inner;
     },
   });

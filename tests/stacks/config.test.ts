@@ -21,6 +21,14 @@ function kuberay(servingWorkers: object): object {
   return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
 }
 
+const OUTSIDE = {
+  kind: "external",
+  url: "https://s3.example.com",
+  cidrs: ["203.0.113.0/24"],
+  region: "x",
+  bucket: "carbon-backups",
+};
+
 const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join("|");
 
 const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.8 and older of 11";
@@ -152,6 +160,10 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [(c) => (c.kafka.brokers = 2), "kafka.brokers: 2 is not allowed: expected one of 1|3|5; correct it in FILE"],
   [
+    (c) => (c.kafka.memoryMiB = { request: 64, limit: 64 }),
+    "kafka.memoryMiB.limit: a node of Kafka needs 1024 MiB; raise it in FILE",
+  ],
+  [
     (c) => (c.kafka.topics.raw = { partitions: 1, retentionDays: 0, cleanup: "delete" }),
     "kafka.topics.raw.retentionDays: 0 is not allowed: expected number to be >=1; correct it in FILE",
   ],
@@ -176,8 +188,24 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     `protection.lifted.0: "minio" is not allowed: expected one of ${quoted(DATA_OWNERS)}; correct it in FILE`,
   ],
   [
+    (c) => (c.postgres.backups.schedule = "99 99 * * *"),
+    `postgres.backups.schedule: "99 99 * * *" names no time: minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-6 (Sunday is 0); correct it in FILE`,
+  ],
+  [
+    (c) => (c.postgres.backups.target = { ...OUTSIDE, bucket: "Backups_UP" }),
+    `postgres.backups.target.bucket: "Backups_UP" is not allowed: expected 3 to 63 lower-case letters, digits, dots and dashes, as S3 names buckets; correct it in FILE`,
+  ],
+  [
+    (c) => (c.postgres.backups.target = { ...OUTSIDE, url: "https://s3.example.com/carbon" }),
+    `postgres.backups.target.url: "https://s3.example.com/carbon" is not allowed: expected an http or https URL without a path; correct it in FILE`,
+  ],
+  [
+    (c) => (c.postgres.backups.target = { ...OUTSIDE, url: "s3.example.com" }),
+    `postgres.backups.target.url: "s3.example.com" is not allowed: expected an http or https URL; correct it in FILE`,
+  ],
+  [
     (c) => delete c.postgres.backups.target.acknowledges,
-    `postgres.backups.target: "object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "minio"; name an "external" one, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
+    `postgres.backups.target: "object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "minio"; name an "external" one outside of it, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
   ],
   [
     (c) => (c.postgres.backups.target.acknowledges = "yes"),
@@ -284,6 +312,36 @@ describe("a good config", () => {
       faultsOf(prod((c) => ((c.kafka.topics = { ...c.kafka.topics, ...topics }), (c.kafka.clients = clients)))),
       [],
     );
+  });
+
+  it("may have every schedule that a clock can follow, and no other", () => {
+    const faults = (schedule: string) => faultsOf(prod((c) => (c.postgres.backups.schedule = schedule))).length;
+    for (const good of ["0 0 1 1 0", "59 23 31 12 6", "*/15 8-18/2 1,15 JAN-mar mon,WED-FRI", "? 05 ? * ?"]) {
+      assert.equal(faults(good), 0, good);
+    }
+    for (const bad of [
+      "60 0 * * *",
+      "0 24 * * *",
+      "0 0 0 * *",
+      "0 0 32 * *",
+      "0 0 * 13 *",
+      "0 0 * * 7",
+      "*/0 * * * *",
+    ]) {
+      assert.equal(faults(bad), 1, bad);
+    }
+    for (const bad of [
+      "0 0 * *",
+      "0 0 * * * *",
+      "0 0 * foo *",
+      "1- * * * *",
+      "5-1 * * * *",
+      "*-5 * * * *",
+      "x * * * *",
+      "1//2 * * * *",
+      "@daily",
+    ])
+      assert.equal(faults(bad), 1, bad);
   });
 
   it("may scale Ray down to one worker", () => {

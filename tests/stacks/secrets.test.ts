@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { wantedCredentials } from "../../rehearsal/evaluate";
+import { platform } from "../../stacks/platform";
 import { SECRET_KEYS, type SecretForm, type SecretName, Secrets } from "../../stacks/secrets";
 import { all, mockEngine, only, settled, valueOf } from "../support/mocks";
-import { run, shaped } from "../support/program";
+import { configOf, ISSUED, run, shaped } from "../support/program";
 
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
 const HOSTILE = `:/@?#%&+'"$\\`;
@@ -64,14 +66,67 @@ describe("Secrets", () => {
     );
   });
 
+  for (const [objectStore, target, wanted] of [
+    ["minio", "object-store", []],
+    ["minio", "external", ["backupAccessKey", "backupSecretKey"]],
+    [
+      "external",
+      "object-store",
+      ["objectStoreAccessKey", "objectStoreSecretKey", "backupAccessKey", "backupSecretKey"],
+    ],
+  ] as const) {
+    it(`generates no login of a store outside: objectStore ${objectStore}, backups to ${target}`, async () => {
+      const prod = configOf("prod");
+      const { backups } = prod.postgres;
+      assert.ok(backups);
+      const outside = { url: "https://s3.example.com", cidrs: ["203.0.113.0/24"], region: "x" };
+      const config = {
+        ...prod,
+        ...(objectStore === "external" && {
+          objectStore: { kind: objectStore, ...outside, setup: prod.objectStore.setup },
+        }),
+        ...(target === "external" && {
+          postgres: {
+            ...prod.postgres,
+            backups: { ...backups, target: { kind: target, ...outside, bucket: "backups" } },
+          },
+        }),
+        secrets: { required: [] },
+      };
+      assert.deepEqual(wantedCredentials(config), wanted);
+      const set = (without?: string) =>
+        Object.fromEntries(
+          Object.entries({ ...ISSUED, ...Object.fromEntries(wanted.map((key) => [key, `issued-${key}`])) })
+            .filter(([key]) => key !== without)
+            .map(([key, value]) => [`carbon:${key}`, value]),
+        );
+      for (const key of wanted) {
+        await mockEngine({}, set(key));
+        assert.throws(
+          () => platform(config),
+          (error: Error) => {
+            assert.ok(pulumi.RunError.isInstance(error));
+            assert.ok(error.message.startsWith(`carbon:${key} is not set, and nobody can generate it; run `));
+            return true;
+          },
+        );
+        await settled();
+      }
+      await mockEngine({}, set());
+      assert.doesNotThrow(() => platform(config));
+      await settled();
+    });
+  }
+
   for (const [key, value] of [
     ["minioRootUser", "ab"],
     ["minioRootUser", "with space"],
     ["minioRootPassword", "short"],
     ["minioRootPassword", "tab\tinside-it"],
     ["postgresPolarisPassword", "names-${another}"],
+    ["elasticsearchTrinoPassword", "x".repeat(73)],
   ] as const) {
-    it(`refuses ${JSON.stringify(value)} for ${key} without showing it`, async () => {
+    it(`refuses ${JSON.stringify(value).slice(0, 20)} for ${key} without showing it`, async () => {
       await mockEngine({}, { [`carbon:${key}`]: value });
       void valueOf(new Secrets("secrets", []).get(key));
       await assert.rejects(settled(), (error: Error) => {

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { canary, stackConfig } from "../../rehearsal/evaluate";
+import { canary, stackConfig, wantedCredentials } from "../../rehearsal/evaluate";
 import type { PlatformConfig } from "../../stacks/config";
 import { SECRET_KEYS } from "../../stacks/secrets";
 import { platform } from "../../stacks/platform";
@@ -28,14 +28,15 @@ export function configOf(stack: string): FullConfig {
 
 /**
  * Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`; those that
- * nobody may generate get a canary.
+ * nobody can generate get a canary.
  */
 export async function run<Config extends PlatformConfig>(
   config: Config,
   secrets: Record<string, string> = {},
 ): Promise<Program<Config>> {
+  const wanted = Object.fromEntries(wantedCredentials(config).map((key) => [key, canary(key)]));
   const set = Object.fromEntries(
-    Object.entries({ ...ISSUED, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
+    Object.entries({ ...ISSUED, ...wanted, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
   );
   const seen = await mockEngine({}, set);
   const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);

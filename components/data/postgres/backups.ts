@@ -24,7 +24,7 @@ export interface PostgresBackups {
   readonly pluginSize: ContainerSize;
   /** Issues the certificates with which operator and plugin know each other. */
   readonly certManager: pulumi.Resource;
-  /** Where a new server gets its data from; one that is there already keeps what it has. */
+  /** Where a new server gets its data from. The operator refuses it for one that is there and began empty. */
   readonly restoreFrom?: {
     readonly archive: string;
     /** The last moment that is restored, in ISO 8601. @default the end of the archive */

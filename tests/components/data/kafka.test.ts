@@ -147,8 +147,10 @@ describe("Kafka", () => {
     assert.equal(useServiceDnsDomain, true);
     assert.ok(names.includes("*.kafka-kafka-brokers.data.svc.cluster.local"));
     assert.ok(names.includes(await valueOf(component.bootstrap.host)));
-    for (const name of ["kafka-service", "kafka-service.data", "kafka-service.data.svc.cluster.local"]) {
-      assert.ok(names.includes(name), name);
+    for (const service of ["kafka-kafka-bootstrap", "kafka-service"]) {
+      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.local"]) {
+        assert.ok(names.includes(service + suffix), service + suffix);
+      }
     }
   });
 
@@ -224,6 +226,15 @@ describe("Kafka", () => {
       "kafka-to-kube-api",
       "strimzi-cluster-operator-to-kube-api",
     ]);
+  });
+
+  it("lets in pods of clients that are called like a system with a wire of its own", async () => {
+    const rights = { topics: { prices: ["Read"] }, pods: portal } as const;
+    const { seen } = await kafka({ clients: { kafka: rights, prometheus: rights } });
+    const urns = seen.map(({ urn }) => urn);
+    assert.equal(new Set(urns).size, urns.length);
+    const entering = all(seen, POLICY).map(({ inputs: { metadata } }) => metadata.name);
+    for (const client of ["kafka", "prometheus"]) assert.ok(entering.includes(`kafka-from-client-${client}`), client);
   });
 
   it("watches its namespace alone, and leaves policies to the program", async () => {

@@ -48,6 +48,11 @@ describe("Neo4j", () => {
     assert.doesNotMatch(JSON.stringify(rest), /graph-password/);
   });
 
+  it("takes a password that begins like an option", async () => {
+    const [{ command }] = spec((await neo4j()).seen).containers;
+    assert.match(command.at(-1), / set-initial-password -- "\$password"$/m);
+  });
+
   it("leaves a quarter of its memory to the process around heap and page cache", async () => {
     const config = new Map(configOf((await neo4j()).seen));
     const heap = parseInt(config.get("server.memory.heap.max_size") ?? "");

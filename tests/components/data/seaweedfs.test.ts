@@ -59,6 +59,11 @@ describe("Seaweedfs", () => {
     assert.doesNotMatch(JSON.stringify(values), /password|app-key/);
   });
 
+  it("claims one volume of SeaweedFS for a bucket at a time, so that a small disk has room for all", async () => {
+    const { values } = only((await seaweedfs(true)).seen, "kubernetes:helm.sh/v3:Release", "seaweedfs").inputs;
+    assert.deepEqual(values.master.extraEnvironmentVars, { WEED_MASTER_VOLUME_GROWTH_COPY_1: "1" });
+  });
+
   it("is protected unless that is lifted; what is around it never is", async () => {
     for (const protect of [true, false]) {
       const { seen } = await seaweedfs(protect);
