@@ -210,18 +210,23 @@ const TIME = "+%Y-%m-%dT%H:%M:%SZ";
 
 // Both may meet: what a later one writes is not undone by an earlier one, since Redis keeps the newest event of each key.
 const MATERIALIZATIONS = {
+  // What is new since the last run; then what arrived late, of a time that this run has passed already.
   hourly: {
     schedule: "5 * * * *",
-    command: `feast --chdir /store materialize-incremental "$(date -u ${TIME})"`,
+    command: `feast --chdir /store materialize-incremental "$(date -u ${TIME})" && ${materialize("2 hours ago")}`,
     deadlineSeconds: 3000,
   },
-  // What arrived late.
+  // What arrived later still.
   daily: {
     schedule: "0 2 * * *",
-    command: `feast --chdir /store materialize "$(date -u -d '7 days ago' ${TIME})" "$(date -u ${TIME})"`,
+    command: materialize("7 days ago"),
     deadlineSeconds: 4 * 3600,
   },
 };
+
+function materialize(since: string): string {
+  return `feast --chdir /store materialize "$(date -u -d '${since}' ${TIME})" "$(date -u ${TIME})"`;
+}
 
 /** The containers of a server pod: one process each, as Feast has no server that speaks both. */
 function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<typeof container>[] {

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { FEATURES } from "../../stacks/features";
 import { type Cluster, theCluster } from "./harness/cluster";
 import type { Pod } from "./harness/pod";
 import { python } from "./harness/python";
@@ -27,6 +30,24 @@ with grpc.insecure_channel(input["address"]) as channel:
     answer = GrpcFeatureServerStub(channel).GetOnlineFeatures(request, timeout=20)
 names = list(answer.metadata.feature_names.val)
 print(json.dumps({n: [v.double_val for v in r.values] for n, r in zip(names, answer.results) if n not in input["entities"]}))
+`;
+
+// A price that the feed delivers late, in a file of its own; `key` is to be removed again.
+const LATE = `
+import boto3, datetime, io
+import pandas as pd
+now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+row = {**input["row"], "event_timestamp": now - datetime.timedelta(minutes=input["minutes"]), "created": now}
+file = io.BytesIO()
+pd.DataFrame([row]).to_parquet(file)
+boto3.client("s3").put_object(Bucket="feast-offline", Key=input["key"], Body=file.getvalue())
+print(json.dumps(row["event_timestamp"].strftime("%Y-%m-%dT%H:%M:%SZ")))
+`;
+
+const REMOVE = `
+import boto3
+boto3.client("s3").delete_object(Bucket="feast-offline", Key=input["key"])
+print(json.dumps(True))
 `;
 
 describe("Feast", () => {
@@ -87,6 +108,25 @@ describe("Feast", () => {
       entities: { commodity_code: ["nobody"] },
     });
     assert.deepEqual(price.values, [null]);
+  });
+
+  it("serves a price that arrived late after the next hourly run, and says from when it is", async () => {
+    const key = "price/late.parquet";
+    const definitions = fs.readFileSync(path.join(FEATURES.repository, "features.py"), "utf8");
+    const [, fields = ""] = /view\(\s*"price",[^[]*\[([^\]]*)\]/.exec(definitions) ?? [];
+    const prices = [...fields.matchAll(/\w+/g)].map(([field]) => [field, 1.5]);
+    const row = { ...Object.fromEntries(prices), commodity_code: "LATE" };
+    const from = await python(client, LATE, { key, row, minutes: 90 });
+    try {
+      await cluster.cronJob("feast-materialize-hourly");
+    } finally {
+      await python(client, REMOVE, { key });
+    }
+    const { price_features__current_price: price } = await overHttp({
+      ...question,
+      entities: { commodity_code: ["LATE"] },
+    });
+    assert.deepEqual([price.values, price.event_timestamps], [[1.5], [from]]);
   });
 
   it("materializes a week again, for what arrived late, and answers the same", async () => {

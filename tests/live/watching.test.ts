@@ -6,6 +6,7 @@ import { type Cluster, OUT, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
 import type { Pod } from "./harness/pod";
 import { selects } from "./harness/program";
+import { python } from "./harness/python";
 import { predictions } from "./harness/systems";
 
 // Fixture by the pods' label `app` and the names of the metrics.
@@ -19,6 +20,23 @@ const EXPORTERS = [
 // Monitors of what other tests start, or of what no registry has: the operators' own exporters.
 const ELSEWHERE = /^(trino|dolphinscheduler)-|^(postgres|kafka|polaris)$/;
 
+// The features of a commodity under another's name, as if they were old.
+const AGED = `
+import datetime
+from feast import FeatureStore
+store = FeatureStore("/store")
+for view in input["views"]:
+    fields = store.get_feature_view(view).features
+    row = store.get_online_features(
+        features=[f"{view}:{field.name}" for field in fields], entity_rows=[{"commodity_code": "WTI"}]
+    ).to_df()
+    row["commodity_code"] = input["code"]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    row["event_timestamp"], row["created"] = now - datetime.timedelta(hours=input["hours"]), now
+    store.write_to_online_store(view, row)
+print(json.dumps(True))
+`;
+
 describe("Prometheus", () => {
   let cluster: Cluster;
   let head: Pod;
@@ -27,11 +45,11 @@ describe("Prometheus", () => {
     head = await predictions(cluster);
   });
 
-  const predict = (model = "price-forecast"): Promise<Response> =>
+  const predict = (model = "price-forecast", code = "WTI"): Promise<Response> =>
     fetch(head.url("serve", `/predict/${model}`), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ commodity_code: "WTI" }),
+      body: JSON.stringify({ commodity_code: code }),
     });
 
   it("scrapes every pod that a monitor selects", async () => {
@@ -112,6 +130,29 @@ describe("Prometheus", () => {
         empty.filter((title) => !quiet.includes(title)),
         without,
       );
+    });
+  });
+
+  it("notices predictions that are made of old features", async () => {
+    const prometheus = await cluster.prometheus();
+    const state = async (): Promise<string | undefined> =>
+      (await prometheus.alerts()).find(({ name }) => name === "MLModelFeaturesOld")?.state;
+    const views = ["price_features", "economic_features", "weather_features"];
+    const allOf = (hours: number) => Object.fromEntries(views.map((view) => [view, hours]));
+    const ages = async (): Promise<Record<string, number>> => {
+      const found = await prometheus.query('max by (view) (ray_model_feature_age_seconds{model="price-forecast"})');
+      return Object.fromEntries(found.map(({ labels, value }) => [labels["view"], Math.floor(value / 3600)]));
+    };
+    assert.equal((await predict()).status, 200);
+    await eventually(20, async () => {
+      assert.deepEqual(await ages(), allOf(0));
+    });
+    assert.equal(await state(), "inactive");
+    assert.ok(await python(await cluster.pod("feast-server"), AGED, { code: "AGED", hours: 30, views }));
+    assert.equal((await predict("price-forecast", "AGED")).status, 200);
+    await eventually(20, async () => {
+      assert.deepEqual(await ages(), allOf(30));
+      assert.equal(await state(), "pending");
     });
   });
 

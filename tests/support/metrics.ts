@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/evaluate";
 
-/** Where the names and labels of all metrics lie that the real software exports, one file for each exporter. */
+/** Where the names and labels of metrics lie, one file for each exporter: as it exported them, or else by its documents or sources. */
 export const METRIC_FIXTURES = path.join(ROOT, "tests/fixtures/metrics");
 
 /** What an exporter says about itself: per metric the labels that it may have. */

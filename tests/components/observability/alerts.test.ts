@@ -4,6 +4,7 @@ import * as path from "node:path";
 import { parse, stringify } from "yaml";
 import { alertFiles } from "../../../components/observability/ml-monitoring";
 import { ROOT } from "../../../rehearsal/evaluate";
+import { FEATURES } from "../../../stacks/features";
 import { promtool } from "../../support/promtool";
 import { temporaryDirectory } from "../../support/temporary";
 
@@ -64,6 +65,19 @@ describe("the alerts on the ML stack", () => {
       jobs.filter((one) => !one.endsWith(" ray|ray-cluster|ray-serve-cluster")),
       [],
     );
+  });
+
+  it("know how old each view of the repository may become: its TTL, and two hours for the runs that copy it", () => {
+    const files = fs.readdirSync(FEATURES.repository).filter((file) => file.endsWith(".py"));
+    const definitions = files.map((file) => fs.readFileSync(path.join(FEATURES.repository, file), "utf8")).join("\n");
+    const views = [...definitions.matchAll(/= view\(\s*"(\w+)",\s*timedelta\((hours|days)=(\d+)\)/g)];
+    assert.equal(views.length, definitions.split(" = view(").length - 1);
+    const allowed = views.map(
+      ([, view = "", unit, ttl]) => `${view}_features ${Number(ttl) * (unit === "days" ? 24 : 1) + 2}`,
+    );
+    const { expr = "" } = alerts.find(({ alert }) => alert === "MLModelFeaturesOld") ?? {};
+    const limits = [...expr.matchAll(/view="(\w+)"\}\[10m\]\)\) > (\d+) \* 3600/g)];
+    assert.deepEqual(limits.map(([, view = "", hours = ""]) => `${view} ${hours}`).sort(), allowed.sort());
   });
 
   it("have tests that fire and tests that stay silent", () => {

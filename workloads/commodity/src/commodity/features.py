@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -23,6 +25,16 @@ class FeatureError(Exception):
         self.outcome = outcome
 
 
+@dataclass(frozen=True)
+class Features:
+    """What Feast knows of one entity."""
+
+    values: dict[str, float]
+    """By reference."""
+    since: dict[str, float]
+    """By view: the time of its event, in seconds since 1970. Feast hands out values of any age."""
+
+
 class FeatureClient:
     """Asks one feature server over a pool of kept connections."""
 
@@ -31,24 +43,30 @@ class FeatureClient:
         self._join_key = join_key
         self._session = aiohttp.ClientSession(timeout=TIMEOUT)
 
-    async def fetch(self, references: tuple[str, ...], entity: str) -> dict[str, float]:
-        """The features of one entity, by reference. Raises FeatureError where one has no value."""
-        values = await self._ask(references, entity)
-        missing = [reference for reference in references if values[reference] is None]
+    async def fetch(self, references: tuple[str, ...], entity: str) -> Features:
+        """The features of one entity. Raises FeatureError where one has no value."""
+        found = await self._ask(references, entity)
+        missing = [reference for reference in references if found[reference][0] is None]
         if len(missing) == len(references):
             reason = f"{self._join_key} {entity!r} is unknown: no feature has a value; materialize it or correct it"
             raise FeatureError(404, "unknown_entity", reason)
         if missing:
             reason = f"no value for {', '.join(missing)} of {entity!r}; look at the materialization of these views"
             raise FeatureError(503, "features_missing", reason)
-        return values
+        # All features of a view come from one event.
+        times = {reference.split(":")[0]: time for reference, (_, time) in found.items()}
+        return Features(
+            values={reference: value for reference, (value, _) in found.items()},
+            since={view: datetime.fromisoformat(time).timestamp() for view, time in times.items()},
+        )
 
     async def check(self, references: tuple[str, ...]) -> None:
         """Raises FeatureError if a feature view or field does not exist."""
         # An entity that nobody has: only the names matter.
         await self._ask(references, "__check__")
 
-    async def _ask(self, references: tuple[str, ...], entity: str) -> dict[str, Any]:
+    async def _ask(self, references: tuple[str, ...], entity: str) -> dict[str, tuple[Any, str]]:
+        """The value of each reference, and the time of its event."""
         question = {
             "features": list(references),
             "entities": {self._join_key: [entity]},
@@ -59,16 +77,16 @@ class FeatureClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = f"Feast does not answer at {self._url}: {str(error) or type(error).__name__}"
             raise FeatureError(503, "features_unavailable", reason) from error
-        values = {
-            name: result["values"][0]
+        found = {
+            name: (result["values"][0], result["event_timestamps"][0])
             for name, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
         }
         # Feast writes `<view>__<field>`, and the join key among them.
         names = {reference: reference.replace(":", "__") for reference in references}
-        absent = [reference for reference, name in names.items() if name not in values]
+        absent = [reference for reference, name in names.items() if name not in found]
         if absent:
             raise FeatureError(502, "features_mismatch", f"Feast has no {', '.join(absent)}")
-        return {reference: values[name] for reference, name in names.items()}
+        return {reference: found[name] for reference, name in names.items()}
 
     async def _post(self, question: dict[str, Any], again: bool = True) -> dict[str, Any]:
         try:

@@ -22,6 +22,8 @@ LOG = logging.getLogger("ray.serve")
 JOIN_KEY = "commodity_code"
 # Ray forgets a gauge that was not set since the last scrape, so all are set in between.
 REPORT_SECONDS = 5
+# Longer than between two scrapes: none of them misses a prediction that was made of old features.
+AGE_SECONDS = 60
 api = FastAPI(title="Commodity predictions")
 
 
@@ -69,6 +71,8 @@ class Predictor:
         self._newest: dict[str, Champion] = {}
         self._champions: dict[str, Champion] = {}
         self._faults: dict[str, str] = {}
+        # Age of the oldest features that went into a prediction lately, and when that was; by model and view.
+        self._oldest: dict[tuple[str, str], tuple[float, float]] = {}
         self._predictions = metrics.Counter(
             "model_predictions", "Predictions by model and outcome.", tag_keys=("model", "outcome")
         )
@@ -84,6 +88,11 @@ class Predictor:
         self._version = metrics.Gauge("model_version", "Version of the loaded model.", tag_keys=("model",))
         self._created = metrics.Gauge(
             "model_created_timestamp_seconds", "When the loaded model was registered.", tag_keys=("model",)
+        )
+        self._age = metrics.Gauge(
+            "model_feature_age_seconds",
+            "Age of the oldest features of a view that a prediction of the last minute was made of.",
+            tag_keys=("model", "view"),
         )
         await self._refresh()
         self._tasks = [
@@ -107,16 +116,17 @@ class Predictor:
         finally:
             self._fetching.observe(1000 * (time.perf_counter() - started), tags={"model": model})
         try:
-            prediction = held.predict(features)
+            prediction = held.predict(features.values)
         except Exception as error:  # whatever a model of somebody else raises
             raise self._failure(model, "model_error", 500, f"{model} {held.version}: {error}") from error
         self._predictions.inc(tags={"model": model, "outcome": "ok"})
+        self._note_age(model, features.since)
         return Prediction(
             model_name=model,
             model_version=held.version,
             commodity_code=question.commodity_code,
             prediction=prediction,
-            features=features,
+            features=features.values,
         )
 
     @api.get("/healthz")
@@ -133,6 +143,13 @@ class Predictor:
     def _failure(self, model: str, outcome: str, status: int, reason: str) -> HTTPException:
         self._predictions.inc(tags={"model": model, "outcome": outcome})
         return HTTPException(status, reason)
+
+    def _note_age(self, model: str, since: dict[str, float]) -> None:
+        now = time.time()
+        for view, event in since.items():
+            age, seen = self._oldest.get((model, view), (0.0, 0.0))
+            if now - event >= age or now - seen > AGE_SECONDS:
+                self._oldest[model, view] = (now - event, now)
 
     async def _refresh(self) -> None:
         for name in self._names:
@@ -156,6 +173,10 @@ class Predictor:
         for name, held in self._champions.items():
             self._version.set(float(held.version), tags={"model": name})
             self._created.set(held.created, tags={"model": name})
+        for (name, view), (age, seen) in self._oldest.items():
+            # Of what nobody asks for, nothing is known: the gauge goes away.
+            if time.time() - seen <= AGE_SECONDS:
+                self._age.set(age, tags={"model": name, "view": view})
 
 
 def app(args: Args) -> Application:
