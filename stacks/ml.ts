@@ -129,7 +129,8 @@ function rayOf(
       access: {
         groups: access.groups,
         pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
-          name,
+          // No workload of ours is called so: their wires would have one name.
+          name: `client-${name}`,
           namespace: namespaces[home],
           matchLabels: labels,
           serviceAccount: name,
