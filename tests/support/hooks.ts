@@ -1,5 +1,8 @@
 import { failOnRejections, mockEngine } from "./mocks";
 
+// Node's own limit, which mocha lifts: Pulumi takes a trace of each of its promises.
+Error.stackTraceLimit = 10;
+
 /** No run passes over a fault in an apply; and it ends with a fresh engine, for Pulumi fails a process with open work. */
 export const mochaHooks = {
   async afterAll(): Promise<void> {
