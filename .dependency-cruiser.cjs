@@ -49,6 +49,12 @@ module.exports = {
     ),
     rule("rehearsal-knows-no-command", "^rehearsal/", "^commands/", "Commands look at a rehearsal."),
     rule(
+      "program-knows-no-simulation",
+      "^rehearsal/(program|operators)/",
+      "^rehearsal/simulation/",
+      "The simulation runs the program that they describe.",
+    ),
+    rule(
       "only-tests-import-tests",
       { path: "^(index\\.ts|stacks|components|rehearsal|commands)" },
       "^tests/",

@@ -1,4 +1,4 @@
-import { loadConfig } from "./stacks/config";
+import { loadConfig } from "./stacks/config/schema";
 import { platform } from "./stacks/platform";
 
 export = platform(loadConfig());

@@ -1,10 +1,10 @@
-import { type Capacity, capacity, peakOf, type QuotaCheck, type SystemDemand } from "../rehearsal/capacity";
-import { evaluateStack } from "../rehearsal/charts";
-import type { NodeLoad } from "../rehearsal/placement";
-import { isBytes, written } from "../rehearsal/units";
-import { type Amounts, GPU } from "../rehearsal/demand";
-import { command, run } from "../rehearsal/cli";
-import { bar, table } from "../rehearsal/tables";
+import { type Capacity, capacity, peakOf, type QuotaCheck, type SystemDemand } from "../rehearsal/program/capacity";
+import { evaluateStack } from "../rehearsal/program/charts";
+import type { NodeLoad } from "../rehearsal/program/placement";
+import { isBytes, written } from "../rehearsal/program/units";
+import { type Amounts, GPU } from "../rehearsal/program/demand";
+import { command, run } from "./cli";
+import { bar, table } from "../rehearsal/simulation/tables";
 
 /** The findings as people read them. */
 export function describe(stack: string, { systems, quotas, nodes, lostNodes, notCounted, faults }: Capacity): string {
@@ -29,7 +29,7 @@ export function describe(stack: string, { systems, quotas, nodes, lostNodes, not
       lostNodes.map(({ name, moving, homeless, waiting }) => [name, `${moving}`, list(homeless), list(waiting)]),
     ),
     ...notCounted.map(
-      (resource) => `Not counted: ${resource}; rehearsal/demand.ts does not know what its operator runs`,
+      (resource) => `Not counted: ${resource}; rehearsal/program/demand.ts does not know what its operator runs`,
     ),
     faults.length === 0
       ? `${stack} fits.`

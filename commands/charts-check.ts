@@ -3,16 +3,16 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type ChartPin, charts as pins } from "../components/base/versions";
-import { chartVersion, evaluateConfig, type Manifest, type StackEvaluation } from "../rehearsal/charts";
-import { collect, command, run } from "../rehearsal/cli";
-import { type Cluster, startCluster, sweep } from "../rehearsal/cluster";
-import { type Evaluation, overridden, readStackFile, ROOT } from "../rehearsal/evaluate";
-import { plain, type Value } from "../rehearsal/providers/values";
-import { knownSecrets, secretFaults } from "../rehearsal/secret-references";
-import { table } from "../rehearsal/tables";
-import { ensureToolchain, type Toolchain } from "../rehearsal/toolchain";
-import { Admission } from "../rehearsal/upstream/admission";
-import { declarationFaults, workloadsOf } from "../rehearsal/upstream/declaration";
+import { chartVersion, evaluateConfig, type Manifest, type StackEvaluation } from "../rehearsal/program/charts";
+import { collect, command, run } from "./cli";
+import { type Cluster, startCluster, sweep } from "../rehearsal/simulation/cluster";
+import { type Evaluation, overridden, readStackFile, ROOT } from "../rehearsal/program/evaluate";
+import { plain, type Value } from "../rehearsal/program/values";
+import { knownSecrets, secretFaults } from "../rehearsal/program/secret-references";
+import { table } from "../rehearsal/simulation/tables";
+import { ensureToolchain, type Toolchain } from "../rehearsal/simulation/toolchain";
+import { Admission } from "./charts/admission";
+import { declarationFaults, workloadsOf } from "./charts/declaration";
 import {
   apiVersions,
   helmReleases,
@@ -20,9 +20,9 @@ import {
   RenderError,
   type Renderer,
   renderRelease,
-} from "../rehearsal/upstream/render";
-import { generatedFaults, soundnessFaultsOf } from "../rehearsal/upstream/soundness";
-import { parseConfig } from "../stacks/config";
+} from "./charts/render";
+import { generatedFaults, soundnessFaultsOf } from "./charts/soundness";
+import { parseConfig } from "../stacks/config/schema";
 import { allKeys, unknownKeys } from "./charts-keys";
 
 /** What came of a release's check against its real chart. */

@@ -3,9 +3,9 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
-import { CRD_FIXTURES, definitions, type Manifest } from "../rehearsal/charts";
-import { ROOT } from "../rehearsal/evaluate";
-import { command, run } from "../rehearsal/cli";
+import { crdFixtures, definitions, type Manifest } from "../rehearsal/program/charts";
+import { ROOT } from "../rehearsal/program/evaluate";
+import { command, run } from "./cli";
 
 /** What `--from` takes. */
 const LAYOUT = "it needs charts as <chart>/ or charts/<chart>/, or CRDs as crds/<operator>/*.yaml";
@@ -142,7 +142,7 @@ function writeCrds(name: string, { origin, used, group }: Operator, source: stri
       `${source}: has no CRD ${absent.join(", ")}; correct OPERATORS in commands/charts-keys.ts`,
     );
   }
-  const target = path.join(CRD_FIXTURES, name);
+  const target = crdFixtures(name);
   fs.rmSync(target, { recursive: true, force: true });
   fs.mkdirSync(target, { recursive: true });
   for (const definition of ours) {
@@ -151,7 +151,7 @@ function writeCrds(name: string, { origin, used, group }: Operator, source: stri
     const body = stringify(slim(definition, isUsed), { lineWidth: 0, aliasDuplicateObjects: false });
     fs.writeFileSync(path.join(target, `${definition.metadata.name}.yaml`), heading + body);
   }
-  return `crds/${name}: ${used.length} CRDs with their schema, ${ours.length - used.length} open (${origin})`;
+  return `${name}: ${used.length} CRDs with their schema, ${ours.length - used.length} open (${origin})`;
 }
 
 interface CrdVersion {

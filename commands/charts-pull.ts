@@ -6,10 +6,10 @@ import { promisify } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, type ManifestPin, manifests } from "../components/base/versions";
-import { chartVersion } from "../rehearsal/charts";
-import { ROOT, stackConfig } from "../rehearsal/evaluate";
-import { command, run } from "../rehearsal/cli";
-import { builtHelm } from "../rehearsal/toolchain";
+import { chartVersion } from "../rehearsal/program/charts";
+import { ROOT, stackConfig } from "../rehearsal/program/evaluate";
+import { command, run } from "./cli";
+import { builtHelm } from "../rehearsal/simulation/toolchain";
 
 const execute = promisify(execFile);
 

@@ -2,10 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { instance } from "@viz-js/viz";
-import { evaluateStack } from "../rehearsal/charts";
-import { ROOT } from "../rehearsal/evaluate";
-import { command, run } from "../rehearsal/cli";
-import { type Arrow, type System, type Wiring, wiringOf } from "./wiring";
+import { evaluateStack } from "../rehearsal/program/charts";
+import { ROOT } from "../rehearsal/program/evaluate";
+import { command, run } from "./cli";
+import { type Arrow, type System, type Wiring, wiringOf } from "../rehearsal/program/wiring";
 
 /** The picture in the repository. */
 export const WIRING_FILE = path.join(ROOT, "docs/wiring.svg");

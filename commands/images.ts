@@ -1,6 +1,6 @@
-import { command, run } from "../rehearsal/cli";
+import { command, run } from "./cli";
 import { ownImage, ownImages } from "../components/base/own-image";
-import { table } from "../rehearsal/tables";
+import { table } from "../rehearsal/simulation/tables";
 
 const program = command("images", "Lists the images of our own, and the tags under which pods ask for them.", [
   "npm run images",

@@ -1,7 +1,7 @@
 import { KubeConfig } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
-import { parseConfig } from "../stacks/config";
-import { readStackFile } from "../rehearsal/evaluate";
+import { parseConfig } from "../stacks/config/schema";
+import { readStackFile } from "../rehearsal/program/evaluate";
 
 /** The kubeconfig of the shell, at the context of a stack. Throws a RunError that lists the contexts there are. */
 export function kubeconfigOf(stack: string): KubeConfig {

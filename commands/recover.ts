@@ -2,9 +2,9 @@ import { spawnSync } from "node:child_process";
 import * as path from "node:path";
 import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
-import { evaluateStack } from "../rehearsal/charts";
-import { ROOT } from "../rehearsal/evaluate";
-import { command, run } from "../rehearsal/cli";
+import { evaluateStack } from "../rehearsal/program/charts";
+import { ROOT } from "../rehearsal/program/evaluate";
+import { command, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
 
 const program = command(

@@ -2,10 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
-import { evaluateStack } from "../rehearsal/charts";
-import { type Evaluation, type Registration } from "../rehearsal/evaluate";
-import { command, run } from "../rehearsal/cli";
-import { table } from "../rehearsal/tables";
+import { evaluateStack } from "../rehearsal/program/charts";
+import { type Evaluation, type Registration } from "../rehearsal/program/evaluate";
+import { command, run } from "./cli";
+import { table } from "../rehearsal/simulation/tables";
 
 /** An object of the program, as it is written. */
 export interface RenderedObject {

@@ -2,11 +2,11 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { format } from "prettier";
 import { z } from "zod";
-import { ROOT } from "../rehearsal/evaluate";
-import { PlatformConfig } from "../stacks/config";
-import { PlatformOutputs } from "../stacks/outputs";
-import { SECRET_KEYS } from "../stacks/secrets";
-import { command, run } from "../rehearsal/cli";
+import { ROOT } from "../rehearsal/program/evaluate";
+import { PlatformConfig } from "../stacks/config/schema";
+import { PlatformOutputs } from "../stacks/contract/outputs";
+import { SECRET_KEYS } from "../stacks/config/secrets";
+import { command, run } from "./cli";
 
 const DRAFT = "http://json-schema.org/draft-07/schema#";
 

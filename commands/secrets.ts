@@ -1,7 +1,7 @@
-import { readStackFile, stackConfig, wantedCredentials } from "../rehearsal/evaluate";
-import { SECRET_KEYS } from "../stacks/secrets";
-import { command, run } from "../rehearsal/cli";
-import { table } from "../rehearsal/tables";
+import { readStackFile, stackConfig, wantedCredentials } from "../rehearsal/program/evaluate";
+import { SECRET_KEYS } from "../stacks/config/secrets";
+import { command, run } from "./cli";
+import { table } from "../rehearsal/simulation/tables";
 
 /** How a stack comes to a credential. */
 export type SecretState = "set" | "generated" | "missing" | "plain text" | "unknown key";

@@ -1,7 +1,7 @@
 import { CoreV1Api, type V1PersistentVolume } from "@kubernetes/client-node";
-import { command, run } from "../rehearsal/cli";
+import { command, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
-import { table } from "../rehearsal/tables";
+import { table } from "../rehearsal/simulation/tables";
 
 const program = command("volumes", "Lists the volumes of a stack's cluster, those first that nobody claims any more.", [
   "npm run volumes -- --stack prod",

@@ -1,19 +1,19 @@
-import { bi } from "./bi";
-import type { PlatformConfig } from "./config";
-import { catalog } from "./catalog";
-import { data } from "./data";
-import { foundation } from "./foundation";
-import { legacyNames } from "./legacy-names";
-import { ml } from "./ml";
-import { observability } from "./observability";
-import type { PlatformOutputs } from "./outputs";
-import { publish } from "./publish";
-import { search } from "./search";
-import { Secrets } from "./secrets";
-import { streams } from "./streams";
-import { sql } from "./sql";
-import { verification } from "./verification";
-import { workflows } from "./workflows";
+import { bi } from "./layers/bi";
+import type { PlatformConfig } from "./config/schema";
+import { catalog } from "./layers/catalog";
+import { data } from "./layers/data";
+import { foundation } from "./layers/foundation";
+import { legacyNames } from "./contract/legacy-names";
+import { ml } from "./layers/ml";
+import { observability } from "./layers/observability";
+import type { PlatformOutputs } from "./contract/outputs";
+import { publish } from "./contract/publish";
+import { search } from "./layers/search";
+import { Secrets } from "./config/secrets";
+import { streams } from "./layers/streams";
+import { sql } from "./layers/sql";
+import { verification } from "./layers/verification";
+import { workflows } from "./layers/workflows";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
 export function platform(config: PlatformConfig): PlatformOutputs {

@@ -33,7 +33,7 @@ describe("the program", () => {
 
   it("never says latest", () => {
     const all = sources("components", "stacks", "rehearsal", "commands");
-    assert.deepEqual(found(/:latest\b|["'`]latest["'`]/, all, ["rehearsal/pod-rules.ts"]), []);
+    assert.deepEqual(found(/:latest\b|["'`]latest["'`]/, all, ["rehearsal/program/pod-rules.ts"]), []);
   });
 
   it("uses every pin in exactly one component", () => {
@@ -53,10 +53,10 @@ describe("the program", () => {
     }
   });
 
-  it("reads configuration in stacks/config.ts and credentials in stacks/secrets.ts", () => {
-    const configuration = ["stacks/config.ts", "stacks/secrets.ts"];
+  it("reads configuration in stacks/config/schema.ts and credentials in stacks/config/secrets.ts", () => {
+    const configuration = ["stacks/config/schema.ts", "stacks/config/secrets.ts"];
     assert.deepEqual(found(/new (pulumi\.)?Config\(|getStack\(\)/, PROGRAM, configuration), []);
-    assert.deepEqual(found(/(require|get)Secret\(/, PROGRAM, ["stacks/secrets.ts"]), []);
+    assert.deepEqual(found(/(require|get)Secret\(/, PROGRAM, ["stacks/config/secrets.ts"]), []);
     assert.deepEqual(found(/StackReference|process\.env/, PROGRAM), []);
   });
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import type { ChartDeclaration, DeclaredWorkload } from "../components/base/chart-release";
-import type { Manifest } from "../rehearsal/charts";
-import { declarationFaults } from "../rehearsal/upstream/declaration";
-import { generatedFaults, soundnessFaultsOf } from "../rehearsal/upstream/soundness";
+import type { Manifest } from "../rehearsal/program/charts";
+import { declarationFaults } from "../commands/charts/declaration";
+import { generatedFaults, soundnessFaultsOf } from "../commands/charts/soundness";
 
 const size = { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 128 } };
 const sized = { requests: { cpu: 0.1, memory: "64Mi" }, limits: { cpu: "500m", memory: "128Mi" } };

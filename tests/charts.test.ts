@@ -13,10 +13,10 @@ import {
 } from "../commands/charts-keys";
 import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
-import { CRD_FIXTURES, definitions, fillChartDirectory, releasesOf } from "../rehearsal/charts";
-import type { Registration } from "../rehearsal/evaluate";
-import { openRehearsal } from "../rehearsal/rehearse";
-import { chartSummary } from "../rehearsal/report";
+import { crdFixtures, definitions, fillChartDirectory, releasesOf } from "../rehearsal/program/charts";
+import type { Registration } from "../rehearsal/program/evaluate";
+import { openRehearsal } from "../rehearsal/simulation/rehearse";
+import { chartSummary } from "../rehearsal/simulation/report";
 import { evaluated } from "./commands/program";
 import { configOf } from "./support/program";
 
@@ -101,7 +101,7 @@ describe("the fixtures of upstream", () => {
 
   for (const [operator, { origin, used }] of Object.entries(OPERATORS)) {
     it(`hold the CRDs of ${origin}`, () => {
-      const folder = path.join(CRD_FIXTURES, operator);
+      const folder = crdFixtures(operator);
       const files = fs.readdirSync(folder).map((file) => fs.readFileSync(path.join(folder, file), "utf8"));
       for (const text of files) assert.ok(text.startsWith(`# ${origin}, `), `${operator}: made from another version`);
       const names = files.flatMap(definitions).map(({ metadata }) => metadata.name);
@@ -114,10 +114,12 @@ describe("the fixtures of upstream", () => {
 
   it("hold the schema of every custom resource that the program makes", async () => {
     const used = Object.values(OPERATORS).flatMap((operator) => operator.used);
-    const files = fs.readdirSync(CRD_FIXTURES, { recursive: true, encoding: "utf8" });
-    const kinds = files
+    const kinds = Object.keys(OPERATORS)
+      .flatMap((operator) =>
+        fs.readdirSync(crdFixtures(operator)).map((file) => path.join(crdFixtures(operator), file)),
+      )
       .filter((file) => used.includes(path.basename(file, ".yaml")))
-      .flatMap((file) => definitions(fs.readFileSync(path.join(CRD_FIXTURES, file), "utf8")))
+      .flatMap((file) => definitions(fs.readFileSync(file, "utf8")))
       .map(({ spec }) => spec as { group: string; names: { kind: string } })
       .map(({ group, names }) => `${group} ${names.kind}`);
     const { registrations } = await evaluated("prod");

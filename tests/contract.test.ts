@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import type { z } from "zod";
 import { images } from "../components/base/versions";
-import { PlatformOutputs } from "../stacks/outputs";
+import { PlatformOutputs } from "../stacks/contract/outputs";
 import { platform } from "../stacks/platform";
 import { all, mockEngine, settled, valueOf } from "./support/mocks";
 import type { Full } from "./support/full";

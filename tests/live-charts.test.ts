@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import * as path from "node:path";
-import { evaluateStack } from "../rehearsal/charts";
-import { ROOT, stackConfig } from "../rehearsal/evaluate";
-import { chartVersion } from "../rehearsal/charts";
-import { builtHelm } from "../rehearsal/toolchain";
-import { helmReleases, renderRelease } from "../rehearsal/upstream/render";
+import { evaluateStack } from "../rehearsal/program/charts";
+import { ROOT, stackConfig } from "../rehearsal/program/evaluate";
+import { chartVersion } from "../rehearsal/program/charts";
+import { builtHelm } from "../rehearsal/simulation/toolchain";
+import { helmReleases, renderRelease } from "../commands/charts/render";
 import { charts } from "../components/base/versions";
 import { objectsOf, TRINO } from "./live/harness/charts";
 

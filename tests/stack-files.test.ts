@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
-import { parseConfig } from "../stacks/config";
-import { SECRET_KEYS } from "../stacks/secrets";
+import { parseConfig } from "../stacks/config/schema";
+import { SECRET_KEYS } from "../stacks/config/secrets";
 import { all, only } from "./support/mocks";
 import { program } from "./support/program";
 import { read } from "./support/sources";

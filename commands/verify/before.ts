@@ -1,9 +1,9 @@
 import type { V1Node, V1StorageClass } from "@kubernetes/client-node";
-import { GPU } from "../../rehearsal/demand";
-import { bytes, cores } from "../../rehearsal/quantity";
-import { written } from "../../rehearsal/units";
+import { GPU } from "../../rehearsal/program/demand";
+import { bytes, cores } from "../../rehearsal/program/quantity";
+import { written } from "../../rehearsal/program/units";
 import { type ChartPin, charts } from "../../components/base/versions";
-import type { PlatformConfig } from "../../stacks/config";
+import type { PlatformConfig } from "../../stacks/config/schema";
 import { type Answer, type Fault, type Question, Unanswered } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
 import { conflicts } from "./conflicts";

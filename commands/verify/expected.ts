@@ -1,6 +1,6 @@
-import { releasesOf, type StackEvaluation } from "../../rehearsal/charts";
-import { demandOf, type PodGroup } from "../../rehearsal/demand";
-import type { PlatformConfig } from "../../stacks/config";
+import { releasesOf, type StackEvaluation } from "../../rehearsal/program/charts";
+import { demandOf, type PodGroup } from "../../rehearsal/program/demand";
+import type { PlatformConfig } from "../../stacks/config/schema";
 import type { ObjectHeader } from "./cluster";
 
 /** An object that the program makes. */

@@ -1,6 +1,6 @@
 import type { V1Pod } from "@kubernetes/client-node";
-import type { PodGroup } from "../../rehearsal/demand";
-import { isReadyOrDone } from "../../rehearsal/report";
+import type { PodGroup } from "../../rehearsal/program/demand";
+import { isReadyOrDone } from "../../rehearsal/simulation/report";
 import type { Fault, Question } from "./check";
 import type { ClusterView } from "./cluster";
 import { type Expected, ofKind } from "./expected";

@@ -1,8 +1,8 @@
 import type { V1Node, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
-import { GPU } from "../../rehearsal/demand";
-import { bytes, cores } from "../../rehearsal/quantity";
-import { podRequests } from "../../rehearsal/report";
-import { isBytes, written } from "../../rehearsal/units";
+import { GPU } from "../../rehearsal/program/demand";
+import { bytes, cores } from "../../rehearsal/program/quantity";
+import { podRequests } from "../../rehearsal/simulation/report";
+import { isBytes, written } from "../../rehearsal/program/units";
 import type { Answer, Fault, Question } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
 import type { Expected } from "./expected";

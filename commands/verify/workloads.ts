@@ -1,7 +1,7 @@
 import type { V1Job, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
-import type { PodGroup } from "../../rehearsal/demand";
-import { parseWaitFor } from "../../rehearsal/providers/wait-for";
-import { isReadyOrDone } from "../../rehearsal/report";
+import type { PodGroup } from "../../rehearsal/program/demand";
+import { parseWaitFor } from "../../rehearsal/simulation/plugins/wait-for";
+import { isReadyOrDone } from "../../rehearsal/simulation/report";
 import type { Answer, Fault, Question } from "./check";
 import type { ClusterView } from "./cluster";
 import { type Expected, type ExpectedObject, title } from "./expected";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe as explain } from "../../commands/capacity";
-import { capacity, checkCapacity } from "../../rehearsal/capacity";
-import { evaluateConfig } from "../../rehearsal/charts";
-import type { Evaluation, Registration } from "../../rehearsal/evaluate";
-import type { PlatformConfig } from "../../stacks/config";
+import { capacity, checkCapacity } from "../../rehearsal/program/capacity";
+import { evaluateConfig } from "../../rehearsal/program/charts";
+import type { Evaluation, Registration } from "../../rehearsal/program/evaluate";
+import type { PlatformConfig } from "../../stacks/config/schema";
 import { configOf, shaped } from "../support/program";
 import { evaluated } from "./program";
 

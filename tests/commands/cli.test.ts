@@ -9,13 +9,13 @@ import * as capacity from "../../commands/capacity";
 import * as chartsCheck from "../../commands/charts-check";
 import * as chartsKeys from "../../commands/charts-keys";
 import * as chartsPull from "../../commands/charts-pull";
-import { command, run } from "../../rehearsal/cli";
+import { command, run } from "../../commands/cli";
 import * as diagram from "../../commands/diagram";
 import * as render from "../../commands/render";
 import * as schema from "../../commands/schema";
 import * as secrets from "../../commands/secrets";
 import * as verify from "../../commands/verify";
-import { ROOT } from "../../rehearsal/evaluate";
+import { ROOT } from "../../rehearsal/program/evaluate";
 
 const PROGRAMS = {
   render: render.program,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { toMermaid, toSvg, WIRING_FILE } from "../../commands/diagram";
-import { wiringOf } from "../../commands/wiring";
+import { wiringOf } from "../../rehearsal/program/wiring";
 import { evaluated } from "./program";
 
 describe("the diagram", () => {

@@ -1,4 +1,4 @@
-import { evaluateStack, type StackEvaluation } from "../../rehearsal/charts";
+import { evaluateStack, type StackEvaluation } from "../../rehearsal/program/charts";
 
 const evaluations = new Map<string, Promise<StackEvaluation>>();
 

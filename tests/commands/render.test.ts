@@ -4,7 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
 import { renderObjects, writeObjects } from "../../commands/render";
-import { canary, type Registration } from "../../rehearsal/evaluate";
+import { canary, type Registration } from "../../rehearsal/program/evaluate";
 import { evaluated } from "./program";
 
 describe("render", () => {

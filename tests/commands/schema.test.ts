@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { SCHEMAS, schemaText, stackFileSchema } from "../../commands/schema";
-import { ROOT } from "../../rehearsal/evaluate";
-import { SECRET_KEYS } from "../../stacks/secrets";
+import { ROOT } from "../../rehearsal/program/evaluate";
+import { SECRET_KEYS } from "../../stacks/config/secrets";
 
 describe("the JSON Schemas", () => {
   for (const [file, schema] of Object.entries(SCHEMAS)) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { FEATURES } from "../../stacks/features";
+import { FEATURES } from "../../stacks/layers/features";
 import { type Cluster, theCluster } from "./harness/cluster";
 import type { Pod } from "./harness/pod";
 import { python } from "./harness/python";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { ROOT } from "../../rehearsal/evaluate";
+import { ROOT } from "../../rehearsal/program/evaluate";
 import { ensureTool } from "./prepare/venvs";
 
 describe("the Python of the platform", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { ROOT } from "../../rehearsal/evaluate";
+import { ROOT } from "../../rehearsal/program/evaluate";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
 import { Laptop, type Shell } from "./harness/laptop";

@@ -5,10 +5,10 @@ import * as path from "node:path";
 import { stringify } from "yaml";
 import { checkReleases } from "../../commands/charts-check";
 import type { ChartDeclaration } from "../../components/base/chart-release";
-import { type Cluster, startCluster } from "../../rehearsal/cluster";
-import type { Registration } from "../../rehearsal/evaluate";
-import { ensureToolchain, type Toolchain } from "../../rehearsal/toolchain";
-import { Admission } from "../../rehearsal/upstream/admission";
+import { type Cluster, startCluster } from "../../rehearsal/simulation/cluster";
+import type { Registration } from "../../rehearsal/program/evaluate";
+import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
+import { Admission } from "../../commands/charts/admission";
 
 const CHART = "example";
 const VERSION = "1.0.0";

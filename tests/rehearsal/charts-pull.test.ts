@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { type Lock, pullCharts, type PullOptions, writeLock } from "../../commands/charts-pull";
-import { ensureToolchain } from "../../rehearsal/toolchain";
+import { ensureToolchain } from "../../rehearsal/simulation/toolchain";
 
 const CHART = "example";
 const VERSION = "v1.2.3";

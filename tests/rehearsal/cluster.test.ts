@@ -12,9 +12,10 @@ import {
   startCluster,
   stopClusterAt,
   sweep,
-} from "../../rehearsal/cluster";
-import { identify, isAlive } from "../../rehearsal/processes";
-import { ensureToolchain, type Toolchain } from "../../rehearsal/toolchain";
+} from "../../rehearsal/simulation/cluster";
+import { crdFixtures } from "../../rehearsal/program/charts";
+import { identify, isAlive } from "../../rehearsal/simulation/processes";
+import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
 
 const ROOT = path.resolve(__dirname, "../..");
 const SPEC: ClusterSpec = {
@@ -309,9 +310,7 @@ describe("the simulated cluster", function () {
   describe("operators", () => {
     before(async () => {
       await apply(namespace("data", { "pod-security.kubernetes.io/enforce": "restricted" }));
-      const crds = ["cnpg", "cert-manager", "kuberay", "strimzi", "eck"].map((name) =>
-        path.join(ROOT, "rehearsal/crds", name),
-      );
+      const crds = ["cnpg", "cert-manager", "kuberay", "strimzi", "eck"].map((name) => crdFixtures(name));
       await kubectl(["apply", "--server-side", "--recursive", ...crds.map((directory) => `--filename=${directory}`)]);
       await wait("condition=Established", "crd/clusters.postgresql.cnpg.io", "crd/certificates.cert-manager.io");
     });
@@ -504,7 +503,7 @@ describe("the simulated cluster", function () {
 
     it("make Prometheus and Alertmanager of the size, the number and with the volumes that they ask for", async () => {
       const crds = ["prometheuses", "alertmanagers"].map((plural) => `${plural}.monitoring.coreos.com`);
-      const files = crds.map((name) => path.join(ROOT, "rehearsal/crds/prometheus-operator", `${name}.yaml`));
+      const files = crds.map((name) => path.join(crdFixtures("prometheus-operator"), `${name}.yaml`));
       await kubectl(["apply", "--server-side", ...files.map((file) => `--filename=${file}`)]);
       await wait("condition=Established", ...crds.map((name) => `crd/${name}`));
       const resources = { requests: { cpu: "100m", memory: "256Mi" } };
@@ -554,7 +553,7 @@ describe("the simulated cluster", function () {
   async function ownedCluster(name: string, then = "") {
     const directory = path.join(fs.realpathSync(runs), name);
     const code = `
-      const { startCluster } = require("./rehearsal/cluster");
+      const { startCluster } = require("./rehearsal/simulation/cluster");
       const [toolchain, spec] = ${JSON.stringify([toolchain, SPEC])};
       startCluster(toolchain, spec, ${JSON.stringify(directory)}, () => undefined).then(async (cluster) => {
         console.log(JSON.stringify(cluster.processes));

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { ROOT } from "../../rehearsal/evaluate";
-import type { Report } from "../../rehearsal/report";
-import { cacheDirectory } from "../../rehearsal/toolchain";
+import { ROOT } from "../../rehearsal/program/evaluate";
+import type { Report } from "../../rehearsal/simulation/report";
+import { cacheDirectory } from "../../rehearsal/simulation/toolchain";
 
 const DATA_PLATFORM = [
   "kafka",
@@ -64,7 +64,7 @@ export function ownCache(): string {
 /** Runs `npm run rehearse` and reads the report it wrote. */
 export async function rehearsed(stack: string, ...args: string[]): Promise<Ended & { readonly report: Report }> {
   const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "carbon-report-")), "report.json");
-  const ended = await end(start("rehearsal/main.ts", ["--stack", stack, "--json", file, ...args]));
+  const ended = await end(start("commands/rehearse.ts", ["--stack", stack, "--json", file, ...args]));
   if (!fs.existsSync(file)) throw new Error(`no report was written:\n${ended.output}`);
   const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report;
   fs.rmSync(path.dirname(file), { recursive: true });

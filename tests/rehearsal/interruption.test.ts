@@ -3,10 +3,10 @@ import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SAVE_ONCE } from "../../rehearsal/engine";
-import { ROOT } from "../../rehearsal/evaluate";
-import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
-import { countChanges } from "../../rehearsal/report";
+import { SAVE_ONCE } from "../../rehearsal/simulation/engine";
+import { ROOT } from "../../rehearsal/program/evaluate";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
+import { countChanges } from "../../rehearsal/simulation/report";
 import { end, ML_STACK, ML_STACK_FLAGS, ownCache, rehearsed, start } from "./command";
 
 const silent = (): void => undefined;
@@ -143,7 +143,7 @@ async function withSecuredStack<T>(work: (stack: string) => Promise<T>): Promise
 async function rehearsalAt(line: RegExp): Promise<{ child: ChildProcess; runs: string }> {
   const own = ownCache();
   const runs = path.join(own, "runs");
-  const child = start("rehearsal/main.ts", ["--stack", "dev", ...ML_STACK_FLAGS], { CARBON_CACHE: own });
+  const child = start("commands/rehearse.ts", ["--stack", "dev", ...ML_STACK_FLAGS], { CARBON_CACHE: own });
   await new Promise<void>((resolve, reject) => {
     let output = "";
     child.stderr?.on("data", (chunk: Buffer) => {

@@ -8,9 +8,9 @@ import {
   setHeaderOptions,
 } from "@kubernetes/client-node";
 import { stringify } from "yaml";
-import type { StackValues } from "../../rehearsal/engine";
-import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
-import { countChanges } from "../../rehearsal/report";
+import type { StackValues } from "../../rehearsal/simulation/engine";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
+import { countChanges } from "../../rehearsal/simulation/report";
 import { ML_STACK } from "./command";
 
 const NAMESPACE = "data-platform";

@@ -1,10 +1,10 @@
 import * as assert from "node:assert/strict";
 import { CustomObjectsApi, KubeConfig, PatchStrategy, setHeaderOptions, type V1Pod } from "@kubernetes/client-node";
-import { wiresOf } from "../../commands/wiring";
-import { evaluateStack } from "../../rehearsal/charts";
-import type { Evaluation } from "../../rehearsal/evaluate";
-import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
-import { countChanges } from "../../rehearsal/report";
+import { wiresOf } from "../../rehearsal/program/wiring";
+import { evaluateStack } from "../../rehearsal/program/charts";
+import type { Evaluation } from "../../rehearsal/program/evaluate";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
+import { countChanges } from "../../rehearsal/simulation/report";
 
 // How many things the engine does at a time; all of them each night, and where they race most in every run.
 const PARALLEL = process.env["CARBON_ORDERS"] === "all" ? [1, 4, 64] : [64];

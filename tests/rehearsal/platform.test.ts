@@ -2,10 +2,10 @@ import * as assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { NetworkingV1Api, KubeConfig } from "@kubernetes/client-node";
-import type { EngineResult, StackValues } from "../../rehearsal/engine";
-import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/rehearse";
-import { countChanges } from "../../rehearsal/report";
-import { DATA_OWNERS } from "../../stacks/config";
+import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
+import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
+import { countChanges } from "../../rehearsal/simulation/report";
+import { DATA_OWNERS } from "../../stacks/config/schema";
 
 const NAMESPACE = "data-platform";
 

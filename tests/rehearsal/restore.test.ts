@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { CustomObjectsApi, KubeConfig } from "@kubernetes/client-node";
-import type { EngineResult, StackValues } from "../../rehearsal/engine";
-import { openRehearsal, type Rehearsal } from "../../rehearsal/rehearse";
-import { countChanges } from "../../rehearsal/report";
+import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
+import { countChanges } from "../../rehearsal/simulation/report";
 
 const CLUSTER = {
   group: "postgresql.cnpg.io",

@@ -1,5 +1,5 @@
 import * as assert from "node:assert/strict";
-import { PlatformOutputs } from "../../stacks/outputs";
+import { PlatformOutputs } from "../../stacks/contract/outputs";
 import { shaped } from "../support/program";
 import { end, rehearsed, start } from "./command";
 
@@ -46,7 +46,14 @@ describe("prod with Ray by KubeRay, GPU workers and SeaweedFS", () => {
 describe("npm run rehearse -- --config", () => {
   it("names every fault of a bad value and starts nothing", async () => {
     const { code, output } = await end(
-      start("rehearsal/main.ts", ["--stack", "dev", "--config", "ray.workers.max=0", "--config", "mlfow.replicas=1"]),
+      start("commands/rehearse.ts", [
+        "--stack",
+        "dev",
+        "--config",
+        "ray.workers.max=0",
+        "--config",
+        "mlfow.replicas=1",
+      ]),
     );
     assert.equal(code, 2);
     assert.match(output, /ray\.workers\.max: 0 is below min \(1\)/);
@@ -56,7 +63,7 @@ describe("npm run rehearse -- --config", () => {
 
   it("refuses a quota that the stack does not fit, with both numbers, and starts nothing", async () => {
     const { code, output } = await end(
-      start("rehearsal/main.ts", [
+      start("commands/rehearse.ts", [
         "--stack",
         "dev",
         "--config",

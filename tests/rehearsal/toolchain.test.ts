@@ -4,8 +4,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { identify } from "../../rehearsal/processes";
-import { build, type Buildable, faults, installPulumi, versions, withLock } from "../../rehearsal/toolchain";
+import { identify } from "../../rehearsal/simulation/processes";
+import { build, type Buildable, faults, installPulumi, versions, withLock } from "../../rehearsal/simulation/toolchain";
 
 const ROOT = path.resolve(__dirname, "../..");
 const GIB = 2 ** 30;
@@ -96,7 +96,7 @@ exec sleep 60
       fs.writeFileSync(path.join(bin, "go"), script, { mode: 0o755 });
       const home = path.join(directory, "home");
       fs.mkdirSync(home);
-      const code = 'require("./rehearsal/toolchain").ensureToolchain(console.log)';
+      const code = 'require("./rehearsal/simulation/toolchain").ensureToolchain(console.log)';
       const owner = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", code], {
         cwd: ROOT,
         env: { HOME: home, PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}` },

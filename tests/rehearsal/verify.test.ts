@@ -7,9 +7,9 @@ import { parseAllDocuments } from "yaml";
 import { verify, type Verification } from "../../commands/verify";
 import type { Check } from "../../commands/verify/check";
 import { type Expected, expectedOf } from "../../commands/verify/expected";
-import { evaluateStack } from "../../rehearsal/charts";
-import { ROOT } from "../../rehearsal/evaluate";
-import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/rehearse";
+import { evaluateStack } from "../../rehearsal/program/charts";
+import { ROOT } from "../../rehearsal/program/evaluate";
+import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
 import { end, start } from "./command";
 
 const NAMESPACE = "data-platform";

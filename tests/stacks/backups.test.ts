@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parse, parseAllDocuments } from "yaml";
-import { readStackFile } from "../../rehearsal/evaluate";
-import { parseConfig } from "../../stacks/config";
+import { readStackFile } from "../../rehearsal/program/evaluate";
+import { parseConfig } from "../../stacks/config/schema";
 import { all, only } from "../support/mocks";
 import { allPods, type Labels, selected } from "../support/manifests";
 import { configOf, program, run } from "../support/program";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { SECRET_KEYS } from "../../stacks/secrets";
+import { SECRET_KEYS } from "../../stacks/config/secrets";
 import { run, shaped, SHAPES } from "../support/program";
 import { read, sources } from "../support/sources";
 
@@ -59,7 +59,7 @@ function callerInStacks(): string | undefined {
   const files = new Error().stack as unknown as string[];
   Object.defineProperty(Error, "prepareStackTrace", before ?? { value: undefined, configurable: true, writable: true });
   const caller = files.find((file) => file.endsWith(".ts") && file !== __filename);
-  return /\/(stacks\/[\w-]+\.ts)$/.exec(caller ?? "")?.[1];
+  return /\/(stacks\/[\w/-]+\.ts)$/.exec(caller ?? "")?.[1];
 }
 
 function leaves(value: unknown, path: readonly string[] = []): string[] {

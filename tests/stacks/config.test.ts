@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
-import { readStackFile } from "../../rehearsal/evaluate";
-import { DATA_OWNERS, loadConfig, parseConfig } from "../../stacks/config";
-import { SECRET_KEYS } from "../../stacks/secrets";
+import { readStackFile } from "../../rehearsal/program/evaluate";
+import { DATA_OWNERS, loadConfig, parseConfig } from "../../stacks/config/schema";
+import { SECRET_KEYS } from "../../stacks/config/secrets";
 import { mockEngine } from "../support/mocks";
 import { read } from "../support/sources";
 
@@ -74,7 +74,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [
     (c) => ((c.cluster.nodes["k8s-worker"].gpus.product = "A100"), (c.ray.gpuWorkers = gpuWorkers({}))),
     `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu117" cannot be judged: nobody looked up A100; known are Tesla-K80; ` +
-      "add it to stacks/gpus.ts or correct it in FILE",
+      "add it to stacks/config/gpus.ts or correct it in FILE",
   ],
   [
     (c) => (c.ray.gpuWorkers = gpuWorkers({ gpusPerWorker: 17 })),

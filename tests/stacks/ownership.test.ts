@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DATA_OWNERS, type DataOwner } from "../../stacks/config";
+import { DATA_OWNERS, type DataOwner } from "../../stacks/config/schema";
 import { all, type Registered, waitsFor } from "../support/mocks";
 import { label, objects } from "../support/manifests";
 import { configOf, program, run, SHAPES } from "../support/program";

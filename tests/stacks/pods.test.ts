@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { podFaults } from "../../rehearsal/pod-rules";
-import { bytes, cores } from "../../rehearsal/quantity";
+import { podFaults } from "../../rehearsal/program/pod-rules";
+import { bytes, cores } from "../../rehearsal/program/quantity";
 import { all } from "../support/mocks";
 import { ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { knownSecrets, secretFaults, type SecretObject, secretReferences } from "../../rehearsal/secret-references";
+import {
+  knownSecrets,
+  secretFaults,
+  type SecretObject,
+  secretReferences,
+} from "../../rehearsal/program/secret-references";
 import { objects } from "../support/manifests";
 import { all } from "../support/mocks";
 import { program, SHAPES } from "../support/program";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
-import { wantedCredentials } from "../../rehearsal/evaluate";
+import { wantedCredentials } from "../../rehearsal/program/evaluate";
 import { platform } from "../../stacks/platform";
-import { SECRET_KEYS, type SecretForm, type SecretName, Secrets } from "../../stacks/secrets";
+import { SECRET_KEYS, type SecretForm, type SecretName, Secrets } from "../../stacks/config/secrets";
 import { all, mockEngine, only, settled, valueOf } from "../support/mocks";
 import { configOf, ISSUED, run, shaped } from "../support/program";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
-import { parseConfig, type PlatformConfig } from "../../stacks/config";
+import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { NEEDS } from "../../stacks/config/needs";
 import { type Registered } from "../support/mocks";
 import { configOf, run, shaped } from "../support/program";

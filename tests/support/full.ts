@@ -1,4 +1,4 @@
-import type { PlatformConfig } from "../../stacks/config";
+import type { PlatformConfig } from "../../stacks/config/schema";
 
 /** T without optional parts. */
 export type Full<T> = { [K in keyof T]-?: NonNullable<T[K]> };

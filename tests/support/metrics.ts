@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { ROOT } from "../../rehearsal/evaluate";
+import { ROOT } from "../../rehearsal/program/evaluate";
 
 /** Where the names and labels of metrics lie, one file for each exporter: as it exported them, or else by its documents or sources. */
 export const METRIC_FIXTURES = path.join(ROOT, "tests/fixtures/metrics");

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import * as pulumi from "@pulumi/pulumi";
-import { computed } from "../../rehearsal/evaluate";
-import { sparePromiseStacks } from "../../rehearsal/promise-stacks";
+import { computed } from "../../rehearsal/program/evaluate";
+import { sparePromiseStacks } from "../../rehearsal/program/promise-stacks";
 
 /** One resource as the engine would have been asked for it. */
 export interface Registered {

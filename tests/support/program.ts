@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { canary, stackConfig, wantedCredentials } from "../../rehearsal/evaluate";
-import type { PlatformConfig } from "../../stacks/config";
-import { SECRET_KEYS } from "../../stacks/secrets";
+import { canary, stackConfig, wantedCredentials } from "../../rehearsal/program/evaluate";
+import type { PlatformConfig } from "../../stacks/config/schema";
+import { SECRET_KEYS } from "../../stacks/config/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import type { FullConfig } from "./full";

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { ownImage, ownImages, REGISTRY } from "../../../components/base/own-image";
 import { images } from "../../../components/base/versions";
-import { gpuFaults } from "../../../stacks/gpus";
+import { gpuFaults } from "../../../stacks/config/gpus";
 import { temporaryDirectory } from "../../support/temporary";
 
 const IMAGES = path.resolve(__dirname, "../../../images");

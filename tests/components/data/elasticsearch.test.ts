@@ -7,7 +7,7 @@ import { images } from "../../../components/base/versions";
 import { Elasticsearch, type ElasticsearchArgs } from "../../../components/data/elasticsearch";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { podFaults } from "../../../rehearsal/pod-rules";
+import { podFaults } from "../../../rehearsal/program/pod-rules";
 import { kubeApi, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();

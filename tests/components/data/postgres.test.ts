@@ -189,7 +189,7 @@ describe("Postgres", () => {
 
     it("sizes the container beside an instance, and the rehearsal takes the same size", async () => {
       const { resources } = only(await backedUp(), OBJECT_STORE).inputs.spec.instanceSidecarConfiguration;
-      const stage = read("rehearsal/operators/cnpg-cluster.yaml");
+      const stage = read("rehearsal/operators/cnpg/cluster.yaml");
       const [, simulated = ""] = /sidecar:simulated\n.*\n\s+resources: (.*)/.exec(stage) ?? [];
       assert.deepEqual(parse(simulated), resources);
     });

@@ -6,7 +6,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import type { RedisLogin } from "../../../components/base/endpoint";
 import { Feast, type FeastArgs, onlineStoreAccess } from "../../../components/ml/feast";
-import { FEATURES } from "../../../stacks/features";
+import { FEATURES } from "../../../stacks/layers/features";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { bucket, database, endpoint, metrics, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";

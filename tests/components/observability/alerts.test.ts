@@ -3,8 +3,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse, stringify } from "yaml";
 import { alertFiles } from "../../../components/observability/ml-monitoring";
-import { ROOT } from "../../../rehearsal/evaluate";
-import { FEATURES } from "../../../stacks/features";
+import { ROOT } from "../../../rehearsal/program/evaluate";
+import { FEATURES } from "../../../stacks/layers/features";
 import { promtool } from "../../support/promtool";
 import { temporaryDirectory } from "../../support/temporary";
 

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { serviceHost } from "../../../components/base/endpoint";
-import { ROOT } from "../../../rehearsal/evaluate";
+import { ROOT } from "../../../rehearsal/program/evaluate";
 import { Network } from "./network";
 import { Pod, type Site } from "./pod";
 import { Postgres } from "./postgres";

@@ -1,5 +1,5 @@
 import { json } from "node:stream/consumers";
-import { evaluateStack } from "../../../rehearsal/charts";
+import { evaluateStack } from "../../../rehearsal/program/charts";
 
 /** Evaluates a stack of the repository that this file lies in, with the credentials on standard input; writes JSON. */
 async function main(): Promise<void> {

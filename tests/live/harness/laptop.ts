@@ -4,7 +4,7 @@ import * as http from "node:http";
 import * as net from "node:net";
 import * as path from "node:path";
 import { json } from "node:stream/consumers";
-import { ROOT } from "../../../rehearsal/evaluate";
+import { ROOT } from "../../../rehearsal/program/evaluate";
 import { ensureVenv } from "../prepare/venvs";
 import type { Cluster } from "./cluster";
 import { selects } from "./program";

@@ -1,6 +1,6 @@
 import * as path from "node:path";
 import { images } from "../../../components/base/versions";
-import { ensureTools, pinned, type ToolSet } from "../../../rehearsal/toolchain";
+import { ensureTools, pinned, type ToolSet } from "../../../rehearsal/simulation/toolchain";
 
 const DIRECTORY = path.join(__dirname, "..", "tools");
 const STRIP = "-s -w";

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { cacheDirectory, withLock } from "../../../rehearsal/toolchain";
+import { cacheDirectory, withLock } from "../../../rehearsal/simulation/toolchain";
 import { ensureVenv } from "./venvs";
 
 // The last release whose server is on Maven Central; what is deployed, 480, comes only as an image.

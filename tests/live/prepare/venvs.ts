@@ -4,8 +4,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientVersions } from "../../../components/base/versions";
-import { ROOT } from "../../../rehearsal/evaluate";
-import { cacheDirectory, withLock } from "../../../rehearsal/toolchain";
+import { ROOT } from "../../../rehearsal/program/evaluate";
+import { cacheDirectory, withLock } from "../../../rehearsal/simulation/toolchain";
 
 const REQUIREMENTS = path.join(__dirname, "..", "requirements");
 const IMAGES = path.join(ROOT, "images");

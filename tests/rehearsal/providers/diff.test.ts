@@ -1,6 +1,6 @@
 import * as assert from "node:assert/strict";
-import { covers, difference, prune } from "../../../rehearsal/providers/diff";
-import { immutableFields } from "../../../rehearsal/providers/immutable";
+import { covers, difference, prune } from "../../../rehearsal/simulation/plugins/diff";
+import { immutableFields } from "../../../rehearsal/simulation/plugins/immutable";
 import {
   hasSecret,
   markSecrets,
@@ -8,7 +8,7 @@ import {
   secret,
   withoutSecrets,
   type Properties,
-} from "../../../rehearsal/providers/values";
+} from "../../../rehearsal/program/values";
 
 /** Changes as one reads them: `~spec.replicas`, with `!` when they take a new object. */
 function changes(

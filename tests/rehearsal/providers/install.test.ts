@@ -4,7 +4,7 @@ import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
 import { promisify } from "node:util";
-import { installPlugins, type InstallOptions } from "../../../rehearsal/providers/install";
+import { installPlugins, type InstallOptions } from "../../../rehearsal/simulation/plugins/install";
 
 describe("installing the plugins", () => {
   let directory: string;

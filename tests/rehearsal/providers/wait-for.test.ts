@@ -1,5 +1,5 @@
 import * as assert from "node:assert/strict";
-import { parseWaitFor } from "../../../rehearsal/providers/wait-for";
+import { parseWaitFor } from "../../../rehearsal/simulation/plugins/wait-for";
 
 const live = {
   metadata: { generation: 2 },

@@ -6,9 +6,9 @@ import { promisify } from "node:util";
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import * as automation from "@pulumi/pulumi/automation";
-import { startCluster } from "../../../rehearsal/cluster";
-import { installPlugins, type PluginSource } from "../../../rehearsal/providers/install";
-import { ensureToolchain } from "../../../rehearsal/toolchain";
+import { startCluster } from "../../../rehearsal/simulation/cluster";
+import { installPlugins, type PluginSource } from "../../../rehearsal/simulation/plugins/install";
+import { ensureToolchain } from "../../../rehearsal/simulation/toolchain";
 
 /** What every program of the suite gets. */
 export interface Scene {

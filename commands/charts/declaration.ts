@@ -1,0 +1,331 @@
+import type { V1PodSpec, V1PodTemplateSpec } from "@kubernetes/client-node";
+import type { DeclaredHook, DeclaredService, DeclaredWorkload } from "../../components/base/chart-release";
+import { resources } from "../../components/base/pod";
+import type { Manifest } from "../../rehearsal/program/charts";
+import { amountsOf } from "../../rehearsal/program/demand";
+import type { PodTemplate } from "../../rehearsal/program/pod-rules";
+import { bytes } from "../../rehearsal/program/quantity";
+import type { HelmRelease } from "./render";
+
+/** A workload of a rendered chart, or one that an operator makes of a custom resource of the chart. */
+export interface RunWorkload {
+  readonly kind: string;
+  readonly name: string;
+  /** When Helm runs it, where it is a hook. */
+  readonly hook?: DeclaredHook["when"];
+  /** Undefined where an operator writes it. */
+  readonly template?: PodTemplate;
+  /** What counts for its size. */
+  readonly pod: SizedPod;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+  /** Undefined where the nodes or an autoscaler decide. */
+  readonly replicas?: number;
+  readonly claims: readonly Claim[];
+}
+
+type SizedPod = NonNullable<Parameters<typeof amountsOf>[0]>;
+
+interface Claim {
+  readonly metadata?: { readonly name?: string };
+  readonly spec: {
+    readonly storageClassName?: string;
+    readonly resources?: { readonly requests?: { readonly storage?: string } };
+  };
+}
+
+interface WorkloadSpec {
+  readonly replicas?: number;
+  readonly template: V1PodTemplateSpec & { readonly spec: V1PodSpec };
+  readonly volumeClaimTemplates?: readonly Claim[];
+  readonly jobTemplate?: { readonly spec: WorkloadSpec };
+}
+
+const WORKLOADS = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
+
+/** Everything with pods that a rendered chart comes to. */
+export function workloadsOf(objects: readonly Manifest[]): RunWorkload[] {
+  return objects.flatMap((object) => {
+    if (WORKLOADS.includes(object.kind)) return [workload(object, objects)];
+    if (object.kind === "Pod") return [pod(object)];
+    return OPERATED.includes(object.kind) ? [prometheus(object, objects)] : [];
+  });
+}
+
+function workload({ kind, metadata, spec }: Manifest, objects: readonly Manifest[]): RunWorkload {
+  const own = spec as WorkloadSpec;
+  const { template, replicas = 1, volumeClaimTemplates: claims = [] } = own.jobTemplate?.spec ?? own;
+  const isScaled = objects.some((object) => {
+    const { scaleTargetRef } = (object["spec"] ?? {}) as { scaleTargetRef?: { kind: string; name: string } };
+    return scaleTargetRef?.kind === kind && scaleTargetRef.name === metadata.name;
+  });
+  const isCounted = ["Deployment", "StatefulSet"].includes(kind) && !isScaled;
+  const hook = metadata.annotations?.["helm.sh/hook"];
+  return {
+    kind,
+    name: metadata.name,
+    ...(hook !== undefined && { hook: hook.includes("pre-install") ? "before" : "after" }),
+    template: {
+      metadata: template.metadata ?? {},
+      spec: template.spec,
+      claims: claims.map((claim) => claim.metadata?.name ?? ""),
+    },
+    pod: template.spec,
+    labels: template.metadata?.labels ?? {},
+    serviceAccount: template.spec.serviceAccountName ?? "default",
+    ...(isCounted && { replicas }),
+    claims,
+  };
+}
+
+function pod({ kind, metadata, spec }: Manifest): RunWorkload {
+  const template = { metadata, spec: spec as V1PodSpec };
+  const labels = (metadata["labels"] ?? {}) as Record<string, string>;
+  return {
+    kind,
+    name: metadata.name,
+    template,
+    pod: template.spec,
+    labels,
+    serviceAccount: template.spec.serviceAccountName ?? "default",
+    claims: [],
+  };
+}
+
+type Resources = NonNullable<SizedPod["containers"][number]["resources"]>;
+
+interface PrometheusSpec {
+  readonly replicas?: number;
+  readonly serviceAccountName?: string;
+  readonly podMetadata?: { readonly labels?: Readonly<Record<string, string>> };
+  readonly storage?: { readonly volumeClaimTemplate?: Claim };
+  readonly resources?: Resources;
+}
+
+/** Custom resources of which the prometheus-operator makes a StatefulSet each. */
+const OPERATED = ["Prometheus", "Alertmanager"];
+
+/** The StatefulSet of such a resource, named, labelled and sized as the operator does it. */
+function prometheus({ kind, metadata, spec }: Manifest, objects: readonly Manifest[]): RunWorkload {
+  const { replicas = 1, serviceAccountName = "default", podMetadata, storage, resources: own } = spec as PrometheusSpec;
+  const what = kind.toLowerCase();
+  const name = `${what}-${metadata.name}`;
+  const claim = storage?.volumeClaimTemplate;
+  return {
+    kind: "StatefulSet",
+    name,
+    pod: { containers: [...(own ? [{ resources: own }] : []), { resources: reloader(objects) }] },
+    labels: {
+      ...podMetadata?.labels,
+      "app.kubernetes.io/name": what,
+      "app.kubernetes.io/instance": metadata.name,
+      "app.kubernetes.io/managed-by": "prometheus-operator",
+      "operator.prometheus.io/name": metadata.name,
+      [what]: metadata.name,
+    },
+    serviceAccount: serviceAccountName,
+    replicas,
+    claims: claim ? [{ ...claim, metadata: { name: claim.metadata?.name ?? `${name}-db` } }] : [],
+  };
+}
+
+/** The container beside them, whose size stands on the operator's command line. */
+function reloader(objects: readonly Manifest[]): Resources {
+  const text = JSON.stringify(objects);
+  const flag = (name: string): string => new RegExp(`"--config-reloader-${name}=([^"]*)"`).exec(text)?.[1] ?? "0";
+  return {
+    requests: { cpu: flag("cpu-request"), memory: flag("memory-request") },
+    limits: { cpu: flag("cpu-limit"), memory: flag("memory-limit") },
+  };
+}
+
+/** A Job that Helm runs, declared as one of its hooks, as a workload: its pods have the label of the Job controller. */
+function hookWorkload({ name, serviceAccount, size }: DeclaredHook): Expected {
+  return { kind: "Job", name, labels: {}, serviceAccount, replicas: 1, size };
+}
+
+type Expected = Omit<DeclaredWorkload, "kind"> & { readonly kind: string };
+
+/** Where a rendered chart is not what the program declares about it: policies, quota and capacity rest on that. */
+export function declarationFaults(release: HelmRelease, objects: readonly Manifest[]): string[] {
+  const { declares } = release;
+  const { hooks = [] } = declares;
+  const run = workloadsOf(objects);
+  const titles = run.map(title);
+  const expected: Expected[] = [...declares.workloads, ...hooks.map(hookWorkload)];
+  return [
+    ...run
+      .filter((one) => !expected.some((declared) => title(declared) === title(one)))
+      .map(
+        (one) =>
+          `declares.${one.hook ? "hooks" : "workloads"}: lacks ${title(one)}, which the chart runs; declare it, or switch it off`,
+      ),
+    ...expected.flatMap((declared) => {
+      const found = run.find((one) => title(one) === title(declared));
+      if (found !== undefined) return workloadFaults(declared, found, run);
+      return [`declares.workloads: ${title(declared)} is not run by the chart, which runs ${listed(titles)}`];
+    }),
+    ...hooks.flatMap(({ name, when }) => {
+      const hook = run.find((one) => one.kind === "Job" && one.name === name)?.hook;
+      return hook === undefined || hook === when
+        ? []
+        : [`declares.hooks[${name}].when: ${when} is declared, not ${hook}`];
+    }),
+    ...accountFaults(release, objects),
+    ...serviceFaults(release, objects, run),
+    ...claimFaults(objects),
+    ...crdFaults(release, objects),
+  ];
+}
+
+function title({ kind, name }: { readonly kind: string; readonly name: string }): string {
+  return `${kind} ${name}`;
+}
+
+function listed(names: readonly string[]): string {
+  return names.length === 0 ? "none" : names.join(", ");
+}
+
+function workloadFaults(declared: Expected, found: RunWorkload, all: readonly RunWorkload[]): string[] {
+  const at = `declares.workloads[${declared.name}]`;
+  const faults: string[] = [];
+  const compare = (what: string, own: unknown, real: unknown): void => {
+    if (own !== real) faults.push(`${at}.${what}: ${String(own)} is declared, the chart has ${String(real)}`);
+  };
+  compare("serviceAccount", declared.serviceAccount, found.serviceAccount);
+  const { labels, podLabels = {}, ports = {} } = declared;
+  for (const [key, value] of Object.entries(labels)) compare(`labels["${key}"]`, value, found.labels[key]);
+  for (const [key, value] of Object.entries(podLabels)) compare(`podLabels["${key}"]`, value, found.labels[key]);
+  for (const [name, port] of Object.entries(found.template ? ports : {})) {
+    compare(`ports.${name}`, port, numberOf(name, found.template?.spec));
+  }
+  // Policies made for one would hold for the others, too.
+  const others = found.hook ? [] : all.filter((one) => one !== found && isSelected(one.labels, labels));
+  for (const other of others) faults.push(`${at}.labels: also select the pods of ${title(other)}`);
+  if (found.replicas !== undefined) compare("replicas", declared.replicas, found.replicas);
+  compareSize(declared, found.pod, compare);
+  compare("volume", volumeOf(declared), found.claims.map(claimOf).join(" and ") || NO_VOLUME);
+  return faults;
+}
+
+function isSelected(labels: Readonly<Record<string, string>>, selector: Readonly<Record<string, string>>): boolean {
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+function compareSize(
+  { size }: Expected,
+  pod: SizedPod,
+  compare: (what: string, own: number | undefined, real: number | undefined) => void,
+): void {
+  const own = amountsOf({ containers: [{ resources: resources(size) }] }).pod;
+  const real = amountsOf(pod).pod;
+  const places = {
+    "size.cpu.request": "requests.cpu",
+    "size.cpu.limit": "limits.cpu",
+    "size.memoryMiB.request": "requests.memory",
+    "size.memoryMiB.limit": "limits.memory",
+  };
+  for (const [place, resource] of Object.entries(places)) {
+    const unit = resource.endsWith("memory") ? MIB : 1;
+    compare(place, inUnits(own[resource], unit), inUnits(real[resource], unit));
+  }
+}
+
+const MIB = 2 ** 20;
+
+/** Sums in binary come to 0.12000000000000001. */
+function inUnits(amount = 0, unit: number): number {
+  return Math.round((amount / unit) * 1000) / 1000;
+}
+
+const NO_VOLUME = "none";
+
+function volumeOf({ volume }: Expected): string {
+  if (volume === undefined) return NO_VOLUME;
+  return `${volume.name} of ${volume.sizeGiB} GiB in ${volume.storageClass}`;
+}
+
+function claimOf({ metadata, spec }: Claim): string {
+  const sizeGiB = bytes(spec.resources?.requests?.storage ?? "0") / 2 ** 30;
+  return `${metadata?.name} of ${sizeGiB} GiB in ${spec.storageClassName}`;
+}
+
+/** Two makers of one service account are one too many. */
+function accountFaults({ declares }: HelmRelease, objects: readonly Manifest[]): string[] {
+  if (declares.serviceAccounts !== "program") return [];
+  return objects
+    .filter(({ kind }) => kind === "ServiceAccount")
+    .map(({ metadata: { name } }) => `declares.serviceAccounts: the chart makes ${name} itself; switch that off`);
+}
+
+/** A claim of a chart's own is kept or deleted by the chart, not by the program's protection of data. */
+function claimFaults(objects: readonly Manifest[]): string[] {
+  return objects
+    .filter(({ kind }) => kind === "PersistentVolumeClaim")
+    .map(({ metadata: { name } }) => `PersistentVolumeClaim ${name}: nothing declares it; switch it off in the values`);
+}
+
+interface ServiceSpec {
+  readonly selector?: Readonly<Record<string, string>>;
+  readonly type?: string;
+  readonly ports?: readonly { readonly port: number; readonly targetPort?: number | string; readonly name?: string }[];
+}
+
+function serviceFaults({ declares }: HelmRelease, objects: readonly Manifest[], run: readonly RunWorkload[]): string[] {
+  const services = objects.filter(({ kind }) => kind === "Service");
+  const names = services.map(({ metadata }) => metadata.name);
+  return [
+    ...names
+      .filter((name) => !declares.services.some((declared) => declared.name === name))
+      .map((name) => `declares.services: lacks ${name}, which the chart makes; declare it, or switch it off`),
+    ...declares.services.flatMap((declared) => {
+      const service = services.find(({ metadata }) => metadata.name === declared.name);
+      if (service !== undefined) return portFaults(declared, service["spec"] as ServiceSpec, run);
+      return [`declares.services: ${declared.name} is not made by the chart, which makes ${listed(names)}`];
+    }),
+  ];
+}
+
+function portFaults(
+  { name, port, podPort, workload }: DeclaredService,
+  { type = "ClusterIP", ports = [], selector = {} }: ServiceSpec,
+  run: readonly RunWorkload[],
+): string[] {
+  const at = `declares.services[${name}]`;
+  const faults: string[] = [];
+  if (type !== "ClusterIP") faults.push(`${at}: is of type ${type}; set ClusterIP in the values`);
+  const behind = run.find((one) => one.name === workload);
+  if (behind !== undefined && !isSelected(behind.labels, selector)) {
+    faults.push(`${at}.workload: ${workload} is declared, but its pods lack the labels ${JSON.stringify(selector)}`);
+  }
+  const found = ports.find((one) => one.port === port);
+  if (found === undefined) {
+    faults.push(`${at}.port: ${port} is declared, the chart has ${listed(ports.map((one) => String(one.port)))}`);
+  } else if (behind?.template !== undefined) {
+    const target = numberOf(found.targetPort ?? port, behind.template.spec);
+    if (target !== podPort) faults.push(`${at}.podPort: ${podPort} is declared, the chart leads to ${String(target)}`);
+  }
+  return faults;
+}
+
+/** A port of a pod by its number or its name; the name where no container has such a port. */
+function numberOf(target: number | string, spec: V1PodSpec | undefined): number | string {
+  const { containers = [], initContainers = [] } = spec ?? {};
+  const ports = [...containers, ...initContainers].flatMap((container) => container.ports ?? []);
+  return ports.find(({ name }) => name === target)?.containerPort ?? target;
+}
+
+function crdFaults({ declares }: HelmRelease, objects: readonly Manifest[]): string[] {
+  const made = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
+  const names = made.map(({ metadata }) => metadata.name);
+  return [
+    ...names
+      .filter((name) => !declares.crds.includes(name))
+      .map((name) => `declares.crds: lacks ${name}, which the chart installs`),
+    ...declares.crds.filter((name) => !names.includes(name)).map((name) => `declares.crds: ${name} is not installed`),
+    // With the CRD would go every object of it.
+    ...made
+      .filter(({ metadata }) => metadata.annotations?.["helm.sh/resource-policy"] !== "keep")
+      .map(({ metadata: { name } }) => `CRD ${name}: goes with its release; have the values keep it`),
+  ];
+}

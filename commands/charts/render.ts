@@ -1,0 +1,84 @@
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
+import * as path from "node:path";
+import { parseAllDocuments } from "yaml";
+import { type DeclaredRelease, type Manifest, releasesOf } from "../../rehearsal/program/charts";
+import type { Evaluation } from "../../rehearsal/program/evaluate";
+import { plain, type Value } from "../../rehearsal/program/values";
+
+/** A release with all that Helm is told of it. */
+export interface HelmRelease extends DeclaredRelease {
+  readonly namespace: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** The releases of an evaluation. */
+export function helmReleases(evaluation: Evaluation): HelmRelease[] {
+  return releasesOf(evaluation).map((declared) => {
+    const release = evaluation.registrations.find(
+      ({ type, name }) => type === "kubernetes:helm.sh/v3:Release" && name === declared.release,
+    );
+    if (release === undefined) throw new Error(`${declared.release}: its component registers no Release`);
+    const { namespace, values } = plain(release.inputs as Value) as unknown as HelmRelease;
+    return { ...declared, namespace, values };
+  });
+}
+
+/** Where charts are rendered, and for which cluster. */
+export interface Renderer {
+  readonly helm: string;
+  /** Directory with one folder for each chart. */
+  readonly charts: string;
+  readonly kubernetesVersion: string;
+  /** What the cluster serves besides Kubernetes' own, as {@link apiVersions} has it. */
+  readonly apiVersions: readonly string[];
+}
+
+/** What helm said when it could not render a chart. */
+export class RenderError extends Error {}
+
+/** Every object that an installation makes, hooks too; throws a {@link RenderError}. CRDs in `crds/` are the program's. */
+export async function renderRelease(release: HelmRelease, renderer: Renderer): Promise<Manifest[]> {
+  const { helm, charts, kubernetesVersion, apiVersions } = renderer;
+  const child = spawn(helm, [
+    ...["template", release.release, path.join(charts, release.chart), "--values", "-", "--skip-tests"],
+    ...["--namespace", release.namespace, "--kube-version", kubernetesVersion],
+    ...apiVersions.flatMap((version) => ["--api-versions", version]),
+  ]);
+  const closed = new Promise<number | null>((resolve, reject) => child.once("close", resolve).once("error", reject));
+  child.stdin.end(JSON.stringify(release.values));
+  const [output, errors, code] = await Promise.all([text(child.stdout), text(child.stderr), closed]);
+  if (code !== 0) throw new RenderError(reason(errors));
+  return manifestsOf(output);
+}
+
+/** Helm's error without its warnings and its advice. */
+function reason(errors: string): string {
+  const [, ...said] = errors.split(/^Error: /m);
+  const text = said.join("").replace("Use --debug flag to render out invalid YAML", "");
+  return (text || errors).trim().replaceAll(/\s*\n\s*/g, " ");
+}
+
+/** The objects of a text of YAML documents, those of a list one by one, without the nulls that stand for nothing. */
+function manifestsOf(yaml: string): Manifest[] {
+  const documents = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest | null);
+  return documents.flatMap((object) => {
+    if (object === null) return [];
+    const set = plain(object as unknown as Value) as unknown as Manifest;
+    return set.kind.endsWith("List") && Array.isArray(set["items"]) ? (set["items"] as Manifest[]) : [set];
+  });
+}
+
+/** How charts ask for the kinds of CRDs: `<group>/<version>` and `<group>/<version>/<Kind>`. */
+export function apiVersions(definitions: readonly Manifest[]): string[] {
+  const all = definitions.flatMap(({ spec }) => {
+    const { group, names, versions } = spec as {
+      group: string;
+      names: { kind: string };
+      versions?: readonly { name: string; served: boolean }[];
+    };
+    const served = (versions ?? []).filter((version) => version.served).map(({ name }) => `${group}/${name}`);
+    return served.flatMap((version) => [version, `${version}/${names.kind}`]);
+  });
+  return [...new Set(all)].sort();
+}

@@ -1,0 +1,59 @@
+import type { Manifest } from "../../rehearsal/program/charts";
+import { securityFaults, soundnessFaults } from "../../rehearsal/program/pod-rules";
+import { workloadsOf } from "./declaration";
+
+// Who looks at its node, and so cannot be restricted: their namespaces are not, for their sake alone.
+const AGENTS = ["kube-prometheus-stack-prometheus-node-exporter"];
+
+/** What a rendered chart does that this platform refuses of anybody. */
+export function soundnessFaultsOf(objects: readonly Manifest[]): string[] {
+  return [...secretDataFaults(objects), ...workloadsOf(objects).flatMap(podFaults)];
+}
+
+function podFaults({ kind, name, template }: ReturnType<typeof workloadsOf>[number]): string[] {
+  if (template === undefined) return [];
+  const faults = [...(AGENTS.includes(name) ? [] : securityFaults(template.spec)), ...soundnessFaults(template)];
+  return faults.map((fault) => `${kind} ${name}: ${fault}`);
+}
+
+/** A credential in a chart's Secret is one that the chart made up, or that stood in values: both end up in Helm's record. */
+function secretDataFaults(objects: readonly Manifest[]): string[] {
+  return objects
+    .filter(({ kind }) => kind === "Secret")
+    .flatMap(({ metadata: { name }, data, stringData }) => {
+      const keys = Object.keys({ ...(data as object | null), ...(stringData as object | null) });
+      if (keys.length === 0) return []; // its operator fills it in
+      return [`Secret ${name}: the chart writes ${keys.join(", ")}; make the Secret here and give the chart its name`];
+    });
+}
+
+/** What differs between two renderings with the same values: charts that make something up change with every upgrade. */
+export function generatedFaults(once: readonly Manifest[], again: readonly Manifest[]): string[] {
+  const others = new Map(again.map((object) => [identity(object), object]));
+  return once.flatMap((object) => {
+    const other = others.get(identity(object));
+    if (other === undefined)
+      return [`${title(object)}: has another name each time it is rendered; fix it in the values`];
+    return differences(object, other).map(
+      (place) => `${title(object)}: ${place} is made up anew each time; set what it comes from in the values`,
+    );
+  });
+}
+
+function identity({ apiVersion, kind, metadata: { name, namespace } }: Manifest): string {
+  return JSON.stringify([apiVersion, kind, namespace, name]);
+}
+
+function title({ kind, metadata: { name } }: Manifest): string {
+  return `${kind} ${name}`;
+}
+
+function differences(a: unknown, b: unknown, place = ""): string[] {
+  if (a === b) return [];
+  if (typeof a !== "object" || a === null || typeof b !== "object" || b === null) return [place];
+  const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
+  const at = (key: string): string => (Array.isArray(a) ? `${place}[${key}]` : place === "" ? key : `${place}.${key}`);
+  return keys.flatMap((key) =>
+    differences((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key], at(key)),
+  );
+}

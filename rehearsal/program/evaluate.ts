@@ -1,0 +1,178 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { parse, stringify } from "yaml";
+import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
+import { platform } from "../../stacks/platform";
+import { SECRET_KEYS, type SecretName } from "../../stacks/config/secrets";
+import { sparePromiseStacks } from "./promise-stacks";
+
+/** One registration of a program, as the engine would receive it. */
+export interface Registration {
+  readonly type: string;
+  readonly name: string;
+  readonly inputs: Readonly<Record<string, unknown>>;
+  /** False for components. */
+  readonly custom: boolean;
+  /** True for what the program looks up instead of making it. */
+  readonly read: boolean;
+  /** Names of the components that it is part of, outermost first. */
+  readonly path: readonly string[];
+}
+
+/** What a stack's program registers and hands out, without an engine or a cluster. */
+export interface Evaluation {
+  readonly registrations: readonly Registration[];
+  readonly outputs: unknown;
+}
+
+/** The repository: stack files and the project file lie here. */
+export const ROOT = path.resolve(__dirname, "../..");
+
+/** Reads the plain values of a stack from its file. Throws a RunError that lists the stacks there are. */
+export function readStackFile(stack: string): Record<string, unknown> {
+  const file = path.join(ROOT, `Pulumi.${stack}.yaml`);
+  if (!fs.existsSync(file)) {
+    const stacks = fs.readdirSync(ROOT).flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? []);
+    throw new pulumi.RunError(`--stack ${stack}: there is no Pulumi.${stack}.yaml; stacks are ${stacks.join(", ")}`);
+  }
+  const { config = {} } = parse(fs.readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
+  return config;
+}
+
+/** The values of a stack file with some of them replaced, `ray.workers.max` by `3`, or taken out, by `null`. */
+export function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
+  const copy = parse(stringify(values)) as Record<string, unknown>;
+  for (const [keyPath, text] of Object.entries(overrides)) {
+    const keys = keyPath.split(".");
+    const last = keys.pop() ?? keyPath;
+    let parent = copy;
+    for (const key of keys) {
+      const child = parent[key];
+      if (typeof child !== "object" || child === null) parent[key] = {};
+      parent = parent[key] as Record<string, unknown>;
+    }
+    const value = parse(text) as unknown;
+    if (value === null) Reflect.deleteProperty(parent, last);
+    else parent[last] = value;
+  }
+  return copy;
+}
+
+/** Parses the platform config of a stack; `chartDirectory` stands in for its own. */
+export function stackConfig(stack: string, chartDirectory?: string): PlatformConfig {
+  const config = parseConfig(readStackFile(stack)["carbon:platform"], `Pulumi.${stack}.yaml`);
+  return chartDirectory === undefined ? config : { ...config, charts: { directory: chartDirectory } };
+}
+
+/**
+ * Runs the program under Pulumi's mocks: every object it would make, with fixed stand-ins for what only a cluster knows.
+ * Credentials that the stack file sets, and those that it must set, get a canary: their values are never read. `credentials`
+ * are values to take instead.
+ */
+export async function evaluate(
+  stack: string,
+  config: PlatformConfig,
+  credentials = canaries(stack, wantedCredentials(config)),
+): Promise<Evaluation> {
+  sparePromiseStacks();
+  await pulumi.runtime.setMocks(
+    {
+      newResource: ({ type, name, inputs, id }) => ({
+        id: id === undefined || id === "" ? `${name}-id` : id,
+        state: { ...(inputs as object), ...computed(type, name) },
+      }),
+      call: ({ token }) => {
+        throw new Error(`the program calls ${token}, which the mocks do not know`);
+      },
+    },
+    "carbon",
+    stack,
+    false,
+  );
+  pulumi.runtime.setAllConfig(
+    Object.fromEntries(Object.entries(credentials).map(([key, value]) => [`carbon:${key}`, value])),
+  );
+  const registrations = recordRegistrations();
+  const outputs = await valueOf(platform(config));
+  await pulumi.runtime.disconnect();
+  return { registrations, outputs };
+}
+
+// What is read of the requests that the engine would receive; mocks themselves are not told the parent.
+interface Request {
+  getType(): string;
+  getName(): string;
+  getParent(): string;
+  getCustom?(): boolean;
+  getObject?(): { toJavaScript(): Record<string, unknown> } | undefined;
+}
+type Answer = (error: unknown, response?: { getUrn(): string }) => void;
+type Handler = (request: Request, answer: Answer) => Promise<void>;
+
+/** Fills the returned list while the program runs. */
+function recordRegistrations(): Registration[] {
+  const registrations: Registration[] = [];
+  const paths = new Map<string, readonly string[]>();
+  const monitor = pulumi.runtime.getMonitor() as unknown as Record<"registerResource" | "readResource", Handler>;
+  for (const method of ["registerResource", "readResource"] as const) {
+    const original = monitor[method].bind(monitor);
+    monitor[method] = (request, answer) =>
+      original(request, (error, response) => {
+        if (response !== undefined) {
+          const path = paths.get(request.getParent()) ?? [];
+          const [type, name] = [request.getType(), request.getName()];
+          paths.set(response.getUrn(), [...path, name]);
+          registrations.push({
+            type,
+            name,
+            path,
+            inputs: request.getObject?.()?.toJavaScript() ?? {},
+            custom: request.getCustom?.() ?? true,
+            read: method === "readResource",
+          });
+        }
+        answer(error, response);
+      });
+  }
+  return registrations;
+}
+
+/** The value behind an Output; rejects when the program failed on the way to it. */
+function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
+  return (pulumi.output(value) as unknown as { promise(): Promise<unknown> }).promise();
+}
+
+/** The credentials without which the program stops: what the config requires, and what a store outside issues. */
+export function wantedCredentials({ secrets, objectStore, postgres }: PlatformConfig): SecretName[] {
+  const isOutside = objectStore?.kind === "external";
+  const target = postgres?.backups?.target.kind;
+  const all = new Set(secrets.required);
+  if (isOutside) all.add("objectStoreAccessKey").add("objectStoreSecretKey");
+  if (target === "external" || (target !== undefined && isOutside)) all.add("backupAccessKey").add("backupSecretKey");
+  return [...all];
+}
+
+/** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */
+export function canary(key: string): string {
+  return `canary-${key}`;
+}
+
+function canaries(stack: string, required: readonly string[]): Record<string, string> {
+  const set = Object.keys(SECRET_KEYS).filter(
+    (key) => required.includes(key) || `carbon:${key}` in readStackFile(stack),
+  );
+  return Object.fromEntries(set.map((key) => [key, canary(key)]));
+}
+
+/** What the engine, a plugin or the cluster would add to a resource's inputs. */
+export function computed(type: string, name: string): object {
+  return COMPUTED[type]?.(name) ?? {};
+}
+
+const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
+  "kubernetes:core/v1:Namespace": (name) => ({ metadata: { name, uid: "00000000-0000-0000-0000-000000000000" } }),
+  "kubernetes:storage.k8s.io/v1:StorageClass": () => ({ reclaimPolicy: "Retain" }),
+  "pulumi:index:Stash": () => ({ output: "00000000-0000-0000-0000-000000000000" }),
+  "random:index/randomPassword:RandomPassword": (name) => ({ result: `generated-${name}` }),
+};

@@ -1,0 +1,259 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parse, stringify } from "yaml";
+import type { z } from "zod";
+import type { PlatformConfig } from "../../stacks/config/schema";
+import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/secrets";
+import { ROOT } from "../program/evaluate";
+import { type Toolchain, versions } from "./toolchain";
+
+/** Where the engine of one run works: nothing of it lies outside of `directory`. */
+export interface EngineSpec {
+  readonly toolchain: Toolchain;
+  /** The run's own directory: home, state and stack file go here. */
+  readonly directory: string;
+  /** Directory with the plugins of both providers. */
+  readonly plugins: string;
+  readonly kubeconfig: string;
+  readonly stack: string;
+  /** The stack file's plain values; credentials get canaries. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** How one command of the engine ended. */
+export interface EngineResult {
+  readonly ok: boolean;
+  readonly seconds: number;
+  /** Resources by what was done to them: `create`, `update`, `same`, … */
+  readonly changes: Readonly<Record<string, number>>;
+  /** The errors that the engine reported, and what it printed when it reported none. */
+  readonly errors: readonly string[];
+  /** Everything that it printed. */
+  readonly output: string;
+}
+
+/** Operations of the engine that rehearsals and tests use. */
+export type EngineCommand = "preview" | "up" | "refresh" | "destroy";
+
+export interface EngineOptions {
+  readonly args?: readonly string[];
+  /** Previews first, as a user's command does: nothing is done when the preview finds a fault. @default false */
+  readonly preview?: boolean;
+  /** Saves the state at the end alone, not at each step: for a state that nobody needs after a kill. @default false */
+  readonly saveOnce?: boolean;
+  /** Interrupts the command as Ctrl-C does: the engine cancels what is under way and saves its state. */
+  readonly signal?: AbortSignal;
+  /** Is told how many resources are done. */
+  readonly progress?: (done: number) => void;
+}
+
+/** The value of `carbon:platform`, as a stack file has it. */
+export type StackValues = z.input<typeof PlatformConfig>;
+
+/** Environment of a command that saves the state at its end alone. */
+export const SAVE_ONCE = { PULUMI_SKIP_CHECKPOINTS: "true", PULUMI_EXPERIMENTAL: "true" };
+
+/** How long an interrupted engine may take to save its state before it is killed. */
+const CANCEL_SECONDS = 10;
+
+/**
+ * The real Pulumi CLI on local state, run in the repository as a user would run it. Not by the automation API: that
+ * reads and rewrites the stack file beside the program, which belongs to the user.
+ */
+export class Engine {
+  /** What a shell needs to run `npx pulumi` and `kubectl` by hand on the same stack and cluster. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The values that stand in for the credentials of the stack. */
+  readonly canaries: Readonly<Record<SecretName, string>>;
+  private readonly pulumi: string;
+  private readonly project: string;
+  private readonly stackFile: string;
+
+  private constructor(private readonly spec: EngineSpec) {
+    const { toolchain, directory, kubeconfig } = spec;
+    const home = path.join(directory, "home");
+    this.env = {
+      PULUMI_HOME: home,
+      PULUMI_BACKEND_URL: `file://${path.join(directory, "state")}`,
+      PULUMI_CONFIG_PASSPHRASE: randomBytes(16).toString("hex"),
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      PULUMI_NODEJS_TRANSPILE_ONLY: "true",
+      PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS: "true",
+      KUBECONFIG: kubeconfig,
+      CARBON_HELM: path.join(toolchain.bin, "helm"),
+      PATH: `${toolchain.bin}${path.delimiter}${process.env["PATH"] ?? ""}`,
+    };
+    this.canaries = Object.fromEntries(
+      Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, canary(key, form)]),
+    ) as Record<SecretName, string>;
+    this.project = path.join(directory, "project");
+    this.stackFile = path.join(this.project, `Pulumi.${spec.stack}.yaml`);
+    this.pulumi = path.join(home, "versions", versions.pulumi.slice(1), "bin", "pulumi");
+  }
+
+  /** Makes the stack and its stack file, with a canary for each credential. */
+  static async create(spec: EngineSpec): Promise<Engine> {
+    const engine = new Engine(spec);
+    const { directory, stack } = spec;
+    const { project, stackFile } = engine;
+    for (const folder of [project, path.join(directory, "state"), path.dirname(engine.pulumi)]) {
+      fs.mkdirSync(folder, { recursive: true });
+    }
+    fs.symlinkSync(spec.plugins, path.join(engine.env["PULUMI_HOME"] ?? "", "plugins"));
+    fs.writeFileSync(engine.pulumi, launcher(spec.toolchain.pulumi, stackFile), { mode: 0o755 });
+    fs.copyFileSync(path.join(ROOT, "Pulumi.yaml"), path.join(project, "Pulumi.yaml"));
+    fs.writeFileSync(stackFile, stackFileText({ config: spec.config }), { mode: 0o600 });
+
+    const run = (...args: string[]) => engine.must([...args, "--stack", stack, "--cwd", project]);
+    await engine.must(["stack", "init", stack, "--cwd", project, "--non-interactive"]);
+    const secrets = Object.entries(engine.canaries).flatMap(([key, value]) => ["--secret", `carbon:${key}=${value}`]);
+    await run("config", "set-all", ...secrets);
+    return engine;
+  }
+
+  /** Runs one command of the engine to its end; a command that fails is a result, not an exception. */
+  async run(command: EngineCommand, options: EngineOptions = {}): Promise<EngineResult> {
+    const { args = [], preview = false, saveOnce = false, signal, progress } = options;
+    const log = path.join(this.spec.directory, `events-${command}-${Date.now()}.json`);
+    const confirm = command === "preview" ? [] : ["--yes", ...(preview ? [] : ["--skip-preview"])];
+    const started = Date.now();
+    const env = saveOnce ? SAVE_ONCE : {};
+    const child = this.spawn(env, [
+      ...[command, "--stack", this.spec.stack, "--non-interactive", "--event-log", log],
+      ...[...confirm, ...args],
+    ]);
+    const stop = () => void interrupt(child);
+    signal?.addEventListener("abort", stop, { once: true });
+    const ticker = setInterval(() => progress?.(readEvents(log).done), 500);
+    const { code, output } = await ended(child);
+    clearInterval(ticker);
+    signal?.removeEventListener("abort", stop);
+    const { changes, errors } = readEvents(log);
+    fs.rmSync(log, { force: true });
+    return {
+      ok: code === 0,
+      seconds: (Date.now() - started) / 1000,
+      changes,
+      errors: code === 0 ? [] : errors.length > 0 ? errors : [output.trim()],
+      output,
+    };
+  }
+
+  /** Changes the plain values of `carbon:platform`, as an editor would change the stack file. */
+  setValues(change: (values: StackValues) => StackValues): void {
+    const file = parse(fs.readFileSync(this.stackFile, "utf8")) as { config: { "carbon:platform": StackValues } };
+    file.config["carbon:platform"] = change(file.config["carbon:platform"]);
+    fs.writeFileSync(this.stackFile, stackFileText(file), { mode: 0o600 });
+  }
+
+  /** Runs any other command of the CLI in the repository and returns what it prints. */
+  async query(...args: string[]): Promise<string> {
+    return this.must([...args, "--stack", this.spec.stack]);
+  }
+
+  private async must(args: readonly string[]): Promise<string> {
+    const { code, output, stdout } = await ended(this.spawn({}, args));
+    if (code !== 0) throw new Error(`pulumi ${args.slice(0, 2).join(" ")} failed:\n${output}`);
+    return stdout;
+  }
+
+  private spawn(env: Readonly<Record<string, string>>, args: readonly string[]): ChildProcess {
+    return spawn("sh", ["-c", GUARDED, "carbon-engine", this.pulumi, ...args], {
+      cwd: ROOT,
+      // The event log is a command for debugging.
+      env: { ...process.env, ...this.env, ...env, PULUMI_DEBUG_COMMANDS: "true" },
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+      // A session of its own: Ctrl-C in a terminal reaches it once, through us, and all that it starts can be found.
+      detached: true,
+    });
+  }
+}
+
+/**
+ * Runs a command and then kills what it has left in its session, also when our end of the pipe closes because we were
+ * killed: the engine's plugins are in process groups of their own, and a program whose engine was killed never ends.
+ */
+const GUARDED = `
+sweep() {
+  self=$(exec sh -c 'echo $PPID')
+  for stat in /proc/[0-9]*/stat; do
+    pid=\${stat#/proc/} pid=\${pid%/stat}
+    set -- $(sed 's/.*) //' "$stat" 2>/dev/null)
+    [ "$4" = $$ ] && [ "$pid" != $$ ] && [ "$pid" != "$self" ] && kill -KILL "$pid" 2>/dev/null
+  done
+}
+trap : INT
+{ read -r _; sweep; kill -KILL $$; } <&3 3<&- 2>/dev/null &
+"$@" 3<&- </dev/null
+code=$?
+sweep
+exit $code
+`;
+
+/** The CLI behind a script that hands this run's stack file to every command that reads one. */
+function launcher(pulumi: string, stackFile: string): string {
+  return [
+    "#!/bin/sh",
+    "# A rehearsal's pulumi: the stack file beside the program belongs to the real stack.",
+    `case "$1" in`,
+    `  preview | up | update | refresh | destroy | config) exec '${pulumi}' "$@" --config-file '${stackFile}' ;;`,
+    `  *) exec '${pulumi}' "$@" ;;`,
+    "esac",
+    "",
+  ].join("\n");
+}
+
+/** A value that is recognised wherever it turns up, in plain, in Base64 or URL-encoded. */
+function canary(key: string, form: SecretForm): string {
+  const unique = randomBytes(16).toString("hex");
+  return form === "user" || form === "key" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
+}
+
+async function interrupt(child: ChildProcess): Promise<void> {
+  if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+  const timer = setTimeout(() => child.stdio[3]?.destroy(), CANCEL_SECONDS * 1000);
+  await ended(child);
+  clearTimeout(timer);
+}
+
+function ended(child: ChildProcess): Promise<{ code: number | null; output: string; stdout: string }> {
+  return new Promise((resolve, reject) => {
+    let output = "";
+    let stdout = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      stdout += chunk.toString();
+      output += chunk.toString();
+    });
+    child.stderr?.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    child.once("error", reject);
+    child.once("close", (code) => {
+      resolve({ code, output, stdout });
+    });
+  });
+}
+
+interface EngineEvent {
+  readonly resOutputsEvent?: unknown;
+  readonly diagnosticEvent?: { readonly severity: string; readonly message: string; readonly urn?: string };
+  readonly summaryEvent?: { readonly resourceChanges?: Record<string, number> };
+}
+
+function readEvents(log: string): { done: number; changes: Record<string, number>; errors: string[] } {
+  const lines = fs.existsSync(log) ? fs.readFileSync(log, "utf8").split("\n") : [];
+  // The last line may be half written while the command runs.
+  const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
+  return {
+    done: events.filter((event) => event.resOutputsEvent !== undefined).length,
+    changes: events.findLast((event) => event.summaryEvent)?.summaryEvent?.resourceChanges ?? {},
+    errors: events.flatMap(({ diagnosticEvent: d }) =>
+      d?.severity === "error" ? [`${d.urn ? `${d.urn.split("::").slice(2).join(" ")}: ` : ""}${d.message.trim()}`] : [],
+    ),
+  };
+}
+
+// Pulumi reads YAML 1.1, to which a moment without quotes is no text.
+function stackFileText(file: object): string {
+  return stringify(file, { schema: "yaml-1.1" });
+}

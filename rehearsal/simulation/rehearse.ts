@@ -1,0 +1,277 @@
+import { createHash, randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { AppsV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
+import * as pulumi from "@pulumi/pulumi";
+import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
+import { checkCapacity } from "../program/capacity";
+import { evaluateConfig, fillChartDirectory, type FilledChart } from "../program/charts";
+import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
+import { Engine, type EngineResult } from "./engine";
+import { overridden, readStackFile, ROOT } from "../program/evaluate";
+import { MemoryMeter } from "./memory";
+import { installPlugins, type PluginSource } from "./plugins/install";
+import { GPU_LABELS } from "../program/placement";
+import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
+import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
+import { FailureWatch } from "./watch";
+
+/** What to rehearse. */
+export interface RehearsalOptions {
+  readonly stack: string;
+  /** Values that replace those of the stack file: `ray.workers.max` to `3`; `null` takes one out. */
+  readonly overrides?: Readonly<Record<string, string>>;
+  /** Directory of real charts, instead of the stack's own; what it lacks gets a stand-in. */
+  readonly charts?: string;
+  /** Leaves the cluster running under a directory of its own, until `--down`. */
+  readonly keep?: boolean;
+  readonly progress: (line: string) => void;
+}
+
+/** A running control plane and an engine that knows the stack: what a rehearsal and its tests work on. */
+export interface Rehearsal {
+  readonly stack: string;
+  readonly config: PlatformConfig;
+  readonly directory: string;
+  readonly cluster: Cluster;
+  readonly engine: Engine;
+  readonly plugin: PluginSource;
+  /** What the stack installs, and whether upstream published it. */
+  readonly charts: readonly FilledChart[];
+  readonly api: { readonly core: CoreV1Api; readonly apps: AppsV1Api };
+  readonly seconds: { readonly tools: number; readonly controlPlane: number };
+}
+
+// What a controller may take after `up` to bring the last pods up: an autoscaler looks every 15 s.
+const SETTLE_SECONDS = 60;
+
+/** Brings a stack up on a simulated cluster, twice, and says how that went. */
+export async function rehearse(options: RehearsalOptions, interrupted: AbortSignal): Promise<Report> {
+  const started = Date.now();
+  const { progress } = options;
+  const memory = new MemoryMeter();
+  memory.start();
+  const rehearsal = await openRehearsal(options, interrupted);
+  const { cluster, engine } = rehearsal;
+  try {
+    const up = await watchedUp(rehearsal, progress, interrupted);
+    interrupted.throwIfAborted();
+    const settled = up.ok ? await settle(rehearsal, interrupted) : [];
+    const works = up.ok && settled.length === 0;
+    if (works) progress("up again: it must change nothing");
+    const secondUp = works ? await engine.run("up", { saveOnce: true, signal: interrupted }) : undefined;
+    interrupted.throwIfAborted();
+    const outputs = up.ok ? (JSON.parse(await engine.query("stack", "output", "--json")) as unknown) : {};
+    const report = await inspect(rehearsal, {
+      up,
+      settled,
+      ...(secondUp && { secondUp }),
+      outputs,
+      peakMemoryMiB: memory.stop(),
+      totalSeconds: (Date.now() - started) / 1000,
+    });
+    if (!options.keep) {
+      await cluster.stop();
+      return report;
+    }
+    await cluster.keep();
+    return { ...report, kubeconfig: cluster.kubeconfig, envFile: writeEnvFile(rehearsal) };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  } finally {
+    memory.stop();
+  }
+}
+
+/**
+ * Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config.
+ * What is wrong with the config or does not fit is said first, before a tool is built.
+ */
+export async function openRehearsal(options: RehearsalOptions, interrupted?: AbortSignal): Promise<Rehearsal> {
+  const { stack, overrides = {}, keep = false, progress } = options;
+  const values = overridden(readStackFile(stack)["carbon:platform"], overrides);
+  const given = withCharts(parseConfig(values, `Pulumi.${stack}.yaml`), options.charts);
+  const faults = checkCapacity(await evaluateConfig(stack, given), given);
+  if (faults.length > 0) {
+    throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
+  }
+
+  const started = Date.now();
+  const toolchain = await until(interrupted, ensureToolchain(progress));
+  const plugins = await until(interrupted, installed(toolchain, progress));
+  const tools = (Date.now() - started) / 1000;
+
+  const runs = runsDirectory();
+  await sweep(runs);
+  const directory = path.join(runs, keep ? keptName(stack) : `${stack}-${randomBytes(4).toString("hex")}`);
+  if (fs.existsSync(directory)) {
+    throw new pulumi.RunError(
+      `--keep: a rehearsal of ${stack} is kept already; use it (source ${path.join(directory, ENV_FILE)}) ` +
+        `or end it with \`npm run rehearse -- --stack ${stack} --down\``,
+    );
+  }
+
+  const config: PlatformConfig = { ...given, charts: { directory: path.join(directory, "charts") } };
+  const startedCluster = Date.now();
+  const cluster = await startCluster(toolchain, clusterSpec(stack, config), directory, progress);
+  try {
+    const controlPlane = (Date.now() - startedCluster) / 1000;
+    interrupted?.throwIfAborted();
+    const charts = await fillChartDirectory(config.charts.directory, stack, given);
+    progress(`charts: ${chartSummary(charts)}`);
+    const engine = await Engine.create({
+      toolchain,
+      directory,
+      plugins: plugins.directory,
+      kubeconfig: cluster.kubeconfig,
+      stack,
+      config: { "carbon:platform": { ...(values as object), charts: config.charts } },
+    });
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(cluster.kubeconfig);
+    const api = { core: kubeconfig.makeApiClient(CoreV1Api), apps: kubeconfig.makeApiClient(AppsV1Api) };
+    const seconds = { tools, controlPlane };
+    return { stack, config, directory, cluster, engine, plugin: plugins.kubernetes, charts, api, seconds };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
+
+function withCharts(config: PlatformConfig, charts: string | undefined): PlatformConfig {
+  if (charts === undefined) return config;
+  if (!fs.existsSync(charts)) {
+    throw new pulumi.RunError(`--charts ${charts}: there is no such directory; \`npm run charts:pull\` fills one`);
+  }
+  return { ...config, charts: { directory: path.resolve(charts) } };
+}
+
+/** Gives up waiting when interrupted: what a build has under way ends with this process. */
+function until<T>(interrupted: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (interrupted === undefined) return work;
+  const interruption = new Promise<never>((_, reject) => {
+    interrupted.addEventListener("abort", () => {
+      reject(interrupted.reason as Error);
+    });
+  });
+  return Promise.race([work, interruption]);
+}
+
+/** An `up` that ends as soon as something has failed for good; its first error then says what. */
+export async function watchedUp(
+  { engine, api }: Rehearsal,
+  progress: (line: string) => void,
+  interrupted?: AbortSignal,
+): Promise<EngineResult> {
+  const watch = new FailureWatch(api.core, interrupted);
+  watch.start();
+  let shown = 0;
+  try {
+    const result = await engine.run("up", {
+      saveOnce: true,
+      signal: watch.signal,
+      progress: (done) => {
+        if (done < shown + 20) return;
+        shown = done;
+        progress(`up: ${done} resources done`);
+      },
+    });
+    return watch.failure === undefined ? result : { ...result, ok: false, errors: [watch.failure] };
+  } finally {
+    watch.stop();
+  }
+}
+
+/** Waits until every pod that should run is Ready and every claim is bound; returns what is not, in time. */
+async function settle(rehearsal: Rehearsal, interrupted: AbortSignal): Promise<string[]> {
+  const deadline = Date.now() + SETTLE_SECONDS * 1000;
+  for (;;) {
+    const waiting = await unsettled(rehearsal);
+    if (waiting.length === 0 || Date.now() > deadline) return waiting;
+    interrupted.throwIfAborted();
+    await sleep(500);
+  }
+}
+
+async function unsettled({ api }: Rehearsal): Promise<string[]> {
+  const [pods, claims, deployments] = await Promise.all([
+    api.core.listPodForAllNamespaces(),
+    api.core.listPersistentVolumeClaimForAllNamespaces(),
+    api.apps.listDeploymentForAllNamespaces(),
+  ]);
+  return [
+    ...pods.items.filter((pod) => !isReadyOrDone(pod)).map((pod) => `pod ${nameOf(pod)} is ${pod.status?.phase}`),
+    ...claims.items
+      .filter(({ status }) => status?.phase !== "Bound")
+      .map((claim) => `claim ${nameOf(claim)} is ${claim.status?.phase}`),
+    ...deployments.items
+      .filter(({ spec, status }) => (status?.readyReplicas ?? 0) < (spec?.replicas ?? 1))
+      .map((d) => `deployment ${nameOf(d)} has ${d.status?.readyReplicas ?? 0} of ${d.spec?.replicas} pods ready`),
+  ];
+}
+
+function nameOf({ metadata }: { metadata?: { namespace?: string; name?: string } }): string {
+  return `${metadata?.namespace}/${metadata?.name}`;
+}
+
+/** Ends the kept rehearsal of a stack; says whether there was one. */
+export async function takeDown(stack: string): Promise<boolean> {
+  const directory = path.join(runsDirectory(), keptName(stack));
+  if (!fs.existsSync(directory)) return false;
+  await stopClusterAt(directory);
+  return true;
+}
+
+const ENV_FILE = "env";
+
+function writeEnvFile({ directory, engine }: Rehearsal): string {
+  const file = path.join(directory, ENV_FILE);
+  const lines = Object.entries(engine.env).map(([key, value]) => `export ${key}='${value.replaceAll("'", `'\\''`)}'`);
+  fs.writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 });
+  return file;
+}
+
+function runsDirectory(): string {
+  return path.join(cacheDirectory(), "runs");
+}
+
+// Two checkouts may each keep a rehearsal of the same stack.
+function keptName(stack: string): string {
+  return `${stack}-kept-${checkoutKey()}`;
+}
+
+function checkoutKey(): string {
+  return createHash("sha256").update(ROOT).digest("hex").slice(0, 8);
+}
+
+/** A home of the checkout's own: a stand-in plugin is a script that names its files. */
+async function installed(toolchain: Toolchain, progress: (line: string) => void) {
+  const home = path.join(toolchain.cache, "plugins", checkoutKey());
+  const sources = await installPlugins({
+    pulumiHome: home,
+    helm: path.join(toolchain.bin, "helm"),
+    pulumi: toolchain.pulumi,
+    progress,
+  });
+  return { ...sources, directory: path.join(home, "plugins") };
+}
+
+function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Parameters<typeof startCluster>[1] {
+  return {
+    name: `rehearsal-${stack}`,
+    context: cluster.context,
+    nodes: Object.entries(cluster.nodes).map(([name, { gpus, labels, reserved, taints, ...node }]) => ({
+      name,
+      ...node,
+      labels: { ...(gpus && GPU_LABELS), ...labels },
+      taints: taints.map(({ key, value, effect }) => ({ key, effect, ...(value !== undefined && { value }) })),
+      ...(gpus && { gpus: { resource: "nvidia.com/gpu", count: gpus.count } }),
+      reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },
+    })),
+    storageClasses: [
+      { name: storage.className, provisioner: "rancher.io/local-path", reclaimPolicy: "Retain", default: true },
+    ],
+  };
+}

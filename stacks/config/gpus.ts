@@ -1,0 +1,78 @@
+/** What a GPU can run, by the product name that the inventory gives it. */
+interface GpuCard {
+  readonly computeCapability: string;
+  /** The last driver branch that knows it. */
+  readonly driver: string;
+  /** The newest CUDA toolkit whose programs run on it, as [major, minor]. */
+  readonly newestCuda: readonly [number, number];
+}
+
+/**
+ * The cards that somebody looked up. R470 is the last driver branch for Kepler (NVIDIA's Unix driver archive), and CUDA 12.0
+ * removed compute capability 3.x (its release notes); toolkits up to 11.8 run on R470 by CUDA's minor-version compatibility.
+ */
+const CARDS: Readonly<Record<string, GpuCard>> = {
+  "Tesla-K80": { computeCapability: "3.7", driver: "R470", newestCuda: [11, 8] },
+};
+
+/** GPU workers as the config has them, and the nodes that they are to run on. */
+interface GpuPlan {
+  readonly workers: { readonly image: string; readonly gpusPerWorker: number; readonly max: number };
+  readonly nodes: Readonly<
+    Record<string, { readonly gpus?: { readonly product: string; readonly count: number } | undefined }>
+  >;
+}
+
+/** What is wrong with a value: its key below `ray.gpuWorkers`, the reason, and what to do. */
+export interface GpuFault {
+  readonly path: readonly string[];
+  readonly message: string;
+}
+
+/** What the GPUs of the inventory cannot serve. */
+export function gpuFaults({ workers, nodes }: GpuPlan): GpuFault[] {
+  const gpus = Object.values(nodes).flatMap((node) => node.gpus ?? []);
+  if (gpus.length === 0) {
+    return [{ path: [], message: "no node of cluster.nodes has GPUs; remove it, or describe them" }];
+  }
+  const { image, gpusPerWorker, max } = workers;
+  const images = [...new Set(gpus.map(({ product }) => product))].flatMap((product) => imageFault(image, product));
+  const most = Math.max(...gpus.map(({ count }) => count));
+  if (gpusPerWorker > most) {
+    const message = `${gpusPerWorker} is more than one node has: at most ${most}; lower it`;
+    return [...images, { path: ["gpusPerWorker"], message }];
+  }
+  const fitting = gpus.reduce((sum, { count }) => sum + Math.floor(count / gpusPerWorker), 0);
+  if (max <= fitting) return images;
+  const message = `${max} workers with ${gpusPerWorker} GPUs each do not fit cluster.nodes: at most ${fitting} do; lower it`;
+  return [...images, { path: ["max"], message }];
+}
+
+function imageFault(image: string, product: string): GpuFault[] {
+  const fault = (message: string): GpuFault[] => [{ path: ["image"], message: `"${image}" ${message}` }];
+  const card = CARDS[product];
+  if (card === undefined) {
+    const known = Object.keys(CARDS).join(", ");
+    return fault(
+      `cannot be judged: nobody looked up ${product}; known are ${known}; add it to stacks/config/gpus.ts or correct it`,
+    );
+  }
+  const { computeCapability, driver, newestCuda } = card;
+  const allowed = `a ${product} (compute ${computeCapability}, driver ${driver}) runs CUDA ${newestCuda.join(".")} and older of ${newestCuda[0]}`;
+  const cuda = cudaOf(image);
+  if (cuda === undefined) {
+    return fault(
+      `does not say its CUDA version: ${allowed}; name an image whose tag has -cu${newestCuda.join("")} or lower`,
+    );
+  }
+  if (cuda[0] === newestCuda[0] && cuda[1] <= newestCuda[1]) return [];
+  return fault(
+    `is for CUDA ${cuda.join(".")}: ${allowed}; name an image whose tag has -cu${newestCuda.join("")} or lower`,
+  );
+}
+
+/** The CUDA version that a tag names: 11.8 for `…-cu118`. */
+function cudaOf(image: string): readonly [number, number] | undefined {
+  const [, major, minor] = /:[^/]*-cu(\d\d)(\d)(?![\d])/.exec(image) ?? [];
+  return major === undefined || minor === undefined ? undefined : [Number(major), Number(minor)];
+}

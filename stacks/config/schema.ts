@@ -1,0 +1,137 @@
+import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
+import { Superset } from "./bi";
+import { Datahub } from "./catalog";
+import { Cluster, Quota } from "./cluster";
+import { ObjectStore, Postgres, Redis } from "./data";
+import { Feast, Mlflow, Ray, Serve } from "./ml";
+import { needFaults } from "./needs";
+import { Monitoring } from "./observability";
+import { Elasticsearch, Neo4j } from "./search";
+import { kubernetesName, Size } from "./shapes";
+import { Kafka } from "./streams";
+import { backupFaults } from "./backups";
+import { Polaris, Trino } from "./sql";
+import { DolphinScheduler } from "./workflows";
+import { gpuFaults } from "./gpus";
+import { serveFaults } from "./serving";
+import { SECRET_KEYS, type SecretName } from "./secrets";
+
+/** What owns data, by the name that `protection.lifted` takes. */
+export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka", "elasticsearch", "neo4j"] as const;
+export type DataOwner = (typeof DATA_OWNERS)[number];
+
+/** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
+export const PlatformConfig = z
+  .strictObject({
+    domain: z
+      .string()
+      .regex(/^[a-z0-9.-]+$/, "expected a DNS name")
+      .meta({ description: "DNS zone of every public host name" }),
+    cluster: Cluster,
+    charts: z
+      .strictObject({ directory: z.string().min(1) })
+      .meta({ description: "Folder with the pinned charts; `npm run charts:pull` fills it" }),
+    storage: z.strictObject({
+      provisioner: z.literal("existing").meta({ description: "The cluster brings the provisioner of its volumes" }),
+      className: kubernetesName.meta({
+        description: "StorageClass of all volumes; it must keep the volumes of deleted claims",
+        immutable: true,
+      }),
+    }),
+    quota: Quota,
+    protection: z
+      .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
+      .default({ lifted: [] })
+      .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
+    certManager: Size,
+    legacyNames: z.boolean().default(false).meta({
+      description: "Whether services are reachable under their names of before, such as kafka-service, too",
+    }),
+    // The systems: one that is not described is not deployed.
+    postgres: Postgres.optional(),
+    objectStore: ObjectStore.optional(),
+    mlflow: Mlflow.optional(),
+    ray: Ray.optional(),
+    serve: Serve.optional(),
+    redis: Redis.optional(),
+    feast: Feast.optional(),
+    monitoring: Monitoring.optional(),
+    kafka: Kafka.optional(),
+    elasticsearch: Elasticsearch.optional(),
+    neo4j: Neo4j.optional(),
+    superset: Superset.optional(),
+    polaris: Polaris.optional(),
+    trino: Trino.optional(),
+    datahub: Datahub.optional(),
+    dolphinscheduler: DolphinScheduler.optional(),
+    verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
+    secrets: z
+      .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
+      .default({ required: [] })
+      .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
+  })
+  .superRefine((config, context) => {
+    for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
+    for (const { path, message } of backupFaults(config)) {
+      context.addIssue({ code: "custom", path: ["postgres", ...path], message });
+    }
+    const { ray, serve, cluster } = config;
+    if (ray && serve) {
+      for (const { path, message } of serveFaults(ray, serve)) {
+        context.addIssue({ code: "custom", path: [...path], message });
+      }
+    }
+    if (ray?.gpuWorkers === undefined) return;
+    const { gpuWorkers } = ray;
+    const { nodes } = cluster;
+    for (const { path, message } of gpuFaults({ workers: gpuWorkers, nodes })) {
+      context.addIssue({ code: "custom", path: ["ray", "gpuWorkers", ...path], message });
+    }
+  });
+export type PlatformConfig = z.output<typeof PlatformConfig>;
+
+/** The values of the current stack. Throws one RunError that names every fault. */
+export function loadConfig(): PlatformConfig {
+  return parseConfig(new pulumi.Config().getObject("platform"), `Pulumi.${pulumi.getStack()}.yaml`);
+}
+
+/** Checks the value of `carbon:platform`; `file` is where a reader mends it. */
+export function parseConfig(value: unknown, file: string): PlatformConfig {
+  const parsed = PlatformConfig.safeParse(value, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.flatMap((issue) => faultsOf(issue, file)).map((fault) => `\n  ${fault}`);
+  throw new pulumi.RunError(`${file}, carbon:platform has ${faults.length} fault(s):${faults.join("")}`);
+}
+
+/** Per fault one line: the key, its value, what is allowed and the next step. */
+function faultsOf(issue: z.core.$ZodIssue, file: string): string[] {
+  const key = issue.path.join(".") || "carbon:platform";
+  const expected = issue.message.replace(/^[^:]*: /, "").replace(/, received .*/, "");
+  switch (issue.code) {
+    case "unrecognized_keys":
+      return issue.keys.map(
+        (unknown) =>
+          `${[...issue.path, unknown].join(".")}: unknown key; docs/schema/stack-config.json lists what is allowed; ` +
+          `remove it or correct its name in ${file}`,
+      );
+    case "custom":
+      return [`${key}: ${issue.message} in ${file}`];
+    case "invalid_key":
+      return [`${key}: this name is not allowed: ${issue.issues[0]?.message ?? expected}; correct it in ${file}`];
+    case "invalid_union": {
+      const given = show((issue.input as Record<string, unknown>)[issue.discriminator ?? ""]);
+      return [
+        `${key}: ${given} is not allowed: ${expected.replace(/^.* Expected/, "expected")}; correct it in ${file}`,
+      ];
+    }
+    default:
+      if (issue.input === undefined) return [`${key}: missing: ${expected}; add it to ${file}`];
+      return [`${key}: ${show(issue.input)} is not allowed: ${expected}; correct it in ${file}`];
+  }
+}
+
+function show(value: unknown): string {
+  const text = value === undefined ? "nothing" : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

@@ -1,0 +1,38 @@
+import type { Endpoint } from "../../components/base/endpoint";
+import { Superset } from "../../components/analytics/superset";
+import type { PlatformConfig } from "../config/schema";
+import { needed } from "../config/needs";
+import type { Data } from "./data";
+import type { Foundation } from "./foundation";
+import type { Secrets } from "../config/secrets";
+
+/** Superset, which queries Trino where that is deployed. */
+export function bi(
+  { superset: config }: PlatformConfig,
+  secrets: Secrets,
+  stores: Data,
+  { trino }: { readonly trino: Endpoint<"http"> | undefined },
+  { opts, namespaces }: Foundation,
+): Superset | undefined {
+  if (config === undefined) return undefined;
+  const postgres = needed(stores.postgres);
+  const { replicas, processes, threads, ...webSize } = config.web;
+  const { replicas: workers, concurrency, ...workerSize } = config.worker;
+  return new Superset(
+    "superset",
+    {
+      namespace: namespaces["data-platform"],
+      store: postgres.database("superset"),
+      redis: needed(stores.redis).login("superset"),
+      secretKey: secrets.get("supersetSecretKey"),
+      adminPassword: secrets.get("supersetAdminPassword"),
+      reader: postgres.reader("superset"),
+      ...(trino && { trino }),
+      web: { replicas, processes, threads, size: webSize },
+      worker: { replicas: workers, concurrency, size: workerSize },
+      beat: config.beat,
+      setup: config.setup,
+    },
+    opts,
+  );
+}

@@ -1,0 +1,71 @@
+import type { Endpoint, IcebergCatalog } from "../../components/base/endpoint";
+import { Datahub, type DatahubKeys } from "../../components/catalog/datahub";
+import { Ingestion } from "../../components/catalog/ingestion";
+import type { Kafka } from "../../components/data/kafka";
+import type { PlatformConfig } from "../config/schema";
+import { needed } from "../config/needs";
+import type { Data } from "./data";
+import type { Foundation } from "./foundation";
+import type { Search } from "./search";
+import type { Secrets } from "../config/secrets";
+
+/** What the catalog stands on, and what it looks at besides. */
+export interface CatalogSources extends Pick<Data, "postgres">, Search {
+  readonly kafka: Kafka | undefined;
+  readonly trino?: Endpoint<"http"> | undefined;
+  readonly iceberg?: IcebergCatalog | undefined;
+}
+
+/** What people find data by: DataHub, and the recipes that fill it. Undefined where the config has none. */
+export function catalog(
+  config: PlatformConfig["datahub"],
+  secrets: Secrets,
+  { postgres, kafka, elasticsearch, neo4j, trino, iceberg }: CatalogSources,
+  { opts, namespaces, chartDirectory, publicHost }: Foundation,
+): Datahub | undefined {
+  if (config === undefined) return undefined;
+  const { ingestion, ...sizes } = config;
+  const namespace = namespaces["data-platform"];
+  const keys: DatahubKeys = {
+    administrator: secrets.get("datahubAdminPassword"),
+    systemClient: secrets.get("datahubSystemClientSecret"),
+    tokenSigning: secrets.get("datahubTokenSigningKey"),
+    tokenSalt: secrets.get("datahubTokenSalt"),
+    encryption: secrets.get("datahubEncryptionKey"),
+    session: secrets.get("datahubSessionKey"),
+  };
+  const datahub = new Datahub(
+    "datahub",
+    {
+      namespace,
+      chartDirectory,
+      store: needed(postgres).database("datahub"),
+      streams: needed(kafka).login("datahub"),
+      search: needed(elasticsearch).login("datahub"),
+      ...(neo4j && { graph: neo4j.login() }),
+      keys,
+      publicHost: publicHost("datahub"),
+      ...sizes,
+    },
+    opts,
+  );
+  if (ingestion !== undefined) {
+    new Ingestion(
+      "datahub-ingestion",
+      {
+        namespace,
+        gms: datahub.gms,
+        keys,
+        sources: {
+          postgres: needed(postgres).reader("ingestion"),
+          kafka: needed(kafka).login("ingestion"),
+          ...(trino && { trino }),
+          ...(iceberg && { iceberg }),
+        },
+        size: ingestion,
+      },
+      opts,
+    );
+  }
+  return datahub;
+}

@@ -1,0 +1,111 @@
+import * as pulumi from "@pulumi/pulumi";
+import { ManifestFile } from "../../components/base/chart-release";
+import type { Authority } from "../../components/base/certificate";
+import type { ApiServer } from "../../components/base/endpoint";
+import { prometheus } from "../../components/base/observers";
+import type { Metrics } from "../../components/base/scrape";
+import { manifests } from "../../components/base/versions";
+import { CertManager } from "../../components/ground/cert-manager";
+import { CertificateAuthority } from "../../components/ground/certificate-authority";
+import { Cluster } from "../../components/ground/cluster";
+import { Priorities } from "../../components/ground/priorities";
+import { Quota } from "../../components/ground/quota";
+import { type PodSecurityLevel, Tenant } from "../../components/ground/tenant";
+import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
+
+// Not restricted are only what needs the node itself: the mesh's agents, GPU drivers and the node exporter.
+const NAMESPACES = {
+  "data-platform": "restricted",
+  "ray-system": "restricted",
+  monitoring: "privileged",
+  kong: "restricted",
+  "istio-system": "privileged",
+  "gpu-operator": "privileged",
+  "cert-manager": "restricted",
+  "cnpg-system": "restricted",
+  "strimzi-system": "restricted",
+  "elastic-system": "restricted",
+} as const satisfies Record<string, PodSecurityLevel>;
+
+/** What the layers above stand on. */
+export interface Foundation {
+  /** Hands the cluster's provider to every component. */
+  readonly opts: pulumi.ComponentResourceOptions;
+  /** The namespaces by name: each Output is known once the namespace and its default policies stand. */
+  readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
+  readonly kubeApi: ApiServer;
+  /** Network of all pods. */
+  readonly podCidr: string;
+  /** Networks of the nodes. */
+  readonly nodeCidrs: readonly string[];
+  readonly metrics: Metrics;
+  /** Issues certificates: who asks for one waits for it. */
+  readonly certManager: CertManager;
+  /** Signs the certificates of servers in data-platform. */
+  readonly authority: Authority;
+  /** Directory of the pinned charts. */
+  readonly chartDirectory: string;
+  /** Host name of a service for people outside the cluster. */
+  readonly publicHost: (service: string) => string;
+  /** StorageClass of every volume. */
+  readonly storageClass: string;
+  /** Whether what owns data refuses to be deleted or replaced. */
+  readonly isProtected: (owner: DataOwner) => boolean;
+}
+
+/** The cluster itself: its identity, namespaces, quota, priorities, shared CRDs and certificates. */
+export function foundation(config: PlatformConfig): Foundation {
+  const { cluster, quota } = config;
+  const { directory: chartDirectory } = config.charts;
+  const { className: storageClass } = config.storage;
+  const { lifted } = config.protection;
+  const isProtected = (owner: DataOwner) => !lifted.includes(owner);
+  const { provider } = new Cluster("cluster", { context: cluster.context, storageClass });
+  const opts = { provider };
+
+  const priorities = new Priorities("priorities", opts);
+  const tenants = Object.entries(NAMESPACES).map(([name, podSecurity]) => {
+    const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
+    const tenant = new Tenant(name, { podSecurity, protect }, opts);
+    return [name, pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace)] as const;
+  });
+  const namespaces = Object.fromEntries(tenants) as unknown as Foundation["namespaces"];
+  new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
+
+  const { podCidr, nodeCidrs, apiServer } = cluster;
+  const kubeApi: ApiServer = { name: "kube-api", ...apiServer, callsFrom: [...apiServer.cidrs, podCidr] };
+  new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
+  const metrics = {
+    scraper: prometheus(namespaces.monitoring),
+    crds: new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
+  };
+  const certManager = new CertManager(
+    "cert-manager",
+    {
+      namespace: namespaces["cert-manager"],
+      chartDirectory,
+      kubeApi,
+      size: config.certManager,
+    },
+    opts,
+  );
+  const { authority } = new CertificateAuthority(
+    "platform-ca",
+    { namespace: namespaces["data-platform"] },
+    { ...opts, dependsOn: certManager },
+  );
+  return {
+    opts,
+    namespaces,
+    kubeApi,
+    podCidr,
+    nodeCidrs,
+    metrics,
+    certManager,
+    authority,
+    chartDirectory,
+    publicHost: (service) => `${service}.${config.domain}`,
+    storageClass,
+    isProtected,
+  };
+}

@@ -1,0 +1,165 @@
+import type { Endpoint } from "../../components/base/endpoint";
+import { Feast } from "../../components/ml/feast";
+import { Mlflow } from "../../components/ml/mlflow";
+import { Ray, type RayArgs } from "../../components/ml/ray";
+import { ServeApplications } from "../../components/ml/serve-applications";
+import { ServeDeployment } from "../../components/ml/serve-deployment";
+import { ServeTraining, type TrainingJob } from "../../components/ml/serve-training";
+import type { PlatformConfig } from "../config/schema";
+import { needed } from "../config/needs";
+import type { Data } from "./data";
+import { FEATURES } from "./features";
+import type { Foundation } from "./foundation";
+import type { Secrets } from "../config/secrets";
+
+type Config<System extends keyof PlatformConfig> = NonNullable<PlatformConfig[System]>;
+
+/** What trains, tracks and serves models. */
+export interface Ml {
+  readonly mlflow: Mlflow | undefined;
+  readonly feast: Feast | undefined;
+  readonly ray: Ray | undefined;
+  /** Path under which each Serve application answers, by its name. */
+  readonly applications: Readonly<Record<string, string>>;
+}
+
+/** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
+export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
+  const { opts, namespaces } = ground;
+  const namespace = namespaces["data-platform"];
+  const mlflow = config.mlflow && mlflowOf(config.mlflow, secrets, stores, ground);
+  const feast = config.feast && feastOf(config.feast, stores, ground);
+  if (config.ray === undefined) return { mlflow, feast, ray: undefined, applications: {} };
+
+  const { mode } = config.ray;
+  const { jobs, applications } = config.serve ?? { applications: {} };
+  const code =
+    jobs &&
+    new ServeApplications(
+      "serve",
+      {
+        namespace,
+        applications,
+        bucket: needed(stores.objectStore).bucket("ray-applications"),
+        // Without an operator the Service leads to the head; KubeRay's leads to every node that has a proxy.
+        proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
+        size: jobs,
+      },
+      opts,
+    );
+  const services = {
+    ...(mlflow && { MLFLOW_TRACKING_URI: mlflow.tracking }),
+    ...(feast && { FEAST_URL: feast.http }),
+  };
+  // KubeRay never calls a cluster ready that serves nothing.
+  const served = Object.keys(applications).length > 0 ? code : undefined;
+  const ray = rayOf(config.ray, services, served, secrets, stores, ground);
+  if (jobs !== undefined && code !== undefined) {
+    const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
+    if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
+    new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
+  }
+  const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
+  return { mlflow, feast, ray, applications: Object.fromEntries(paths) };
+}
+
+function mlflowOf(
+  { replicas, webWorkers, ...size }: Config<"mlflow">,
+  secrets: Secrets,
+  { postgres, objectStore }: Data,
+  { opts, namespaces, metrics, podCidr, publicHost }: Foundation,
+): Mlflow {
+  return new Mlflow(
+    "mlflow",
+    {
+      namespace: namespaces["data-platform"],
+      store: needed(postgres).database("mlflow"),
+      encryptionPassphrase: secrets.get("mlflowEncryptionPassphrase"),
+      artifacts: needed(objectStore).bucket("mlflow-artifacts"),
+      replicas,
+      webWorkers,
+      size,
+      publicHost: publicHost("mlflow"),
+      podCidr,
+      metrics,
+    },
+    opts,
+  );
+}
+
+function feastOf(
+  config: Config<"feast">,
+  { postgres, objectStore, redis }: Data,
+  { opts, namespaces, metrics }: Foundation,
+): Feast {
+  return new Feast(
+    "feast",
+    {
+      namespace: namespaces["data-platform"],
+      ...FEATURES,
+      registry: needed(postgres).database("feast"),
+      onlineStore: needed(redis).login("feast"),
+      offlineStore: needed(objectStore).bucket("feast-offline"),
+      ...config,
+      metrics,
+    },
+    opts,
+  );
+}
+
+function rayOf(
+  config: Config<"ray">,
+  services: Readonly<Record<string, Endpoint<"http">>>,
+  served: ServeApplications | undefined,
+  secrets: Secrets,
+  { objectStore }: Data,
+  { opts, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
+): Ray {
+  const { workers, gpuWorkers, access } = config;
+  return new Ray(
+    "ray",
+    {
+      namespace: namespaces["data-platform"],
+      mode: modeOf(config),
+      workers,
+      ...(gpuWorkers && { gpuWorkers }),
+      token: secrets.get("rayAuthToken"),
+      services,
+      objectStore: needed(objectStore).store,
+      access: {
+        groups: access.groups,
+        pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
+          // No workload of ours is called so: their wires would have one name.
+          name: `client-${name}`,
+          namespace: namespaces[home],
+          matchLabels: labels,
+          serviceAccount: name,
+        })),
+      },
+      metrics,
+    },
+    opts,
+  );
+
+  function modeOf(ray: Config<"ray">): RayArgs["mode"] {
+    if (ray.mode === "standalone") {
+      const { head } = ray;
+      return { kind: "standalone", head: { ...head, volume: { storageClass, ...head.volume } } };
+    }
+    const { head, serving, autoscaler, operator } = ray;
+    return {
+      kind: "kuberay",
+      head,
+      autoscaler,
+      ...(served && { serving: { ...serving, config: served.config } }),
+      operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
+    };
+  }
+}
+
+/** The training of all applications: each with the code of its own. */
+function trainingJobs(applications: Config<"serve">["applications"], served: ServeApplications): TrainingJob[] {
+  return Object.entries(applications).flatMap(([app, { training }]) =>
+    Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),
+  );
+}

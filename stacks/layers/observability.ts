@@ -1,0 +1,68 @@
+import { KubePrometheusStack, type Paging } from "../../components/observability/kube-prometheus-stack";
+import { MlMonitoring } from "../../components/observability/ml-monitoring";
+import type { PlatformConfig } from "../config/schema";
+import type { Foundation } from "./foundation";
+import type { Ml } from "./ml";
+import type { Secrets } from "../config/secrets";
+
+/** What watches the platform. */
+export interface Observability {
+  readonly monitoring: KubePrometheusStack;
+}
+
+/** Prometheus, Alertmanager and Grafana, and what they know of the ML stack. */
+export function observability(
+  config: PlatformConfig,
+  secrets: Secrets,
+  { mlflow, feast, ray, applications }: Ml,
+  ground: Foundation,
+): Observability | undefined {
+  if (config.monitoring === undefined) return undefined;
+  const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
+  const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
+  const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
+
+  const monitoring = new KubePrometheusStack(
+    "prometheus",
+    {
+      namespace: namespaces.monitoring,
+      chartDirectory,
+      kubeApi,
+      nodeCidrs,
+      ...sizes,
+      prometheus: { ...prometheus, volume: volume(prometheus.volume.sizeGiB) },
+      alertmanager: { ...alertmanager, volume: volume(alertmanager.volume.sizeGiB) },
+      publicHost: ground.publicHost("grafana"),
+      grafanaPassword: secrets.get("grafanaAdminPassword"),
+      paging: pagingOf(paging, secrets),
+    },
+    // cert-manager issues the certificate of its webhooks.
+    { ...opts, dependsOn: [metrics.crds, certManager] },
+  );
+  new MlMonitoring(
+    "ml-monitoring",
+    {
+      namespace: namespaces.monitoring,
+      alerts: [
+        ...(mlflow ? (["mlflow"] as const) : []),
+        ...(feast ? (["feast"] as const) : []),
+        ...(ray ? (["ray"] as const) : []),
+        ...(config.postgres?.backups ? (["postgres"] as const) : []),
+        ...(Object.keys(applications).length > 0 ? (["ray-serve", "models"] as const) : []),
+      ],
+      workloads: {
+        namespace: namespaces["data-platform"],
+        rayWorkersMin: ray?.workersMin ?? {},
+        applications: Object.keys(applications),
+      },
+    },
+    { ...opts, dependsOn: monitoring },
+  );
+  return { monitoring };
+}
+
+function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
+  if (paging.kind === "none") return { kind: "none" };
+  const { kind, cidrs, port } = paging;
+  return { kind, credential: secrets.get("pagingCredential"), destination: { name: "pager", cidrs, port } };
+}

@@ -1,0 +1,88 @@
+import * as pulumi from "@pulumi/pulumi";
+import { type Credential, externalPeer, type OwnBucket } from "../../components/base/endpoint";
+import type { ObjectStore } from "../../components/data/object-store";
+import { Postgres, type PostgresReader } from "../../components/data/postgres";
+import type { PlatformConfig } from "../config/schema";
+import { needed } from "../config/needs";
+import type { Foundation } from "./foundation";
+import type { SecretName, Secrets } from "../config/secrets";
+
+const BACKUP_BUCKET = "postgres-backups";
+
+/** PostgreSQL with the databases of all services, whatever is deployed: a system that is switched off finds its data again. */
+export function postgresOf(
+  platform: PlatformConfig,
+  secrets: Secrets,
+  objectStore: ObjectStore | undefined,
+  { opts, namespaces, kubeApi, chartDirectory, certManager, metrics, storageClass, isProtected }: Foundation,
+): Postgres | undefined {
+  const { postgres: config } = platform;
+  if (config === undefined) return undefined;
+  const { operator, setup, volume, backups, restoreFrom, ...server } = config;
+  return new Postgres(
+    "postgres",
+    {
+      namespace: namespaces["data-platform"],
+      operatorNamespace: namespaces["cnpg-system"],
+      chartDirectory,
+      kubeApi,
+      instances: server.instances,
+      size: server,
+      operatorSize: operator,
+      volume: { storageClass, ...volume },
+      passwords: {
+        mlflow: secrets.get("postgresMlflowPassword"),
+        feast: secrets.get("postgresFeastPassword"),
+        superset: secrets.get("postgresSupersetPassword"),
+        datahub: secrets.get("postgresDatahubPassword"),
+        dolphinscheduler: secrets.get("postgresDolphinschedulerPassword"),
+        polaris: secrets.get("postgresPolarisPassword"),
+      },
+      readers: readersOf(platform, secrets),
+      setupSize: setup,
+      ...(backups && {
+        backups: {
+          target: targetOf(backups.target, secrets, objectStore),
+          archive: backups.archive,
+          schedule: backups.schedule,
+          retentionDays: backups.retentionDays,
+          pluginSize: backups.plugin,
+          certManager,
+          ...(restoreFrom && { restoreFrom }),
+        },
+      }),
+      metrics,
+      protect: isProtected("postgres"),
+    },
+    opts,
+  );
+}
+
+/** The buckets of the object store that are PostgreSQL's alone; `credential` is a login of that store. */
+export function backupBuckets(
+  { postgres }: PlatformConfig,
+  credential: (key: SecretName) => pulumi.Output<string>,
+): Record<string, Credential> {
+  if (postgres?.backups?.target.kind !== "object-store") return {};
+  return { [BACKUP_BUCKET]: { username: credential("backupAccessKey"), password: credential("backupSecretKey") } };
+}
+
+type BackupTarget = NonNullable<NonNullable<PlatformConfig["postgres"]>["backups"]>["target"];
+
+function targetOf(target: BackupTarget, secrets: Secrets, objectStore: ObjectStore | undefined): OwnBucket {
+  if (target.kind === "object-store") return needed(objectStore).ownBucket(BACKUP_BUCKET);
+  const { url, cidrs, region, bucket } = target;
+  const login = { username: secrets.issued("backupAccessKey"), password: secrets.issued("backupSecretKey") };
+  const destination = externalPeer("backups", url, cidrs);
+  return { name: bucket, store: { url: pulumi.output(url), region, destination, login, ready: [] } };
+}
+
+/** Who reads DataHub's database besides DataHub. */
+function readersOf(config: PlatformConfig, secrets: Secrets): Record<string, PostgresReader> {
+  const database = "datahub";
+  return {
+    ...("trino" in config && { trino: { database, password: secrets.get("postgresTrinoReaderPassword") } }),
+    ...("datahub" in config && { ingestion: { database, password: secrets.get("postgresIngestionReaderPassword") } }),
+    ...("superset" in config && { superset: { database, password: secrets.get("postgresSupersetReaderPassword") } }),
+  };
+}

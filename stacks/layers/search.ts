@@ -1,0 +1,71 @@
+import type { SearchAccess } from "../../components/base/endpoint";
+import { searchAccess } from "../../components/catalog/datahub";
+import { Elasticsearch } from "../../components/data/elasticsearch";
+import { Neo4j } from "../../components/data/neo4j";
+import type { PlatformConfig } from "../config/schema";
+import type { Foundation } from "./foundation";
+import type { Secrets } from "../config/secrets";
+
+/** What finds things: by words, and by how they hang together. */
+export interface Search {
+  readonly elasticsearch: Elasticsearch | undefined;
+  readonly neo4j: Neo4j | undefined;
+}
+
+/** The search cluster and the graph database, each where the stack has it. */
+export function search(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search {
+  return { elasticsearch: elasticsearch(config, secrets, ground), neo4j: neo4j(config, secrets, ground) };
+}
+
+function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Elasticsearch | undefined {
+  if (config.elasticsearch === undefined) return undefined;
+  const { nodes, volume, operator, readable, ...size } = config.elasticsearch;
+  const { opts, namespaces, kubeApi, authority, chartDirectory, storageClass, isProtected } = ground;
+  return new Elasticsearch(
+    "elasticsearch",
+    {
+      namespace: namespaces["data-platform"],
+      operatorNamespace: namespaces["elastic-system"],
+      chartDirectory,
+      kubeApi,
+      authority,
+      // The name that clients know from before.
+      aliases: ["elasticsearch-service"],
+      nodes,
+      size,
+      operatorSize: operator,
+      volume: { storageClass, sizeGiB: volume.sizeGiB },
+      clients: {
+        ...(config.datahub && {
+          datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...searchAccess() },
+        }),
+        ...(config.trino && {
+          trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
+        }),
+      },
+      protect: isProtected("elasticsearch"),
+    },
+    opts,
+  );
+}
+
+function neo4j(config: PlatformConfig, secrets: Secrets, ground: Foundation): Neo4j | undefined {
+  if (config.neo4j === undefined) return undefined;
+  const { volume, ...size } = config.neo4j;
+  return new Neo4j(
+    "neo4j",
+    {
+      namespace: ground.namespaces["data-platform"],
+      size,
+      volume: { storageClass: ground.storageClass, sizeGiB: volume.sizeGiB },
+      password: secrets.get("neo4jPassword"),
+      protect: ground.isProtected("neo4j"),
+    },
+    ground.opts,
+  );
+}
+
+/** What Trino does: it looks for nodes and shards, and reads. */
+function queryAccess(names: readonly string[]): SearchAccess {
+  return { cluster: ["monitor"], indices: [{ names, privileges: ["read", "view_index_metadata", "monitor"] }] };
+}

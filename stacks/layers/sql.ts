@@ -1,0 +1,94 @@
+import { Polaris } from "../../components/analytics/polaris";
+import { Trino } from "../../components/analytics/trino";
+import type { Sources } from "../../components/analytics/trino/catalogs";
+import type { Elasticsearch } from "../../components/data/elasticsearch";
+import type { Kafka } from "../../components/data/kafka";
+import type { PlatformConfig } from "../config/schema";
+import { needed } from "../config/needs";
+import type { Data } from "./data";
+import type { Foundation } from "./foundation";
+import type { Secrets } from "../config/secrets";
+
+/** SQL over what the platform keeps, and the catalog of the tables that are files. */
+export interface Sql {
+  readonly polaris: Polaris | undefined;
+  readonly trino: Trino | undefined;
+}
+
+/** What Trino queries besides the tables of the catalog, where it is there. */
+export interface OtherSources {
+  readonly kafka: Kafka | undefined;
+  readonly elasticsearch: Elasticsearch | undefined;
+}
+
+/** Polaris, and Trino with a catalog for each system that is there. */
+export function sql(
+  config: PlatformConfig,
+  secrets: Secrets,
+  stores: Data,
+  others: OtherSources,
+  ground: Foundation,
+): Sql {
+  const polaris = polarisOf(config.polaris, secrets, stores, ground);
+  return { polaris, trino: config.trino && trinoOf(config.trino, secrets, sources(), ground) };
+
+  function sources(): Sources {
+    const { kafka, elasticsearch } = others;
+    return {
+      ...(polaris && { iceberg: { catalog: polaris.catalog("trino"), store: needed(stores.objectStore).store } }),
+      ...(stores.postgres && { postgres: stores.postgres.reader("trino") }),
+      ...(elasticsearch && { elasticsearch: elasticsearch.login("trino") }),
+      ...(kafka && { kafka: { cluster: kafka.login("trino"), topics: Object.keys(config.kafka?.topics ?? {}) } }),
+    };
+  }
+}
+
+function polarisOf(
+  config: PlatformConfig["polaris"],
+  secrets: Secrets,
+  stores: Data,
+  { opts, namespaces, chartDirectory, metrics }: Foundation,
+): Polaris | undefined {
+  if (config === undefined) return undefined;
+  const { replicas, setup, ...size } = config;
+  return new Polaris(
+    "polaris",
+    {
+      namespace: namespaces["data-platform"],
+      chartDirectory,
+      store: needed(stores.postgres).database("polaris"),
+      warehouse: needed(stores.objectStore).bucket("iceberg-warehouse"),
+      replicas,
+      size,
+      setupSize: setup,
+      rootSecret: secrets.get("polarisRootSecret"),
+      tokenKey: secrets.get("polarisTokenKey"),
+      clients: {
+        trino: { secret: secrets.get("polarisTrinoSecret"), access: "write" },
+        ingestion: { secret: secrets.get("polarisIngestionSecret"), access: "read" },
+      },
+      metrics,
+    },
+    opts,
+  );
+}
+
+function trinoOf(
+  config: NonNullable<PlatformConfig["trino"]>,
+  secrets: Secrets,
+  sources: Sources,
+  { opts, namespaces, chartDirectory, metrics }: Foundation,
+): Trino {
+  return new Trino(
+    "trino",
+    {
+      namespace: namespaces["data-platform"],
+      chartDirectory,
+      ...config,
+      sources,
+      sharedSecret: secrets.get("trinoSharedSecret"),
+      metrics,
+    },
+    opts,
+  );
+}

@@ -1,0 +1,65 @@
+import { trinoKafkaAccess } from "../../components/analytics/trino/catalogs";
+import { kafkaAccess } from "../../components/catalog/datahub";
+import { kafkaAccess as ingestionKafkaAccess } from "../../components/catalog/ingestion";
+import { Kafka, type KafkaClient } from "../../components/data/kafka";
+import type { PlatformConfig } from "../config/schema";
+import type { Foundation } from "./foundation";
+import type { Secrets } from "../config/secrets";
+
+/** What flows between systems: Kafka, its topics and its clients. Undefined where the config has none. */
+export function streams(config: PlatformConfig, secrets: Secrets, ground: Foundation): Kafka | undefined {
+  if (config.kafka === undefined) return undefined;
+  const { brokers, volume, operator, entityOperator, topics, clients, ...size } = config.kafka;
+  const { opts, namespaces, chartDirectory, kubeApi, authority, metrics, storageClass, isProtected } = ground;
+  const namespace = namespaces["data-platform"];
+
+  return new Kafka(
+    "kafka",
+    {
+      namespace,
+      operatorNamespace: namespaces["strimzi-system"],
+      chartDirectory,
+      kubeApi,
+      authority,
+      brokers,
+      size,
+      volume: { storageClass, sizeGiB: volume.sizeGiB },
+      operatorSize: operator,
+      entityOperatorSize: entityOperator,
+      topics,
+      clients: {
+        ...catalogClients(),
+        ...(config.trino && {
+          trino: { password: secrets.get("kafkaTrinoPassword"), ...trinoKafkaAccess(Object.keys(topics)) },
+        }),
+        ...outsiders(),
+      },
+      metrics,
+      protect: isProtected("kafka"),
+    },
+    opts,
+  );
+
+  function catalogClients(): Record<string, KafkaClient> {
+    if (config.datahub === undefined) return {};
+    return {
+      datahub: { password: secrets.get("kafkaDatahubPassword"), ...kafkaAccess() },
+      ingestion: { password: secrets.get("kafkaIngestionPassword"), ...ingestionKafkaAccess() },
+    };
+  }
+
+  function outsiders(): Record<string, KafkaClient> {
+    return Object.fromEntries(
+      Object.entries(clients).map(([name, { topics: rights, groups, pods }]) => [
+        name,
+        {
+          topics: rights,
+          groups,
+          ...(pods && {
+            pods: { name, namespace: namespaces[pods.namespace], matchLabels: pods.labels, serviceAccount: name },
+          }),
+        },
+      ]),
+    );
+  }
+}

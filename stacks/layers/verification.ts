@@ -1,0 +1,41 @@
+import * as path from "node:path";
+import { images } from "../../components/base/versions";
+import { Verify } from "../../components/observability/verify";
+import type { PlatformConfig } from "../config/schema";
+import type { Foundation } from "./foundation";
+import type { Ml } from "./ml";
+import type { Observability } from "./observability";
+
+/** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
+export function verification(
+  config: PlatformConfig,
+  { mlflow, feast, ray, applications: { commodity } }: Ml,
+  watch: Observability | undefined,
+  ground: Foundation,
+): void {
+  if (config.verify === undefined) return;
+  new Verify(
+    "verify",
+    {
+      namespace: ground.namespaces["data-platform"],
+      // Any image with Python would do.
+      image: images.feast,
+      asks: {
+        ...(mlflow && { mlflow: mlflow.tracking }),
+        ...(feast && { feast: feast.http }),
+        ...(ray && { ray }),
+        ...(ray?.serve !== undefined &&
+          commodity !== undefined && {
+            serve: {
+              endpoint: ray.serve,
+              path: path.posix.join(commodity, "predict/price-forecast"),
+              body: { commodity_code: "WTI" },
+            },
+          }),
+        ...(watch && { prometheus: watch.monitoring.prometheus }),
+      },
+      size: config.verify,
+    },
+    ground.opts,
+  );
+}
