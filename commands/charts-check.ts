@@ -7,7 +7,7 @@ import { chartVersion, evaluateConfig, type Manifest, type StackEvaluation } fro
 import { collect, command, run } from "./cli";
 import { type Cluster, startCluster, sweep } from "../rehearsal/simulation/cluster";
 import { type Evaluation, overridden, readStackFile, ROOT } from "../rehearsal/program/evaluate";
-import { plain, type Value } from "../rehearsal/program/values";
+import { plain } from "../rehearsal/program/values";
 import { knownSecrets, secretFaults } from "../rehearsal/program/secret-references";
 import { table } from "../rehearsal/simulation/tables";
 import { ensureToolchain, type Toolchain } from "../rehearsal/simulation/toolchain";
@@ -146,7 +146,7 @@ function crdFolderFaults(chart: string, folder: string): string[] {
 function objectsOf({ registrations }: Evaluation): Manifest[] {
   return registrations
     .filter(({ type, inputs, read }) => type.startsWith("kubernetes:") && inputs["kind"] !== undefined && !read)
-    .map(({ inputs }) => plain(inputs as Value) as unknown as Manifest);
+    .map(({ inputs }) => plain(inputs) as Manifest);
 }
 
 function within(namespace: string, object: Manifest): Manifest {
@@ -229,7 +229,7 @@ async function checkStacks(
   const toolchain = await ensureToolchain(progress);
   const cluster = await startApiServer(toolchain);
   try {
-    const admission = await Admission.connect(cluster.kubeconfig);
+    const admission = new Admission(path.join(toolchain.bin, "kubectl"), cluster.kubeconfig);
     const helm = path.join(toolchain.bin, "helm");
     const checked: CheckedRelease[] = [];
     for (const [stack, evaluation] of evaluations) {

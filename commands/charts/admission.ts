@@ -1,34 +1,28 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { execFile } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { promisify } from "node:util";
 import type { Manifest } from "../../rehearsal/program/charts";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
-import {
-  ApiError,
-  ApiServer,
-  describe,
-  type KubeObject,
-  referenceOf,
-  UnknownKind,
-} from "../../rehearsal/simulation/plugins/api";
-import { at, isList, plain, textAt, type Value } from "../../rehearsal/program/values";
+import { plain } from "../../rehearsal/program/values";
 import { workloadsOf } from "./declaration";
 
-const MANAGER = { fieldManager: "charts-check", strict: true };
 // KubeRay's CRDs are 1 MB each: on a busy machine the API server took more than a minute for them.
-const ESTABLISHED_SECONDS = 300;
+const ESTABLISHED = "--timeout=300s";
 
-/** A simulated API server that is asked what it would accept. */
+/** A simulated API server that is asked what it would accept: by kubectl, since typed clients drop the fields that they do not know. */
 export class Admission {
-  private constructor(private readonly server: ApiServer) {}
-
-  static async connect(kubeconfig: string): Promise<Admission> {
-    return new Admission(await ApiServer.connect(undefined, kubeconfig));
-  }
+  constructor(
+    private readonly kubectl: string,
+    private readonly kubeconfig: string,
+  ) {}
 
   /** Makes what objects of others stand on: the program's namespaces, priorities, classes, CRDs and accounts. */
   async prepare({ registrations }: Evaluation): Promise<string[]> {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
-      .map(({ inputs }) => plain(inputs as Value) as unknown as Manifest);
+      .map(({ inputs }) => plain(inputs) as Manifest);
     const of = (...kinds: string[]): Manifest[] => objects.filter(({ kind }) => kinds.includes(kind));
     const first = await this.make(of("Namespace", "PriorityClass", "StorageClass", "CustomResourceDefinition"));
     return [...first, ...(await this.make(of("ServiceAccount")))];
@@ -42,52 +36,47 @@ export class Admission {
     const needed = inside.filter(({ kind }) => ["CustomResourceDefinition", "ServiceAccount"].includes(kind));
     const refused = await this.make(needed);
     const others = [...inside.filter((object) => !needed.includes(object)), ...podsOf(inside)];
-    const asked = others.map((object) => () => this.server.create(asKube(object), { ...MANAGER, dryRun: true }));
-    return [...refused, ...(await refusals(others, asked))];
+    return [...refused, ...(await this.refusals(others, "create", "--dry-run=server"))];
   }
 
   private async make(objects: readonly Manifest[]): Promise<string[]> {
-    const calls = objects.map((object) => () => this.server.apply(asKube(object), { ...MANAGER, force: true }));
-    const refused = await refusals(objects, calls);
-    const crds = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
-    if (refused.length === 0) await Promise.all(crds.map((crd) => this.established(asKube(crd))));
-    if (crds.length > 0) this.server.forgetKinds();
+    const refused = await this.refusals(objects, "apply", "--server-side", "--force-conflicts");
+    if (refused.length === 0 && objects.some(({ kind }) => kind === "CustomResourceDefinition")) {
+      await this.run("wait", "--for=condition=Established", "crd", "--all", ESTABLISHED);
+    }
     return refused;
   }
 
-  private async established(crd: KubeObject): Promise<void> {
-    const end = Date.now() + ESTABLISHED_SECONDS * 1000;
-    for (;;) {
-      const conditions = at(await this.server.find(referenceOf(crd)), "status", "conditions");
-      const isSet = (one: Value): boolean => textAt(one, "type") === "Established" && textAt(one, "status") === "True";
-      if (isList(conditions) && conditions.some(isSet)) return;
-      if (Date.now() > end) {
-        throw new Error(`${describe(referenceOf(crd))} is not established after ${ESTABLISHED_SECONDS} s`);
+  /** What the API server answers to each object, other than yes. */
+  private async refusals(objects: readonly Manifest[], verb: string, ...flags: string[]): Promise<string[]> {
+    if (objects.length === 0) return [];
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-admission-"));
+    try {
+      for (const [index, object] of objects.entries()) {
+        fs.writeFileSync(path.join(directory, `${index}.json`), JSON.stringify(object));
       }
-      await sleep(100);
+      const said = await this.run(verb, "--validate=strict", "--filename", directory, ...flags);
+      // Each message names the file, that is the object, that it is about; what follows it without a name belongs to it.
+      const messages = said.replaceAll("\n*", " *").split("\n").filter(Boolean);
+      return messages.map((message) => {
+        const file = /"[^"]*\/(\d+)\.json"/.exec(message)?.[1];
+        const about = file === undefined ? undefined : objects[Number(file)];
+        const what = about === undefined ? "" : `${about.kind} ${about.metadata.name}: `;
+        return `${what}the API server says: ${message.replaceAll(`${directory}/`, "")}`;
+      });
+    } finally {
+      fs.rmSync(directory, { recursive: true });
     }
   }
-}
 
-function asKube(object: Manifest): KubeObject {
-  return object as unknown as KubeObject;
-}
-
-/** What the API server answers to each call, other than yes. */
-async function refusals(objects: readonly Manifest[], calls: readonly (() => Promise<unknown>)[]): Promise<string[]> {
-  const answers = await Promise.all(
-    calls.map(async (call, index) => {
-      try {
-        await call();
-        return [];
-      } catch (error) {
-        if (!(error instanceof ApiError) && !(error instanceof UnknownKind)) throw error;
-        const { kind = "", metadata } = objects[index] ?? {};
-        return [`${kind} ${metadata?.name ?? ""}: the API server says: ${error.message}`];
-      }
-    }),
-  );
-  return answers.flat();
+  /** Runs kubectl and returns what it complains about. */
+  private async run(...args: string[]): Promise<string> {
+    const options = { maxBuffer: 2 ** 26, env: { ...process.env, KUBECONFIG: this.kubeconfig } };
+    return promisify(execFile)(this.kubectl, args, options).then(
+      () => "",
+      (error: unknown) => (error as { stderr: string }).stderr,
+    );
+  }
 }
 
 /** A pod of each workload: with it the real admission answers for Pod Security, priorities and limits. */

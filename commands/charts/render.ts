@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { parseAllDocuments } from "yaml";
 import { type DeclaredRelease, type Manifest, releasesOf } from "../../rehearsal/program/charts";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
-import { plain, type Value } from "../../rehearsal/program/values";
+import { plain, unwrapped } from "../../rehearsal/program/values";
 
 /** A release with all that Helm is told of it. */
 export interface HelmRelease extends DeclaredRelease {
@@ -19,7 +19,7 @@ export function helmReleases(evaluation: Evaluation): HelmRelease[] {
       ({ type, name }) => type === "kubernetes:helm.sh/v3:Release" && name === declared.release,
     );
     if (release === undefined) throw new Error(`${declared.release}: its component registers no Release`);
-    const { namespace, values } = plain(release.inputs as Value) as unknown as HelmRelease;
+    const { namespace, values } = unwrapped(release.inputs) as HelmRelease;
     return { ...declared, namespace, values };
   });
 }
@@ -64,7 +64,7 @@ function manifestsOf(yaml: string): Manifest[] {
   const documents = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest | null);
   return documents.flatMap((object) => {
     if (object === null) return [];
-    const set = plain(object as unknown as Value) as unknown as Manifest;
+    const set = plain(object) as Manifest;
     return set.kind.endsWith("List") && Array.isArray(set["items"]) ? (set["items"] as Manifest[]) : [set];
   });
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1CronJob, V1Job } from "@kubernetes/client-node";
-import { REHEARSAL_ANNOTATION } from "../../rehearsal/simulation/plugins/marker";
+import { REHEARSAL_ANNOTATION } from "../../rehearsal/simulation/cluster";
 import { type HttpAnswer, TEMPLATE } from "./answers";
 import { unanswered, Unanswered } from "./check";
 import type { ClusterView } from "./cluster";

@@ -1,10 +1,10 @@
 import type { V1Job, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
 import type { PodGroup } from "../../rehearsal/program/demand";
-import { parseWaitFor } from "../../rehearsal/simulation/plugins/wait-for";
 import { isReadyOrDone } from "../../rehearsal/simulation/report";
 import type { Answer, Fault, Question } from "./check";
 import type { ClusterView } from "./cluster";
 import { type Expected, type ExpectedObject, title } from "./expected";
+import { stillWaitsFor } from "./wait-for";
 
 const TOPIC = "workloads";
 
@@ -212,11 +212,10 @@ async function isOwnedBy(pod: V1Pod, { kind, namespace, name }: PodGroup, cluste
 async function awaited(object: ExpectedObject, cluster: ClusterView, stack: string): Promise<Answer> {
   const live = await cluster.read(object);
   if (live === undefined) return missing(object, stack);
-  const verdict = parseWaitFor(object.waitFor ?? "")(
-    JSON.parse(JSON.stringify(live)) as Parameters<ReturnType<typeof parseWaitFor>>[0],
-  );
-  if (verdict.kind === "ready") return { found: object.waitFor ?? "" };
+  const { waitFor = "[]" } = object;
+  const why = stillWaitsFor(waitFor, live);
+  if (why === undefined) return { found: waitFor };
   const resource = object.kind.toLowerCase();
   const next = `kubectl describe ${resource}.${object.apiVersion.split("/")[0]} -n ${object.namespace} ${object.name}`;
-  return { found: verdict.kind, faults: [{ what: verdict.why, next }] };
+  return { found: "waiting", faults: [{ what: why, next }] };
 }

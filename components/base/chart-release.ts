@@ -114,6 +114,8 @@ export class ChartRelease extends pulumi.ComponentResource {
         namespace,
         values: values as Record<string, unknown>,
         skipCrds: true,
+        // Else the plugin drops every null and empty list, and the chart's default stays.
+        allowNullValues: true,
         timeout: timeoutSeconds,
         // A failed first install is taken back: a later `up` starts from nothing instead of from half a release.
         atomic: true,

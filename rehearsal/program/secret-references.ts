@@ -1,4 +1,4 @@
-import { plain, type Value } from "./values";
+import { plain } from "./values";
 
 /** An object of Kubernetes, or what the program registers as one. */
 export interface SecretObject {
@@ -119,7 +119,7 @@ function readable(object: SecretObject): Readable {
     data = {},
     stringData = {},
     spec = {},
-  } = plain(object as Value) as unknown as Partial<Readable> & {
+  } = plain(object) as Partial<Readable> & {
     metadata?: { name?: string };
   };
   return { name: metadata?.name ?? "", data, stringData, spec };
@@ -140,7 +140,7 @@ export function secretReferences(object: SecretObject, namespace?: string): Secr
   }
   // A ClusterIssuer lies in no namespace: cert-manager looks where it runs itself.
   const where = kindOf(object) === "cert-manager.io/ClusterIssuer" ? "cert-manager" : own;
-  return found(plain(object as Value)).map(({ secret, keys }) => ({ owner, namespace: where, secret, keys }));
+  return found(plain(object)).map(({ secret, keys }) => ({ owner, namespace: where, secret, keys }));
 }
 
 type Found = Pick<SecretReference, "secret" | "keys">;

@@ -11,8 +11,10 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as yaml from "yaml";
 import { identify, isAlive, type ProcessIdentity } from "./processes";
-import { REHEARSAL_ANNOTATION } from "./plugins/marker";
 import { type Toolchain, versions } from "./toolchain";
+
+/** Annotation of the kube-system namespace that tells a simulated cluster from a real one. */
+export const REHEARSAL_ANNOTATION = "carbon.254carbon.com/rehearsal";
 
 /** A node of the inventory, as the scheduler is to see it. */
 export interface SimulatedNode {

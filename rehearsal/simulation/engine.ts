@@ -82,7 +82,6 @@ export class Engine {
       PULUMI_NODEJS_TRANSPILE_ONLY: "true",
       PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS: "true",
       KUBECONFIG: kubeconfig,
-      CARBON_HELM: path.join(toolchain.bin, "helm"),
       PATH: `${toolchain.bin}${path.delimiter}${process.env["PATH"] ?? ""}`,
     };
     this.canaries = Object.fromEntries(

@@ -11,10 +11,10 @@ import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
 import { Engine, type EngineResult } from "./engine";
 import { overridden, readStackFile, ROOT } from "../program/evaluate";
 import { MemoryMeter } from "./memory";
-import { installPlugins, type PluginSource } from "./plugins/install";
+import { installPlugins, type Plugins } from "./plugins";
 import { GPU_LABELS } from "../program/placement";
 import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
-import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
+import { cacheDirectory, ensureToolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
 
 /** What to rehearse. */
@@ -36,7 +36,7 @@ export interface Rehearsal {
   readonly directory: string;
   readonly cluster: Cluster;
   readonly engine: Engine;
-  readonly plugin: PluginSource;
+  readonly plugins: Plugins;
   /** What the stack installs, and whether upstream published it. */
   readonly charts: readonly FilledChart[];
   readonly api: { readonly core: CoreV1Api; readonly apps: AppsV1Api };
@@ -100,7 +100,9 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
 
   const started = Date.now();
   const toolchain = await until(interrupted, ensureToolchain(progress));
-  const plugins = await until(interrupted, installed(toolchain, progress));
+  // A home of the checkout's own: the stand-in is a script that names its files.
+  const home = path.join(toolchain.cache, "plugins", checkoutKey());
+  const plugins = await until(interrupted, installPlugins(toolchain, home, progress));
   const tools = (Date.now() - started) / 1000;
 
   const runs = runsDirectory();
@@ -133,7 +135,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     kubeconfig.loadFromFile(cluster.kubeconfig);
     const api = { core: kubeconfig.makeApiClient(CoreV1Api), apps: kubeconfig.makeApiClient(AppsV1Api) };
     const seconds = { tools, controlPlane };
-    return { stack, config, directory, cluster, engine, plugin: plugins.kubernetes, charts, api, seconds };
+    return { stack, config, directory, cluster, engine, plugins, charts, api, seconds };
   } catch (error) {
     await cluster.stop();
     throw error;
@@ -244,18 +246,6 @@ function keptName(stack: string): string {
 
 function checkoutKey(): string {
   return createHash("sha256").update(ROOT).digest("hex").slice(0, 8);
-}
-
-/** A home of the checkout's own: a stand-in plugin is a script that names its files. */
-async function installed(toolchain: Toolchain, progress: (line: string) => void) {
-  const home = path.join(toolchain.cache, "plugins", checkoutKey());
-  const sources = await installPlugins({
-    pulumiHome: home,
-    helm: path.join(toolchain.bin, "helm"),
-    pulumi: toolchain.pulumi,
-    progress,
-  });
-  return { ...sources, directory: path.join(home, "plugins") };
 }
 
 function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Parameters<typeof startCluster>[1] {

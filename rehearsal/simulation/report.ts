@@ -1,7 +1,7 @@
 import type { CoreV1Api, V1Node, V1PersistentVolumeClaim, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
 import type { FilledChart } from "../program/charts";
 import type { EngineResult } from "./engine";
-import type { PluginSource } from "./plugins/install";
+import type { Plugins } from "./plugins";
 import { bytes, cores } from "../program/quantity";
 import { bar, table } from "./tables";
 import { versions } from "./toolchain";
@@ -13,7 +13,7 @@ export interface Report {
   /** Why `ok` is false: each fault by itself. */
   readonly faults: readonly string[];
   /** Where the kubernetes plugin came from. */
-  readonly plugin: PluginSource;
+  readonly plugin: Plugins["kubernetes"];
   /** Charts and manifest files of the stack, and whether upstream published what was installed. */
   readonly charts: readonly FilledChart[];
   /** Kubernetes that was simulated, and that of the stack's cluster. */
@@ -80,7 +80,7 @@ interface LostNode {
 /** Where a report reads from. */
 export interface Inspected {
   readonly stack: string;
-  readonly plugin: PluginSource;
+  readonly plugins: Plugins;
   readonly charts: readonly FilledChart[];
   readonly config: { readonly cluster: { readonly kubernetesVersion: string } };
   readonly api: { readonly core: CoreV1Api };
@@ -118,7 +118,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     stack: rehearsal.stack,
     ok: up.ok && faults.length === 0,
     faults,
-    plugin: rehearsal.plugin,
+    plugin: rehearsal.plugins.kubernetes,
     charts: rehearsal.charts,
     kubernetes: { simulated: versions.kubernetes.slice(1), declared: rehearsal.config.cluster.kubernetesVersion },
     resources,

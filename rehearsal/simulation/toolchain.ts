@@ -1,9 +1,10 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { identify, isAlive, type ProcessIdentity } from "./processes";
 
@@ -23,6 +24,8 @@ export interface Tool {
   readonly module?: string;
   readonly package: string;
   readonly ldflags: string;
+  /** A file that the package embeds, by its place here, and where it lies in a module that is required. */
+  readonly embed?: { readonly file: string; readonly module: string; readonly from: string };
   /** Seconds that its build takes in this order, from an empty cache on two idle cores: the weights of the progress. */
   readonly seconds: number;
 }
@@ -37,6 +40,8 @@ export interface ToolSet {
 }
 
 const MODULE = path.join(__dirname, "toolchain");
+const KUBERNETES_PLUGIN_MODULE = "kubernetes-plugin"; // of its own: it does not compile with this Kubernetes' libraries
+const KUBERNETES_PLUGIN = "github.com/pulumi/pulumi-kubernetes/provider/v4";
 const LANGUAGE_HOST_MODULE = "nodejs"; // of its own: its SDK is too old for the CLI's module
 
 /** The pinned versions, read from the go.mod files, which alone decide them. */
@@ -46,6 +51,7 @@ export const versions = {
   kwok: pinned("sigs.k8s.io/kwok"),
   helm: pinned("helm.sh/helm/v3"),
   pulumi: pinned("github.com/pulumi/pulumi/pkg/v3"),
+  kubernetesPlugin: pinned(KUBERNETES_PLUGIN, path.join(MODULE, KUBERNETES_PLUGIN_MODULE)),
   pulumiLanguageNodejs: pinned("github.com/pulumi/pulumi/sdk/v3", path.join(MODULE, LANGUAGE_HOST_MODULE)),
 } as const;
 
@@ -88,6 +94,18 @@ const TOOLS: readonly Tool[] = [
     package: "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
     ldflags: STRIP,
     seconds: 35,
+  },
+  {
+    name: "pulumi-resource-kubernetes",
+    module: KUBERNETES_PLUGIN_MODULE,
+    package: ".",
+    ldflags: `${STRIP} -X ${KUBERNETES_PLUGIN}/pkg/version.Version=${versions.kubernetesPlugin.slice(1)}`,
+    embed: {
+      file: "schema.json",
+      module: KUBERNETES_PLUGIN,
+      from: "cmd/pulumi-resource-kubernetes/schema.json",
+    },
+    seconds: 240,
   },
 ];
 
@@ -303,7 +321,8 @@ const GUARDED = '{ read -r _; kill -KILL 0; } <&3 3<&- & "$@" 3<&- </dev/null; c
 
 async function compile({ directory }: ToolSet, tool: Tool, output: string, env: NodeJS.ProcessEnv): Promise<void> {
   // -modcacherw: otherwise the modules could not be removed afterwards
-  const flags = ["-trimpath", "-modcacherw", "-ldflags", tool.ldflags, "-o", output];
+  const overlay = await embedded(path.join(directory, tool.module ?? ""), tool, env);
+  const flags = ["-trimpath", "-modcacherw", ...overlay, "-ldflags", tool.ldflags, "-o", output];
   const child = spawn("sh", ["-c", GUARDED, "go-build", "go", "build", ...flags, tool.package], {
     cwd: path.join(directory, tool.module ?? ""),
     env,
@@ -312,6 +331,18 @@ async function compile({ directory }: ToolSet, tool: Tool, output: string, env: 
   });
   const [code, complaints] = await Promise.all([exit(child), lastLines(child)]);
   if (code !== 0) throw new Error(`${tool.name}: go build failed; the tools before it are kept\n${complaints}`);
+}
+
+/** The flag that lays a file of another module where a package embeds it: Go embeds nothing from outside a package. */
+async function embedded(directory: string, { name, embed }: Tool, env: NodeJS.ProcessEnv): Promise<string[]> {
+  if (embed === undefined) return [];
+  const { file, module, from } = embed;
+  const downloaded = await promisify(execFile)("go", ["mod", "download", "-json", module], { cwd: directory, env });
+  const { Dir: source } = JSON.parse(downloaded.stdout) as { Dir: string };
+  const overlay = path.join(env["GOTMPDIR"] ?? os.tmpdir(), `${name}-overlay.json`);
+  const replace = { [path.join(directory, file)]: path.join(source, from) };
+  fs.writeFileSync(overlay, JSON.stringify({ Replace: replace }));
+  return ["-overlay", overlay];
 }
 
 async function exit(child: ChildProcess): Promise<number | null> {

@@ -214,7 +214,7 @@ describe("charts:check", function () {
       charts: path.join(directory, "charts"),
       kubernetesVersion: "1.33.2",
       helm: path.join(toolchain.bin, "helm"),
-      admission: await Admission.connect(cluster.kubeconfig),
+      admission: new Admission(path.join(toolchain.bin, "kubectl"), cluster.kubeconfig),
       progress: () => undefined,
     });
   }

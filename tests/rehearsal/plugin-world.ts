@@ -6,9 +6,9 @@ import { promisify } from "node:util";
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import * as automation from "@pulumi/pulumi/automation";
-import { startCluster } from "../../../rehearsal/simulation/cluster";
-import { installPlugins, type PluginSource } from "../../../rehearsal/simulation/plugins/install";
-import { ensureToolchain } from "../../../rehearsal/simulation/toolchain";
+import { startCluster } from "../../rehearsal/simulation/cluster";
+import { installPlugins } from "../../rehearsal/simulation/plugins";
+import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
 
 /** What every program of the suite gets. */
 export interface Scene {
@@ -30,11 +30,12 @@ export type Live = any;
 
 /** One cluster, one Pulumi home with the plugins under test, and any number of stacks. */
 export interface World {
-  readonly kubernetesPlugin: PluginSource;
+  /** Whether the plugin is the one that is built, which is older than the SDK. */
+  readonly isBuilt: boolean;
   /** Where a test may leave files. */
   readonly directory: string;
-  /** A stack, and a namespace of the same name; `server` is an API server that it is to use instead of the cluster's. */
-  stack(name: string, config?: k8s.ProviderArgs, server?: string): Promise<TestStack>;
+  /** A stack, and a namespace of the same name. */
+  stack(name: string): Promise<TestStack>;
   /** Runs kubectl; what it prints, as JSON where it is some. */
   kubectl(...args: readonly string[]): Promise<Live>;
   /** Applies an object by kubectl, as somebody else than Pulumi. */
@@ -64,29 +65,22 @@ export interface TestStack {
 
 const run = promisify(execFile);
 
-/**
- * Starts a cluster, or takes the one of CONFORMANCE_KUBECONFIG, and installs the plugins under test: the stand-ins, or
- * the official plugin that KUBERNETES_PLUGIN names. CONFORMANCE_TOOLS is a directory with the tools, if not the usual.
- */
+/** Starts a cluster and installs the plugins under test. */
 export async function startWorld(): Promise<World> {
-  const directory = await mkdtemp(path.join(os.tmpdir(), "carbon-conformance-"));
-  const { CONFORMANCE_TOOLS: given, CONFORMANCE_KUBECONFIG: running } = process.env;
-  const bin = given ?? (await ensureToolchain(() => undefined)).bin;
-  const cluster = running === undefined ? await startTestCluster(bin, path.join(directory, "cluster")) : undefined;
-  const kubeconfig = running ?? cluster?.kubeconfig ?? "";
+  const directory = await mkdtemp(path.join(os.tmpdir(), "carbon-plugin-"));
+  const toolchain = await ensureToolchain(() => undefined);
+  const { bin, pulumi } = toolchain;
+  const cluster = await startTestCluster(toolchain, path.join(directory, "cluster"));
+  const { kubeconfig } = cluster;
   const home = path.join(directory, "home");
   const state = path.join(directory, "state");
   await mkdir(state, { recursive: true });
-  const [pulumi, helm] = [path.join(bin, "pulumi"), path.join(bin, "helm")];
-  // The suite is about the stand-ins: the official plugins are asked for by KUBERNETES_PLUGIN, not downloaded.
-  const { kubernetes } = await withoutDownloads(home, () =>
-    installPlugins({ pulumiHome: home, helm, pulumi, progress: () => undefined }),
-  );
+  const { kubernetes } = await installPlugins(toolchain, home, () => undefined);
   const env: Record<string, string> = {
     PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}`,
     PULUMI_HOME: home,
     PULUMI_BACKEND_URL: `file://${state}`,
-    PULUMI_CONFIG_PASSPHRASE: "conformance",
+    PULUMI_CONFIG_PASSPHRASE: "plugin-test",
     PULUMI_SKIP_UPDATE_CHECK: "true",
     PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK: "true",
     KUBECONFIG: kubeconfig,
@@ -104,7 +98,7 @@ export async function startWorld(): Promise<World> {
     return stdout.startsWith("{") ? JSON.parse(stdout) : stdout.trim();
   };
   return {
-    kubernetesPlugin: kubernetes,
+    isBuilt: kubernetes.includes("built"),
     directory,
     kubectl,
     apply: async (object, ...args) => {
@@ -113,42 +107,29 @@ export async function startWorld(): Promise<World> {
       await kubectl("apply", "--server-side", "-f", file, ...args);
     },
     helm: (...args) => tool("helm", args),
-    stack: async (name, config = {}, server) => {
+    stack: async (name) => {
       await kubectl("create", "namespace", name);
-      const other = server === undefined ? undefined : await writeKubeconfig(directory, name, server);
       const stack = await automation.LocalWorkspace.createStack(
-        { stackName: name, projectName: "conformance", program: () => Promise.resolve() },
+        { stackName: name, projectName: "plugin-test", program: () => Promise.resolve() },
         {
           pulumiCommand: command,
-          envVars: { ...env, ...(other !== undefined && { KUBECONFIG: other }) },
+          envVars: env,
           workDir: await workDirectory(directory, name),
         },
       );
-      return testStack(stack, name, config, path.join(state, ".pulumi", "stacks", "conformance", `${name}.json`));
+      return testStack(stack, name, path.join(state, ".pulumi", "stacks", "plugin-test", `${name}.json`));
     },
     stop: async () => {
-      await cluster?.stop();
+      await cluster.stop();
       await rm(directory, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }
 
-function startTestCluster(bin: string, directory: string): ReturnType<typeof startCluster> {
-  const toolchain = { bin, pulumi: "", pulumiLanguageNodejs: "", cache: "" };
+function startTestCluster(toolchain: Toolchain, directory: string): ReturnType<typeof startCluster> {
   const size = { cpu: 16, memoryGiB: 64, pods: 110, labels: {}, taints: [], reserved: { cpu: 0, memoryMiB: 0 } };
-  const spec = { name: "conformance", context: "conformance", nodes: [{ name: "node", ...size }], storageClasses: [] };
+  const spec = { name: "plugin", context: "plugin", nodes: [{ name: "node", ...size }], storageClasses: [] };
   return startCluster(toolchain, spec, directory, () => undefined);
-}
-
-/** A remembered failure keeps the installation from trying the network. */
-async function withoutDownloads<T>(home: string, install: () => Promise<T>): Promise<T> {
-  await mkdir(home, { recursive: true });
-  for (const name of ["kubernetes", "random"]) {
-    const manifest = JSON.parse(await readFile(require.resolve(`@pulumi/${name}/package.json`), "utf8"));
-    const failure = { version: manifest.version as string, at: new Date().toISOString(), error: "not tried" };
-    await writeFile(path.join(home, `not-downloaded-${name}.json`), JSON.stringify(failure));
-  }
-  return install();
 }
 
 /** The automation API looks for `bin/pulumi` below a root. */
@@ -160,29 +141,18 @@ async function cliRoot(directory: string, pulumi: string): Promise<string> {
   return root;
 }
 
-async function writeKubeconfig(directory: string, name: string, server: string): Promise<string> {
-  const file = path.join(directory, `kubeconfig-${name}.json`);
-  const contexts = [{ name, context: { cluster: name } }];
-  await writeFile(
-    file,
-    JSON.stringify({ "current-context": name, clusters: [{ name, cluster: { server } }], contexts }),
-  );
-  return file;
-}
-
 async function workDirectory(directory: string, name: string): Promise<string> {
   const result = path.join(directory, "work", name);
   await mkdir(result, { recursive: true });
   return result;
 }
 
-function testStack(stack: automation.Stack, namespace: string, config: k8s.ProviderArgs, file: string): TestStack {
+function testStack(stack: automation.Stack, namespace: string, file: string): TestStack {
   const use = (program: Program): void => {
     stack.workspace.program = () => {
       const provider = new k8s.Provider("provider", {
         enableSecretMutable: true,
         enableConfigMapMutable: true,
-        ...config,
       });
       return Promise.resolve(program({ namespace, opts: { provider } }) ?? {});
     };
