@@ -41,6 +41,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const watch = observability(config, secrets, models, ground);
   verification(config, models, watch, ground);
   legacyNames(config, { ...stores, kafka, elasticsearch, neo4j, polaris }, ground);
+  ground.wiring.complete();
   return publish({
     ...stores,
     ...models,

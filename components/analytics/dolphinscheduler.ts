@@ -101,8 +101,10 @@ export class DolphinScheduler extends pulumi.ComponentResource {
       alert: podsOf(`${name}-alert`, namespace),
     };
     const calls = (kind: keyof typeof SERVERS): Destination => ({
+      kind: "pods",
       server: pods[kind],
       ports: [{ port: SERVERS[kind].ports.rpc }],
+      why: "rpc",
     });
     const withObjectStore = { ...COMMON, ...s3Env(resources) };
     const run = (server: Server): Started => {
@@ -112,7 +114,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         path: `${server.path}/actuator/prometheus`,
         by: metrics,
       });
-      const reached = server.talksTo.flatMap((to) => ("ready" in to ? to.ready : []));
+      const reached = server.talksTo.flatMap((to) => (to.kind === "endpoint" ? to.ready : []));
       return startServer(this, server, [prepared, ...resources.store.ready, ...reached]);
     };
 
@@ -163,6 +165,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     });
 
     this.api = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(pods.api.name, namespace),
       port: API.ports.http,

@@ -148,6 +148,7 @@ export class Polaris extends pulumi.ComponentResource {
     scrape(this, { pods: server, port: METRICS, path: "/q/metrics", by: args.metrics });
 
     const api: Endpoint<"http"> = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(name, namespace),
       port: API_PORT,

@@ -216,6 +216,7 @@ export class Superset extends pulumi.ComponentResource {
     });
 
     this.http = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(name, namespace),
       port: PORT,

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type HelmValue, podsOf } from "../base/chart-release";
+import type { Destination } from "../base/connect";
 import { type Endpoint, serviceHost } from "../base/endpoint";
 import { secretFiles } from "../base/files";
 import { serviceAccount } from "../base/pod";
@@ -84,7 +85,12 @@ export class Trino extends pulumi.ComponentResource {
           [coordinator, ...workers].map((node) => {
             // Workers ask the coordinator for work, and each other for rows.
             const others = node === coordinator ? workers : [coordinator, ...workers];
-            const nodes = others.map((server) => ({ server, ports: [{ port: HTTP_PORT }] }));
+            const nodes = others.map((server): Destination => ({
+              kind: "pods",
+              server,
+              ports: [{ port: HTTP_PORT }],
+              why: "queries",
+            }));
             return [node.name, [...nodes, ...each.flatMap((one) => one.talksTo)]];
           }),
         ),
@@ -99,6 +105,7 @@ export class Trino extends pulumi.ComponentResource {
     }
     for (const worker of workers) disruptionBudget(worker, args.workers.replicas, { parent: this });
     this.endpoint = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(COORDINATOR, namespace),
       port: HTTP_PORT,

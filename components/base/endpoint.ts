@@ -14,6 +14,7 @@ export interface PodIdentity {
 
 /** A service that pods reach inside the cluster. */
 export interface Endpoint<P extends Protocol = Protocol> {
+  readonly kind: "endpoint";
   readonly protocol: P;
   /** DNS name, without scheme or port. */
   readonly host: pulumi.Output<string>;
@@ -28,8 +29,11 @@ export interface Endpoint<P extends Protocol = Protocol> {
 
 /** Ports of pods that belong together, where no Service is involved: the flows inside a system. */
 export interface PodPorts {
+  readonly kind: "pods";
   readonly server: PodIdentity;
   readonly ports: readonly PortRange[];
+  /** What is done there, in a word or two. */
+  readonly why: string;
 }
 
 /** One TCP port, or all from `port` to `endPort`. */
@@ -40,15 +44,24 @@ export interface PortRange {
 
 /** A peer that is not a pod: the API server, or something outside the cluster. */
 export interface ExternalPeer {
+  readonly kind: "external";
   readonly name: string;
   readonly cidrs: readonly string[];
   readonly port: number;
+  /** What is done there, in a word or two. */
+  readonly why: string;
 }
 
 /** The peer behind a URL that leads out of the cluster, to one of these networks. */
 export function externalPeer(name: string, address: string, cidrs: readonly string[]): ExternalPeer {
   const { port, protocol } = new URL(address);
-  return { name, cidrs, port: Number(port || (protocol === "https:" ? 443 : 80)) };
+  return {
+    kind: "external",
+    name,
+    cidrs,
+    port: Number(port || (protocol === "https:" ? 443 : 80)),
+    why: protocol.replace(":", ""),
+  };
 }
 
 export interface Credential {

@@ -55,7 +55,7 @@ function monitor(
   kind: "PodMonitor" | "ServiceMonitor",
   spec: object,
 ): void {
-  observe(parent, by.scraper, { server: pods, ports: [{ port: port.number }] });
+  observe(parent, by.scraper, { kind: "pods", server: pods, ports: [{ port: port.number }], why: "metrics" });
   new k8s.apiextensions.CustomResource(
     objectName(pods.name, "metrics"),
     {

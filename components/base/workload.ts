@@ -65,6 +65,7 @@ export class Workload extends pulumi.ComponentResource {
     const number = this.ports[port];
     if (number === undefined) throw new Error(`${this.identity.name} has no port ${port}`);
     return {
+      kind: "endpoint",
       protocol,
       host: serviceHost(this.identity.name, this.identity.namespace),
       port: number,

@@ -98,7 +98,12 @@ export class Datahub extends pulumi.ComponentResource {
       serviceAccount({ serviceAccount: account, namespace }, { parent: this }),
     );
     const secrets = this.secrets(args);
-    const gms = { server: podsOf(workloads.gms, namespace), ports: [{ port: PORTS.gms }] };
+    const gms: Destination = {
+      kind: "pods",
+      server: podsOf(workloads.gms, namespace),
+      ports: [{ port: PORTS.gms }],
+      why: "http",
+    };
     const indices = [search.server, ...(graph ? [graph.server] : [])];
     const stores = [store.server, streams.bootstrap, ...indices];
     const talksTo: Record<string, readonly Destination[]> = {
@@ -164,7 +169,16 @@ export class Datahub extends pulumi.ComponentResource {
     const { namespace } = server;
     const entry = service(name, server, { [PORT_NAME]: port }, { parent: this });
     const host = serviceHost(name, namespace);
-    return { protocol: "http", host, port, tls: false, server, podPort: port, ready: [release, entry] };
+    return {
+      kind: "endpoint",
+      protocol: "http",
+      host,
+      port,
+      tls: false,
+      server,
+      podPort: port,
+      ready: [release, entry],
+    };
   }
 
   private secrets({ namespace, keys, store, streams, search, graph }: DatahubArgs): DatahubSecrets {

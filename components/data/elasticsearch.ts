@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { type Authority, serverCertificate } from "../base/certificate";
 import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
-import { connect } from "../base/connect";
+import { connect, type Destination } from "../base/connect";
 import {
   type ApiServer,
   type Endpoint,
@@ -75,7 +75,7 @@ export class Elasticsearch extends pulumi.ComponentResource {
       matchLabels: { "elasticsearch.k8s.elastic.co/cluster-name": name },
       serviceAccount: name,
     };
-    const http = { server, ports: [{ port: HTTP_PORT }] };
+    const http: Destination = { kind: "pods", server, ports: [{ port: HTTP_PORT }], why: "http" };
 
     const operator = new ChartRelease(
       OPERATOR,
@@ -93,7 +93,7 @@ export class Elasticsearch extends pulumi.ComponentResource {
     // A node that stops tells the others over HTTP, so that they wait for it.
     const wires = connect(this, {
       from: server,
-      talksTo: [{ server, ports: [{ port: HTTP_PORT }, { port: TRANSPORT_PORT }] }],
+      talksTo: [{ ...http, ports: [{ port: HTTP_PORT }, { port: TRANSPORT_PORT }], why: "nodes among themselves" }],
     });
     const certificate = serverCertificate(
       name,
@@ -149,6 +149,7 @@ export class Elasticsearch extends pulumi.ComponentResource {
     );
 
     this.endpoint = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(`${name}-es-http`, namespace),
       port: HTTP_PORT,

@@ -102,21 +102,27 @@ export class Kafka extends pulumi.ComponentResource {
       matchLabels: { "strimzi.io/cluster": name, "strimzi.io/name": `${name}-entity-operator` },
       serviceAccount: `${name}-entity-operator`,
     };
-    const inside = [{ port: CONTROLLER_PORT }, { port: REPLICATION_PORT }];
+    const upkeep = {
+      kind: "pods",
+      server: nodes,
+      ports: [{ port: REPLICATION_PORT }],
+      why: "administration",
+    } as const;
+    const inside = { ...upkeep, ports: [{ port: CONTROLLER_PORT }, { port: REPLICATION_PORT }] };
 
     const operator = strimzi(this, {
       namespace: args.operatorNamespace,
       watched: namespace,
       chartDirectory: args.chartDirectory,
       size: args.operatorSize,
-      talksTo: [kubeApi, { server: nodes, ports: [...inside, { port: AGENT_PORT }] }],
+      talksTo: [kubeApi, { ...inside, ports: [...inside.ports, { port: AGENT_PORT }] }],
     });
     const wires = [
       // They read their certificates from Secrets, by the API.
-      ...connect(this, { from: nodes, talksTo: [kubeApi, { server: nodes, ports: inside }] }),
+      ...connect(this, { from: nodes, talksTo: [kubeApi, { ...inside, why: "replication" }] }),
       ...connect(this, {
         from: entityOperator,
-        talksTo: [kubeApi, { server: nodes, ports: [{ port: REPLICATION_PORT }] }],
+        talksTo: [kubeApi, upkeep],
       }),
     ];
     const bootstrapService = `${name}-kafka-bootstrap`;
@@ -185,6 +191,7 @@ export class Kafka extends pulumi.ComponentResource {
     );
     this.topics = Object.keys(topics);
     this.bootstrap = {
+      kind: "endpoint",
       protocol: "kafka",
       host: serviceHost(bootstrapService, namespace),
       port: CLIENT_PORT,
@@ -225,14 +232,8 @@ export class Kafka extends pulumi.ComponentResource {
         },
         { parent: this, dependsOn: [cluster, ...(secret ? [secret.resource] : [])] },
       );
-      // A name of its own: the client may be called like a system whose wire to the brokers there is already.
-      if (pods !== undefined) {
-        observe(
-          this,
-          { ...pods, name: objectName("client", client) },
-          { server: nodes, ports: [{ port: CLIENT_PORT }] },
-        );
-      }
+      // A name of its own: the client may be called like a system of ours.
+      if (pods !== undefined) observe(this, { ...pods, name: objectName(name, "client", client) }, this.bootstrap);
       if (password === undefined) continue;
       this.logins.set(client, {
         bootstrap: { ...this.bootstrap, ready: [...this.bootstrap.ready, user] },

@@ -70,6 +70,7 @@ export class Minio extends pulumi.ComponentResource {
       { parent: this, protect, dependsOn: [account, login.resource, entry] },
     );
     this.s3 = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(name, namespace),
       port: PORTS.s3,

@@ -94,6 +94,7 @@ export class Neo4j extends pulumi.ComponentResource {
     );
 
     const bolt: Endpoint<"bolt"> = {
+      kind: "endpoint",
       protocol: "bolt",
       host: serviceHost(name, namespace),
       port: BOLT_PORT,

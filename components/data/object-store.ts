@@ -125,7 +125,7 @@ function setUp(
       secretEnv: [logins],
       talksTo: [destination],
     },
-    { parent, dependsOn: "ready" in destination ? [...destination.ready] : [] },
+    { parent, dependsOn: destination.kind === "endpoint" ? [...destination.ready] : [] },
   );
   return job;
 }

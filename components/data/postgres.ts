@@ -76,6 +76,7 @@ export class Postgres extends pulumi.ComponentResource {
       matchLabels: { "cnpg.io/cluster": name },
       serviceAccount: name,
     };
+    const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
 
     const operator = new ChartRelease(
       OPERATOR,
@@ -88,7 +89,7 @@ export class Postgres extends pulumi.ComponentResource {
         talksTo: {
           [OPERATOR]: [
             kubeApi,
-            { server, ports: [{ port: STATUS_PORT }, { port: POSTGRES_PORT }] },
+            { ...nodes, why: "operation" },
             ...(backups ? [pluginPods(backups, operatorNamespace)] : []),
           ],
         },
@@ -96,16 +97,14 @@ export class Postgres extends pulumi.ComponentResource {
       { parent: this },
     );
     const webhook = admitApiServer(this, kubeApi, {
+      kind: "pods",
       server: operator.identity(OPERATOR),
       ports: [{ port: WEBHOOK_PORT }],
+      why: "webhook",
     });
     const wires = connect(this, {
       from: server,
-      talksTo: [
-        kubeApi,
-        { server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] },
-        ...(backups ? [backups.target.store.destination] : []),
-      ],
+      talksTo: [kubeApi, { ...nodes, why: "replication" }, ...(backups ? [backups.target.store.destination] : [])],
     });
     scrape(this, { pods: server, port: METRICS_PORT, by: args.metrics });
     const archived = backups ? backupStore(this, name, backups, { ...args, operator }) : [];
@@ -117,12 +116,13 @@ export class Postgres extends pulumi.ComponentResource {
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
         spec: { ...clusterSpec(name, args), ...(backups && backupSpec(name, backups)) },
       },
-      { parent: this, protect, dependsOn: [operator, webhook, ...wires, ...archived] },
+      { parent: this, protect, dependsOn: [operator, ...webhook, ...wires, ...archived] },
     );
 
     if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
     const applied = { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
     const endpoint = {
+      kind: "endpoint",
       protocol: "postgresql",
       host: serviceHost(`${name}-rw`, namespace),
       port: POSTGRES_PORT,

@@ -88,6 +88,7 @@ export class Redis extends pulumi.ComponentResource {
     );
 
     this.endpoint = {
+      kind: "endpoint",
       protocol: "redis",
       host: serviceHost(name, namespace),
       port: REDIS_PORT,

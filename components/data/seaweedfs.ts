@@ -61,7 +61,10 @@ export class Seaweedfs extends pulumi.ComponentResource {
     const users = envSecret(`${name}-users`, { namespace, data: { [USERS_FILE]: identities(args) } }, { parent: this });
     const all = { name, namespace, matchLabels: { "app.kubernetes.io/name": "seaweedfs" }, serviceAccount: name };
     const ports = Object.values(PORTS).flatMap((both) => both.map((port) => ({ port })));
-    const wires = connect(this, { from: all, talksTo: [{ server: all, ports }] });
+    const wires = connect(this, {
+      from: all,
+      talksTo: [{ kind: "pods", server: all, ports, why: "nodes among themselves" }],
+    });
     const release = new ChartRelease(
       name,
       charts.seaweedfs,
@@ -87,6 +90,7 @@ export class Seaweedfs extends pulumi.ComponentResource {
       { parent: this, dependsOn: [users.resource, ...wires] },
     );
     this.s3 = {
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(`${name}-s3`, namespace),
       port: S3_PORT,

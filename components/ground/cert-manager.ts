@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { ChartRelease, type DeclaredWorkload } from "../base/chart-release";
+import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer } from "../base/connect";
 import type { ApiServer } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
@@ -23,8 +23,14 @@ export class CertManager extends pulumi.ComponentResource {
     super("carbon:ground:CertManager", name, {}, opts);
     const { namespace, chartDirectory, kubeApi, size } = args;
     const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
+    const webhook = admitApiServer(this, kubeApi, {
+      kind: "pods",
+      server: podsOf(workload(name, "webhook", size), namespace),
+      ports: [{ port: WEBHOOK_PORT }],
+      why: "webhook",
+    });
 
-    const release = new ChartRelease(
+    new ChartRelease(
       name,
       charts.certManager,
       {
@@ -44,9 +50,8 @@ export class CertManager extends pulumi.ComponentResource {
         },
         talksTo: Object.fromEntries(workloads.map((w) => [w.name, [kubeApi]])),
       },
-      { parent: this },
+      { parent: this, dependsOn: webhook },
     );
-    admitApiServer(this, kubeApi, { server: release.identity(`${name}-webhook`), ports: [{ port: WEBHOOK_PORT }] });
     this.registerOutputs();
   }
 }

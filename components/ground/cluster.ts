@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { ClusterProvider } from "../base/wiring";
 
 /** Inputs of {@link Cluster}. */
 export interface ClusterArgs {
@@ -15,7 +16,7 @@ export interface ClusterArgs {
  */
 export class Cluster extends pulumi.ComponentResource {
   /** Makes every object of the stack. */
-  readonly provider: k8s.Provider;
+  readonly provider: ClusterProvider;
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Cluster", name, {}, opts);
@@ -40,7 +41,7 @@ export class Cluster extends pulumi.ComponentResource {
         return context;
       });
 
-    this.provider = new k8s.Provider(
+    this.provider = new ClusterProvider(
       name,
       {
         context: checked,

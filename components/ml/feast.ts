@@ -190,11 +190,12 @@ export class Feast extends pulumi.ComponentResource {
     }
 
     const endpoint = {
+      kind: "endpoint",
       host: serviceHost(pods.name, namespace),
       tls: false,
       server: pods,
       ready: [entry, deployment],
-    };
+    } as const;
     this.http = { ...endpoint, protocol: "http", port: PORTS.http, podPort: PORTS.http };
     this.grpc = { ...endpoint, protocol: "grpc", port: PORTS.grpc, podPort: PORTS.grpc };
     this.registerOutputs();

@@ -137,5 +137,5 @@ function endpoint<P extends Protocol>(
   port: number,
   at: Pick<Endpoint, "host" | "server" | "ready">,
 ): Endpoint<P> {
-  return { protocol, port, podPort: port, tls: false, ...at };
+  return { kind: "endpoint", protocol, port, podPort: port, tls: false, ...at };
 }

@@ -3,7 +3,14 @@ import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
-import { type ApiServer, type Endpoint, type ExternalPeer, type PodIdentity, serviceHost } from "../base/endpoint";
+import {
+  type ApiServer,
+  type Endpoint,
+  type ExternalPeer,
+  type PodIdentity,
+  type PodPorts,
+  serviceHost,
+} from "../base/endpoint";
 import { prometheus } from "../base/observers";
 import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
@@ -72,8 +79,19 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       kubeStateMetrics: podsOf(workloads.kubeStateMetrics, namespace),
       operator: podsOf(workloads.operator, namespace),
     };
-    const node = (what: string, port: number) => ({ name: what, cidrs: nodeCidrs, port });
-    const on = (server: PodIdentity, ...ports: number[]) => ({ server, ports: ports.map((port) => ({ port })) });
+    const node = (what: string, port: number): ExternalPeer => ({
+      kind: "external",
+      name: what,
+      cidrs: nodeCidrs,
+      port,
+      why: "metrics",
+    });
+    const on = (why: string, server: PodIdentity, ...ports: number[]): PodPorts => ({
+      kind: "pods",
+      server,
+      ports: ports.map((port) => ({ port })),
+      why,
+    });
 
     const admin = envSecret(
       GRAFANA_ADMIN,
@@ -93,11 +111,11 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         kubeApi,
         node("kubelets", PORTS.kubelet),
         node("node-exporters", PORTS.nodeExporter),
-        on(pods.kubeStateMetrics, PORTS.kubeStateMetrics),
-        on(pods.alertmanager, PORTS.alertmanager, PORTS.reloader),
-        on(pods.grafana, PORTS.grafana),
-        on(pods.operator, PORTS.webhook),
-        on(scraper, PORTS.prometheus, PORTS.reloader),
+        on("metrics", pods.kubeStateMetrics, PORTS.kubeStateMetrics),
+        on("alerts and metrics", pods.alertmanager, PORTS.alertmanager, PORTS.reloader),
+        on("metrics", pods.grafana, PORTS.grafana),
+        on("metrics", pods.operator, PORTS.webhook),
+        on("metrics", scraper, PORTS.prometheus, PORTS.reloader),
       ],
     });
     const release = new ChartRelease(
@@ -137,7 +155,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         talksTo: {
           [workloads.operator.name]: [kubeApi],
           [workloads.kubeStateMetrics.name]: [kubeApi],
-          [workloads.grafana.name]: [kubeApi, on(scraper, PORTS.prometheus)],
+          [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus)],
           [workloads.alertmanager.name]: paging.kind === "none" ? [] : [paging.destination],
         },
         // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.
@@ -145,16 +163,17 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [admin.resource, routing.resource, ...dashboards, ...wires] },
     );
-    const webhook = admitApiServer(this, kubeApi, on(pods.operator, PORTS.webhook));
+    const webhook = admitApiServer(this, kubeApi, on("webhook", pods.operator, PORTS.webhook));
 
     const endpoint = (service: string, port: number, server: PodIdentity, podPort = port): Endpoint<"http"> => ({
+      kind: "endpoint",
       protocol: "http",
       host: serviceHost(`${RELEASE}-${service}`, namespace),
       port,
       tls: false,
       server,
       podPort,
-      ready: [release, webhook],
+      ready: [release, ...webhook],
     });
     this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
     this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../base/connect";
-import { type Endpoint, type PodIdentity, type PodPorts, url } from "../base/endpoint";
+import { type Endpoint, type PodIdentity, url } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
 
@@ -46,7 +46,7 @@ export class Verify extends pulumi.ComponentResource {
 
     const secretEnv = asks.ray ? [asks.ray.auth] : [];
     const account = serviceAccount(pods, { parent: this });
-    const wires = connect(this, { from: pods, talksTo: portsByServer(endpointsOf(asks)) });
+    const wires = connect(this, { from: pods, talksTo: endpointsOf(asks) });
     const template = podTemplate(pods, {
       containers: [
         container(name, {
@@ -89,16 +89,6 @@ const SCRIPT = fs.readFileSync(path.join(__dirname, "verify.py"), "utf8");
 
 function endpointsOf({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions): Endpoint[] {
   return [mlflow, feast, ray?.dashboard, serve?.endpoint, prometheus].filter((one) => one !== undefined);
-}
-
-/** One wire for each server: Ray's head answers for two endpoints. */
-function portsByServer(endpoints: readonly Endpoint[]): PodPorts[] {
-  const names = [...new Set(endpoints.map(({ server }) => server.name))];
-  return names.map((name) => {
-    const all = endpoints.filter(({ server }) => server.name === name);
-    const [first] = all as [Endpoint, ...Endpoint[]];
-    return { server: first.server, ports: [...new Set(all.map(({ podPort }) => podPort))].map((port) => ({ port })) };
-  });
 }
 
 function environment({ mlflow, feast, ray, serve, prometheus }: VerifyQuestions): Record<string, pulumi.Input<string>> {

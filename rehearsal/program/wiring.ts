@@ -25,38 +25,56 @@ export interface Wiring {
   readonly arrows: readonly Arrow[];
 }
 
-/** One wire of the program: an arrow, and the name of the component that is it. */
-export interface WireBetween extends Arrow {
+/** One end of a wire: pods, or networks where there are none. */
+export interface WireEnd {
   readonly name: string;
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly cidrs?: readonly string[];
 }
 
-/** Reads the recorded wires. Flows inside a system are left out. */
-export function wiresOf(evaluation: Evaluation): WireBetween[] {
+/** One row of the program's wiring table (components/base/wiring.ts). */
+export interface Wire {
+  readonly from: WireEnd;
+  readonly to: WireEnd;
+  readonly ports: readonly string[];
+  readonly why: string;
+  readonly observes: boolean;
+}
+
+/** The program's wiring table. */
+export function wiresOf({ registrations }: Pick<Evaluation, "registrations">): readonly Wire[] {
+  return registrations.flatMap(({ type, inputs }) =>
+    type === "carbon:base:Wiring" ? (inputs["wires"] as readonly Wire[]) : [],
+  );
+}
+
+/** The system that pods belong to, by the name that their wires have. */
+export function systemsOf(evaluation: Evaluation): (pods: string) => string {
   const owners = new Map(demandOf(evaluation).groups.map(({ name, system }) => [name, system]));
   // An identity that several workloads share bears its system's name; what has no workload is a peer from outside.
-  const systemOf = (pods: string): string => owners.get(pods) ?? pods;
-  return evaluation.registrations
-    .filter(({ type }) => type === "carbon:base:Wire")
-    .map(({ inputs, path, name }) => {
-      const wire = inputs as { from: string; to: string; ports: string[] };
-      const from = systemOf(wire.from);
-      // A client's wires are part of its own system; an observer's are part of the observed one.
-      return { name, from, to: systemOf(wire.to), ports: wire.ports, observes: path[0] !== from };
-    })
-    .filter(({ from, to }) => from !== to);
+  return (pods) => owners.get(pods) ?? pods;
 }
 
-/** Who may talk to whom, with the wires between two systems as one arrow. */
+/** Who may talk to whom, with the wires between two systems as one arrow. Flows inside a system are left out. */
 export function wiringOf(evaluation: Evaluation): Wiring {
   const { registrations } = evaluation;
   const { groups } = demandOf(evaluation);
   const layers = new Map(registrations.filter(({ path, custom }) => path.length === 0 && !custom).map(layerOf));
 
+  const systemOf = systemsOf(evaluation);
   const arrows = new Map<string, Arrow>();
-  for (const { from, to, observes, ...wire } of wiresOf(evaluation)) {
-    const key = `${from} ${to}`;
-    const ports = [...new Set([...(arrows.get(key)?.ports ?? []), ...wire.ports])];
-    arrows.set(key, { from, to, ports: ports.sort((a, b) => Number.parseInt(a) - Number.parseInt(b)), observes });
+  for (const wire of wiresOf(evaluation)) {
+    const [from, to] = [systemOf(wire.from.name), systemOf(wire.to.name)];
+    if (from === to) continue;
+    const known = arrows.get(`${from} ${to}`);
+    const ports = [...new Set([...(known?.ports ?? []), ...wire.ports])];
+    arrows.set(`${from} ${to}`, {
+      from,
+      to,
+      ports: ports.sort((a, b) => Number.parseInt(a) - Number.parseInt(b)),
+      observes: wire.observes && (known?.observes ?? true),
+    });
   }
   const sorted = [...arrows.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, arrow]) => arrow);
   const names = [...new Set(sorted.flatMap(({ from, to }) => [from, to]))].sort();

@@ -28,7 +28,7 @@ export function legacyNames(
   const aliases: Record<string, Endpoint> = {
     ...(database && { "postgres-shared-service": database, "postgres-workflow-service": database }),
     // An object store outside the cluster never had it.
-    ...(s3 && "server" in s3 && { "minio-service": s3 }),
+    ...(s3?.kind === "endpoint" && { "minio-service": s3 }),
     ...(redis && { "redis-service": redis.endpoint }),
     ...(kafka && { "kafka-service": kafka.bootstrap }),
     ...(elasticsearch && { "elasticsearch-service": elasticsearch.endpoint }),

@@ -5,6 +5,7 @@ import type { ApiServer } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
+import type { Wiring } from "../../components/base/wiring";
 import { CertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
@@ -31,6 +32,8 @@ const NAMESPACES = {
 export interface Foundation {
   /** Hands the cluster's provider to every component. */
   readonly opts: pulumi.ComponentResourceOptions;
+  /** Every hand-over; complete when the last layer stands. */
+  readonly wiring: Wiring;
   /** The namespaces by name: each Output is known once the namespace and its default policies stand. */
   readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
   readonly kubeApi: ApiServer;
@@ -73,7 +76,13 @@ export function foundation(config: PlatformConfig): Foundation {
   new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
 
   const { podCidr, nodeCidrs, apiServer } = cluster;
-  const kubeApi: ApiServer = { name: "kube-api", ...apiServer, callsFrom: [...apiServer.cidrs, podCidr] };
+  const kubeApi: ApiServer = {
+    kind: "external",
+    name: "kube-api",
+    ...apiServer,
+    why: "Kubernetes API",
+    callsFrom: [...apiServer.cidrs, podCidr],
+  };
   new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
   const metrics = {
     scraper: prometheus(namespaces.monitoring),
@@ -96,6 +105,7 @@ export function foundation(config: PlatformConfig): Foundation {
   );
   return {
     opts,
+    wiring: provider.wiring,
     namespaces,
     kubeApi,
     podCidr,

@@ -129,8 +129,8 @@ function rayOf(
       access: {
         groups: access.groups,
         pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
-          // No workload of ours is called so: their wires would have one name.
-          name: `client-${name}`,
+          // No workload of ours is called so: their policies would have one name.
+          name: `ray-client-${name}`,
           namespace: namespaces[home],
           matchLabels: labels,
           serviceAccount: name,

@@ -64,5 +64,6 @@ export function observability(
 function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
   if (paging.kind === "none") return { kind: "none" };
   const { kind, cidrs, port } = paging;
-  return { kind, credential: secrets.get("pagingCredential"), destination: { name: "pager", cidrs, port } };
+  const destination = { kind: "external", name: "pager", cidrs, port, why: "alerts" } as const;
+  return { kind, credential: secrets.get("pagingCredential"), destination };
 }

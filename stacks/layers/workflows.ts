@@ -33,6 +33,12 @@ export function workflows(
   );
 }
 
-function peers(outside: Readonly<Record<string, Omit<ExternalPeer, "name">>>): ExternalPeer[] {
-  return Object.entries(outside).map(([name, { cidrs, port }]) => ({ name, cidrs, port }));
+function peers(outside: Readonly<Record<string, Pick<ExternalPeer, "cidrs" | "port">>>): ExternalPeer[] {
+  return Object.entries(outside).map(([name, { cidrs, port }]) => ({
+    kind: "external",
+    name,
+    cidrs,
+    port,
+    why: "outside the cluster",
+  }));
 }

@@ -17,16 +17,28 @@ import type {
 import { prometheus } from "../../components/base/observers";
 import type { ContainerSize } from "../../components/base/pod";
 import type { Metrics } from "../../components/base/scrape";
+import { ClusterProvider } from "../../components/base/wiring";
 
 /** What a component is handed by others, as small as a test needs it. */
 export const SIZE: ContainerSize = { cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 1024, limit: 2048 } };
 
 export const kubeApi: ApiServer = {
+  kind: "external",
   name: "kube-api",
   cidrs: ["10.0.0.1/32"],
   port: 6443,
+  why: "Kubernetes API",
   callsFrom: ["10.0.0.1/32", "10.244.0.0/16"],
 };
+
+/** Options of components that a test makes at once: then the wiring of their cluster is complete. */
+export function onCluster(): { readonly provider: ClusterProvider } {
+  const provider = new ClusterProvider("cluster");
+  queueMicrotask(() => {
+    provider.wiring.complete();
+  });
+  return { provider };
+}
 
 function pods(name: string): PodIdentity {
   return { name, namespace: "elsewhere", matchLabels: { app: name }, serviceAccount: name };
@@ -34,7 +46,16 @@ function pods(name: string): PodIdentity {
 
 export function endpoint<P extends Protocol>(name: string, protocol: P, port: number): Endpoint<P> {
   const host = pulumi.output(`${name}.elsewhere`);
-  return { protocol, host, port, tls: false, server: pods(name), podPort: port, ready: [marker(`${name}-ready`)] };
+  return {
+    kind: "endpoint",
+    protocol,
+    host,
+    port,
+    tls: false,
+    server: pods(name),
+    podPort: port,
+    ready: [marker(`${name}-ready`)],
+  };
 }
 
 export function database(password: string, name = "runs"): PostgresDatabase {

@@ -43,7 +43,7 @@ interface Surroundings {
 
 /** Where the operator asks the plugin what an instance needs to be backed up. */
 export function pluginPods({ pluginSize }: PostgresBackups, namespace: pulumi.Input<string>): PodPorts {
-  return { server: podsOf(workload(pluginSize), namespace), ports: [{ port: GRPC_PORT }] };
+  return { kind: "pods", server: podsOf(workload(pluginSize), namespace), ports: [{ port: GRPC_PORT }], why: "grpc" };
 }
 
 /** Installs the plugin and describes the store; returns what an instance that writes there comes after. */

@@ -28,7 +28,12 @@ export function grantAccess(
   { head, podName, authSecret }: RayEntrance,
 ): void {
   for (const client of pods) {
-    observe(parent, client, { server: head, ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.client }] });
+    observe(parent, client, {
+      kind: "pods",
+      server: head,
+      ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.client }],
+      why: "ray",
+    });
   }
   if (groups.length === 0) return;
   const subjects = groups.map((group) => ({ apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: group }));

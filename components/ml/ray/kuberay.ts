@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { connect } from "../../base/connect";
+import { connect, type Destination } from "../../base/connect";
 import type { PodIdentity } from "../../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED, serviceAccount } from "../../base/pod";
 import { service } from "../../base/service";
@@ -45,7 +45,12 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
   const { operator, head, autoscaler, serving } = mode;
 
   // It deploys the applications, and asks the head's proxy whether it serves.
-  const asked = { server: servers.head, ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.serve }] };
+  const asked: Destination = {
+    kind: "pods",
+    server: servers.head,
+    ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.serve }],
+    why: "operation",
+  };
   const ready = rayOperator(parent, operator, namespace, serving ? [asked] : []);
   const clusters = serving ? [pods, servers] : [pods];
   const surroundings = clusters.flatMap((cluster) => surround(parent, cluster, mode, args));
@@ -112,7 +117,7 @@ function surround(
   return [
     serviceAccount(all, { parent }),
     serviceAccount(head, { parent }),
-    ...connect(parent, { from: all, talksTo: [{ server: all, ports: clusterPorts() }, ...talksTo] }),
+    ...connect(parent, { from: all, talksTo: [clusterPorts(all), ...talksTo] }),
     // The autoscaler runs in the head's pod.
     ...connect(parent, { from: head, talksTo: [operator.kubeApi] }),
   ];

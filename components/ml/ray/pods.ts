@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
-import type { PodIdentity, PortRange } from "../../base/endpoint";
+import type { PodIdentity, PodPorts } from "../../base/endpoint";
 import { container, type ContainerSize, type PodArgs, podTemplate, resources } from "../../base/pod";
 import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
@@ -97,9 +97,10 @@ export interface Clusters {
 }
 
 /** The ports on which the nodes of a cluster talk among themselves. */
-export function clusterPorts(): PortRange[] {
+export function clusterPorts(server: PodIdentity): PodPorts {
   const single = [HEAD_PORTS.gcs, HEAD_PORTS.dashboard, HEAD_PORTS.client, ...Object.values(NODE_PORTS), AGENT_PORT];
-  return [...single.map((port) => ({ port })), PROCESS_PORTS];
+  const ports = [...single.map((port) => ({ port })), PROCESS_PORTS];
+  return { kind: "pods", server, ports, why: "nodes among themselves" };
 }
 
 /** Flags of `ray start`: what each node needs, without how it finds the head. */

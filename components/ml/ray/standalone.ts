@@ -31,7 +31,7 @@ export function standaloneCluster(
 ): Clusters {
   const { name, namespace, matchLabels } = pods.head;
   const account = serviceAccount(pods.all, { parent });
-  const wires = connect(parent, { from: pods.all, talksTo: [{ server: pods.all, ports: clusterPorts() }, ...talksTo] });
+  const wires = connect(parent, { from: pods.all, talksTo: [clusterPorts(pods.all), ...talksTo] });
   const gcs = pulumi.interpolate`${serviceHost(name, namespace)}:${HEAD_PORTS.gcs}`;
   const headSet = new k8s.apps.v1.StatefulSet(
     name,

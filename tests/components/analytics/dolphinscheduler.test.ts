@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler, type DolphinSchedulerArgs } from "../../../components/analytics/dolphinscheduler";
 import { images } from "../../../components/base/versions";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
-import { bucket, database, endpoint, metrics, SIZE } from "../../support/stubs";
+import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
 const ADMIN = "the-password-of-admin";
@@ -30,7 +30,7 @@ async function dolphinscheduler(
       metrics: metrics(),
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };
@@ -188,7 +188,7 @@ describe("DolphinScheduler", () => {
   it("lets tasks and alerts to what is named, and to nothing more", async () => {
     const { seen } = await dolphinscheduler({
       tasksReach: [endpoint("models", "http", 5000)],
-      alertsReach: [{ name: "mail", cidrs: ["192.0.2.25/32"], port: 587 }],
+      alertsReach: [{ kind: "external", name: "mail", cidrs: ["192.0.2.25/32"], port: 587, why: "mail" }],
     });
     assert.ok(reached(seen, "worker").includes("models") && !reached(seen, "worker").includes("mail"));
     assert.ok(reached(seen, "alert").includes("mail") && !reached(seen, "alert").includes("models"));

@@ -4,7 +4,7 @@ import { Polaris } from "../../../components/analytics/polaris";
 import { charts, images } from "../../../components/base/versions";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { mockEngine, only, type Registered, settled } from "../../support/mocks";
-import { bucket, database, metrics, SIZE } from "../../support/stubs";
+import { bucket, database, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const JOB = "kubernetes:batch/v1:Job";
 
@@ -28,7 +28,7 @@ async function polaris(): Promise<{ seen: Registered[]; catalog: Polaris }> {
       },
       metrics: metrics(),
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, catalog };

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { RedisLogin } from "../../../components/base/endpoint";
 import { Superset, type SupersetArgs, supersetRedisAccess } from "../../../components/analytics/superset";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
-import { database, endpoint, SIZE } from "../../support/stubs";
+import { database, endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
 const DEPLOYMENT = "kubernetes:apps/v1:Deployment";
@@ -32,7 +32,7 @@ async function superset(own: Partial<SupersetArgs> = {}): Promise<Registered[]> 
       setup: SIZE,
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return seen;

@@ -8,7 +8,7 @@ import { type Sources, trinoKafkaAccess } from "../../../components/analytics/tr
 import { CHART_CATALOGS, memory } from "../../../components/analytics/trino/values";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
-import { bucket, database, endpoint, metrics, SIZE } from "../../support/stubs";
+import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const HOSTILE = `canary"\\#=`;
@@ -51,7 +51,7 @@ async function trino(pick: (sources: Required<Sources>) => Sources, replicas = 2
       }),
       metrics: metrics(),
     },
-    {},
+    onCluster(),
   );
   await settled();
   return seen;

@@ -10,7 +10,7 @@ import { envSecret } from "../../../components/base/secret";
 import { charts, manifests } from "../../../components/base/versions";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { mockEngine, only, settled, valueOf } from "../../support/mocks";
-import { endpoint } from "../../support/stubs";
+import { endpoint, onCluster } from "../../support/stubs";
 
 describe("objectName", () => {
   it("joins parts with dashes", () => {
@@ -69,7 +69,7 @@ describe("the chart directory", () => {
       "release",
       charts.certManager,
       { namespace: "ns", directory, values: {}, declares: { workloads: [], services: [], crds: [] }, talksTo: {} },
-      {},
+      onCluster(),
     );
 
   it("is named, with the command that fills it, when a chart or a manifest file is missing", async () => {

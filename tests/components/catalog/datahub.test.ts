@@ -10,7 +10,7 @@ import {
 } from "../../../components/catalog/datahub";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { database, graph, search, SIZE, streams } from "../../support/stubs";
+import { database, graph, onCluster, search, SIZE, streams } from "../../support/stubs";
 
 const PASSWORDS = ["sql-password", "kafka-password", "search-password", "graph-password", "administrator-password"];
 
@@ -43,7 +43,7 @@ async function datahub(
       systemUpdate: SIZE,
       ...own(),
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };

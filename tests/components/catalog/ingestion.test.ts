@@ -5,7 +5,7 @@ import { parse } from "yaml";
 import { Ingestion, type IngestionSources, kafkaAccess } from "../../../components/catalog/ingestion";
 import { accessToken, accountOf } from "../../../components/catalog/ingestion/account";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
-import { database, endpoint, icebergCatalog, SIZE, streams } from "../../support/stubs";
+import { database, endpoint, icebergCatalog, onCluster, SIZE, streams } from "../../support/stubs";
 
 const PASSWORDS = ["sql-password", "kafka-password", "lake-secret", "system-key", "signing-key"];
 
@@ -20,7 +20,7 @@ async function ingestion(sources: () => IngestionSources = everything): Promise<
       sources: sources(),
       size: SIZE,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return seen;

@@ -8,7 +8,7 @@ import { Elasticsearch, type ElasticsearchArgs } from "../../../components/data/
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { podFaults } from "../../../rehearsal/program/pod-rules";
-import { kubeApi, SIZE } from "../../support/stubs";
+import { kubeApi, onCluster, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 
@@ -44,7 +44,7 @@ async function elasticsearch(
       protect: true,
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };

@@ -5,7 +5,7 @@ import { hostPort } from "../../../components/base/endpoint";
 import { Kafka, type KafkaArgs } from "../../../components/data/kafka";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { kubeApi, metrics, SIZE } from "../../support/stubs";
+import { kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 const STRIMZI = "kubernetes:kafka.strimzi.io/v1";
@@ -52,7 +52,7 @@ async function kafka(own: Partial<KafkaArgs> = {}): Promise<{ seen: Registered[]
       protect: true,
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };

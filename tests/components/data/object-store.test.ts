@@ -3,9 +3,10 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { externalPeer } from "../../../components/base/endpoint";
 import { ObjectStore, type ObjectStoreArgs } from "../../../components/data/object-store";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { endpoint, SIZE } from "../../support/stubs";
+import { endpoint, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
 const LOGIN = { username: pulumi.secret("app-user"), password: pulumi.secret("app-password") };
@@ -26,14 +27,14 @@ async function objectStore(own: Partial<ObjectStoreArgs> = {}): Promise<{ seen: 
       setupSize: SIZE,
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, store };
 }
 
 const ours = { administrator: { login: ADMIN, makesUser: true } };
-const external = { destination: { name: "s3", cidrs: ["203.0.113.0/24"], port: 443 } };
+const external = { destination: externalPeer("s3", "https://s3.example.com", ["203.0.113.0/24"]) };
 
 describe("ObjectStore", () => {
   it("makes buckets and the user that may use them, and no login shows on a command line", async () => {

@@ -5,7 +5,7 @@ import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { read } from "../../support/sources";
-import { bucket, kubeApi, marker, metrics, SIZE } from "../../support/stubs";
+import { bucket, kubeApi, marker, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 
@@ -32,7 +32,7 @@ async function postgres(
       protect: true,
       ...(typeof own === "function" ? own() : own),
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };

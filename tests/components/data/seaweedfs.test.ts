@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { Seaweedfs } from "../../../components/data/seaweedfs";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { onCluster } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 const SIZE = { cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 512, limit: 1024 } };
@@ -29,7 +30,7 @@ async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: 
       ownBuckets: { backups: credential("backup") },
       protect,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, made };

@@ -7,6 +7,7 @@ async function cluster(answers: Answers): Promise<{ seen: Registered[]; fault: E
   const seen = await mockEngine({ "pulumi:index:Stash": { output: "uid-1" }, ...live("uid-1", "Retain"), ...answers });
   const { provider } = new Cluster("cluster", { context: "prod", storageClass: "disk" });
   new k8s.core.v1.Namespace("first-write", { metadata: { name: "first-write" } }, { provider });
+  provider.wiring.complete();
   const fault = await settled().then(
     () => undefined,
     (error: unknown) => error as Error,

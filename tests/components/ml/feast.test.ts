@@ -8,7 +8,7 @@ import type { RedisLogin } from "../../../components/base/endpoint";
 import { Feast, type FeastArgs, onlineStoreAccess } from "../../../components/ml/feast";
 import { FEATURES } from "../../../stacks/layers/features";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { bucket, database, endpoint, metrics, SIZE } from "../../support/stubs";
+import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
 const HOSTILE = `p,@ss:w/rd?#[%41]&+ "'\\$HOME={}é`;
@@ -36,7 +36,7 @@ async function feast(own: Partial<FeastArgs> = {}): Promise<{ seen: Registered[]
       metrics: metrics(),
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { Mlflow, type MlflowArgs } from "../../../components/ml/mlflow";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
-import { bucket, database, metrics, SIZE } from "../../support/stubs";
+import { bucket, database, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
 
@@ -21,7 +21,7 @@ async function mlflow(own: Partial<MlflowArgs> = {}): Promise<Registered[]> {
       metrics: metrics(),
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return seen;

@@ -4,7 +4,7 @@ import { Ray, type RayArgs } from "../../../components/ml/ray";
 import { charts } from "../../../components/base/versions";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
-import { bucket, endpoint, kubeApi, metrics, SIZE } from "../../support/stubs";
+import { bucket, endpoint, kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const GPU_WORKERS = { ...SIZE, image: "example.com/ray-gpu:2-cu117", gpusPerWorker: 2, min: 1, max: 4 };
 const STANDALONE: RayArgs["mode"] = {
@@ -38,7 +38,7 @@ async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ra
       metrics: metrics(),
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, ray: made };

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
 import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
-import { bucket, endpoint, metrics, SIZE } from "../../support/stubs";
+import { bucket, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
 async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registered[]> {
@@ -22,7 +22,7 @@ async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registere
       access: { pods: [], groups: [] },
       metrics: metrics(),
     },
-    {},
+    onCluster(),
   );
   await settled();
   return seen;

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { unzipSync } from "fflate";
 import { ServeApplications, type ServeApplication, pack } from "../../../components/ml/serve-applications";
 import { mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
-import { bucket, SIZE } from "../../support/stubs";
+import { bucket, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
 const CODE = { "prices/__init__.py": "", "prices/app.py": "def build(args):\n    ...\n" };
@@ -135,13 +135,17 @@ interface Served {
 
 async function serve(applications: Readonly<Record<string, ServeApplication>>): Promise<Served> {
   const seen = await mockEngine();
-  const served = new ServeApplications("serve", {
-    namespace: "ml",
-    applications,
-    bucket: bucket("code"),
-    proxies: "HeadOnly",
-    size: SIZE,
-  });
+  const served = new ServeApplications(
+    "serve",
+    {
+      namespace: "ml",
+      applications,
+      bucket: bucket("code"),
+      proxies: "HeadOnly",
+      size: SIZE,
+    },
+    onCluster(),
+  );
   const [config, code] = await Promise.all([valueOf(served.config), valueOf(served.code("team"))]);
   await settled();
   return { seen, config: JSON.parse(config), code: code };

@@ -4,7 +4,7 @@ import { envSecret } from "../../../components/base/secret";
 import { ServeDeployment } from "../../../components/ml/serve-deployment";
 import { ServeTraining } from "../../../components/ml/serve-training";
 import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
-import { endpoint, SIZE } from "../../support/stubs";
+import { endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const client = () => ({
   namespace: "ml",
@@ -15,7 +15,7 @@ const client = () => ({
 
 async function deployment(config: string): Promise<Registered[]> {
   const seen = await mockEngine();
-  new ServeDeployment("serve-deploy", { ...client(), config: pulumi.output(config) });
+  new ServeDeployment("serve-deploy", { ...client(), config: pulumi.output(config) }, onCluster());
   await settled();
   return seen;
 }
@@ -65,19 +65,23 @@ describe("ServeDeployment", () => {
 describe("ServeTraining", () => {
   it("runs a command on a worker, with the code of its application, and no longer than it may", async () => {
     const seen = await mockEngine();
-    new ServeTraining("serve-training", {
-      ...client(),
-      jobs: [
-        {
-          name: "prices-train-model",
-          schedule: "15 3 * * *",
-          command: ["python", "-m", "prices.train"],
-          cpu: 2,
-          timeoutSeconds: 900,
-          code: pulumi.output("s3://code/prices-abc.zip"),
-        },
-      ],
-    });
+    new ServeTraining(
+      "serve-training",
+      {
+        ...client(),
+        jobs: [
+          {
+            name: "prices-train-model",
+            schedule: "15 3 * * *",
+            command: ["python", "-m", "prices.train"],
+            cpu: 2,
+            timeoutSeconds: 900,
+            code: pulumi.output("s3://code/prices-abc.zip"),
+          },
+        ],
+      },
+      onCluster(),
+    );
     await settled();
     const { metadata, spec } = only(seen, "kubernetes:batch/v1:CronJob").inputs;
     assert.equal(metadata.name, "prices-train-model");

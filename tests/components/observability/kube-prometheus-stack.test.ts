@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { externalPeer } from "../../../components/base/endpoint";
 import { parse } from "yaml";
 import { KubePrometheusStack, type Paging } from "../../../components/observability/kube-prometheus-stack";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { kubeApi, onCluster } from "../../support/stubs";
 
 const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const size = { cpu: { request: 0.1, limit: 1 }, memoryMiB: { request: 128, limit: 512 } };
-const pagerduty: Paging = {
+const pagerduty = {
   kind: "pagerduty",
   credential: pulumi.secret("routing-key-canary"),
-  destination: { name: "pager", cidrs: ["203.0.113.0/24"], port: 443 },
-};
+  destination: externalPeer("pager", "https://pager.example.com", ["203.0.113.0/24"]),
+} as const;
 
 async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
   const seen = await mockEngine();
@@ -21,7 +23,7 @@ async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
     {
       namespace: reader,
       chartDirectory: makeChartDirectory(),
-      kubeApi: { name: "kube-api", cidrs: ["10.0.0.1/32"], port: 6443, callsFrom: ["10.0.0.0/24"] },
+      kubeApi,
       nodeCidrs: ["10.0.0.0/24"],
       retentionDays: 30,
       prometheus: { ...size, volume: { storageClass: "kept", sizeGiB: 100 } },
@@ -35,7 +37,7 @@ async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
       grafanaPassword: pulumi.secret("password-canary"),
       paging,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return seen;

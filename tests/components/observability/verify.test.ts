@@ -9,7 +9,7 @@ import type { HttpAnswer } from "../../../commands/verify/answers";
 import { parseAnswers } from "../../../commands/verify/job";
 import { envSecret } from "../../../components/base/secret";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
-import { endpoint, SIZE } from "../../support/stubs";
+import { endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const TOKEN = "token-of-ray";
 
@@ -23,7 +23,7 @@ async function verify(own: Partial<VerifyQuestions> = {}): Promise<Registered[]>
     },
     ...own,
   };
-  new Verify("verify", { namespace: "ml", image: "python:3.11.7", asks, size: SIZE }, {});
+  new Verify("verify", { namespace: "ml", image: "python:3.11.7", asks, size: SIZE }, onCluster());
   await settled();
   return seen;
 }

@@ -1,0 +1,182 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import type { PodIdentity, PortRange } from "./endpoint";
+import { objectName } from "./names";
+
+/** One end of a wire. Who is no pod is known by its networks. */
+export type WireEnd =
+  | ({ readonly kind: "pods" } & PodIdentity)
+  | { readonly kind: "networks"; readonly name: string; readonly cidrs: readonly string[] };
+
+/** One row of the table: who may reach whom, and what for. */
+export interface Wire {
+  readonly from: WireEnd;
+  readonly to: WireEnd;
+  readonly ports: readonly PortRange[];
+  /** What is spoken or done there, in a word or two. */
+  readonly why: string;
+  /** Whether it comes and goes as it likes: a client starts after its server, an observer does not. */
+  readonly observes: boolean;
+}
+
+const POLICY_TYPES = { egress: "Egress", ingress: "Ingress" } as const;
+type Direction = keyof typeof POLICY_TYPES;
+
+/** Leads to a cluster, and carries the wiring of all that is made there. */
+export class ClusterProvider extends k8s.Provider {
+  readonly wiring = new Wiring(this);
+}
+
+/**
+ * The one table of who may talk to whom. Components add rows while the program runs; when it is complete, all pods that
+ * bear one name get one egress and one ingress policy from it. What waits for a policy waits until then. Where the program
+ * throws, the table stays open: a policy with half of its rows would cut off the others.
+ */
+export class Wiring {
+  private readonly wires: Wire[] = [];
+  private readonly policies = new Map<string, { readonly pods: PodIdentity; readonly policy: pulumi.Resource }>();
+  private readonly component: pulumi.ComponentResource;
+  private readonly completed: Promise<void>;
+  private finish?: (() => void) | undefined;
+
+  constructor(provider: k8s.Provider) {
+    this.completed = new Promise((resolve) => {
+      this.finish = resolve;
+    });
+    this.component = new pulumi.ComponentResource(
+      "carbon:base:Wiring",
+      "wiring",
+      // An input, so that a preview shows changed rows and an evaluation under mocks can read them.
+      { wires: this.onceComplete(() => this.wires.map(record)) },
+      { provider },
+    );
+  }
+
+  /** Adds a row. Returns the policies without which nothing passes. */
+  add(wire: Wire): pulumi.Resource[] {
+    const { from, to } = wire;
+    if (this.finish === undefined) {
+      throw new Error(
+        `${from.name} gets ${to.name} when the wiring is complete: hand over in constructors, not in apply`,
+      );
+    }
+    this.wires.push(wire);
+    return [...this.policy("egress", from), ...this.policy("ingress", to)];
+  }
+
+  /** Makes the policies: the program has handed over everything. */
+  complete(): void {
+    this.finish?.();
+    this.finish = undefined;
+  }
+
+  private policy(direction: Direction, pods: WireEnd): pulumi.Resource[] {
+    if (pods.kind === "networks") return [];
+    const name = objectName(pods.name, direction);
+    const known = this.policies.get(name);
+    if (known !== undefined) {
+      refuseNamesake(known.pods, pods);
+      return [known.policy];
+    }
+    const rules = () => rulesOf(this.wires, direction, pods.name);
+    const policy = new k8s.networking.v1.NetworkPolicy(
+      name,
+      {
+        metadata: {
+          name,
+          namespace: pods.namespace,
+          annotations: { "254carbon.com/wires": this.onceComplete(() => rules().map(describe).join("\n")) },
+        },
+        spec: {
+          podSelector: { matchLabels: pods.matchLabels },
+          policyTypes: [POLICY_TYPES[direction]],
+          [direction]: this.onceComplete(() => rules().map((rule) => policyRule(direction, rule))),
+        },
+      },
+      { parent: this.component },
+    );
+    this.policies.set(name, { pods, policy });
+    return [policy];
+  }
+
+  private onceComplete<T>(make: () => T): pulumi.Output<pulumi.Unwrap<T>> {
+    return pulumi.output(this.completed.then(make));
+  }
+}
+
+/** The wiring of the cluster that a component is part of. */
+export function wiringOf(component: pulumi.Resource): Wiring {
+  const provider = component.getProvider("kubernetes:networking.k8s.io/v1:NetworkPolicy");
+  if (provider instanceof ClusterProvider) return provider.wiring;
+  throw new pulumi.ResourceError("it has no wiring: hand it the provider of its cluster", component);
+}
+
+// A policy stands for all pods of one name: others of that name would get their rules.
+function refuseNamesake(known: PodIdentity, pods: PodIdentity): void {
+  const labels = [known, pods].map(({ matchLabels }) => JSON.stringify(Object.entries(matchLabels).sort()));
+  if (labels[0] === labels[1] && known.namespace === pods.namespace) return;
+  throw new Error(`two kinds of pods are called ${pods.name}, and a policy is known by that name: rename one of them`);
+}
+
+/** What several peers have in common. */
+interface Rule {
+  readonly ports: readonly PortRange[];
+  readonly why: string;
+  readonly peers: ReadonlyMap<string, WireEnd>;
+}
+
+/** The rows of some pods, in an order that does not depend on the program's: equal ports and reasons together. */
+function rulesOf(wires: readonly Wire[], direction: Direction, name: string): Rule[] {
+  const rules = new Map<string, { ports: readonly PortRange[]; why: string; peers: Map<string, WireEnd> }>();
+  for (const { from, to, ports, why } of wires) {
+    const [own, peer] = direction === "egress" ? [from, to] : [to, from];
+    if (own.kind !== "pods" || own.name !== name) continue;
+    const key = `${portNames(ports)} ${why}`;
+    const rule = rules.get(key) ?? { ports, why, peers: new Map() };
+    rules.set(key, rule);
+    rule.peers.set(`${peer.name} ${peer.kind}`, peer);
+  }
+  return sorted(rules).map((rule) => ({ ...rule, peers: new Map([...rule.peers].sort(byName)) }));
+}
+
+function sorted<T>(entries: ReadonlyMap<string, T>): T[] {
+  return [...entries].sort(byName).map(([, one]) => one);
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1;
+}
+
+function policyRule(direction: Direction, { ports, peers }: Rule): object {
+  return {
+    [direction === "egress" ? "to" : "from"]: [...peers.values()].flatMap(policyPeers),
+    ports: ports.map((range) => ({ protocol: "TCP", ...range })),
+  };
+}
+
+function policyPeers(end: WireEnd): object[] {
+  if (end.kind === "networks") return end.cidrs.map((cidr) => ({ ipBlock: { cidr } }));
+  return [
+    {
+      namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": end.namespace } },
+      podSelector: { matchLabels: end.matchLabels },
+    },
+  ];
+}
+
+function describe({ ports, why, peers }: Rule): string {
+  return `${portNames(ports).join(", ")} (${why}): ${[...peers.values()].map((peer) => peer.name).join(", ")}`;
+}
+
+function record({ from, to, ports, ...row }: Wire): object {
+  return { from: recordEnd(from), to: recordEnd(to), ports: portNames(ports), ...row };
+}
+
+function recordEnd(end: WireEnd): object {
+  if (end.kind === "networks") return { name: end.name, cidrs: end.cidrs };
+  return { name: end.name, namespace: end.namespace, labels: end.matchLabels };
+}
+
+function portNames(ports: readonly PortRange[]): string[] {
+  return ports.map(({ port, endPort }) => (endPort === undefined ? `${port}` : `${port}-${endPort}`));
+}
