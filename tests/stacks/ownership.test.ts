@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DATA_OWNERS, type DataOwner } from "../../stacks/config/schema";
-import { all, type Registered, waitsFor } from "../support/mocks";
+import { all, only, type Registered, waitsFor } from "../support/mocks";
 import { label, objects } from "../support/manifests";
 import { configOf, program, run, SHAPES } from "../support/program";
 
@@ -34,10 +34,18 @@ for (const shape of SHAPES) {
 
     it("come to the cluster only through the provider that the identity guard released", async () => {
       const { seen } = await program(shape);
-      const guard = seen.find(({ type }) => type === "pulumi:index:Stash");
-      assert.ok(guard);
+      const guarded = only(seen, "pulumi:providers:kubernetes", "cluster");
+      assert.ok(
+        waitsFor(seen, guarded, only(seen, "pulumi:index:Stash")),
+        "the provider does not wait for the cluster's recorded identity: make its context from what the guard checked",
+      );
       const written = seen.filter(({ type, read }) => type.startsWith("kubernetes:") && !read);
-      for (const one of written) assert.ok(waitsFor(seen, one, guard), one.urn);
+      assert.deepEqual(
+        written.flatMap(({ urn, provider }) => (provider.startsWith(`${guarded.urn}::`) ? [] : [urn])),
+        [],
+        "made on whatever cluster the kubeconfig names, for their provider is not the guarded one: " +
+          "give a component `ground.opts`, and its children `parent: this`",
+      );
     });
 
     it("keep their volumes in the configured StorageClass", async () => {
