@@ -3,7 +3,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { instance } from "@viz-js/viz";
 import { evaluateStack } from "../rehearsal/program/charts";
-import { ROOT } from "../rehearsal/program/evaluate";
+import { ROOT, STACKS } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 import { type Arrow, type System, type Wiring, wiringOf } from "../rehearsal/program/wiring";
 
@@ -104,7 +104,7 @@ export const program = command("diagram", "Draws who may talk to whom, from the 
   "npm run diagram",
   "npm run --silent diagram -- --format mermaid --out -",
 ])
-  .option("--stack <name>", "the stack: dev or prod", "prod")
+  .option("--stack <name>", `the stack: ${STACKS.join(" or ")}`, "prod")
   .option("--out <file>", "where to; - is the standard output", path.relative(ROOT, WIRING_FILE))
   .option("--format <format>", "svg or mermaid", "svg")
   .addHelpText("after", "\nExit codes: 0 drawn, 2 wrong usage or config.")

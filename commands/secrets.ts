@@ -1,4 +1,4 @@
-import { readStackFile, stackConfig, wantedCredentials } from "../rehearsal/program/evaluate";
+import { readStackFile, STACKS, stackConfig, wantedCredentials } from "../rehearsal/program/evaluate";
 import { SECRET_KEYS } from "../stacks/config/secrets";
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
@@ -69,7 +69,7 @@ export const program = command(
   "Lists the credentials of a stack: which are set, generated or missing. Never a value.",
   ["npm run secrets -- --stack prod", "npm run --silent secrets -- --stack prod --json"],
 )
-  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .option("--json", "prints the list as JSON")
   .addHelpText(
     "after",

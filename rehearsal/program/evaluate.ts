@@ -29,12 +29,17 @@ export interface Evaluation {
 /** The repository: stack files and the project file lie here. */
 export const ROOT = path.resolve(__dirname, "../..");
 
+/** Every stack: each is a file `Pulumi.<stack>.yaml`. */
+export const STACKS: readonly string[] = fs
+  .readdirSync(ROOT)
+  .flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? [])
+  .sort();
+
 /** Reads the plain values of a stack from its file. Throws a RunError that lists the stacks there are. */
 export function readStackFile(stack: string): Record<string, unknown> {
   const file = path.join(ROOT, `Pulumi.${stack}.yaml`);
-  if (!fs.existsSync(file)) {
-    const stacks = fs.readdirSync(ROOT).flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? []);
-    throw new pulumi.RunError(`--stack ${stack}: there is no Pulumi.${stack}.yaml; stacks are ${stacks.join(", ")}`);
+  if (!STACKS.includes(stack)) {
+    throw new pulumi.RunError(`--stack ${stack}: there is no Pulumi.${stack}.yaml; stacks are ${STACKS.join(", ")}`);
   }
   const { config = {} } = parse(fs.readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
   return config;

@@ -22,11 +22,4 @@ describe("the JSON Schemas", () => {
     assert.deepEqual(Object.keys(config.properties), ["carbon:platform", ...secrets]);
     assert.equal(config.additionalProperties, false);
   });
-
-  it("are named in the first line of each stack file", () => {
-    for (const file of ["Pulumi.dev.yaml", "Pulumi.prod.yaml"]) {
-      const [first] = fs.readFileSync(path.join(ROOT, file), "utf8").split("\n");
-      assert.equal(first, "# yaml-language-server: $schema=./docs/schema/stack-config.json");
-    }
-  });
 });

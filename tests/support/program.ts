@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { canary, stackConfig, wantedCredentials } from "../../rehearsal/program/evaluate";
+import { canary, STACKS, stackConfig, wantedCredentials } from "../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { SECRET_KEYS } from "../../stacks/config/secrets";
 import { platform } from "../../stacks/platform";
@@ -49,11 +49,10 @@ const size = (cpu: number, memoryMiB: number) => ({
   memoryMiB: { request: memoryMiB / 2, limit: memoryMiB },
 });
 
-/** Every shape in which the program is deployed: both stacks, and what neither of them has. */
-const CONFIGS = {
-  dev: () => configOf("dev"),
-  prod: () => configOf("prod"),
-  "prod with SeaweedFS": (): FullConfig => ({
+/** Every shape in which the program is deployed: each stack, and what none of them has. */
+const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
+  ...Object.fromEntries(STACKS.map((stack) => [stack, () => configOf(stack)])),
+  "prod with SeaweedFS": () => ({
     ...configOf("prod"),
     objectStore: {
       kind: "seaweedfs",
@@ -65,7 +64,7 @@ const CONFIGS = {
       setup: size(0.5, 256),
     },
   }),
-  "prod with Ray by KubeRay and S3 from elsewhere": (): FullConfig => ({
+  "prod with Ray by KubeRay and S3 from elsewhere": () => ({
     ...configOf("prod"),
     objectStore: {
       kind: "external",
@@ -97,19 +96,20 @@ const CONFIGS = {
   }),
 };
 
-/** The name of a shape. */
-export type Shape = keyof typeof CONFIGS;
-export const SHAPES = Object.keys(CONFIGS) as Shape[];
+/** The names of the shapes. */
+export const SHAPES = Object.keys(CONFIGS);
 
 /** The config of a shape. */
-export function shaped(shape: Shape): FullConfig {
-  return CONFIGS[shape]();
+export function shaped(shape: string): FullConfig {
+  const config = CONFIGS[shape];
+  if (config === undefined) throw new Error(`there is no shape ${shape}; there are ${SHAPES.join(", ")}`);
+  return config();
 }
 
-const programs = new Map<Shape, Promise<Program>>();
+const programs = new Map<string, Promise<Program>>();
 
 /** The program in one of its shapes, run once for all tests that only look at it. */
-export function program(shape: Shape): Promise<Program> {
+export function program(shape: string): Promise<Program> {
   const known = programs.get(shape) ?? run(shaped(shape));
   programs.set(shape, known);
   return known;
