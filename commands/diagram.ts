@@ -16,11 +16,12 @@ interface Layer {
   readonly line: string;
 }
 
-// From what people use down to what everything stands on.
-const LAYERS: Readonly<Record<string, Layer>> = {
+/** The groups of the picture, one for each folder of components: from what people use down to what everything stands on. */
+export const LAYERS: Readonly<Record<string, Layer>> = {
   edge: { title: "Edge", fill: "#fdf2f8", line: "#be185d" },
   observability: { title: "Observability", fill: "#f5f3ff", line: "#6d28d9" },
   analytics: { title: "Analytics", fill: "#fffbeb", line: "#b45309" },
+  catalog: { title: "Catalog", fill: "#ecfeff", line: "#0e7490" },
   ml: { title: "Machine learning", fill: "#eff6ff", line: "#1d4ed8" },
   data: { title: "Data", fill: "#f0fdf4", line: "#15803d" },
   ground: { title: "Ground", fill: "#f8fafc", line: "#475569" },

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { STACKS } from "../rehearsal/program/evaluate";
 import { parseConfig } from "../stacks/config/schema";
-import { SECRET_KEYS } from "../stacks/config/secrets";
+import { SECRET_KEYS } from "../stacks/config/systems";
 import { all, only } from "./support/mocks";
 import { program } from "./support/program";
 import { read } from "./support/sources";

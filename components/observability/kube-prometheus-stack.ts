@@ -5,6 +5,7 @@ import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-relea
 import { admitApiServer, connect } from "../base/connect";
 import { type ApiServer, type Endpoint, type ExternalPeer, type PodIdentity, serviceHost } from "../base/endpoint";
 import { prometheus } from "../base/observers";
+import type { Offer } from "../base/offer";
 import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
@@ -58,8 +59,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
   readonly prometheus: Endpoint<"http">;
   readonly alertmanager: Endpoint<"http">;
   readonly grafana: Endpoint<"http">;
-  /** Name of the Secret with Grafana's administrator: keys `admin-user` and `admin-password`. */
-  readonly grafanaSecret = GRAFANA_ADMIN;
+  readonly offers: Offer;
 
   constructor(name: string, args: KubePrometheusStackArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:KubePrometheusStack", name, {}, opts);
@@ -159,6 +159,11 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
     this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
     this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);
     this.grafana = endpoint("grafana", 80, pods.grafana, PORTS.grafana);
+    this.offers = {
+      endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
+      // Keys `admin-user` and `admin-password`.
+      credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
+    };
     this.registerOutputs();
   }
 }

@@ -4,7 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { platform } from "../../stacks/platform";
-import { SECRET_KEYS, type SecretName } from "../../stacks/config/secrets";
+import { wantedCredentials } from "../../stacks/config/secrets";
+import { SECRET_KEYS } from "../../stacks/config/systems";
 import { sparePromiseStacks } from "./promise-stacks";
 
 /** One registration of a program, as the engine would receive it. */
@@ -146,16 +147,6 @@ function recordRegistrations(): Registration[] {
 /** The value behind an Output; rejects when the program failed on the way to it. */
 function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
   return (pulumi.output(value) as unknown as { promise(): Promise<unknown> }).promise();
-}
-
-/** The credentials without which the program stops: what the config requires, and what a store outside issues. */
-export function wantedCredentials({ secrets, objectStore, postgres }: PlatformConfig): SecretName[] {
-  const isOutside = objectStore?.kind === "external";
-  const target = postgres?.backups?.target.kind;
-  const all = new Set(secrets.required);
-  if (isOutside) all.add("objectStoreAccessKey").add("objectStoreSecretKey");
-  if (target === "external" || (target !== undefined && isOutside)) all.add("backupAccessKey").add("backupSecretKey");
-  return [...all];
 }
 
 /** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */

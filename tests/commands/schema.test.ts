@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { SCHEMAS, schemaText, stackFileSchema } from "../../commands/schema";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { SECRET_KEYS } from "../../stacks/config/secrets";
+import { SECRET_KEYS } from "../../stacks/config/systems";
 
 describe("the JSON Schemas", () => {
   for (const [file, schema] of Object.entries(SCHEMAS)) {

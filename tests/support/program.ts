@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { canary, STACKS, stackConfig, wantedCredentials } from "../../rehearsal/program/evaluate";
+import { canary, STACKS, stackConfig } from "../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../stacks/config/schema";
-import { SECRET_KEYS } from "../../stacks/config/secrets";
+import { wantedCredentials } from "../../stacks/config/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import type { FullConfig } from "./full";
@@ -15,11 +15,6 @@ export interface Program<Config = FullConfig> {
 }
 
 const directory = makeChartDirectory();
-
-/** The credentials that nobody may generate, by their key without `carbon:`. */
-export const ISSUED = Object.fromEntries(
-  Object.entries(SECRET_KEYS).flatMap(([key, secret]) => ("length" in secret ? [] : [[key, canary(key)]])),
-);
 
 /** The parsed config of a stack, which describes every system. */
 export function configOf(stack: string): FullConfig {
@@ -36,7 +31,7 @@ export async function run<Config extends PlatformConfig>(
 ): Promise<Program<Config>> {
   const wanted = Object.fromEntries(wantedCredentials(config).map((key) => [key, canary(key)]));
   const set = Object.fromEntries(
-    Object.entries({ ...ISSUED, ...wanted, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
+    Object.entries({ ...wanted, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
   );
   const seen = await mockEngine({}, set);
   const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);
