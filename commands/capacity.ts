@@ -1,5 +1,6 @@
 import { type Capacity, capacity, peakOf, type QuotaCheck, type SystemDemand } from "../rehearsal/program/capacity";
 import { evaluateStack } from "../rehearsal/program/charts";
+import { STACKS } from "../rehearsal/program/evaluate";
 import type { NodeLoad } from "../rehearsal/program/placement";
 import { isBytes, written } from "../rehearsal/program/units";
 import { type Amounts, GPU } from "../rehearsal/program/demand";
@@ -101,7 +102,7 @@ export const program = command(
   "Checks what a stack asks for against its quotas and nodes, without a cluster.",
   ["npm run capacity -- --stack prod", "npm run --silent capacity -- --stack dev --json"],
 )
-  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .option("--json", "prints the numbers as JSON: cores, bytes and counts")
   .addHelpText("after", "\nExit codes: 0 it fits, 1 it does not, 2 wrong usage or config.")
   .action(async ({ stack, json }: { stack: string; json?: true }) => {

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { instance } from "@viz-js/viz";
 import { evaluateStack } from "../rehearsal/program/charts";
-import { ROOT } from "../rehearsal/program/evaluate";
+import { ROOT, STACKS } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 import { type Arrow, type System, type Wiring, wiringOf } from "../rehearsal/program/wiring";
 
@@ -16,11 +16,12 @@ interface Layer {
   readonly line: string;
 }
 
-// From what people use down to what everything stands on.
-const LAYERS: Readonly<Record<string, Layer>> = {
+/** The groups of the picture, one for each folder of components: from what people use down to what everything stands on. */
+export const LAYERS: Readonly<Record<string, Layer>> = {
   edge: { title: "Edge", fill: "#fdf2f8", line: "#be185d" },
   observability: { title: "Observability", fill: "#f5f3ff", line: "#6d28d9" },
   analytics: { title: "Analytics", fill: "#fffbeb", line: "#b45309" },
+  catalog: { title: "Catalog", fill: "#ecfeff", line: "#0e7490" },
   ml: { title: "Machine learning", fill: "#eff6ff", line: "#1d4ed8" },
   data: { title: "Data", fill: "#f0fdf4", line: "#15803d" },
   ground: { title: "Ground", fill: "#f8fafc", line: "#475569" },
@@ -104,7 +105,7 @@ export const program = command("diagram", "Draws who may talk to whom, from the 
   "npm run diagram",
   "npm run --silent diagram -- --format mermaid --out -",
 ])
-  .option("--stack <name>", "the stack: dev or prod", "prod")
+  .option("--stack <name>", `the stack: ${STACKS.join(" or ")}`, "prod")
   .option("--out <file>", "where to; - is the standard output", path.relative(ROOT, WIRING_FILE))
   .option("--format <format>", "svg or mermaid", "svg")
   .addHelpText("after", "\nExit codes: 0 drawn, 2 wrong usage or config.")

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import { collect, command, isUserFault, run } from "./cli";
+import { STACKS } from "../rehearsal/program/evaluate";
 import { rehearse, takeDown } from "../rehearsal/simulation/rehearse";
 import { picture, render } from "../rehearsal/simulation/report";
 
@@ -27,7 +28,7 @@ const program = command(
     "npm run rehearse -- --stack dev --down",
   ],
 )
-  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .option(
     "--config <path=value>",
     "replaces a value of the stack file, or takes it out (null); may be repeated",

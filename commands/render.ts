@@ -3,7 +3,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { evaluateStack } from "../rehearsal/program/charts";
-import { type Evaluation, type Registration } from "../rehearsal/program/evaluate";
+import { type Evaluation, type Registration, STACKS } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 
@@ -152,7 +152,7 @@ export const program = command(
   "Writes every Kubernetes object of a stack as YAML, one file each, without a cluster.",
   ["npm run render -- --stack prod --out out/prod", "npm run --silent render -- --stack dev --out out/dev --json"],
 )
-  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .requiredOption("--out <dir>", "where to: a new or empty directory, or one that this command wrote")
   .option("--charts <dir>", "directory of the pinned charts and manifest files; default: the stack's, else stand-ins")
   .option("--json", "prints the list of files as JSON")

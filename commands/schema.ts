@@ -5,7 +5,7 @@ import { z } from "zod";
 import { ROOT } from "../rehearsal/program/evaluate";
 import { PlatformConfig } from "../stacks/config/schema";
 import { PlatformOutputs } from "../stacks/contract/outputs";
-import { SECRET_KEYS } from "../stacks/config/secrets";
+import { SECRET_KEYS } from "../stacks/config/systems";
 import { command, run } from "./cli";
 
 const DRAFT = "http://json-schema.org/draft-07/schema#";

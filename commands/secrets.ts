@@ -1,5 +1,6 @@
-import { readStackFile, stackConfig, wantedCredentials } from "../rehearsal/program/evaluate";
-import { SECRET_KEYS } from "../stacks/config/secrets";
+import { readStackFile, STACKS, stackConfig } from "../rehearsal/program/evaluate";
+import { wantedCredentials } from "../stacks/config/secrets";
+import { SECRET_KEYS } from "../stacks/config/systems";
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 
@@ -50,7 +51,7 @@ function stateOf(value: unknown, isRequired: boolean): SecretState {
 }
 
 const REASONS: Partial<Record<SecretState, string>> = {
-  missing: "secrets.required lists it, or only the provider of a store can issue it; set it:",
+  missing: "secrets.required lists it, or only somebody else can issue it; set it:",
   "plain text": "anybody who reads the stack file can read it; change it where it is used, then set it anew:",
   "unknown key": `no credential is called so; allowed are ${Object.keys(SECRET_KEYS).join(", ")}; remove it:`,
 };
@@ -69,7 +70,7 @@ export const program = command(
   "Lists the credentials of a stack: which are set, generated or missing. Never a value.",
   ["npm run secrets -- --stack prod", "npm run --silent secrets -- --stack prod --json"],
 )
-  .requiredOption("--stack <name>", "the stack: dev or prod")
+  .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .option("--json", "prints the list as JSON")
   .addHelpText(
     "after",

@@ -1,59 +1,50 @@
-import { bi } from "./layers/bi";
+import type { Offer } from "../components/base/offer";
 import type { PlatformConfig } from "./config/schema";
+import { Secrets, wantedCredentials } from "./config/secrets";
+import { legacyNames } from "./contract/legacy-names";
+import type { PlatformOutputs } from "./contract/outputs";
+import { type Offers, publish } from "./contract/publish";
+import { bi } from "./layers/bi";
 import { catalog } from "./layers/catalog";
 import { data } from "./layers/data";
 import { foundation } from "./layers/foundation";
-import { legacyNames } from "./contract/legacy-names";
 import { ml } from "./layers/ml";
 import { observability } from "./layers/observability";
-import type { PlatformOutputs } from "./contract/outputs";
-import { publish } from "./contract/publish";
 import { search } from "./layers/search";
-import { Secrets } from "./config/secrets";
-import { streams } from "./layers/streams";
 import { sql } from "./layers/sql";
+import { streams } from "./layers/streams";
 import { verification } from "./layers/verification";
 import { workflows } from "./layers/workflows";
 
 /** The whole platform: layer after layer, each given what the ones below hand over. */
 export function platform(config: PlatformConfig): PlatformOutputs {
-  const secrets = new Secrets("secrets", config.secrets.required);
+  const secrets = new Secrets("secrets", wantedCredentials(config));
   const ground = foundation(config);
   const stores = data(config, secrets, ground);
-  const kafka = streams(config, secrets, ground);
-  const { elasticsearch, neo4j } = search(config, secrets, ground);
+  const streaming = streams(config, secrets, ground);
+  const finding = search(config, secrets, ground);
   const models = ml(config, secrets, stores, ground);
-  const { polaris, trino } = sql(config, secrets, stores, { kafka, elasticsearch }, ground);
-  const datahub = catalog(
-    config.datahub,
-    secrets,
-    { ...stores, kafka, elasticsearch, neo4j, trino: trino?.endpoint, iceberg: polaris?.catalog("ingestion") },
-    ground,
-  );
-  const superset = bi(config, secrets, stores, { trino: trino?.endpoint }, ground);
-  const dolphinscheduler = workflows(
-    config,
-    secrets,
-    stores,
-    { mlflow: models.mlflow?.tracking, feast: models.feast?.http, trino: trino?.endpoint },
-    ground,
-  );
-  const watch = observability(config, secrets, models, ground);
-  verification(config, models, watch, ground);
-  legacyNames(config, { ...stores, kafka, elasticsearch, neo4j, polaris }, ground);
-  ground.wiring.complete();
-  return publish({
+  const querying = sql(config, secrets, { ...stores, ...streaming, ...finding }, ground);
+  const systems = {
     ...stores,
+    ...streaming,
+    ...finding,
     ...models,
-    ...watch,
-    kafka,
-    elasticsearch,
-    neo4j,
-    polaris,
-    trino,
-    datahub,
-    superset,
-    dolphinscheduler,
-    namespaces: ground.namespaces,
-  });
+    ...querying,
+    ...catalog(config, secrets, { ...stores, ...streaming, ...finding, ...querying }, ground),
+    ...bi(config, secrets, { ...stores, ...querying }, ground),
+    ...workflows(config, secrets, { ...stores, ...models, ...querying }, ground),
+  };
+  const watch = observability(config, secrets, models, offersOf(systems), ground);
+  verification(config, models, watch, ground);
+  const offers = offersOf({ ...systems, ...watch });
+  legacyNames(config, offers, ground);
+  ground.wiring.complete();
+  return publish(offers);
+}
+
+function offersOf(systems: Readonly<Record<string, { readonly offers: Offer } | undefined>>): Offers {
+  return Object.fromEntries(
+    Object.entries(systems).flatMap(([name, system]) => (system === undefined ? [] : [[name, system.offers]])),
+  );
 }

@@ -14,14 +14,14 @@ import {
 import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
 import { crdFixtures, definitions, fillChartDirectory, releasesOf } from "../rehearsal/program/charts";
-import type { Registration } from "../rehearsal/program/evaluate";
+import { type Registration, STACKS } from "../rehearsal/program/evaluate";
 import { openRehearsal } from "../rehearsal/simulation/rehearse";
 import { chartSummary } from "../rehearsal/simulation/report";
 import { evaluated } from "./commands/program";
 import { configOf } from "./support/program";
 
 describe("the values of charts", () => {
-  for (const stack of ["dev", "prod"]) {
+  for (const stack of STACKS) {
     it(`of ${stack} name only keys that the pinned charts have`, async () => {
       const evaluation = await evaluated(stack);
       const faults = releasesOf(evaluation).flatMap(({ release, chart }) => {

@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import type { z } from "zod";
 import { images } from "../components/base/versions";
+import { canary } from "../rehearsal/program/evaluate";
+import { wantedCredentials } from "../stacks/config/secrets";
 import { PlatformOutputs } from "../stacks/contract/outputs";
 import { platform } from "../stacks/platform";
-import { all, mockEngine, settled, valueOf } from "./support/mocks";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "./support/mocks";
 import type { Full } from "./support/full";
-import { configOf, ISSUED, program, run, SHAPES } from "./support/program";
+import { configOf, program, run, SHAPES } from "./support/program";
 
 for (const shape of SHAPES) {
   describe(`the outputs of ${shape}`, () => {
@@ -17,26 +19,26 @@ for (const shape of SHAPES) {
     it("name Services, ports and Secrets that exist", async () => {
       const { seen, outputs: raw } = await program(shape);
       const outputs = parse(raw);
+      // What operators make for a resource of theirs.
+      const operated = Object.entries(OPERATED).flatMap(([type, { suffix, port }]) =>
+        all(seen, type).map(({ inputs: { metadata } }) => ({
+          metadata: { ...metadata, name: `${String(metadata.name)}${suffix}` },
+          spec: { ports: [{ port }] },
+        })),
+      );
       const services = new Map(
-        [
-          ...all(seen, "kubernetes:core/v1:Service").map(({ inputs: { metadata, spec } }) => ({ metadata, spec })),
-          // CloudNativePG makes the Services of its clusters.
-          ...all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map(({ inputs: { metadata } }) => ({
-            metadata: { ...metadata, name: `${String(metadata.name)}-rw` },
-            spec: { ports: [{ port: 5432 }] },
-          })),
-          // As ECK does of its own.
-          ...all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map(({ inputs: { metadata } }) => ({
-            metadata: { ...metadata, name: `${String(metadata.name)}-es-http` },
-            spec: { ports: [{ port: 9200 }] },
-          })),
-        ].map(({ metadata, spec }) => [
+        [...operated, ...servicesOf(seen)].map(({ metadata, spec }) => [
           `${String(metadata.name)}.${String(metadata.namespace)}.svc.cluster.local`,
           spec.ports.map(({ port }: { port: number }) => port) as number[],
         ]),
       );
-      for (const { host, port, url, protocol } of addresses(outputs)) {
-        assert.ok(services.get(host)?.includes(port), `${host}:${port}`);
+      const found = addresses(outputs);
+      assert.ok(found.length > 20, "every system is looked at");
+      for (const { host, port, url, protocol } of found) {
+        assert.ok(
+          services.get(host)?.includes(port),
+          `${host}:${port} is in the outputs, but no Service answers there`,
+        );
         assert.equal(url, `${host.includes("-es-http.") ? "https" : protocol}://${host}:${port}`);
       }
       const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs: { metadata } }) => ({
@@ -44,7 +46,10 @@ for (const shape of SHAPES) {
         name: metadata.name,
       }));
       for (const reference of Object.values(outputs.secrets)) {
-        assert.ok(secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name));
+        assert.ok(
+          secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name),
+          `there is no Secret ${reference.name}`,
+        );
       }
     });
   });
@@ -60,6 +65,8 @@ describe("the names of before", () => {
     "elasticsearch-service": "elasticsearch-es-http:9200",
     "graphdb-service": "neo4j:7687",
     "iceberg-rest-catalog": "polaris:8181",
+    "ray-cluster-head": "ray-head:6379,8265,10001",
+    "ray-cluster-head-svc": "ray-head:6379,8265,10001",
   };
   // These are the names that they still have.
   const KEPT = {
@@ -69,19 +76,13 @@ describe("the names of before", () => {
     superset: 8088,
     "dolphinscheduler-api": 12345,
   };
-  const services = async () => {
-    const { seen } = await program("prod");
-    const charts = all(seen, "carbon:base:ChartRelease").flatMap(({ inputs }) =>
-      inputs.declares.services.map(({ name, port }: any) => ({ metadata: { name }, spec: { ports: [{ port }] } })),
-    );
-    return [...all(seen, "kubernetes:core/v1:Service").map(({ inputs }) => inputs), ...charts];
-  };
+  const services = async () => servicesOf((await program("prod")).seen);
 
   it("lead to the services that had them, on their ports", async () => {
     const aliases = (await services()).filter(({ spec }) => spec.type === "ExternalName");
     const found = aliases.map(({ metadata, spec }) => [
       metadata.name,
-      `${spec.externalName.split(".")[0]}:${spec.ports[0].port}`,
+      `${spec.externalName.split(".")[0]}:${spec.ports.map(({ port }: any) => port)}`,
     ]);
     assert.deepEqual(Object.fromEntries(found), ALIASES);
   });
@@ -96,6 +97,12 @@ describe("the names of before", () => {
     }
   });
 
+  it("are left to KubeRay where it gives the head of its cluster one of them", async () => {
+    const { seen } = await program("prod with Ray by KubeRay and S3 from elsewhere");
+    const names = servicesOf(seen).map(({ metadata }) => metadata.name);
+    assert.ok(names.includes("ray-cluster-head") && !names.includes("ray-cluster-head-svc"), names.join(", "));
+  });
+
   it("are not made where the config does not want them", async () => {
     const { seen } = await run({ ...configOf("prod"), legacyNames: false });
     assert.ok(!all(seen, "kubernetes:core/v1:Service").some(({ inputs }) => inputs.spec.type === "ExternalName"));
@@ -104,8 +111,9 @@ describe("the names of before", () => {
 
 describe("the outputs", () => {
   it("hold no secret, so that nothing needs a passphrase to be read", async () => {
-    await mockEngine({}, Object.fromEntries(Object.entries(ISSUED).map(([key, value]) => [`carbon:${key}`, value])));
-    const outputs = pulumi.output(platform(configOf("prod")));
+    const config = configOf("prod");
+    await mockEngine({}, Object.fromEntries(wantedCredentials(config).map((key) => [`carbon:${key}`, canary(key)])));
+    const outputs = pulumi.output(platform(config));
     await valueOf(outputs);
     await settled();
     assert.equal(await pulumi.isSecret(outputs), false);
@@ -146,6 +154,34 @@ function parse(raw: unknown): FullOutputs {
   return PlatformOutputs.parse(raw) as FullOutputs;
 }
 
-function addresses({ mlflow, ray, feast, redis, postgres, elasticsearch, neo4j }: FullOutputs) {
-  return [mlflow, ...Object.values(ray), ...Object.values(feast), redis, postgres, elasticsearch, neo4j];
+interface Address {
+  readonly protocol: string;
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+}
+
+/** Every service in a document. */
+function addresses(node: unknown): Address[] {
+  if (typeof node !== "object" || node === null) return [];
+  return "host" in node ? [node as Address] : Object.values(node).flatMap(addresses);
+}
+
+// The Services that operators make, by the resource that they make them for.
+const OPERATED = {
+  "kubernetes:postgresql.cnpg.io/v1:Cluster": { suffix: "-rw", port: 5432 },
+  "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch": { suffix: "-es-http", port: 9200 },
+  "kubernetes:kafka.strimzi.io/v1:Kafka": { suffix: "-kafka-bootstrap", port: 9092 },
+};
+
+/** The Services of the program and of its charts. */
+function servicesOf(seen: readonly Registered[]): any[] {
+  const charts = all(seen, "carbon:base:ChartRelease").flatMap(({ name: release, inputs }) => {
+    const { namespace } = only(seen, "kubernetes:helm.sh/v3:Release", release).inputs;
+    return inputs.declares.services.map(({ name, port }: any) => ({
+      metadata: { name, namespace },
+      spec: { ports: [{ port }] },
+    }));
+  });
+  return [...all(seen, "kubernetes:core/v1:Service").map(({ inputs }) => inputs), ...charts];
 }

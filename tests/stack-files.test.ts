@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import { STACKS } from "../rehearsal/program/evaluate";
 import { parseConfig } from "../stacks/config/schema";
-import { SECRET_KEYS } from "../stacks/config/secrets";
+import { SECRET_KEYS } from "../stacks/config/systems";
 import { all, only } from "./support/mocks";
 import { program } from "./support/program";
 import { read } from "./support/sources";
 
-for (const stack of ["dev", "prod"]) {
+for (const stack of STACKS) {
   describe(`Pulumi.${stack}.yaml`, () => {
     const file = `Pulumi.${stack}.yaml`;
     const { config } = parse(read(file)) as { config: Record<string, unknown> };
@@ -31,19 +32,20 @@ for (const stack of ["dev", "prod"]) {
 
 describe("the stack files", () => {
   it("differ in values, not in keys: nodes, GPUs and who is paged aside", () => {
-    const [dev, prod] = ["dev", "prod"].map((stack) => {
-      const { config } = parse(read(`Pulumi.${stack}.yaml`)) as { config: { "carbon:platform": any } };
-      const { cluster, monitoring, ...rest } = config["carbon:platform"];
+    const keysOf = (stack: string) => {
+      const { cluster, monitoring, ...rest } = platformOf(stack);
       return keys({ ...rest, cluster: { ...cluster, nodes: [] }, monitoring: { ...monitoring, paging: [] } });
-    });
-    assert.deepEqual(dev, prod);
+    };
+    for (const stack of STACKS) assert.deepEqual(keysOf(stack), keysOf("prod"), `Pulumi.${stack}.yaml`);
+  });
+
+  it("are all shown to who reviews a pull request", () => {
+    const { jobs } = parse(read(".github/workflows/preview.yaml"));
+    assert.deepEqual(jobs.preview.strategy.matrix.stack, STACKS, "preview.yaml: strategy.matrix.stack");
   });
 
   it("have somebody paged where the platform is in use", () => {
-    const { config } = parse(read("Pulumi.prod.yaml")) as { config: { "carbon:platform": any } };
-    const { monitoring, secrets } = config["carbon:platform"];
-    assert.notEqual(monitoring.paging.kind, "none");
-    assert.ok(secrets.required.includes("pagingCredential"), "an `up` without it stops before any call");
+    assert.notEqual(platformOf("prod").monitoring.paging.kind, "none");
   });
 
   it("give prod the quota that the platform runs with today", async () => {
@@ -73,6 +75,10 @@ describe("the stack files", () => {
     }
   });
 });
+
+function platformOf(stack: string): any {
+  return (parse(read(`Pulumi.${stack}.yaml`)) as { config: any }).config["carbon:platform"];
+}
 
 function keys(value: unknown, path = ""): string[] {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return [path];

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "../base/connect";
 import { type Bucket, type Endpoint, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
 import { configFiles } from "../base/files";
+import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
@@ -81,8 +82,7 @@ export interface Replicas extends ContainerSize {
 export class DolphinScheduler extends pulumi.ComponentResource {
   /** The API, under `/dolphinscheduler`. */
   readonly api: Endpoint<"http">;
-  /** Name of the Secret with the login of `admin`. */
-  readonly adminSecret: string;
+  readonly offers: Offer;
 
   constructor(name: string, args: DolphinSchedulerArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:DolphinScheduler", name, {}, opts);
@@ -174,7 +174,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
       podPort: API.ports.http,
       ready: [entry, workload],
     };
-    this.adminSecret = `${name}-admin`;
+    this.offers = { endpoints: { api: this.api }, credentials: { admin: { namespace, name: `${name}-admin` } } };
     this.registerOutputs();
   }
 

@@ -12,6 +12,7 @@ import {
   url,
 } from "../base/endpoint";
 import { secretFiles } from "../base/files";
+import type { Offer } from "../base/offer";
 import { type ContainerSize, serviceAccount } from "../base/pod";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
@@ -61,16 +62,19 @@ export interface PolarisArgs {
 }
 
 /** Apache Polaris: the catalog of the Iceberg tables, behind Iceberg's REST API. */
-export class Polaris extends pulumi.ComponentResource {
+export class Polaris<Client extends string = string> extends pulumi.ComponentResource {
   /** The server, for clients inside the cluster. */
   readonly api: Endpoint<"http">;
-  /** Secret with the secret of `root`, key `ROOT_SECRET`, and those of the clients. */
-  readonly loginsSecret: string;
+  readonly offers: Offer;
   private readonly catalogs: ReadonlyMap<string, IcebergCatalog>;
 
-  constructor(name: string, args: PolarisArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: PolarisArgs & { readonly clients: Readonly<Partial<Record<Client, CatalogClient>>> },
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:analytics:Polaris", name, {}, opts);
-    const { namespace, store, warehouse, replicas, size, setupSize, rootSecret, tokenKey, clients } = args;
+    const { namespace, store, warehouse, replicas, size, setupSize, rootSecret, tokenKey, clients }: PolarisArgs = args;
     const declares = declaration(name, replicas, size);
     const server = podsOf(declares.workloads[0], namespace);
 
@@ -184,7 +188,6 @@ export class Polaris extends pulumi.ComponentResource {
       { parent: this, dependsOn: release },
     );
     this.api = { ...api, ready: [release, setup.job] };
-    this.loginsSecret = logins.name;
     this.catalogs = new Map(
       Object.entries(clients).map(([client, { secret }]) => [
         client,
@@ -196,11 +199,17 @@ export class Polaris extends pulumi.ComponentResource {
         },
       ]),
     );
+    this.offers = {
+      endpoints: { api: this.api },
+      // The secret of `root`, key `ROOT_SECRET`, and those of the clients.
+      credentials: { logins: { namespace, name: logins.name } },
+      legacyNames: { "iceberg-rest-catalog": [this.api] },
+    };
     this.registerOutputs();
   }
 
   /** The catalog, with the login of a client. */
-  catalog(client: string): IcebergCatalog {
+  catalog(client: Client): IcebergCatalog {
     const catalog = this.catalogs.get(client);
     if (catalog === undefined) throw new Error(`Polaris has no client ${client}`);
     return catalog;

@@ -13,6 +13,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import { configFiles } from "../base/files";
+import type { Offer } from "../base/offer";
 import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { envSecret } from "../base/secret";
@@ -93,8 +94,7 @@ export function supersetRedisAccess(): RedisAccess {
 export class Superset extends pulumi.ComponentResource {
   /** Pages and API. */
   readonly http: Endpoint<"http">;
-  /** Name of the Secret with the login of the administrator. */
-  readonly adminSecret: string;
+  readonly offers: Offer;
 
   constructor(name: string, args: SupersetArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:Superset", name, {}, opts);
@@ -225,7 +225,7 @@ export class Superset extends pulumi.ComponentResource {
       podPort: PORT,
       ready: [entry, server],
     };
-    this.adminSecret = admin.name;
+    this.offers = { endpoints: { http: this.http }, credentials: { admin: { namespace, name: admin.name } } };
     this.registerOutputs();
   }
 }

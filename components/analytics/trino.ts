@@ -3,6 +3,7 @@ import { ChartRelease, type HelmValue, podsOf } from "../base/chart-release";
 import type { Destination } from "../base/connect";
 import { type Endpoint, serviceHost } from "../base/endpoint";
 import { secretFiles } from "../base/files";
+import type { Offer } from "../base/offer";
 import { serviceAccount } from "../base/pod";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
@@ -26,6 +27,7 @@ export interface TrinoArgs extends Topology {
 export class Trino extends pulumi.ComponentResource {
   /** The coordinator, for clients inside the cluster: it asks nobody for a password. */
   readonly endpoint: Endpoint<"http">;
+  readonly offers: Offer;
 
   constructor(name: string, args: TrinoArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:Trino", name, {}, opts);
@@ -114,6 +116,7 @@ export class Trino extends pulumi.ComponentResource {
       podPort: HTTP_PORT,
       ready: [release],
     };
+    this.offers = { endpoints: { coordinator: this.endpoint } };
     this.registerOutputs();
   }
 }

@@ -13,6 +13,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
+import type { Offer } from "../base/offer";
 import { serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
@@ -85,8 +86,7 @@ export class Datahub extends pulumi.ComponentResource {
   /** The metadata service: GraphQL, REST and the schema registry. It asks everybody for a token. */
   readonly gms: Endpoint<"http">;
   readonly frontend: Endpoint<"http">;
-  /** Name of the Secret with the users of the frontend, in the key `user.props`. */
-  readonly usersSecret: string;
+  readonly offers: Offer;
 
   constructor(name: string, args: DatahubArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:catalog:Datahub", name, {}, opts);
@@ -160,7 +160,11 @@ export class Datahub extends pulumi.ComponentResource {
 
     this.gms = this.entry("datahub-gms", release.identity(workloads.gms.name), PORTS.gms, release);
     this.frontend = this.entry("datahub-frontend", release.identity(workloads.frontend.name), PORTS.frontend, release);
-    this.usersSecret = secrets.frontend.name;
+    this.offers = {
+      endpoints: { gms: this.gms, frontend: this.frontend },
+      // The users of the frontend, in the key `user.props`.
+      credentials: { users: { namespace, name: secrets.frontend.name } },
+    };
     this.registerOutputs();
   }
 

@@ -13,6 +13,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
+import type { Offer } from "../base/offer";
 import {
   container,
   type ContainerSize,
@@ -21,7 +22,7 @@ import {
   resources,
   serviceAccount,
 } from "../base/pod";
-import { type EnvSecret, envSecret } from "../base/secret";
+import { envSecret } from "../base/secret";
 import { charts, elasticsearchVersion, images } from "../base/versions";
 import { keptVolume, type Volume } from "../base/volume";
 
@@ -60,15 +61,19 @@ export interface ElasticsearchArgs {
 }
 
 /** Elasticsearch by ECK: one cluster, and per client one user, its role and its Secret. */
-export class Elasticsearch extends pulumi.ComponentResource {
+export class Elasticsearch<Client extends string = string> extends pulumi.ComponentResource {
   /** The HTTP API, for every client. */
   readonly endpoint: Endpoint<"http">;
+  readonly offers: Offer;
   private readonly logins: ReadonlyMap<string, SearchLogin>;
-  private readonly secrets: ReadonlyMap<string, EnvSecret>;
 
-  constructor(name: string, args: ElasticsearchArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: ElasticsearchArgs & { readonly clients: Readonly<Partial<Record<Client, SearchClient>>> },
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:data:Elasticsearch", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, clients, protect } = args;
+    const { namespace, operatorNamespace, kubeApi, clients, protect }: ElasticsearchArgs = args;
     const server: PodIdentity = {
       name,
       namespace,
@@ -105,17 +110,18 @@ export class Elasticsearch extends pulumi.ComponentResource {
       { namespace, data: { "roles.yml": stringify(Object.fromEntries(Object.entries(clients).map(role))) } },
       { parent: this },
     );
-    this.secrets = new Map(
-      Object.entries(clients).map(([client, { password }]) => [
-        client,
-        envSecret(
-          objectName(name, client),
-          { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password, roles: client } },
-          { parent: this },
-        ),
-      ]),
+    const secrets = Object.entries(clients).map(
+      ([client, { password }]) =>
+        [
+          client,
+          envSecret(
+            objectName(name, client),
+            { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password, roles: client } },
+            { parent: this },
+          ),
+        ] as const,
     );
-    const users = [...this.secrets.values()];
+    const users = secrets.map(([, secret]) => secret);
     const cluster = new k8s.apiextensions.CustomResource(
       name,
       {
@@ -168,24 +174,22 @@ export class Elasticsearch extends pulumi.ComponentResource {
         },
       ]),
     );
+    this.offers = {
+      endpoints: { elasticsearch: this.endpoint },
+      credentials: Object.fromEntries(
+        secrets.map(([client, { name: secret }]) => [client, { namespace, name: secret }]),
+      ),
+      legacyNames: Object.fromEntries(args.aliases?.map((alias) => [alias, [this.endpoint]]) ?? []),
+    };
     this.registerOutputs();
   }
 
   /** The cluster and the user of a client. */
-  login(client: string): SearchLogin {
-    return found(this.logins, client);
+  login(client: Client): SearchLogin {
+    const login = this.logins.get(client);
+    if (login === undefined) throw new Error(`Elasticsearch has no user ${client}`);
+    return login;
   }
-
-  /** Name of the Secret with the login of a client. */
-  secretName(client: string): string {
-    return found(this.secrets, client).name;
-  }
-}
-
-function found<T>(all: ReadonlyMap<string, T>, client: string): T {
-  const one = all.get(client);
-  if (one === undefined) throw new Error(`Elasticsearch has no user ${client}`);
-  return one;
 }
 
 // The last Service names each pod: a client that asks the cluster for its nodes is told these.

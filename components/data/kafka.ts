@@ -11,6 +11,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
+import type { Offer } from "../base/offer";
 import { type ContainerSize, resources, RESTRICTED } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
@@ -79,16 +80,21 @@ export interface KafkaArgs {
 }
 
 /** Kafka by Strimzi: one cluster without ZooKeeper, its topics, and per client one user with rights on what it names. */
-export class Kafka extends pulumi.ComponentResource {
+export class Kafka<Client extends string = string> extends pulumi.ComponentResource {
   /** Where every client starts. */
   readonly bootstrap: Endpoint<"kafka">;
+  readonly offers: Offer;
   /** Names of the topics of the platform. */
   readonly topics: readonly string[];
   private readonly logins = new Map<string, KafkaLogin>();
 
-  constructor(name: string, args: KafkaArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: KafkaArgs & { readonly clients: Readonly<Partial<Record<Client, KafkaClient>>> },
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:data:Kafka", name, {}, opts);
-    const { namespace, kubeApi, topics, clients, protect } = args;
+    const { namespace, kubeApi, topics, clients, protect }: KafkaArgs = args;
     refuseAbsentTopics(this, clients, Object.keys(topics));
     const nodes: PodIdentity = {
       name,
@@ -241,11 +247,12 @@ export class Kafka extends pulumi.ComponentResource {
         trust: certificate.trust,
       });
     }
+    this.offers = { endpoints: { bootstrap: this.bootstrap }, legacyNames: { [LEGACY_NAME]: [this.bootstrap] } };
     this.registerOutputs();
   }
 
   /** The cluster and the user of a client. */
-  login(client: string): KafkaLogin {
+  login(client: Client): KafkaLogin {
     const login = this.logins.get(client);
     if (login === undefined) throw new Error(`Kafka has no user ${client}`);
     return login;

@@ -6,8 +6,8 @@ import type { Endpoint } from "../base/endpoint";
 export interface LegacyNamesArgs {
   /** Namespace of the names; it must exist. */
   readonly namespace: pulumi.Input<string>;
-  /** What each name leads to. */
-  readonly aliases: Readonly<Record<string, Endpoint>>;
+  /** What each name leads to: endpoints of one host. */
+  readonly aliases: Readonly<Record<string, readonly Endpoint[]>>;
 }
 
 /**
@@ -17,12 +17,15 @@ export interface LegacyNamesArgs {
 export class LegacyNames extends pulumi.ComponentResource {
   constructor(name: string, { namespace, aliases }: LegacyNamesArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:LegacyNames", name, {}, opts);
-    for (const [alias, { host, port }] of Object.entries(aliases)) {
+    for (const [alias, endpoints] of Object.entries(aliases)) {
+      const [first, ...more] = endpoints;
+      if (first === undefined) continue;
+      const ports = endpoints.map(({ port }) => ({ port, ...(more.length > 0 && { name: `port-${port}` }) }));
       new k8s.core.v1.Service(
         alias,
         {
           metadata: { name: alias, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
-          spec: { type: "ExternalName", externalName: host, ports: [{ port }] },
+          spec: { type: "ExternalName", externalName: first.host, ports },
         },
         { parent: this },
       );

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, type GraphLogin, type PodIdentity, serviceHost } from "../base/endpoint";
 import { configFiles } from "../base/files";
+import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
@@ -34,8 +35,7 @@ export interface Neo4jArgs {
 
 /** Neo4j, community edition: one pod that keeps its graphs on a volume. */
 export class Neo4j extends pulumi.ComponentResource {
-  /** Name of the Secret with the login. */
-  readonly secretName: string;
+  readonly offers: Offer;
   private readonly graph: GraphLogin;
 
   constructor(name: string, args: Neo4jArgs, opts: pulumi.ComponentResourceOptions) {
@@ -104,7 +104,11 @@ export class Neo4j extends pulumi.ComponentResource {
       ready: [entry, server],
     };
     this.graph = { server: bolt, login: { username: pulumi.output(USER), password } };
-    this.secretName = login.name;
+    this.offers = {
+      endpoints: { bolt },
+      credentials: { login: { namespace, name: login.name } },
+      legacyNames: { "graphdb-service": [bolt] },
+    };
     this.registerOutputs();
   }
 

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Bucket, Credential, Endpoint, ExternalPeer, OwnBucket, S3Store } from "../base/endpoint";
 import { objectName } from "../base/names";
+import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
@@ -28,15 +29,25 @@ export interface ObjectStoreArgs {
 }
 
 /** S3 buckets and the users that may use them, on a server of ours or of somebody else. */
-export class ObjectStore extends pulumi.ComponentResource {
+export class ObjectStore<Name extends string = string, OwnName extends string = string>
+  extends pulumi.ComponentResource
+{
   /** The S3 API, and the user of our buckets. */
   readonly store: S3Store;
+  readonly offers: Offer;
   private readonly buckets: readonly string[];
   private readonly ownBuckets: ReadonlyMap<string, OwnBucket>;
 
-  constructor(name: string, args: ObjectStoreArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: ObjectStoreArgs & {
+      readonly buckets: readonly Name[];
+      readonly ownBuckets: Readonly<Partial<Record<OwnName, Credential>>>;
+    },
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:data:ObjectStore", name, {}, opts);
-    const { namespace, url, region, destination, login, buckets } = args;
+    const { namespace, url, region, destination, login, buckets, ownBuckets }: ObjectStoreArgs = args;
 
     const shared = envSecret(
       SHARED_SECRET,
@@ -51,7 +62,7 @@ export class ObjectStore extends pulumi.ComponentResource {
       secret: { namespace: pulumi.output(namespace), name: shared.name },
       ready: [setUp(this, `${name}-setup`, args, { policy: "carbon-buckets", login, buckets })],
     };
-    const own = Object.entries(args.ownBuckets).map(([bucket, user]) => {
+    const own = Object.entries(ownBuckets).map(([bucket, user]) => {
       const ready = [
         setUp(this, objectName(name, "setup", bucket), args, { policy: bucket, login: user, buckets: [bucket] }),
       ];
@@ -59,17 +70,23 @@ export class ObjectStore extends pulumi.ComponentResource {
     });
     this.ownBuckets = new Map(own);
     this.buckets = buckets;
+    this.offers = {
+      facts: { url, region },
+      credentials: { shared: this.store.secret },
+      // An object store outside the cluster never had it.
+      legacyNames: { ...(destination.kind === "endpoint" && { "minio-service": [destination] }) },
+    };
     this.registerOutputs();
   }
 
   /** The bucket of a service. */
-  bucket(name: string): Bucket {
+  bucket(name: Name): Bucket {
     if (!this.buckets.includes(name)) throw new Error(`the object store has no bucket ${name}`);
     return { name, store: this.store };
   }
 
   /** The bucket that has a user of its own. */
-  ownBucket(name: string): OwnBucket {
+  ownBucket(name: OwnName): OwnBucket {
     const own = this.ownBuckets.get(name);
     if (own === undefined) throw new Error(`the object store has no bucket ${name} with a user of its own`);
     return own;

@@ -1,9 +1,11 @@
+import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
 import { type ApiServer, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
 import { objectName } from "../base/names";
+import type { Offer, SecretLocation } from "../base/offer";
 import { type Metrics, scrape } from "../base/scrape";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -61,14 +63,24 @@ export interface PostgresArgs {
  * PostgreSQL by CloudNativePG: one server, and per service one database, its role and its Secret. A role enters its own
  * database and no other.
  */
-export class Postgres extends pulumi.ComponentResource {
+export class Postgres<Database extends string = string, Reader extends string = string>
+  extends pulumi.ComponentResource
+{
+  readonly offers: Offer;
   private readonly databases = new Map<string, PostgresDatabase>();
   private readonly readers = new Map<string, PostgresDatabase>();
-  private readonly secrets = new Map<string, EnvSecret>();
 
-  constructor(name: string, args: PostgresArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: PostgresArgs & {
+      readonly passwords: Readonly<Record<Database, pulumi.Output<string>>>;
+      readonly readers: Readonly<Partial<Record<Reader, PostgresReader>>>;
+    },
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:data:Postgres", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, passwords, readers, setupSize, backups, protect } = args;
+    const { namespace, operatorNamespace, kubeApi, passwords, readers, setupSize, backups, protect }: PostgresArgs =
+      args;
     const server: PodIdentity = {
       name,
       namespace,
@@ -129,6 +141,7 @@ export class Postgres extends pulumi.ComponentResource {
       tls: true,
       server,
       podPort: POSTGRES_PORT,
+      ready: [cluster],
     } as const;
     // A role that logs in, and the Secret with its login, under one name.
     const role = (object: string, username: string, password: pulumi.Output<string>, spec: object = {}) => {
@@ -156,6 +169,7 @@ export class Postgres extends pulumi.ComponentResource {
       return { secret, resource, login: { username: pulumi.output(username), password } };
     };
 
+    const secrets = new Map<string, SecretLocation>();
     for (const [database, password] of Object.entries(passwords)) {
       const { secret, resource, login } = role(objectName(name, database), database, password);
       const owned = new k8s.apiextensions.CustomResource(
@@ -168,12 +182,12 @@ export class Postgres extends pulumi.ComponentResource {
         },
         { parent: this, protect, dependsOn: resource },
       );
-      this.secrets.set(database, secret);
+      secrets.set(database, { namespace, name: secret.name });
       this.databases.set(database, { database, login, server: { ...endpoint, ready: [owned] } });
     }
 
     for (const database of new Set(Object.values(readers).map((reader) => reader.database))) {
-      const owner = this.database(database);
+      const owner = found(this.databases, database, "database");
       const roles = Object.entries(readers)
         .filter(([, reader]) => reader.database === database)
         .map(([client, { password }]) => {
@@ -217,22 +231,23 @@ export class Postgres extends pulumi.ComponentResource {
         this.readers.set(client, { database, login, server: { ...endpoint, ready: [grants.job] } });
       }
     }
+    this.offers = {
+      endpoints: { server: endpoint },
+      credentials: Object.fromEntries(secrets),
+      legacyNames: { "postgres-shared-service": [endpoint], "postgres-workflow-service": [endpoint] },
+      alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
+    };
     this.registerOutputs();
   }
 
   /** The database of a service. */
-  database(name: string): PostgresDatabase {
+  database(name: Database): PostgresDatabase {
     return found(this.databases, name, "database");
   }
 
   /** The one database that a client may read, with a login for just that. */
-  reader(client: string): PostgresDatabase {
+  reader(client: Reader): PostgresDatabase {
     return found(this.readers, client, "reader");
-  }
-
-  /** Name of the Secret with the login of a database's owner. */
-  secretName(database: string): string {
-    return found(this.secrets, database, "database").name;
   }
 }
 

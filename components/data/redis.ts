@@ -4,8 +4,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
+import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
-import { type EnvSecret, envSecret } from "../base/secret";
+import { envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { images } from "../base/versions";
 import { keptVolume, type Volume } from "../base/volume";
@@ -34,14 +35,18 @@ export interface RedisArgs {
 }
 
 /** Valkey, which speaks Redis: one pod that keeps its data on a volume, and per client one user and its Secret. */
-export class Redis extends pulumi.ComponentResource {
+export class Redis<Client extends string = string> extends pulumi.ComponentResource {
   readonly endpoint: Endpoint<"redis">;
+  readonly offers: Offer;
   private readonly logins: ReadonlyMap<string, RedisLogin>;
-  private readonly secrets: ReadonlyMap<string, EnvSecret>;
 
-  constructor(name: string, args: RedisArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: RedisArgs & { readonly clients: Readonly<Partial<Record<Client, RedisClient>>> },
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:data:Redis", name, {}, opts);
-    const { namespace, size, volume, clients, protect } = args;
+    const { namespace, size, volume, clients, protect }: RedisArgs = args;
     const matchLabels = { app: name };
     const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
 
@@ -103,34 +108,28 @@ export class Redis extends pulumi.ComponentResource {
         { server: this.endpoint, login: { username: pulumi.output(client), password } },
       ]),
     );
-    this.secrets = new Map(
-      Object.entries(clients).map(([client, { password }]) => [
-        client,
-        envSecret(
-          objectName(name, client),
-          { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password } },
-          { parent: this },
-        ),
-      ]),
-    );
+    const secrets = Object.entries(clients).map(([client, { password }]) => {
+      const { name: secret } = envSecret(
+        objectName(name, client),
+        { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password } },
+        { parent: this },
+      );
+      return [client, { namespace, name: secret }] as const;
+    });
+    this.offers = {
+      endpoints: { redis: this.endpoint },
+      credentials: Object.fromEntries(secrets),
+      legacyNames: { "redis-service": [this.endpoint] },
+    };
     this.registerOutputs();
   }
 
   /** The server and the user of a client. */
-  login(client: string): RedisLogin {
-    return found(this.logins, client);
+  login(client: Client): RedisLogin {
+    const login = this.logins.get(client);
+    if (login === undefined) throw new Error(`Redis has no user ${client}`);
+    return login;
   }
-
-  /** Name of the Secret with the login of a client. */
-  secretName(client: string): string {
-    return found(this.secrets, client).name;
-  }
-}
-
-function found<T>(all: ReadonlyMap<string, T>, client: string): T {
-  const one = all.get(client);
-  if (one === undefined) throw new Error(`Redis has no user ${client}`);
-  return one;
 }
 
 // Exits with an error where the answer is one. Its user needs no password, and may do nothing but this.

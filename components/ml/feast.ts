@@ -16,6 +16,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import { configFiles } from "../base/files";
+import type { Offer } from "../base/offer";
 import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
@@ -68,6 +69,7 @@ export class Feast extends pulumi.ComponentResource {
   readonly http: Endpoint<"http">;
   /** The service `feast.serving.GrpcFeatureServer`. */
   readonly grpc: Endpoint<"grpc">;
+  readonly offers: Offer;
 
   constructor(name: string, args: FeastArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Feast", name, {}, opts);
@@ -198,6 +200,10 @@ export class Feast extends pulumi.ComponentResource {
     } as const;
     this.http = { ...endpoint, protocol: "http", port: PORTS.http, podPort: PORTS.http };
     this.grpc = { ...endpoint, protocol: "grpc", port: PORTS.grpc, podPort: PORTS.grpc };
+    this.offers = {
+      endpoints: { http: this.http, grpc: this.grpc },
+      alerts: [path.join(__dirname, "feast.alerts.yaml")],
+    };
     this.registerOutputs();
   }
 }

@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import {
   type Bucket,
@@ -7,6 +8,7 @@ import {
   s3ClientSecret,
   serviceHost,
 } from "../base/endpoint";
+import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
@@ -43,6 +45,7 @@ export interface MlflowArgs {
 export class Mlflow extends pulumi.ComponentResource {
   /** The tracking API, for clients inside the cluster. */
   readonly tracking: Endpoint<"http">;
+  readonly offers: Offer;
 
   constructor(name: string, args: MlflowArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Mlflow", name, {}, opts);
@@ -126,6 +129,7 @@ export class Mlflow extends pulumi.ComponentResource {
     );
     scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, by: metrics });
     this.tracking = server.endpoint("http", "http");
+    this.offers = { endpoints: { tracking: this.tracking }, alerts: [path.join(__dirname, "mlflow.alerts.yaml")] };
     this.registerOutputs();
   }
 }

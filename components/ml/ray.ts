@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import {
   type Endpoint,
@@ -9,6 +10,7 @@ import {
   serviceHost,
   url,
 } from "../base/endpoint";
+import type { Offer } from "../base/offer";
 import { type Metrics, scrape, scrapeByService } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
@@ -50,6 +52,7 @@ export class Ray extends pulumi.ComponentResource {
   readonly workersMin: Readonly<Record<string, number>>;
   /** The Secret with the token, under the variable that clients read. */
   readonly auth: EnvSecret;
+  readonly offers: Offer;
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
@@ -117,6 +120,21 @@ export class Ray extends pulumi.ComponentResource {
     this.workersMin = {
       [pods.all.name]: workers.min,
       ...(isOperated && mode.serving && { [servers.all.name]: mode.serving.workers.min }),
+    };
+    this.offers = {
+      endpoints: {
+        dashboard: this.dashboard,
+        gcs: this.gcs,
+        client: this.client,
+        ...(this.serve && { serve: this.serve }),
+      },
+      credentials: { token: { namespace, name: this.auth.name } },
+      legacyNames: {
+        "ray-cluster-head": [this.gcs, this.dashboard, this.client],
+        // KubeRay gives the head of its cluster this name itself.
+        ...(!isOperated && { "ray-cluster-head-svc": [this.gcs, this.dashboard, this.client] }),
+      },
+      alerts: [path.join(__dirname, "ray.alerts.yaml")],
     };
     this.registerOutputs();
   }

@@ -61,6 +61,8 @@ export interface ServeApplicationsArgs {
 export class ServeApplications extends pulumi.ComponentResource {
   /** Ray Serve's config, as JSON; known once the code lies in the bucket. */
   readonly config: pulumi.Output<string>;
+  /** Files with the alerts on what is served. */
+  readonly alerts: readonly string[];
   private readonly uris: ReadonlyMap<string, pulumi.Output<string>>;
 
   constructor(name: string, args: ServeApplicationsArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -104,6 +106,10 @@ export class ServeApplications extends pulumi.ComponentResource {
     const uploaded = <T>(value: T): pulumi.Output<T> => upload.job.id.apply(() => value);
     this.config = uploaded(JSON.stringify(serveConfig(applications, uris, proxies)));
     this.uris = new Map(Object.entries(uris).map(([app, uri]) => [app, uploaded(uri)]));
+    this.alerts =
+      packed.length > 0
+        ? ["serve-applications", "models"].map((file) => path.join(__dirname, `${file}.alerts.yaml`))
+        : [];
     this.registerOutputs();
   }
 

@@ -12,6 +12,7 @@ import {
   serviceHost,
 } from "../base/endpoint";
 import { prometheus } from "../base/observers";
+import type { Offer } from "../base/offer";
 import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
@@ -65,8 +66,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
   readonly prometheus: Endpoint<"http">;
   readonly alertmanager: Endpoint<"http">;
   readonly grafana: Endpoint<"http">;
-  /** Name of the Secret with Grafana's administrator: keys `admin-user` and `admin-password`. */
-  readonly grafanaSecret = GRAFANA_ADMIN;
+  readonly offers: Offer;
 
   constructor(name: string, args: KubePrometheusStackArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:KubePrometheusStack", name, {}, opts);
@@ -178,6 +178,11 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
     this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
     this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);
     this.grafana = endpoint("grafana", 80, pods.grafana, PORTS.grafana);
+    this.offers = {
+      endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
+      // Keys `admin-user` and `admin-password`.
+      credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
+    };
     this.registerOutputs();
   }
 }

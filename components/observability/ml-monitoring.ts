@@ -4,13 +4,6 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 
-/** Alert rules, one file for each service. */
-const ALERTS = path.join(__dirname, "alerts");
-
-/** The rule files, by the service that they watch. */
-export const ALERT_FILES = ["feast", "mlflow", "models", "postgres", "ray", "ray-serve"] as const;
-export type AlertFile = (typeof ALERT_FILES)[number];
-
 const DASHBOARDS = path.join(__dirname, "dashboards");
 
 /** What the rules and panels leave open, as `${name}`. */
@@ -41,8 +34,8 @@ export interface RuleFile {
 export interface MlMonitoringArgs {
   /** Namespace of every object made here; Grafana reads its dashboards there. */
   readonly namespace: pulumi.Input<string>;
-  /** What is deployed: an alert of anything else would tell that it is missing. */
-  readonly alerts: readonly AlertFile[];
+  /** The rule files of what is deployed: an alert of anything else would tell that it is missing. */
+  readonly alerts: readonly string[];
   readonly workloads: { readonly [name in keyof Placeholders]: pulumi.Input<Placeholders[name]> };
 }
 
@@ -78,19 +71,11 @@ export class MlMonitoring extends pulumi.ComponentResource {
   }
 }
 
-/** Rule files with their placeholders filled, and each alert with the page that says what to do. */
-export function alertFiles(placeholders: Placeholders, files: readonly AlertFile[] = ALERT_FILES): RuleFile[] {
+/** Rule files with their placeholders filled, without the tests that stand beside the rules. */
+export function alertFiles(placeholders: Placeholders, files: readonly string[]): RuleFile[] {
   return files.map((file) => {
-    const { groups } = parse(fill(path.join(ALERTS, `${file}.yaml`), placeholders)) as RuleFile;
-    return {
-      groups: groups.map(({ name, rules }) => ({
-        name,
-        rules: rules.map((rule) => ({
-          ...rule,
-          annotations: { ...rule.annotations, runbook: `docs/runbooks/${rule.alert}.md` },
-        })),
-      })),
-    };
+    const { groups } = parse(fill(file, placeholders)) as RuleFile;
+    return { groups };
   });
 }
 

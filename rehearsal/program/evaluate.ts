@@ -4,7 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { platform } from "../../stacks/platform";
-import { SECRET_KEYS, type SecretName } from "../../stacks/config/secrets";
+import { wantedCredentials } from "../../stacks/config/secrets";
+import { SECRET_KEYS } from "../../stacks/config/systems";
 import { sparePromiseStacks } from "./promise-stacks";
 
 /** One registration of a program, as the engine would receive it. */
@@ -29,12 +30,17 @@ export interface Evaluation {
 /** The repository: stack files and the project file lie here. */
 export const ROOT = path.resolve(__dirname, "../..");
 
+/** Every stack: each is a file `Pulumi.<stack>.yaml`. */
+export const STACKS: readonly string[] = fs
+  .readdirSync(ROOT)
+  .flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? [])
+  .sort();
+
 /** Reads the plain values of a stack from its file. Throws a RunError that lists the stacks there are. */
 export function readStackFile(stack: string): Record<string, unknown> {
   const file = path.join(ROOT, `Pulumi.${stack}.yaml`);
-  if (!fs.existsSync(file)) {
-    const stacks = fs.readdirSync(ROOT).flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? []);
-    throw new pulumi.RunError(`--stack ${stack}: there is no Pulumi.${stack}.yaml; stacks are ${stacks.join(", ")}`);
+  if (!STACKS.includes(stack)) {
+    throw new pulumi.RunError(`--stack ${stack}: there is no Pulumi.${stack}.yaml; stacks are ${STACKS.join(", ")}`);
   }
   const { config = {} } = parse(fs.readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
   return config;
@@ -141,16 +147,6 @@ function recordRegistrations(): Registration[] {
 /** The value behind an Output; rejects when the program failed on the way to it. */
 function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
   return (pulumi.output(value) as unknown as { promise(): Promise<unknown> }).promise();
-}
-
-/** The credentials without which the program stops: what the config requires, and what a store outside issues. */
-export function wantedCredentials({ secrets, objectStore, postgres }: PlatformConfig): SecretName[] {
-  const isOutside = objectStore?.kind === "external";
-  const target = postgres?.backups?.target.kind;
-  const all = new Set(secrets.required);
-  if (isOutside) all.add("objectStoreAccessKey").add("objectStoreSecretKey");
-  if (target === "external" || (target !== undefined && isOutside)) all.add("backupAccessKey").add("backupSecretKey");
-  return [...all];
 }
 
 /** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { parse, stringify } from "yaml";
 import type { z } from "zod";
 import type { PlatformConfig } from "../../stacks/config/schema";
-import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/secrets";
+import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/systems";
 import { ROOT } from "../program/evaluate";
 import { type Toolchain, versions } from "./toolchain";
 

@@ -1,16 +1,7 @@
+import { partsOf } from "./systems";
+
 /** What each system cannot do without; every other connection is made only where both ends are there. */
-export const NEEDS = {
-  mlflow: ["postgres", "objectStore"],
-  feast: ["postgres", "redis", "objectStore"],
-  // Its tasks find features and code, and keep artifacts, in buckets.
-  ray: ["objectStore"],
-  // An application reads models and features; its code comes from a bucket.
-  serve: ["ray", "mlflow", "feast", "objectStore"],
-  superset: ["postgres", "redis"],
-  dolphinscheduler: ["postgres", "objectStore"],
-  polaris: ["postgres", "objectStore"],
-  datahub: ["postgres", "kafka", "elasticsearch"],
-} as const;
+export const NEEDS = partsOf("needs");
 
 /** What is wrong with a value: its key and the reason. */
 export interface NeedFault {
@@ -20,20 +11,15 @@ export interface NeedFault {
 
 /** A fault for each system that is described while one that it needs is not. */
 export function needFaults(config: Readonly<Record<string, unknown>>): NeedFault[] {
-  return Object.entries(NEEDS)
-    .filter(([system]) => config[system] !== undefined)
-    .flatMap(([system, needs]) =>
-      needs
-        .filter((need) => config[need] === undefined)
-        .map((need) => ({
-          key: system,
-          message: `needs ${need}, which is off; describe ${need}, or remove ${system}`,
-        })),
-    );
+  return NEEDS.filter(([system]) => config[system] !== undefined).flatMap(([system, needs]) =>
+    needs
+      .filter((need) => config[need] === undefined)
+      .map((need) => ({ key: system, message: `needs ${need}, which is off; describe ${need}, or remove ${system}` })),
+  );
 }
 
 /** A system that another one needs: the check of the config has refused its absence. */
 export function needed<T>(system: T | undefined): T {
-  if (system === undefined) throw new Error("stacks/config/needs.ts lets a system go without what it needs");
+  if (system === undefined) throw new Error("stacks/config/systems.ts lets a system go without what it needs");
   return system;
 }

@@ -1,25 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
-import { Superset } from "./bi";
-import { Datahub } from "./catalog";
 import { Cluster, Quota } from "./cluster";
-import { ObjectStore, Postgres, Redis } from "./data";
-import { Feast, Mlflow, Ray, Serve } from "./ml";
 import { needFaults } from "./needs";
-import { Monitoring } from "./observability";
-import { Elasticsearch, Neo4j } from "./search";
 import { kubernetesName, Size } from "./shapes";
-import { Kafka } from "./streams";
 import { backupFaults } from "./backups";
-import { Polaris, Trino } from "./sql";
-import { DolphinScheduler } from "./workflows";
 import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
-import { SECRET_KEYS, type SecretName } from "./secrets";
+import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
 
 /** What owns data, by the name that `protection.lifted` takes. */
 export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka", "elasticsearch", "neo4j"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
+
+// What is not described is not deployed.
+const Systems = Object.fromEntries(partsOf("config").map(([name, config]) => [name, config.optional()])) as {
+  [Name in keyof PartOf<"config">]: z.ZodOptional<PartOf<"config">[Name]>;
+};
 
 /** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
 export const PlatformConfig = z
@@ -48,24 +44,7 @@ export const PlatformConfig = z
     legacyNames: z.boolean().default(false).meta({
       description: "Whether services are reachable under their names of before, such as kafka-service, too",
     }),
-    // The systems: one that is not described is not deployed.
-    postgres: Postgres.optional(),
-    objectStore: ObjectStore.optional(),
-    mlflow: Mlflow.optional(),
-    ray: Ray.optional(),
-    serve: Serve.optional(),
-    redis: Redis.optional(),
-    feast: Feast.optional(),
-    monitoring: Monitoring.optional(),
-    kafka: Kafka.optional(),
-    elasticsearch: Elasticsearch.optional(),
-    neo4j: Neo4j.optional(),
-    superset: Superset.optional(),
-    polaris: Polaris.optional(),
-    trino: Trino.optional(),
-    datahub: Datahub.optional(),
-    dolphinscheduler: DolphinScheduler.optional(),
-    verify: Size.optional().meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }),
+    ...Systems,
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })

@@ -3,7 +3,8 @@ import { absentTopics } from "../../components/data/kafka/access";
 import { kubernetesName, size, Size, sizeGiB } from "./shapes";
 
 // The systems that are clients themselves: what they may do follows from what they are.
-const OWN_CLIENTS = ["datahub", "ingestion", "trino"];
+const OWN_CLIENTS = ["datahub", "ingestion", "trino"] as const;
+export type OwnClient = (typeof OWN_CLIENTS)[number];
 
 // Half of it is heap, of which what compacts topics takes 128 MiB as it starts.
 const MIN_MEMORY_MIB = 1024;
@@ -57,7 +58,10 @@ export const Kafka = z
     topics: z.record(kubernetesName, Topic).meta({ description: "Topics of the platform: another is another entry" }),
     clients: z
       .record(
-        kubernetesName.refine((name) => !OWN_CLIENTS.includes(name), "a system of the platform has it; choose another"),
+        kubernetesName.refine(
+          (name) => !OWN_CLIENTS.some((own) => own === name),
+          "a system of the platform has it; choose another",
+        ),
         Client,
       )
       .default({})

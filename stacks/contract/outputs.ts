@@ -1,17 +1,18 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
-import { type Endpoint, url } from "../../components/base/endpoint";
+import { type PartOf, partsOf } from "../config/systems";
+import { secretReference } from "./shapes";
 
-const service = <P extends string>(protocol: P) =>
-  z.strictObject({
-    protocol: z.literal(protocol),
-    host: z.string().meta({ description: "DNS name inside the cluster" }),
-    port: z.int(),
-    url: z.string(),
-  });
-const secretReference = z
-  .strictObject({ namespace: z.string(), name: z.string() })
-  .meta({ description: "Where a credential lies; never its value" });
+type Outputs = PartOf<"outputs">;
+type SecretOf<T> = T extends unknown ? Extract<keyof T, string> : never;
+type PublishedSecret = SecretOf<PartOf<"secrets">[keyof PartOf<"secrets">]>;
+
+const systems = Object.fromEntries(partsOf("outputs").map(([name, output]) => [name, output.optional()])) as {
+  [Name in keyof Outputs]: z.ZodOptional<Outputs[Name]>;
+};
+const secrets = Object.fromEntries(
+  partsOf("secrets").flatMap(([, keys]) => Object.keys(keys).map((key) => [key, secretReference.optional()])),
+) as Record<PublishedSecret, z.ZodOptional<typeof secretReference>>;
 
 /**
  * The public contract of a stack: what other teams and stacks read, of each system that is deployed. A removed or changed key
@@ -19,56 +20,8 @@ const secretReference = z
  */
 export const PlatformOutputs = z.strictObject({
   contract: z.literal(1),
-  mlflow: service("http").optional(),
-  ray: z
-    .strictObject({
-      dashboard: service("http"),
-      gcs: service("grpc"),
-      client: service("ray"),
-      serve: service("http").optional(),
-    })
-    .optional(),
-  serve: z
-    .strictObject({
-      applications: z
-        .record(z.string(), z.string())
-        .meta({ description: "Where each Serve application answers, by its name" }),
-    })
-    .optional(),
-  feast: z.strictObject({ http: service("http"), grpc: service("grpc") }).optional(),
-  redis: service("redis").optional(),
-  postgres: service("postgresql").optional(),
-  objectStore: z.strictObject({ url: z.string(), region: z.string() }).optional(),
-  kafka: service("kafka").optional(),
-  datahub: z.strictObject({ gms: service("http"), frontend: service("http") }).optional(),
-  monitoring: z
-    .strictObject({ prometheus: service("http"), alertmanager: service("http"), grafana: service("http") })
-    .optional(),
-  elasticsearch: service("http").optional(),
-  neo4j: service("bolt").optional(),
-  superset: service("http").optional(),
-  dolphinscheduler: service("http").optional(),
-  trino: service("http").optional(),
-  polaris: service("http").optional(),
-  secrets: z.strictObject({
-    objectStore: secretReference.optional(),
-    ray: secretReference.optional(),
-    grafana: secretReference.optional(),
-    postgresMlflow: secretReference.optional(),
-    postgresFeast: secretReference.optional(),
-    postgresSuperset: secretReference.optional(),
-    postgresDatahub: secretReference.optional(),
-    postgresDolphinscheduler: secretReference.optional(),
-    postgresPolaris: secretReference.optional(),
-    redisFeast: secretReference.optional(),
-    elasticsearchDatahub: secretReference.optional(),
-    elasticsearchTrino: secretReference.optional(),
-    neo4j: secretReference.optional(),
-    supersetAdmin: secretReference.optional(),
-    datahub: secretReference.optional(),
-    dolphinscheduler: secretReference.optional(),
-    polaris: secretReference.optional(),
-  }),
+  ...systems,
+  secrets: z.strictObject(secrets),
   /** What clients must have installed to match the servers. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),
 });
@@ -78,8 +31,3 @@ export type Lifted<T> = pulumi.Input<T extends object ? { [K in keyof T]: Lifted
 export type PlatformOutputs = {
   [K in keyof z.output<typeof PlatformOutputs>]: Lifted<z.output<typeof PlatformOutputs>[K]>;
 };
-
-/** An endpoint as consumers read it. */
-export function published<P extends Endpoint["protocol"]>(endpoint: Endpoint<P>) {
-  return { protocol: endpoint.protocol, host: endpoint.host, port: endpoint.port, url: url(endpoint) };
-}

@@ -1,24 +1,23 @@
-import type { Endpoint } from "../../components/base/endpoint";
 import { Superset } from "../../components/analytics/superset";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
+import type { Sql } from "./sql";
 
 /** Superset, which queries Trino where that is deployed. */
 export function bi(
   { superset: config }: PlatformConfig,
   secrets: Secrets,
-  stores: Data,
-  { trino }: { readonly trino: Endpoint<"http"> | undefined },
+  stores: Data & Pick<Sql, "trino">,
   { opts, namespaces }: Foundation,
-): Superset | undefined {
-  if (config === undefined) return undefined;
+): { readonly superset: Superset | undefined } {
+  if (config === undefined) return { superset: undefined };
   const postgres = needed(stores.postgres);
   const { replicas, processes, threads, ...webSize } = config.web;
   const { replicas: workers, concurrency, ...workerSize } = config.worker;
-  return new Superset(
+  const superset = new Superset(
     "superset",
     {
       namespace: namespaces["data-platform"],
@@ -27,7 +26,7 @@ export function bi(
       secretKey: secrets.get("supersetSecretKey"),
       adminPassword: secrets.get("supersetAdminPassword"),
       reader: postgres.reader("superset"),
-      ...(trino && { trino }),
+      ...(stores.trino && { trino: stores.trino.endpoint }),
       web: { replicas, processes, threads, size: webSize },
       worker: { replicas: workers, concurrency, size: workerSize },
       beat: config.beat,
@@ -35,4 +34,5 @@ export function bi(
     },
     opts,
   );
+  return { superset };
 }

@@ -1,29 +1,22 @@
-import type { Endpoint, IcebergCatalog } from "../../components/base/endpoint";
 import { Datahub, type DatahubKeys } from "../../components/catalog/datahub";
 import { Ingestion } from "../../components/catalog/ingestion";
-import type { Kafka } from "../../components/data/kafka";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Search } from "./search";
 import type { Secrets } from "../config/secrets";
+import type { Sql } from "./sql";
+import type { Streams } from "./streams";
 
-/** What the catalog stands on, and what it looks at besides. */
-export interface CatalogSources extends Pick<Data, "postgres">, Search {
-  readonly kafka: Kafka | undefined;
-  readonly trino?: Endpoint<"http"> | undefined;
-  readonly iceberg?: IcebergCatalog | undefined;
-}
-
-/** What people find data by: DataHub, and the recipes that fill it. Undefined where the config has none. */
+/** What people find data by: DataHub, and the recipes that fill it. */
 export function catalog(
-  config: PlatformConfig["datahub"],
+  { datahub: config }: PlatformConfig,
   secrets: Secrets,
-  { postgres, kafka, elasticsearch, neo4j, trino, iceberg }: CatalogSources,
+  { postgres, kafka, elasticsearch, neo4j, trino, polaris }: Data & Streams & Search & Sql,
   { opts, namespaces, chartDirectory, publicHost }: Foundation,
-): Datahub | undefined {
-  if (config === undefined) return undefined;
+): { readonly datahub: Datahub | undefined } {
+  if (config === undefined) return { datahub: undefined };
   const { ingestion, ...sizes } = config;
   const namespace = namespaces["data-platform"];
   const keys: DatahubKeys = {
@@ -59,13 +52,13 @@ export function catalog(
         sources: {
           postgres: needed(postgres).reader("ingestion"),
           kafka: needed(kafka).login("ingestion"),
-          ...(trino && { trino }),
-          ...(iceberg && { iceberg }),
+          ...(trino && { trino: trino.endpoint }),
+          ...(polaris && { iceberg: polaris.catalog("ingestion") }),
         },
         size: ingestion,
       },
       opts,
     );
   }
-  return datahub;
+  return { datahub };
 }

@@ -3,24 +3,29 @@ import { supersetRedisAccess } from "../../components/analytics/superset";
 import { Minio } from "../../components/data/minio";
 import { ObjectStore, type ObjectStoreArgs } from "../../components/data/object-store";
 import { externalPeer, url } from "../../components/base/endpoint";
-import type { Postgres } from "../../components/data/postgres";
-import { Redis, type RedisArgs } from "../../components/data/redis";
+import { Redis } from "../../components/data/redis";
 import { Seaweedfs } from "../../components/data/seaweedfs";
 import { onlineStoreAccess } from "../../components/ml/feast";
 import type { PlatformConfig } from "../config/schema";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
-import { backupBuckets, postgresOf } from "./postgres";
-import type { SecretName, Secrets } from "../config/secrets";
+import { BACKUP_BUCKET, backupBuckets, postgresOf } from "./postgres";
+import type { Secrets } from "../config/secrets";
 
 // All of them, whatever is deployed: a system that is switched off finds its data again.
-const BUCKETS = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
+const BUCKETS = [
+  "mlflow-artifacts",
+  "ray-applications",
+  "feast-offline",
+  "iceberg-warehouse",
+  "dolphinscheduler",
+] as const;
 
 /** What the layers above keep their data in. */
 export interface Data {
-  readonly postgres: Postgres | undefined;
-  readonly objectStore: ObjectStore | undefined;
-  readonly redis: Redis | undefined;
+  readonly postgres: ReturnType<typeof postgresOf>;
+  readonly objectStore: ObjectStore<(typeof BUCKETS)[number], typeof BACKUP_BUCKET> | undefined;
+  readonly redis: Redis<"feast" | "superset"> | undefined;
 }
 
 /** The data stores, each protected unless the config lifts it by name. */
@@ -37,14 +42,12 @@ function objectStoreOf(
   platform: PlatformConfig,
   secrets: Secrets,
   { opts, namespaces, chartDirectory, storageClass, isProtected }: Foundation,
-): ObjectStore | undefined {
+): Data["objectStore"] {
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
   const namespace = namespaces["data-platform"];
-  // Somebody else's store knows only the keys that it issued.
-  const credential = (key: SecretName) => (config.kind === "external" ? secrets.issued(key) : secrets.get(key));
-  const login = { username: credential("objectStoreAccessKey"), password: credential("objectStoreSecretKey") };
-  const ownBuckets = backupBuckets(platform, credential);
+  const login = { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") };
+  const ownBuckets = backupBuckets(platform, secrets);
   const protect = isProtected("object-store");
   return new ObjectStore(
     "object-store",
@@ -110,10 +113,10 @@ function redisOf(
   config: PlatformConfig,
   secrets: Secrets,
   { opts, namespaces, storageClass, isProtected }: Foundation,
-): Redis | undefined {
+): Data["redis"] {
   if (config.redis === undefined) return undefined;
   const { volume, ...size } = config.redis;
-  const clients: RedisArgs["clients"] = {
+  const clients = {
     ...(config.feast && {
       feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
     }),

@@ -1,4 +1,5 @@
-import type { Endpoint } from "../../components/base/endpoint";
+import { type Endpoint, url } from "../../components/base/endpoint";
+import type { Offer } from "../../components/base/offer";
 import { Feast } from "../../components/ml/feast";
 import { Mlflow } from "../../components/ml/mlflow";
 import { Ray, type RayArgs } from "../../components/ml/ray";
@@ -19,8 +20,14 @@ export interface Ml {
   readonly mlflow: Mlflow | undefined;
   readonly feast: Feast | undefined;
   readonly ray: Ray | undefined;
-  /** Path under which each Serve application answers, by its name. */
+  readonly serve: Serving | undefined;
+}
+
+/** What Ray Serve runs. */
+export interface Serving {
+  /** Path under which each application answers, by its name. */
   readonly applications: Readonly<Record<string, string>>;
+  readonly offers: Offer;
 }
 
 /** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
@@ -29,7 +36,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   const namespace = namespaces["data-platform"];
   const mlflow = config.mlflow && mlflowOf(config.mlflow, secrets, stores, ground);
   const feast = config.feast && feastOf(config.feast, stores, ground);
-  if (config.ray === undefined) return { mlflow, feast, ray: undefined, applications: {} };
+  if (config.ray === undefined) return { mlflow, feast, ray: undefined, serve: undefined };
 
   const { mode } = config.ray;
   const { jobs, applications } = config.serve ?? { applications: {} };
@@ -59,8 +66,20 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
     new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
   }
+  return { mlflow, feast, ray, serve: ray.serve && servingAt(ray.serve, applications, code) };
+}
+
+function servingAt(
+  endpoint: Endpoint<"http">,
+  applications: Config<"serve">["applications"],
+  code: ServeApplications | undefined,
+): Serving {
   const paths = Object.entries(applications).map(([app, { routePrefix }]) => [app, routePrefix] as const);
-  return { mlflow, feast, ray, applications: Object.fromEntries(paths) };
+  const urls = Object.fromEntries(paths.map(([app, path]) => [app, url(endpoint, path)]));
+  return {
+    applications: Object.fromEntries(paths),
+    offers: { facts: { applications: urls }, alerts: code?.alerts ?? [] },
+  };
 }
 
 function mlflowOf(

@@ -1,23 +1,25 @@
 import { KubePrometheusStack, type Paging } from "../../components/observability/kube-prometheus-stack";
 import { MlMonitoring } from "../../components/observability/ml-monitoring";
 import type { PlatformConfig } from "../config/schema";
+import type { Offers } from "../contract/publish";
 import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
 import type { Secrets } from "../config/secrets";
 
 /** What watches the platform. */
 export interface Observability {
-  readonly monitoring: KubePrometheusStack;
+  readonly monitoring: KubePrometheusStack | undefined;
 }
 
-/** Prometheus, Alertmanager and Grafana, and what they know of the ML stack. */
+/** Prometheus, Alertmanager and Grafana, and what they watch of what is deployed. */
 export function observability(
   config: PlatformConfig,
   secrets: Secrets,
-  { mlflow, feast, ray, applications }: Ml,
+  { ray, serve }: Ml,
+  offers: Offers,
   ground: Foundation,
-): Observability | undefined {
-  if (config.monitoring === undefined) return undefined;
+): Observability {
+  if (config.monitoring === undefined) return { monitoring: undefined };
   const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
   const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
@@ -43,17 +45,11 @@ export function observability(
     "ml-monitoring",
     {
       namespace: namespaces.monitoring,
-      alerts: [
-        ...(mlflow ? (["mlflow"] as const) : []),
-        ...(feast ? (["feast"] as const) : []),
-        ...(ray ? (["ray"] as const) : []),
-        ...(config.postgres?.backups ? (["postgres"] as const) : []),
-        ...(Object.keys(applications).length > 0 ? (["ray-serve", "models"] as const) : []),
-      ],
+      alerts: Object.values(offers).flatMap(({ alerts = [] }) => alerts),
       workloads: {
         namespace: namespaces["data-platform"],
         rayWorkersMin: ray?.workersMin ?? {},
-        applications: Object.keys(applications),
+        applications: Object.keys(serve?.applications ?? {}),
       },
     },
     { ...opts, dependsOn: monitoring },

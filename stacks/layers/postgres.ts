@@ -5,21 +5,26 @@ import { Postgres, type PostgresReader } from "../../components/data/postgres";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import type { Foundation } from "./foundation";
-import type { SecretName, Secrets } from "../config/secrets";
+import type { Secrets } from "../config/secrets";
 
-const BACKUP_BUCKET = "postgres-backups";
+/** The bucket that is PostgreSQL's alone. */
+export const BACKUP_BUCKET = "postgres-backups";
+
+type Database = "mlflow" | "feast" | "superset" | "datahub" | "dolphinscheduler" | "polaris";
+type Reader = "trino" | "ingestion" | "superset";
+type BackupStore = Pick<ObjectStore<string, typeof BACKUP_BUCKET>, "ownBucket">;
 
 /** PostgreSQL with the databases of all services, whatever is deployed: a system that is switched off finds its data again. */
 export function postgresOf(
   platform: PlatformConfig,
   secrets: Secrets,
-  objectStore: ObjectStore | undefined,
+  objectStore: BackupStore | undefined,
   { opts, namespaces, kubeApi, chartDirectory, certManager, metrics, storageClass, isProtected }: Foundation,
-): Postgres | undefined {
+): Postgres<Database, Reader> | undefined {
   const { postgres: config } = platform;
   if (config === undefined) return undefined;
   const { operator, setup, volume, backups, restoreFrom, ...server } = config;
-  return new Postgres(
+  return new Postgres<Database, Reader>(
     "postgres",
     {
       namespace: namespaces["data-platform"],
@@ -58,27 +63,32 @@ export function postgresOf(
   );
 }
 
-/** The buckets of the object store that are PostgreSQL's alone; `credential` is a login of that store. */
+/** The buckets of the object store that are PostgreSQL's alone, each with its login. */
 export function backupBuckets(
   { postgres }: PlatformConfig,
-  credential: (key: SecretName) => pulumi.Output<string>,
-): Record<string, Credential> {
-  if (postgres?.backups?.target.kind !== "object-store") return {};
-  return { [BACKUP_BUCKET]: { username: credential("backupAccessKey"), password: credential("backupSecretKey") } };
+  secrets: Secrets,
+): Partial<Record<typeof BACKUP_BUCKET, Credential>> {
+  return postgres?.backups?.target.kind === "object-store" ? { [BACKUP_BUCKET]: backupLogin(secrets) } : {};
+}
+
+function backupLogin(secrets: Secrets): Credential {
+  return { username: secrets.get("backupAccessKey"), password: secrets.get("backupSecretKey") };
 }
 
 type BackupTarget = NonNullable<NonNullable<PlatformConfig["postgres"]>["backups"]>["target"];
 
-function targetOf(target: BackupTarget, secrets: Secrets, objectStore: ObjectStore | undefined): OwnBucket {
+function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupStore | undefined): OwnBucket {
   if (target.kind === "object-store") return needed(objectStore).ownBucket(BACKUP_BUCKET);
   const { url, cidrs, region, bucket } = target;
-  const login = { username: secrets.issued("backupAccessKey"), password: secrets.issued("backupSecretKey") };
   const destination = externalPeer("backups", url, cidrs);
-  return { name: bucket, store: { url: pulumi.output(url), region, destination, login, ready: [] } };
+  return {
+    name: bucket,
+    store: { url: pulumi.output(url), region, destination, login: backupLogin(secrets), ready: [] },
+  };
 }
 
 /** Who reads DataHub's database besides DataHub. */
-function readersOf(config: PlatformConfig, secrets: Secrets): Record<string, PostgresReader> {
+function readersOf(config: PlatformConfig, secrets: Secrets): Partial<Record<Reader, PostgresReader>> {
   const database = "datahub";
   return {
     ...("trino" in config && { trino: { database, password: secrets.get("postgresTrinoReaderPassword") } }),

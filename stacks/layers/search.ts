@@ -8,7 +8,7 @@ import type { Secrets } from "../config/secrets";
 
 /** What finds things: by words, and by how they hang together. */
 export interface Search {
-  readonly elasticsearch: Elasticsearch | undefined;
+  readonly elasticsearch: Elasticsearch<"datahub" | "trino"> | undefined;
   readonly neo4j: Neo4j | undefined;
 }
 
@@ -17,7 +17,7 @@ export function search(config: PlatformConfig, secrets: Secrets, ground: Foundat
   return { elasticsearch: elasticsearch(config, secrets, ground), neo4j: neo4j(config, secrets, ground) };
 }
 
-function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Elasticsearch | undefined {
+function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search["elasticsearch"] {
   if (config.elasticsearch === undefined) return undefined;
   const { nodes, volume, operator, readable, ...size } = config.elasticsearch;
   const { opts, namespaces, kubeApi, authority, chartDirectory, storageClass, isProtected } = ground;

@@ -1,39 +1,32 @@
 import { Polaris } from "../../components/analytics/polaris";
 import { Trino } from "../../components/analytics/trino";
 import type { Sources } from "../../components/analytics/trino/catalogs";
-import type { Elasticsearch } from "../../components/data/elasticsearch";
-import type { Kafka } from "../../components/data/kafka";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
+import type { Search } from "./search";
 import type { Secrets } from "../config/secrets";
+import type { Streams } from "./streams";
 
 /** SQL over what the platform keeps, and the catalog of the tables that are files. */
 export interface Sql {
-  readonly polaris: Polaris | undefined;
+  readonly polaris: Polaris<"trino" | "ingestion"> | undefined;
   readonly trino: Trino | undefined;
-}
-
-/** What Trino queries besides the tables of the catalog, where it is there. */
-export interface OtherSources {
-  readonly kafka: Kafka | undefined;
-  readonly elasticsearch: Elasticsearch | undefined;
 }
 
 /** Polaris, and Trino with a catalog for each system that is there. */
 export function sql(
   config: PlatformConfig,
   secrets: Secrets,
-  stores: Data,
-  others: OtherSources,
+  stores: Data & Streams & Pick<Search, "elasticsearch">,
   ground: Foundation,
 ): Sql {
   const polaris = polarisOf(config.polaris, secrets, stores, ground);
   return { polaris, trino: config.trino && trinoOf(config.trino, secrets, sources(), ground) };
 
   function sources(): Sources {
-    const { kafka, elasticsearch } = others;
+    const { kafka, elasticsearch } = stores;
     return {
       ...(polaris && { iceberg: { catalog: polaris.catalog("trino"), store: needed(stores.objectStore).store } }),
       ...(stores.postgres && { postgres: stores.postgres.reader("trino") }),
@@ -48,7 +41,7 @@ function polarisOf(
   secrets: Secrets,
   stores: Data,
   { opts, namespaces, chartDirectory, metrics }: Foundation,
-): Polaris | undefined {
+): Sql["polaris"] {
   if (config === undefined) return undefined;
   const { replicas, setup, ...size } = config;
   return new Polaris(

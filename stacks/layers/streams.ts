@@ -3,17 +3,23 @@ import { kafkaAccess } from "../../components/catalog/datahub";
 import { kafkaAccess as ingestionKafkaAccess } from "../../components/catalog/ingestion";
 import { Kafka, type KafkaClient } from "../../components/data/kafka";
 import type { PlatformConfig } from "../config/schema";
+import type { OwnClient } from "../config/streams";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
-/** What flows between systems: Kafka, its topics and its clients. Undefined where the config has none. */
-export function streams(config: PlatformConfig, secrets: Secrets, ground: Foundation): Kafka | undefined {
-  if (config.kafka === undefined) return undefined;
+/** What flows between systems. */
+export interface Streams {
+  readonly kafka: Kafka<OwnClient> | undefined;
+}
+
+/** Kafka, its topics and its clients. */
+export function streams(config: PlatformConfig, secrets: Secrets, ground: Foundation): Streams {
+  if (config.kafka === undefined) return { kafka: undefined };
   const { brokers, volume, operator, entityOperator, topics, clients, ...size } = config.kafka;
   const { opts, namespaces, chartDirectory, kubeApi, authority, metrics, storageClass, isProtected } = ground;
   const namespace = namespaces["data-platform"];
 
-  return new Kafka(
+  const kafka = new Kafka<OwnClient>(
     "kafka",
     {
       namespace,
@@ -39,8 +45,9 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
     },
     opts,
   );
+  return { kafka };
 
-  function catalogClients(): Record<string, KafkaClient> {
+  function catalogClients(): Partial<Record<OwnClient, KafkaClient>> {
     if (config.datahub === undefined) return {};
     return {
       datahub: { password: secrets.get("kafkaDatahubPassword"), ...kafkaAccess() },

@@ -9,11 +9,12 @@ import type { Observability } from "./observability";
 /** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
 export function verification(
   config: PlatformConfig,
-  { mlflow, feast, ray, applications: { commodity } }: Ml,
-  watch: Observability | undefined,
+  { mlflow, feast, ray, serve }: Ml,
+  { monitoring }: Observability,
   ground: Foundation,
 ): void {
   if (config.verify === undefined) return;
+  const commodity = serve?.applications["commodity"];
   new Verify(
     "verify",
     {
@@ -32,7 +33,7 @@ export function verification(
               body: { commodity_code: "WTI" },
             },
           }),
-        ...(watch && { prometheus: watch.monitoring.prometheus }),
+        ...(monitoring && { prometheus: monitoring.prometheus }),
       },
       size: config.verify,
     },

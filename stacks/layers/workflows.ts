@@ -5,19 +5,25 @@ import { needed } from "../config/needs";
 import type { TaskSystem } from "../config/workflows";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
+import type { Ml } from "./ml";
 import type { Secrets } from "../config/secrets";
+import type { Sql } from "./sql";
 
-/** Workflows; undefined where the config has none. `systems` is what tasks may be let to, as far as it is deployed. */
+/** Workflows, whose tasks reach what the config names, as far as it is deployed. */
 export function workflows(
   config: PlatformConfig,
   secrets: Secrets,
-  { postgres, objectStore }: Data,
-  systems: Readonly<Record<TaskSystem, Endpoint | undefined>>,
+  { postgres, objectStore, ...others }: Data & Pick<Ml & Sql, TaskSystem>,
   { opts, namespaces, metrics }: Foundation,
-): DolphinScheduler | undefined {
-  if (config.dolphinscheduler === undefined) return undefined;
+): { readonly dolphinscheduler: DolphinScheduler | undefined } {
+  if (config.dolphinscheduler === undefined) return { dolphinscheduler: undefined };
   const { tasksReach, alertsReach, ...sizes } = config.dolphinscheduler;
-  return new DolphinScheduler(
+  const systems: Readonly<Record<TaskSystem, Endpoint | undefined>> = {
+    mlflow: others.mlflow?.tracking,
+    feast: others.feast?.http,
+    trino: others.trino?.endpoint,
+  };
+  const dolphinscheduler = new DolphinScheduler(
     "dolphinscheduler",
     {
       namespace: namespaces["data-platform"],
@@ -31,6 +37,7 @@ export function workflows(
     },
     opts,
   );
+  return { dolphinscheduler };
 }
 
 function peers(outside: Readonly<Record<string, Pick<ExternalPeer, "cidrs" | "port">>>): ExternalPeer[] {

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { describe as explain } from "../../commands/capacity";
 import { capacity, checkCapacity } from "../../rehearsal/program/capacity";
 import { evaluateConfig } from "../../rehearsal/program/charts";
-import type { Evaluation, Registration } from "../../rehearsal/program/evaluate";
+import { type Evaluation, type Registration, STACKS } from "../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { configOf, shaped } from "../support/program";
 import { evaluated } from "./program";
 
 describe("capacity", () => {
-  for (const stack of ["dev", "prod"]) {
+  for (const stack of STACKS) {
     it(`finds that ${stack} fits its quota and nodes`, async () => {
       const evaluation = await evaluated(stack);
       assert.deepEqual(checkCapacity(evaluation, evaluation.config), []);

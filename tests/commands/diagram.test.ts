@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import { toMermaid, toSvg, WIRING_FILE } from "../../commands/diagram";
+import * as path from "node:path";
+import { LAYERS, toMermaid, toSvg, WIRING_FILE } from "../../commands/diagram";
+import { ROOT } from "../../rehearsal/program/evaluate";
 import { wiringOf } from "../../rehearsal/program/wiring";
 import { evaluated } from "./program";
 
@@ -26,6 +28,15 @@ describe("the diagram", () => {
   it("tells observers from clients", async () => {
     const { arrows } = wiringOf(await evaluated("prod"));
     assert.deepEqual([...new Set(arrows.filter(({ observes }) => observes).map(({ from }) => from))], ["prometheus"]);
+  });
+
+  it("has a group for every folder of components", () => {
+    const folders = fs.readdirSync(path.join(ROOT, "components")).filter((folder) => folder !== "base");
+    assert.deepEqual(
+      folders.filter((folder) => !(folder in LAYERS)),
+      [],
+      "add it to LAYERS in commands/diagram.ts",
+    );
   });
 
   it("puts systems in their layers, and peers that the program does not run outside", async () => {

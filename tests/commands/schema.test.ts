@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { SCHEMAS, schemaText, stackFileSchema } from "../../commands/schema";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { SECRET_KEYS } from "../../stacks/config/secrets";
+import { SECRET_KEYS } from "../../stacks/config/systems";
 
 describe("the JSON Schemas", () => {
   for (const [file, schema] of Object.entries(SCHEMAS)) {
@@ -21,12 +21,5 @@ describe("the JSON Schemas", () => {
     const secrets = Object.keys(SECRET_KEYS).map((key) => `carbon:${key}`);
     assert.deepEqual(Object.keys(config.properties), ["carbon:platform", ...secrets]);
     assert.equal(config.additionalProperties, false);
-  });
-
-  it("are named in the first line of each stack file", () => {
-    for (const file of ["Pulumi.dev.yaml", "Pulumi.prod.yaml"]) {
-      const [first] = fs.readFileSync(path.join(ROOT, file), "utf8").split("\n");
-      assert.equal(first, "# yaml-language-server: $schema=./docs/schema/stack-config.json");
-    }
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { secretsOf } from "../../commands/secrets";
-import { SECRET_KEYS } from "../../stacks/config/secrets";
+import { SECRET_KEYS } from "../../stacks/config/systems";
 
 const SECURE = { secure: "v1:AAAA:BBBB" };
 

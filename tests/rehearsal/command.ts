@@ -4,23 +4,27 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import type { Report } from "../../rehearsal/simulation/report";
+import { SYSTEMS } from "../../stacks/config/systems";
 import { cacheDirectory } from "../../rehearsal/simulation/toolchain";
 
-const DATA_PLATFORM = [
-  "kafka",
-  "elasticsearch",
-  "neo4j",
-  "datahub",
-  "dolphinscheduler",
-  "superset",
-  "trino",
-  "polaris",
+// What the tests of the engine bring up.
+const ML: readonly string[] = [
+  "postgres",
+  "objectStore",
+  "redis",
+  "mlflow",
+  "feast",
+  "ray",
+  "serve",
+  "monitoring",
+  "verify",
 ];
+const OTHERS = Object.keys(SYSTEMS).filter((system) => !ML.includes(system));
 
 /** Takes everything beyond the ML stack out: for tests of the engine, which need not wait for what else there is. */
-export const ML_STACK = Object.fromEntries(DATA_PLATFORM.map((system) => [system, "null"]));
+export const ML_STACK = Object.fromEntries(OTHERS.map((system) => [system, "null"]));
 /** {@link ML_STACK} on a command line. */
-export const ML_STACK_FLAGS = DATA_PLATFORM.flatMap((system) => ["--config", `${system}=null`]);
+export const ML_STACK_FLAGS = OTHERS.flatMap((system) => ["--config", `${system}=null`]);
 
 /** How a command of this project ended. */
 export interface Ended {

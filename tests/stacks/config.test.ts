@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { readStackFile } from "../../rehearsal/program/evaluate";
 import { DATA_OWNERS, loadConfig, parseConfig } from "../../stacks/config/schema";
-import { SECRET_KEYS } from "../../stacks/config/secrets";
+import { SECRET_KEYS } from "../../stacks/config/systems";
 import { mockEngine } from "../support/mocks";
 import { read } from "../support/sources";
 

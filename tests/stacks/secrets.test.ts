@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
-import { wantedCredentials } from "../../rehearsal/program/evaluate";
 import { platform } from "../../stacks/platform";
-import { SECRET_KEYS, type SecretForm, type SecretName, Secrets } from "../../stacks/config/secrets";
-import { all, mockEngine, only, settled, valueOf } from "../support/mocks";
-import { configOf, ISSUED, run, shaped } from "../support/program";
+import { Secrets, wantedCredentials } from "../../stacks/config/secrets";
+import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/systems";
+import { secretReferences } from "../../rehearsal/program/secret-references";
+import { objects } from "../support/manifests";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "../support/mocks";
+import { configOf, run, shaped, SHAPES } from "../support/program";
 
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
 const HOSTILE = `:/@?#%&+'"$\\`;
@@ -14,7 +16,7 @@ const CANARIES = Object.fromEntries(
 );
 
 describe("credentials that somebody set", () => {
-  for (const shape of ["prod", "prod with Ray by KubeRay and S3 from elsewhere"] as const) {
+  for (const shape of SHAPES.filter((one) => one.startsWith("prod"))) {
     it(`stand in the Secrets of those who need them, and nowhere else: ${shape}`, async () => {
       const config = shaped(shape);
       const { seen, outputs } = await run(config, CANARIES);
@@ -36,6 +38,7 @@ describe("credentials that somebody set", () => {
         assert.equal(isUsed, server === undefined || config.objectStore.kind === server, key);
       }
       assert.deepEqual(all(seen, "random:index/randomPassword:RandomPassword"), [], "nothing is generated as well");
+      assert.deepEqual(unnamedReaders(seen), [], "mend `usedBy` in stacks/config/systems.ts");
     });
   }
 });
@@ -58,8 +61,8 @@ describe("Secrets", () => {
       (error: Error) => {
         assert.ok(pulumi.RunError.isInstance(error));
         assert.deepEqual(error.message.split("\n"), [
-          "secrets.required: minioRootPassword is not set; run `npx pulumi config set --secret carbon:minioRootPassword -s test`",
-          "secrets.required: postgresFeastPassword is not set; run `npx pulumi config set --secret carbon:postgresFeastPassword -s test`",
+          "carbon:minioRootPassword is not set, and nobody may generate it; run `npx pulumi config set --secret carbon:minioRootPassword -s test`",
+          "carbon:postgresFeastPassword is not set, and nobody may generate it; run `npx pulumi config set --secret carbon:postgresFeastPassword -s test`",
         ]);
         return true;
       },
@@ -67,15 +70,15 @@ describe("Secrets", () => {
   });
 
   for (const [objectStore, target, wanted] of [
-    ["minio", "object-store", []],
-    ["minio", "external", ["backupAccessKey", "backupSecretKey"]],
+    ["minio", "object-store", ["pagingCredential"]],
+    ["minio", "external", ["backupAccessKey", "backupSecretKey", "pagingCredential"]],
     [
       "external",
       "object-store",
-      ["objectStoreAccessKey", "objectStoreSecretKey", "backupAccessKey", "backupSecretKey"],
+      ["backupAccessKey", "backupSecretKey", "objectStoreAccessKey", "objectStoreSecretKey", "pagingCredential"],
     ],
   ] as const) {
-    it(`generates no login of a store outside: objectStore ${objectStore}, backups to ${target}`, async () => {
+    it(`generates nothing that only somebody else can issue: objectStore ${objectStore}, backups to ${target}`, async () => {
       const prod = configOf("prod");
       const { backups } = prod.postgres;
       assert.ok(backups);
@@ -96,9 +99,7 @@ describe("Secrets", () => {
       assert.deepEqual(wantedCredentials(config), wanted);
       const set = (without?: string) =>
         Object.fromEntries(
-          Object.entries({ ...ISSUED, ...Object.fromEntries(wanted.map((key) => [key, `issued-${key}`])) })
-            .filter(([key]) => key !== without)
-            .map(([key, value]) => [`carbon:${key}`, value]),
+          wanted.filter((key) => key !== without).map((key) => [`carbon:${key}`, `issued-${key}`] as const),
         );
       for (const key of wanted) {
         await mockEngine({}, set(key));
@@ -106,7 +107,7 @@ describe("Secrets", () => {
           () => platform(config),
           (error: Error) => {
             assert.ok(pulumi.RunError.isInstance(error));
-            assert.ok(error.message.startsWith(`carbon:${key} is not set, and nobody can generate it; run `));
+            assert.ok(error.message.startsWith(`carbon:${key} is not set, and nobody may generate it; run `));
             return true;
           },
         );
@@ -140,6 +141,40 @@ describe("Secrets", () => {
     });
   }
 });
+
+/** The systems that read a Secret with a credential whose `usedBy` does not name them. */
+function unnamedReaders(seen: readonly Registered[]): string[] {
+  const systemOf = (one: Registered): string => {
+    const parent = seen.find(({ urn }) => urn === one.parent);
+    return parent === undefined ? one.name : systemOf(parent);
+  };
+  const releases = all(seen, "kubernetes:helm.sh/v3:Release");
+  const reads = [...objects(seen), ...releases].flatMap((one) => {
+    const { namespace, values } = one.inputs;
+    const release = { kind: "Release", metadata: { name: one.name, namespace }, values };
+    return secretReferences(releases.includes(one) ? release : one.inputs).map((reference) => ({
+      system: systemOf(one),
+      secret: `${reference.namespace}/${reference.secret}`,
+    }));
+  });
+  const faults = all(seen, "kubernetes:core/v1:Secret").flatMap(({ inputs: { metadata, stringData } }) => {
+    const text = JSON.stringify(stringData);
+    return Object.entries(SECRET_KEYS).flatMap(([key, { usedBy }]) => {
+      const { plain = "", "URL-encoded": encoded = "" } = forms(CANARIES[key] ?? "");
+      if (!text.includes(plain) && !text.includes(encoded)) return [];
+      return reads
+        .filter(({ system, secret }) => secret === `${metadata.namespace}/${metadata.name}` && !names(usedBy, system))
+        .map(({ system }) => `${key}: ${system}`);
+    });
+  });
+  return [...new Set(faults)].sort();
+}
+
+/** Whether a text for people names a component: `DataHub's ingestion` is `datahub-ingestion`. */
+function names(text: string, component: string): boolean {
+  const letters = (name: string) => name.toLowerCase().replaceAll(/'s\b|[^a-z0-9]/g, "");
+  return letters(text).includes(letters(component));
+}
 
 /** The shapes in which a value may turn up in JSON: as it is, encoded for URLs, and in base64 wherever it starts. */
 function forms(value: string): Record<string, string> {

@@ -1,27 +1,22 @@
 import assert from "node:assert/strict";
+import * as path from "node:path";
 import { parse } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { NEEDS } from "../../stacks/config/needs";
+import { SYSTEMS, type SystemName } from "../../stacks/config/systems";
 import { type Registered } from "../support/mocks";
 import { configOf, run, shaped } from "../support/program";
-import { read } from "../support/sources";
-
-// What a stack file may leave out.
-type System = {
-  [Key in keyof PlatformConfig]-?: undefined extends PlatformConfig[Key] ? Key : never;
-}[keyof PlatformConfig];
+import { read, sources } from "../support/sources";
 
 /** The systems that a set of them takes along: those that need one of it, and so on. */
-function without(systems: readonly System[]): System[] {
-  const needing = Object.entries(NEEDS)
-    .filter(([, needs]) => needs.some((need) => systems.includes(need)))
-    .map(([system]) => system as System);
+function without(systems: readonly SystemName[]): SystemName[] {
+  const needing = NEEDS.filter(([, needs]) => systems.some((system) => needs.includes(system))).map(([name]) => name);
   const all = [...new Set([...systems, ...needing])];
   return all.length === systems.length ? all : without(all);
 }
 
 /** The program without some systems, and who its objects belong to: the component on top. */
-async function owners(systems: readonly System[]): Promise<string[]> {
+async function owners(systems: readonly SystemName[]): Promise<string[]> {
   const off = new Set<string>(systems);
   const { postgres: all, ...others } = configOf("prod");
   const { backups, ...postgres } = all;
@@ -38,7 +33,7 @@ function topComponent({ urn }: Registered): string {
 
 describe("a system that is off", () => {
   it("is refused by name where another one needs it", () => {
-    for (const [system, needs] of Object.entries(NEEDS)) {
+    for (const [system, needs] of NEEDS) {
       for (const need of needs) {
         const config = parse(read("Pulumi.prod.yaml")).config["carbon:platform"];
         assert.throws(
@@ -55,8 +50,9 @@ describe("a system that is off", () => {
     it(`takes along what needs ${system} alone`, async () => {
       const off = without([system]);
       const left = await owners(off);
-      for (const [key, token] of Object.entries(TOKENS)) {
-        assert.equal(left.includes(token), !off.includes(key as System), `${key} (${token})`);
+      for (const key of NAMES) {
+        const token = tokenOf(key);
+        assert.equal(left.includes(token), !off.includes(key), `${key} (${token})`);
       }
     });
   }
@@ -69,29 +65,29 @@ describe("a system that is off", () => {
   });
 
   it("leaves a platform without any system to its ground", async () => {
-    const left = await owners(Object.keys(TOKENS) as System[]);
+    const left = await owners(NAMES);
     assert.ok(left.includes("carbon:ground:CertManager"));
-    for (const token of Object.values(TOKENS)) assert.ok(!left.includes(token), token);
+    const all = await owners([]);
+    for (const token of NAMES.map(tokenOf)) {
+      assert.ok(all.includes(token), `${token} is no component`);
+      assert.ok(!left.includes(token), token);
+    }
   });
 });
 
-// The component of each system.
-const TOKENS = {
-  postgres: "carbon:data:Postgres",
-  objectStore: "carbon:data:ObjectStore",
-  redis: "carbon:data:Redis",
-  kafka: "carbon:data:Kafka",
-  mlflow: "carbon:ml:Mlflow",
-  feast: "carbon:ml:Feast",
-  ray: "carbon:ml:Ray",
+const NAMES = Object.keys(SYSTEMS) as SystemName[];
+
+// Components that are not called like their system.
+const TOKENS: Partial<Record<SystemName, string>> = {
   serve: "carbon:ml:ServeApplications",
   monitoring: "carbon:observability:KubePrometheusStack",
-  elasticsearch: "carbon:data:Elasticsearch",
-  neo4j: "carbon:data:Neo4j",
-  superset: "carbon:analytics:Superset",
-  polaris: "carbon:analytics:Polaris",
-  trino: "carbon:analytics:Trino",
-  dolphinscheduler: "carbon:analytics:DolphinScheduler",
-  datahub: "carbon:catalog:Datahub",
-  verify: "carbon:observability:Verify",
-} as const satisfies Record<System, string>;
+};
+
+/** The component of a system. */
+function tokenOf(system: SystemName): string {
+  const file = sources("components").find(
+    (one) => path.basename(one, ".ts").replaceAll("-", "") === system.toLowerCase(),
+  );
+  const [, token] = /super\("(carbon:[^"]+)"/.exec(file === undefined ? "" : read(file)) ?? [];
+  return TOKENS[system] ?? token ?? `the component of ${system}`;
+}

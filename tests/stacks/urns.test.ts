@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { STACKS } from "../../rehearsal/program/evaluate";
 import { program } from "../support/program";
 
 const FIXTURES = path.join(__dirname, "..", "fixtures");
 
-for (const stack of ["dev", "prod"] as const) {
+for (const stack of STACKS) {
   it(`${stack} keeps the URN of every resource: a changed one is deleted and made again`, async () => {
     const { seen } = await program(stack);
     const types = new Map<string, string>();

@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { canary, stackConfig, wantedCredentials } from "../../rehearsal/program/evaluate";
+import { canary, STACKS, stackConfig } from "../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../stacks/config/schema";
-import { SECRET_KEYS } from "../../stacks/config/secrets";
+import { wantedCredentials } from "../../stacks/config/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import type { FullConfig } from "./full";
@@ -15,11 +15,6 @@ export interface Program<Config = FullConfig> {
 }
 
 const directory = makeChartDirectory();
-
-/** The credentials that nobody may generate, by their key without `carbon:`. */
-export const ISSUED = Object.fromEntries(
-  Object.entries(SECRET_KEYS).flatMap(([key, secret]) => ("length" in secret ? [] : [[key, canary(key)]])),
-);
 
 /** The parsed config of a stack, which describes every system. */
 export function configOf(stack: string): FullConfig {
@@ -36,7 +31,7 @@ export async function run<Config extends PlatformConfig>(
 ): Promise<Program<Config>> {
   const wanted = Object.fromEntries(wantedCredentials(config).map((key) => [key, canary(key)]));
   const set = Object.fromEntries(
-    Object.entries({ ...ISSUED, ...wanted, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
+    Object.entries({ ...wanted, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
   );
   const seen = await mockEngine({}, set);
   const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);
@@ -49,11 +44,10 @@ const size = (cpu: number, memoryMiB: number) => ({
   memoryMiB: { request: memoryMiB / 2, limit: memoryMiB },
 });
 
-/** Every shape in which the program is deployed: both stacks, and what neither of them has. */
-const CONFIGS = {
-  dev: () => configOf("dev"),
-  prod: () => configOf("prod"),
-  "prod with SeaweedFS": (): FullConfig => ({
+/** Every shape in which the program is deployed: each stack, and what none of them has. */
+const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
+  ...Object.fromEntries(STACKS.map((stack) => [stack, () => configOf(stack)])),
+  "prod with SeaweedFS": () => ({
     ...configOf("prod"),
     objectStore: {
       kind: "seaweedfs",
@@ -65,7 +59,7 @@ const CONFIGS = {
       setup: size(0.5, 256),
     },
   }),
-  "prod with Ray by KubeRay and S3 from elsewhere": (): FullConfig => ({
+  "prod with Ray by KubeRay and S3 from elsewhere": () => ({
     ...configOf("prod"),
     objectStore: {
       kind: "external",
@@ -97,19 +91,20 @@ const CONFIGS = {
   }),
 };
 
-/** The name of a shape. */
-export type Shape = keyof typeof CONFIGS;
-export const SHAPES = Object.keys(CONFIGS) as Shape[];
+/** The names of the shapes. */
+export const SHAPES = Object.keys(CONFIGS);
 
 /** The config of a shape. */
-export function shaped(shape: Shape): FullConfig {
-  return CONFIGS[shape]();
+export function shaped(shape: string): FullConfig {
+  const config = CONFIGS[shape];
+  if (config === undefined) throw new Error(`there is no shape ${shape}; there are ${SHAPES.join(", ")}`);
+  return config();
 }
 
-const programs = new Map<Shape, Promise<Program>>();
+const programs = new Map<string, Promise<Program>>();
 
 /** The program in one of its shapes, run once for all tests that only look at it. */
-export function program(shape: Shape): Promise<Program> {
+export function program(shape: string): Promise<Program> {
   const known = programs.get(shape) ?? run(shaped(shape));
   programs.set(shape, known);
   return known;

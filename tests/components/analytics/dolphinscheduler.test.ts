@@ -85,7 +85,9 @@ describe("DolphinScheduler", () => {
     assert.ok(waitsFor(seen, job(seen, "set-admin"), job(seen, "schema")));
     for (const kind of KINDS) assert.ok(waitsFor(seen, workload(seen, kind), job(seen, "set-admin")), kind);
     const [container] = job(seen, "set-admin").inputs.spec.template.spec.containers;
-    assert.ok(container.envFrom.some(({ secretRef }: any) => secretRef.name === component.adminSecret));
+    assert.ok(
+      container.envFrom.some(({ secretRef }: any) => secretRef.name === component.offers.credentials?.["admin"]?.name),
+    );
     assert.deepEqual(secret(seen, "admin"), { username: "admin", password: ADMIN });
   });
 

@@ -65,10 +65,10 @@ describe("Elasticsearch", () => {
     const { fileRealm, roles } = cluster(seen).inputs.spec.auth;
     assert.deepEqual(
       fileRealm.map(({ secretName }: any) => secretName),
-      [component.secretName("catalog"), component.secretName("reader")],
+      [component.offers.credentials?.["catalog"]?.name, component.offers.credentials?.["reader"]?.name],
     );
     for (const client of ["catalog", "reader"]) {
-      const { type, stringData } = secret(seen, component.secretName(client));
+      const { type, stringData } = secret(seen, component.offers.credentials?.[client]?.name ?? "");
       assert.equal(type, "kubernetes.io/basic-auth");
       assert.deepEqual(stringData, { username: client, password: `${client}-password`, roles: client });
     }
@@ -84,7 +84,7 @@ describe("Elasticsearch", () => {
 
   it("shows passwords in the clients' own Secrets alone", async () => {
     const { seen, component } = await elasticsearch();
-    const own = ["catalog", "reader"].map((client) => component.secretName(client));
+    const own = ["catalog", "reader"].map((client) => component.offers.credentials?.[client]?.name);
     const rest = seen.filter(({ name }) => !own.includes(name)).map(({ inputs }) => inputs);
     assert.doesNotMatch(JSON.stringify(rest), /(catalog|reader)-password/);
   });

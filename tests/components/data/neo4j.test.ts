@@ -42,7 +42,7 @@ describe("Neo4j", () => {
 
   it("shows the password in its Secret alone", async () => {
     const { seen, component } = await neo4j();
-    const own = only(seen, "kubernetes:core/v1:Secret", component.secretName);
+    const own = only(seen, "kubernetes:core/v1:Secret", component.offers.credentials?.["login"]?.name);
     assert.deepEqual(own.inputs.stringData, { username: "neo4j", password: "graph-password" });
     const rest = seen.filter((one) => one !== own).map(({ inputs }) => inputs);
     assert.doesNotMatch(JSON.stringify(rest), /graph-password/);

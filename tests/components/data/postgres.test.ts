@@ -64,8 +64,8 @@ describe("Postgres", () => {
       const database = only(seen, `${CNPG}:Database`, `postgres-${service}`).inputs.spec;
       const role = only(seen, `${CNPG}:DatabaseRole`, `postgres-${service}-role`).inputs.spec;
       assert.deepEqual([database.name, database.owner, role.name, role.login], [service, service, service, true]);
-      assert.equal(role.passwordSecret.name, component.secretName(service));
-      const secret = only(seen, "kubernetes:core/v1:Secret", component.secretName(service)).inputs;
+      assert.equal(role.passwordSecret.name, component.offers.credentials?.[service]?.name);
+      const secret = only(seen, "kubernetes:core/v1:Secret", component.offers.credentials?.[service]?.name).inputs;
       assert.deepEqual(secret.stringData, { username: service, password });
       assert.equal(secret.type, "kubernetes.io/basic-auth");
       assert.equal(secret.metadata.labels["cnpg.io/reload"], "true");

@@ -72,7 +72,7 @@ describe("Redis", () => {
     assert.equal(await valueOf(url(endpoint)), "redis://redis.data.svc.cluster.local:6379");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["features", HOSTILE]);
     assert.equal(await pulumi.isSecret(login.password), true);
-    assert.equal(component.secretName("features"), "redis-features");
+    assert.equal(component.offers.credentials?.["features"]?.name, "redis-features");
     assert.throws(() => component.login("nobody"), /no user nobody/);
   });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { alertFiles, dashboard } from "../../../components/observability/ml-monitoring";
+import { ALERTS } from "../../support/alerts";
 import { exported, fixture, fixtureOf, METRIC_FIXTURES } from "../../support/metrics";
 
 const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: { ray: 2 }, applications: ["commodity"] };
@@ -18,7 +19,7 @@ const known = new Map(fs.readdirSync(METRIC_FIXTURES).flatMap((file) => [...fixt
 known.set("up", new Set());
 
 const queries = [
-  ...alertFiles(PLACEHOLDERS)
+  ...alertFiles(PLACEHOLDERS, ALERTS)
     .flatMap(({ groups }) => groups.flatMap(({ rules }) => rules))
     .map(({ alert, expr }) => ({ where: alert, expr })),
   ...(

@@ -5,7 +5,7 @@ import { json } from "node:stream/consumers";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack, type StackEvaluation } from "../../../rehearsal/program/charts";
 import { ROOT } from "../../../rehearsal/program/evaluate";
-import { SECRET_KEYS, type SecretForm } from "../../../stacks/config/secrets";
+import { SECRET_KEYS, type SecretForm } from "../../../stacks/config/systems";
 import { objectsOf } from "./charts";
 import type { Labels, Rendered } from "./rendered";
 import type { FullConfig } from "../../support/full";

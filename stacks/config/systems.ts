@@ -1,0 +1,292 @@
+import { z } from "zod";
+import { service } from "../contract/shapes";
+import { Superset } from "./bi";
+import { Datahub } from "./catalog";
+import { ObjectStore, Postgres, Redis } from "./data";
+import { Feast, Mlflow, Ray, Serve } from "./ml";
+import { Monitoring } from "./observability";
+import { Elasticsearch, Neo4j } from "./search";
+import { Size } from "./shapes";
+import { Polaris, Trino } from "./sql";
+import { Kafka } from "./streams";
+import { DolphinScheduler } from "./workflows";
+
+/** What the value of a credential must look like. */
+export type SecretForm = "password" | "user" | "token" | "key";
+
+/** A credential of a system. */
+export interface SecretKey {
+  readonly form: SecretForm;
+  /** Who reads it: shown by `npm run secrets`, and by editors. */
+  readonly usedBy: string;
+  /** Length of a generated value. Absent where only somebody else can issue one. */
+  readonly length?: number;
+  /** The most characters that its product takes, where that is less than the form allows. */
+  readonly maxLength?: number;
+  /** Where only somebody else can issue a value, although it has a length: in such a stack. */
+  readonly issuedWhere?: (config: Issuers) => boolean;
+}
+
+/** The systems whose config decides who issues credentials. */
+interface Issuers {
+  readonly objectStore?: z.output<typeof ObjectStore> | undefined;
+  readonly postgres?: z.output<typeof Postgres> | undefined;
+  readonly monitoring?: z.output<typeof Monitoring> | undefined;
+}
+
+/** A system of the platform, as a stack sees it. */
+interface System {
+  /** Its part of the stack file. What is not described is not deployed. */
+  readonly config: z.ZodType;
+  /** The systems that it cannot do without. Every other connection is made only where both ends are there. */
+  readonly needs?: readonly string[];
+  /** What a stack may set with `npx pulumi config set --secret carbon:<key>`. */
+  readonly credentials?: Readonly<Record<string, SecretKey>>;
+  /** What it publishes. A removed or changed key raises `contract`. */
+  readonly outputs?: z.ZodType;
+  /** The Secrets that it publishes: which of the credentials that it offers, by their key in the outputs. */
+  readonly secrets?: Readonly<Record<string, string>>;
+}
+
+// ECK hashes passwords with bcrypt, which takes 72 bytes: with a longer one it leaves the user out, and says nothing.
+const BCRYPT_MAX = 72;
+
+// Somebody else's store knows only the keys that it issued.
+const isOutside = ({ objectStore }: Issuers): boolean => objectStore?.kind === "external";
+const backsUpOutside = ({ objectStore, postgres }: Issuers): boolean => {
+  const target = postgres?.backups?.target.kind;
+  return target === "external" || (target !== undefined && isOutside({ objectStore }));
+};
+
+/** Every system that a stack may have. */
+export const SYSTEMS = {
+  postgres: {
+    config: Postgres,
+    credentials: {
+      backupAccessKey: {
+        form: "user",
+        usedBy: "PostgreSQL, for its backups alone",
+        length: 20,
+        issuedWhere: backsUpOutside,
+      },
+      backupSecretKey: {
+        form: "password",
+        usedBy: "PostgreSQL, for its backups alone",
+        length: 40,
+        issuedWhere: backsUpOutside,
+      },
+    },
+    outputs: service("postgresql"),
+    secrets: {
+      postgresMlflow: "mlflow",
+      postgresFeast: "feast",
+      postgresSuperset: "superset",
+      postgresDatahub: "datahub",
+      postgresDolphinscheduler: "dolphinscheduler",
+      postgresPolaris: "polaris",
+    },
+  },
+  objectStore: {
+    config: ObjectStore,
+    credentials: {
+      minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
+      minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
+      seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the Job that makes buckets", length: 20 },
+      seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the Job that makes buckets", length: 40 },
+      objectStoreAccessKey: {
+        form: "user",
+        usedBy: "every client of S3, Secret minio-credentials",
+        length: 20,
+        issuedWhere: isOutside,
+      },
+      objectStoreSecretKey: {
+        form: "password",
+        usedBy: "every client of S3, Secret minio-credentials",
+        length: 40,
+        issuedWhere: isOutside,
+      },
+    },
+    outputs: z.strictObject({ url: z.string(), region: z.string() }),
+    secrets: { objectStore: "shared" },
+  },
+  redis: { config: Redis, outputs: service("redis"), secrets: { redisFeast: "feast" } },
+  kafka: { config: Kafka, outputs: service("kafka") },
+  elasticsearch: {
+    config: Elasticsearch,
+    outputs: service("http"),
+    secrets: { elasticsearchDatahub: "datahub", elasticsearchTrino: "trino" },
+  },
+  neo4j: {
+    config: Neo4j,
+    credentials: {
+      // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).
+      neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
+    },
+    outputs: service("bolt"),
+    secrets: { neo4j: "login" },
+  },
+  mlflow: {
+    config: Mlflow,
+    needs: ["postgres", "objectStore"],
+    credentials: {
+      postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
+      mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
+    },
+    outputs: service("http"),
+  },
+  feast: {
+    config: Feast,
+    needs: ["postgres", "redis", "objectStore"],
+    credentials: {
+      postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+      redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+    },
+    outputs: z.strictObject({ http: service("http"), grpc: service("grpc") }),
+  },
+  ray: {
+    config: Ray,
+    // Its tasks find features and code, and keep artifacts, in buckets.
+    needs: ["objectStore"],
+    credentials: {
+      rayAuthToken: {
+        form: "password",
+        usedBy: "Ray nodes and clients, deployment and training of applications, verify",
+        length: 48,
+      },
+    },
+    outputs: z.strictObject({
+      dashboard: service("http"),
+      gcs: service("grpc"),
+      client: service("ray"),
+      serve: service("http").optional(),
+    }),
+    secrets: { ray: "token" },
+  },
+  serve: {
+    config: Serve,
+    // An application reads models and features; its code comes from a bucket.
+    needs: ["ray", "mlflow", "feast", "objectStore"],
+    outputs: z.strictObject({
+      applications: z
+        .record(z.string(), z.string())
+        .meta({ description: "Where each Serve application answers, by its name" }),
+    }),
+  },
+  polaris: {
+    config: Polaris,
+    needs: ["postgres", "objectStore"],
+    credentials: {
+      postgresPolarisPassword: { form: "password", usedBy: "Polaris", length: 32 },
+      polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
+      // Of HMAC-SHA-256, which signs the tokens.
+      polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
+    },
+    outputs: service("http"),
+    secrets: { polaris: "logins" },
+  },
+  trino: {
+    config: Trino,
+    credentials: {
+      trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
+      postgresTrinoReaderPassword: { form: "password", usedBy: "Trino, to read DataHub's database", length: 32 },
+      kafkaTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
+      elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32, maxLength: BCRYPT_MAX },
+      polarisTrinoSecret: { form: "password", usedBy: "Trino's catalog iceberg", length: 48 },
+    },
+    outputs: service("http"),
+  },
+  datahub: {
+    config: Datahub,
+    needs: ["postgres", "kafka", "elasticsearch"],
+    credentials: {
+      postgresDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+      kafkaDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
+      elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32, maxLength: BCRYPT_MAX },
+      datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
+      datahubSystemClientSecret: { form: "key", usedBy: "DataHub's own parts, the user of its recipes", length: 48 },
+      datahubTokenSigningKey: { form: "key", usedBy: "DataHub's access tokens, its recipes", length: 48 },
+      datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
+      datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
+      datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
+      postgresIngestionReaderPassword: {
+        form: "password",
+        usedBy: "DataHub's ingestion, to read its database",
+        length: 32,
+      },
+      kafkaIngestionPassword: { form: "password", usedBy: "DataHub's ingestion", length: 32 },
+      polarisIngestionSecret: { form: "password", usedBy: "DataHub's ingestion of the Iceberg catalog", length: 48 },
+    },
+    outputs: z.strictObject({ gms: service("http"), frontend: service("http") }),
+    secrets: { datahub: "users" },
+  },
+  superset: {
+    config: Superset,
+    needs: ["postgres", "redis"],
+    credentials: {
+      postgresSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+      postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
+      redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
+      // Another one makes what the old one encrypted unreadable: docs/superset.md.
+      supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
+      supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
+    },
+    outputs: service("http"),
+    secrets: { supersetAdmin: "admin" },
+  },
+  dolphinscheduler: {
+    config: DolphinScheduler,
+    needs: ["postgres", "objectStore"],
+    credentials: {
+      postgresDolphinschedulerPassword: { form: "password", usedBy: "DolphinScheduler", length: 32 },
+      dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
+    },
+    outputs: service("http"),
+    secrets: { dolphinscheduler: "admin" },
+  },
+  monitoring: {
+    config: Monitoring,
+    credentials: {
+      grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+      // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
+      pagingCredential: {
+        form: "token",
+        usedBy: "Alertmanager",
+        issuedWhere: ({ monitoring }: Issuers) => monitoring !== undefined && monitoring.paging.kind !== "none",
+      },
+    },
+    outputs: z.strictObject({
+      prometheus: service("http"),
+      alertmanager: service("http"),
+      grafana: service("http"),
+    }),
+    secrets: { grafana: "grafana" },
+  },
+  verify: { config: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }) },
+} as const satisfies Record<string, System>;
+
+export type SystemName = keyof typeof SYSTEMS;
+
+/** What the systems that have a part say in it. */
+export type PartOf<Name extends keyof System> = {
+  [
+    One in SystemName as (typeof SYSTEMS)[One] extends Readonly<Record<Name, unknown>> ? One : never
+  ]: (typeof SYSTEMS)[One] extends Readonly<Record<Name, infer Value>> ? Value : never;
+};
+
+type KeysOf<T> = T extends unknown ? Extract<keyof T, string> : never;
+type Credentials = PartOf<"credentials">;
+
+/** Name of a credential. */
+export type SecretName = KeysOf<Credentials[keyof Credentials]>;
+
+/** A part of every system that has it, by the system's name. */
+export function partsOf<Name extends keyof System>(part: Name): [SystemName, NonNullable<System[Name]>][] {
+  return Object.entries<System>(SYSTEMS).flatMap(([name, { [part]: value }]) =>
+    value === undefined ? [] : [[name as SystemName, value]],
+  );
+}
+
+/** Every credential that a stack may set. */
+export const SECRET_KEYS = Object.fromEntries(
+  partsOf("credentials").flatMap(([, credentials]) => Object.entries(credentials)),
+) as Readonly<Record<SecretName, SecretKey>>;
