@@ -173,10 +173,26 @@ export class ChartCrds extends pulumi.ComponentResource {
 
 function applyManifests(parent: pulumi.Resource, file: string): void {
   for (const document of parseAllDocuments(fs.readFileSync(file, "utf8"))) {
-    const manifest = document.toJS() as KubernetesManifest | null;
+    const manifest = withoutEmptyMaps(document.toJS()) as KubernetesManifest | null;
     if (manifest === null) continue;
     new k8s.apiextensions.CustomResource(`${manifest.kind}/${manifest.metadata.name}`, manifest, { parent });
   }
+}
+
+// The API server drops these where they are empty, and the kubernetes plugin would add them again at every `up`.
+const DROPPED = ["labels", "annotations", "properties", "patternProperties", "definitions", "dependencies"];
+
+/** What the API server stores of a manifest. The keys of a map that it drops are names: none of them means anything. */
+function withoutEmptyMaps(value: unknown, areNames = false): unknown {
+  if (Array.isArray(value)) return value.map((one) => withoutEmptyMaps(one));
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
+    const isDropped = !areNames && DROPPED.includes(key);
+    if (isDropped && Object.keys(inner as object).length === 0) return [];
+    // A default is whatever its field holds.
+    return [[key, key === "default" && !areNames ? inner : withoutEmptyMaps(inner, isDropped)]];
+  });
+  return Object.fromEntries(kept);
 }
 
 interface KubernetesManifest {

@@ -133,12 +133,13 @@ export interface PodArgs {
 /** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */
 export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {}, files = {} } = args;
+  const checksums = [...secretEnv, ...Object.values(files)].map(
+    (one) => [`checksum.254carbon.com/${one.name}`, one.checksum] as const,
+  );
   return {
     metadata: {
       labels: { ...identity.matchLabels },
-      annotations: Object.fromEntries(
-        [...secretEnv, ...Object.values(files)].map((one) => [`checksum.254carbon.com/${one.name}`, one.checksum]),
-      ),
+      ...(checksums.length > 0 && { annotations: Object.fromEntries(checksums) }),
     },
     spec: {
       serviceAccountName: identity.serviceAccount,

@@ -19,10 +19,10 @@ export interface EnvSecretArgs {
 
 /** Makes a Secret of a fixed name. Its values stay in it: pods and charts get its name. */
 export function envSecret(name: string, args: EnvSecretArgs, opts: pulumi.CustomResourceOptions): EnvSecret {
-  const { namespace, data, type = "Opaque", labels = {} } = args;
+  const { namespace, data, type = "Opaque", labels } = args;
   const resource = new k8s.core.v1.Secret(
     name,
-    { metadata: { name, namespace, labels: { ...labels } }, type, stringData: pulumi.secret(data) },
+    { metadata: { name, namespace, ...(labels && { labels }) }, type, stringData: pulumi.secret(data) },
     opts,
   );
   return { name, checksum: checksum(name, data), resource };

@@ -335,7 +335,7 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
       // A user's Secret is named like the user: the prefix keeps it apart from those of the systems themselves.
       userOperator: { ...operatorContainer, secretPrefix: `${name}-user-` },
       template: {
-        pod: pod(`${name}-entity-operator`, {}),
+        pod: pod(`${name}-entity-operator`),
         topicOperatorContainer: {
           securityContext: RESTRICTED,
           // With finalizers a KafkaTopic could not go once the operator has: `destroy` would wait for ever.
@@ -347,9 +347,9 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
   };
 }
 
-function pod(workload: string, labels: Readonly<Record<string, string>>): object {
+function pod(workload: string, labels?: Readonly<Record<string, string>>): object {
   return {
-    metadata: { labels },
+    ...(labels && { metadata: { labels } }),
     priorityClassName: "critical-services",
     enableServiceLinks: false,
     securityContext: {

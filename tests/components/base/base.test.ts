@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { ChartRelease, ManifestFile } from "../../../components/base/chart-release";
+import { stringify } from "yaml";
+import { ChartRelease, ManifestFile, manifestFileName } from "../../../components/base/chart-release";
 import { type Endpoint, serviceHost, url } from "../../../components/base/endpoint";
 import { objectName } from "../../../components/base/names";
 import { resources } from "../../../components/base/pod";
@@ -85,6 +86,29 @@ describe("the chart directory", () => {
     const file = path.join(directory, charts.certManager.chart, "Chart.yaml");
     fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace(charts.certManager.version, "v0.0.1"));
     assert.throws(() => release(directory), /version v0\.0\.1, but v[\d.]+ is pinned; run `npm run charts:pull`/);
+  });
+
+  it("yields manifests without the empty maps that the API server drops, and with those that say something", async () => {
+    const seen = await mockEngine();
+    const directory = makeChartDirectory();
+    const manifest = {
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: "examples.test", labels: {} },
+      spec: {
+        schema: { properties: { labels: {}, free: { properties: {}, default: { labels: {} } } }, anyOf: [{}] },
+        subresources: { status: {} },
+      },
+    };
+    fs.writeFileSync(path.join(directory, manifestFileName(manifests.gatewayApi)), stringify(manifest));
+    new ManifestFile("file", manifests.gatewayApi, directory, {});
+    await settled();
+    const { metadata, spec } = only(seen, "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition").inputs;
+    assert.deepEqual(metadata, { name: "examples.test" });
+    assert.deepEqual(spec, {
+      schema: { properties: { labels: {}, free: { default: { labels: {} } } }, anyOf: [{}] },
+      subresources: { status: {} },
+    });
   });
 
   it("yields a release of a fixed name that is taken back when its first install fails", async () => {
