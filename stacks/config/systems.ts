@@ -51,6 +51,9 @@ interface System {
 // ECK hashes passwords with bcrypt, which takes 72 bytes: with a longer one it leaves the user out, and says nothing.
 const BCRYPT_MAX = 72;
 
+const S3_CLIENTS =
+  "MLflow, Feast, Ray, Serve, Polaris, Trino, DolphinScheduler, the object store's set-up and SeaweedFS; others by the Secret minio-credentials";
+
 // Somebody else's store knows only the keys that it issued.
 const isOutside = ({ objectStore }: Issuers): boolean => objectStore?.kind === "external";
 const backsUpOutside = ({ objectStore, postgres }: Issuers): boolean => {
@@ -65,13 +68,13 @@ export const SYSTEMS = {
     credentials: {
       backupAccessKey: {
         form: "user",
-        usedBy: "PostgreSQL, for its backups alone",
+        usedBy: "PostgreSQL, for its backups alone, and the object store that keeps them (SeaweedFS)",
         length: 20,
         issuedWhere: backsUpOutside,
       },
       backupSecretKey: {
         form: "password",
-        usedBy: "PostgreSQL, for its backups alone",
+        usedBy: "PostgreSQL, for its backups alone, and the object store that keeps them (SeaweedFS)",
         length: 40,
         issuedWhere: backsUpOutside,
       },
@@ -89,19 +92,19 @@ export const SYSTEMS = {
   objectStore: {
     config: ObjectStore,
     credentials: {
-      minioRootUser: { form: "user", usedBy: "MinIO server", length: 20 },
-      minioRootPassword: { form: "password", usedBy: "MinIO server", length: 40 },
-      seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the Job that makes buckets", length: 20 },
-      seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the Job that makes buckets", length: 40 },
+      minioRootUser: { form: "user", usedBy: "MinIO, the object store's set-up", length: 20 },
+      minioRootPassword: { form: "password", usedBy: "MinIO, the object store's set-up", length: 40 },
+      seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the object store's set-up", length: 20 },
+      seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the object store's set-up", length: 40 },
       objectStoreAccessKey: {
         form: "user",
-        usedBy: "every client of S3, Secret minio-credentials",
+        usedBy: S3_CLIENTS,
         length: 20,
         issuedWhere: isOutside,
       },
       objectStoreSecretKey: {
         form: "password",
-        usedBy: "every client of S3, Secret minio-credentials",
+        usedBy: S3_CLIENTS,
         length: 40,
         issuedWhere: isOutside,
       },
@@ -129,7 +132,7 @@ export const SYSTEMS = {
     config: Mlflow,
     needs: ["postgres", "objectStore"],
     credentials: {
-      postgresMlflowPassword: { form: "password", usedBy: "MLflow", length: 32 },
+      postgresMlflowPassword: { form: "password", usedBy: "PostgreSQL, MLflow", length: 32 },
       mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
     },
     outputs: service("http"),
@@ -138,7 +141,7 @@ export const SYSTEMS = {
     config: Feast,
     needs: ["postgres", "redis", "objectStore"],
     credentials: {
-      postgresFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+      postgresFeastPassword: { form: "password", usedBy: "PostgreSQL, Feast", length: 32 },
       redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
     },
     outputs: z.strictObject({ http: service("http"), grpc: service("grpc") }),
@@ -150,7 +153,7 @@ export const SYSTEMS = {
     credentials: {
       rayAuthToken: {
         form: "password",
-        usedBy: "Ray nodes and clients, deployment and training of applications, verify",
+        usedBy: "Ray nodes and clients, serve-deploy, serve-training, verify",
         length: 48,
       },
     },
@@ -176,7 +179,7 @@ export const SYSTEMS = {
     config: Polaris,
     needs: ["postgres", "objectStore"],
     credentials: {
-      postgresPolarisPassword: { form: "password", usedBy: "Polaris", length: 32 },
+      postgresPolarisPassword: { form: "password", usedBy: "PostgreSQL, Polaris", length: 32 },
       polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
       // Of HMAC-SHA-256, which signs the tokens.
       polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
@@ -188,10 +191,19 @@ export const SYSTEMS = {
     config: Trino,
     credentials: {
       trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
-      postgresTrinoReaderPassword: { form: "password", usedBy: "Trino, to read DataHub's database", length: 32 },
-      kafkaTrinoPassword: { form: "password", usedBy: "Trino", length: 32 },
-      elasticsearchTrinoPassword: { form: "password", usedBy: "Trino", length: 32, maxLength: BCRYPT_MAX },
-      polarisTrinoSecret: { form: "password", usedBy: "Trino's catalog iceberg", length: 48 },
+      postgresTrinoReaderPassword: {
+        form: "password",
+        usedBy: "PostgreSQL, Trino: to read DataHub's database",
+        length: 32,
+      },
+      kafkaTrinoPassword: { form: "password", usedBy: "Kafka, Trino", length: 32 },
+      elasticsearchTrinoPassword: {
+        form: "password",
+        usedBy: "Elasticsearch, Trino",
+        length: 32,
+        maxLength: BCRYPT_MAX,
+      },
+      polarisTrinoSecret: { form: "password", usedBy: "Polaris, Trino's catalog iceberg", length: 48 },
     },
     outputs: service("http"),
   },
@@ -199,22 +211,27 @@ export const SYSTEMS = {
     config: Datahub,
     needs: ["postgres", "kafka", "elasticsearch"],
     credentials: {
-      postgresDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
-      kafkaDatahubPassword: { form: "password", usedBy: "DataHub", length: 32 },
-      elasticsearchDatahubPassword: { form: "password", usedBy: "DataHub", length: 32, maxLength: BCRYPT_MAX },
+      postgresDatahubPassword: { form: "password", usedBy: "PostgreSQL, DataHub", length: 32 },
+      kafkaDatahubPassword: { form: "password", usedBy: "Kafka, DataHub", length: 32 },
+      elasticsearchDatahubPassword: {
+        form: "password",
+        usedBy: "Elasticsearch, DataHub",
+        length: 32,
+        maxLength: BCRYPT_MAX,
+      },
       datahubAdminPassword: { form: "password", usedBy: "DataHub's user datahub", length: 32 },
-      datahubSystemClientSecret: { form: "key", usedBy: "DataHub's own parts, the user of its recipes", length: 48 },
-      datahubTokenSigningKey: { form: "key", usedBy: "DataHub's access tokens, its recipes", length: 48 },
+      datahubSystemClientSecret: { form: "key", usedBy: "DataHub's own parts, DataHub's ingestion", length: 48 },
+      datahubTokenSigningKey: { form: "key", usedBy: "DataHub's access tokens, DataHub's ingestion", length: 48 },
       datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
       datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
       datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
       postgresIngestionReaderPassword: {
         form: "password",
-        usedBy: "DataHub's ingestion, to read its database",
+        usedBy: "PostgreSQL, DataHub's ingestion: to read its database",
         length: 32,
       },
-      kafkaIngestionPassword: { form: "password", usedBy: "DataHub's ingestion", length: 32 },
-      polarisIngestionSecret: { form: "password", usedBy: "DataHub's ingestion of the Iceberg catalog", length: 48 },
+      kafkaIngestionPassword: { form: "password", usedBy: "Kafka, DataHub's ingestion", length: 32 },
+      polarisIngestionSecret: { form: "password", usedBy: "Polaris, DataHub's ingestion of its catalog", length: 48 },
     },
     outputs: z.strictObject({ gms: service("http"), frontend: service("http") }),
     secrets: { datahub: "users" },
@@ -223,8 +240,12 @@ export const SYSTEMS = {
     config: Superset,
     needs: ["postgres", "redis"],
     credentials: {
-      postgresSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
-      postgresSupersetReaderPassword: { form: "password", usedBy: "Superset, to read DataHub's database", length: 32 },
+      postgresSupersetPassword: { form: "password", usedBy: "PostgreSQL, Superset", length: 32 },
+      postgresSupersetReaderPassword: {
+        form: "password",
+        usedBy: "PostgreSQL, Superset: to read DataHub's database",
+        length: 32,
+      },
       redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
       // Another one makes what the old one encrypted unreadable: docs/superset.md.
       supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
@@ -237,7 +258,7 @@ export const SYSTEMS = {
     config: DolphinScheduler,
     needs: ["postgres", "objectStore"],
     credentials: {
-      postgresDolphinschedulerPassword: { form: "password", usedBy: "DolphinScheduler", length: 32 },
+      postgresDolphinschedulerPassword: { form: "password", usedBy: "PostgreSQL, DolphinScheduler", length: 32 },
       dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
     },
     outputs: service("http"),
@@ -246,11 +267,11 @@ export const SYSTEMS = {
   monitoring: {
     config: Monitoring,
     credentials: {
-      grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin", length: 32 },
+      grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin, beside Prometheus", length: 32 },
       // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
       pagingCredential: {
         form: "token",
-        usedBy: "Alertmanager",
+        usedBy: "Alertmanager, beside Prometheus",
         issuedWhere: ({ monitoring }: Issuers) => monitoring !== undefined && monitoring.paging.kind !== "none",
       },
     },
