@@ -55,6 +55,15 @@ export default defineConfig(
       "@typescript-eslint/no-unsafe-member-access": "off",
       "@typescript-eslint/no-unsafe-return": "off",
       "@typescript-eslint/no-misused-spread": "off",
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector:
+            "CallExpression[arguments.length=1]:matches([callee.name='assert'], [callee.object.name='assert'][callee.property.name='ok'])",
+          message:
+            "Say what is wrong and what to do, or use an assertion that shows both values: equal, deepEqual, match.",
+        },
+      ],
     },
   },
 );

@@ -132,7 +132,7 @@ describe("the fixtures of upstream", () => {
       [...new Set(made)].filter((kind) => !kinds.includes(kind)),
       [],
     );
-    assert.ok(made.length > 0);
+    assert.ok(made.length > 0, "no custom resources found: does the pattern still match their types?");
   });
 });
 
@@ -149,7 +149,10 @@ describe("the chart directory of a rehearsal", () => {
     const config = configOf("prod");
     const target = path.join(directory, "charts");
     const filled = await fillChartDirectory(target, "prod", { ...config, charts: { directory: "absent" } });
-    assert.ok(filled.every(({ source }) => source === "stand-in"));
+    assert.ok(
+      filled.every(({ source }) => source === "stand-in"),
+      "a clean clone has no charts from upstream: every one is a stand-in",
+    );
     const pins = [
       ...Object.values(charts).map(({ chart }) => chart),
       ...Object.values(manifests).map(manifestFileName),
@@ -166,8 +169,14 @@ describe("the chart directory of a rehearsal", () => {
       for (const { name } of declares.services) assert.ok(heads.includes(`Service ${name}`), name);
       for (const name of declares.crds) assert.ok(heads.includes(`CustomResourceDefinition ${name}`), name);
       const crds = texts.filter((text) => text.includes("kind: CustomResourceDefinition"));
-      assert.ok(crds.every((text) => text.includes("helm.sh/resource-policy: keep")));
-      assert.ok(texts.every((text) => text.startsWith(`{{- if eq .Release.Name "${release}" }}\n`)));
+      assert.ok(
+        crds.every((text) => text.includes("helm.sh/resource-policy: keep")),
+        "a CRD that goes with its release takes every object along: keep it",
+      );
+      assert.ok(
+        texts.every((text) => text.startsWith(`{{- if eq .Release.Name "${release}" }}\n`)),
+        "a release would install what belongs to another of the same chart",
+      );
     }
   });
 

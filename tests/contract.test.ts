@@ -48,7 +48,7 @@ for (const shape of SHAPES) {
       for (const reference of Object.values(outputs.secrets)) {
         assert.ok(
           secrets.some((one) => one.namespace === reference.namespace && one.name === reference.name),
-          `there is no Secret ${reference.name}`,
+          `outputs name Secret ${reference.namespace}/${reference.name}, which nothing makes`,
         );
       }
     });
@@ -105,7 +105,10 @@ describe("the names of before", () => {
 
   it("are not made where the config does not want them", async () => {
     const { seen } = await run({ ...configOf("prod"), legacyNames: false });
-    assert.ok(!all(seen, "kubernetes:core/v1:Service").some(({ inputs }) => inputs.spec.type === "ExternalName"));
+    assert.ok(
+      !all(seen, "kubernetes:core/v1:Service").some(({ inputs }) => inputs.spec.type === "ExternalName"),
+      "old names are made although the config does not want them",
+    );
   });
 });
 
@@ -141,8 +144,14 @@ describe("the outputs", () => {
 
   it("tell clients the versions that the servers run", async () => {
     const { versions } = parse((await program("prod")).outputs);
-    assert.ok(images.ray.includes(`:${versions.ray}-py${versions.python.replace(".", "")}-`));
-    assert.ok(images.mlflow.endsWith(`:v${versions.mlflow}-full`));
+    assert.ok(
+      images.ray.includes(`:${versions.ray}-py${versions.python.replace(".", "")}-`),
+      "clients are told another version of Ray or Python than the image has",
+    );
+    assert.ok(
+      images.mlflow.endsWith(`:v${versions.mlflow}-full`),
+      "clients are told another version of MLflow than the image has",
+    );
   });
 });
 

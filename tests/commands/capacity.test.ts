@@ -33,7 +33,7 @@ describe("capacity", () => {
     assert.equal(most("postgres", "cnpg-system", "pods"), 2);
     assert.equal(most("ray", "data-platform", "pods"), 1 + ray.workers.max);
     // Its nodes, each with a claim, and the entity operator, whose two containers have one size.
-    assert.ok(kafka);
+    assert.ok(kafka, "the demand has no group for Kafka");
     assert.equal(most("kafka", "data-platform", "pods"), kafka.brokers + 1);
     const limits = kafka.brokers * kafka.memoryMiB.limit + 2 * kafka.entityOperator.memoryMiB.limit;
     assert.equal(most("kafka", "data-platform", "limits.memory"), limits * 1024 ** 2);
@@ -44,7 +44,10 @@ describe("capacity", () => {
 
   it("finds that prod fits with Ray by KubeRay too, a serving cluster replaced and GPUs in use", async () => {
     const config = shaped("prod with Ray by KubeRay and S3 from elsewhere");
-    assert.ok(config.ray.mode === "kuberay" && config.ray.gpuWorkers !== undefined);
+    assert.ok(
+      config.ray.mode === "kuberay" && config.ray.gpuWorkers !== undefined,
+      "the shape has no GPU workers any more: take another one for this test",
+    );
     const { workers, gpuWorkers, serving } = config.ray;
     const { systems, faults, notCounted, nodes } = capacity(await evaluateConfig("prod", config), config);
     assert.deepEqual([faults, notCounted], [[], []]);

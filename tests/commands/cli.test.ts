@@ -35,7 +35,7 @@ describe("a command", () => {
   };
   for (const [name, program] of Object.entries(PROGRAMS)) {
     it(`explains itself: npm run ${name} -- --help`, async () => {
-      assert.ok(name in scripts);
+      assert.ok(name in scripts, `package.json has no script ${name}: add it, or take the command out of the help`);
       const { code, stdout } = await runHere(program, "--help");
       assert.equal(code, 0);
       assert.ok(stdout.startsWith(`Usage: npm run ${name} -- [options]\n`), stdout);

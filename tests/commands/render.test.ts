@@ -21,9 +21,18 @@ describe("render", () => {
     const made = evaluation.registrations.filter(({ type, read }) => type.startsWith("kubernetes:") && !read);
     const objects = renderObjects(evaluation);
     assert.equal(new Set(objects.map(({ file }) => file)).size, made.length);
-    assert.ok(objects.some(({ file }) => file === "data-platform/deployment-mlflow.yaml"));
-    assert.ok(objects.some(({ file }) => file === "cluster/namespace-data-platform.yaml"));
-    assert.ok(!objects.some(({ file }) => file.includes("kube-system")));
+    assert.ok(
+      objects.some(({ file }) => file === "data-platform/deployment-mlflow.yaml"),
+      "the object is not in the file of its namespace, kind and name",
+    );
+    assert.ok(
+      objects.some(({ file }) => file === "cluster/namespace-data-platform.yaml"),
+      "what has no namespace belongs to cluster/",
+    );
+    assert.ok(
+      !objects.some(({ file }) => file.includes("kube-system")),
+      "what is only looked up is no object of ours: leave it out",
+    );
   });
 
   it("writes the same bytes for the same program, whatever the order of its registrations", async () => {
@@ -35,10 +44,13 @@ describe("render", () => {
   it("shows the keys of a Secret and never a value", async () => {
     const objects = renderObjects(await evaluated("prod"));
     const secrets = objects.filter(({ kind }) => kind === "Secret");
-    assert.ok(secrets.length > 0);
+    assert.ok(secrets.length > 0, "no Secret is rendered");
     for (const { text } of secrets) {
       const { stringData } = parse(text) as { stringData: Record<string, string> };
-      assert.ok(Object.keys(stringData).length > 0);
+      assert.ok(
+        Object.keys(stringData).length > 0,
+        "a Secret without keys cannot be compared: show its keys, with their values redacted",
+      );
       assert.deepEqual([...new Set(Object.values(stringData))], ["***"]);
     }
     assert.doesNotMatch(objects.map(({ text }) => text).join("\n"), /generated-|canary-/);
@@ -70,7 +82,10 @@ describe("render", () => {
     fs.writeFileSync(path.join(directory, "notes.txt"), "mine");
     writeObjects(directory, second ?? []);
     assert.deepEqual(fs.readdirSync(path.join(directory, "ns")), ["b.yaml"]);
-    assert.ok(fs.existsSync(path.join(directory, "notes.txt")));
+    assert.ok(
+      fs.existsSync(path.join(directory, "notes.txt")),
+      "a file that the command did not write is the user's: leave it alone",
+    );
   });
 
   it("refuses a directory with files that it did not write", () => {

@@ -11,7 +11,10 @@ describe("secrets", () => {
       secrets.map(({ key }) => key),
       Object.keys(SECRET_KEYS),
     );
-    assert.ok(secrets.every(({ state, form, usedBy }) => state === "generated" && form && usedBy));
+    assert.ok(
+      secrets.every(({ state, form, usedBy }) => state === "generated" && form && usedBy),
+      "each credential needs its state, its form and who uses it",
+    );
   });
 
   it("knows what is set, and never shows it", () => {

@@ -47,7 +47,10 @@ describe("DolphinScheduler", function () {
         "dolphinscheduler",
       );
     const before = await tables();
-    assert.ok(before.some((line) => line.startsWith("t_ds_jdbc_registry_data|")));
+    assert.ok(
+      before.some((line) => line.startsWith("t_ds_jdbc_registry_data|")),
+      "the registry is not in the database",
+    );
     await cluster.job("dolphinscheduler-schema", { again: true });
     assert.deepEqual(await tables(), before);
   });

@@ -71,7 +71,7 @@ print(json.dumps([status(host) for host in input]))`,
     assert.equal(answer.metric, 0.25);
     assert.equal(answer.artifact, "forty-two");
     assert.equal(answer.stored.length, 1, "objects of the run in the bucket");
-    assert.ok(answer.champion);
+    assert.ok(answer.champion, "the registered model has no champion");
   });
 
   it("lets the migration run again on a database that has data", async () => {

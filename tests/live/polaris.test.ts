@@ -31,7 +31,10 @@ describe("the set-up of Polaris", () => {
       assert.deepEqual([...(polaris.principalRoles.get(client) ?? [])], [`iceberg/${client}`]);
     }
     assert.deepEqual([...(polaris.grants.get("iceberg/trino") ?? [])], ["CATALOG_MANAGE_CONTENT"]);
-    assert.ok(!polaris.grants.get("iceberg/ingestion")?.has("CATALOG_MANAGE_CONTENT"));
+    assert.ok(
+      !polaris.grants.get("iceberg/ingestion")?.has("CATALOG_MANAGE_CONTENT"),
+      "ingestion may change tables: it is to read alone",
+    );
   });
 
   it("leaves the logins alone when it runs again", async () => {
@@ -48,7 +51,10 @@ describe("the set-up of Polaris", () => {
     const trino = polaris.principals.get("trino") ?? assert.fail();
     trino.secret = "of the stack before";
     await again();
-    assert.ok(!polaris.grants.get("iceberg/ingestion")?.has("TABLE_DROP"));
+    assert.ok(
+      !polaris.grants.get("iceberg/ingestion")?.has("TABLE_DROP"),
+      "a privilege that the config no longer has is still granted",
+    );
     assert.equal(trino.secret, secrets["CLIENT_SECRET_trino"]);
   });
 
@@ -57,7 +63,8 @@ describe("the set-up of Polaris", () => {
     root.secret = "of the bootstrap";
     await assert.rejects(again(), (error: Error) => {
       assert.match(error.message, /Polaris refuses root's secret/);
-      for (const secret of Object.values(secrets)) assert.ok(!error.message.includes(secret));
+      for (const secret of Object.values(secrets))
+        assert.ok(!error.message.includes(secret), "the error shows the secret");
       return true;
     });
   });

@@ -85,7 +85,10 @@ describe("the commodity application", () => {
   it("predicts from the features as they are now", async () => {
     const before = await predicted("price-forecast", "WTI");
     const price = before.features["price_features:current_price"] * 2;
-    assert.ok(await python(await cluster.pod("feast-server"), PUSH, { code: "WTI", price }));
+    assert.ok(
+      await python(await cluster.pod("feast-server"), PUSH, { code: "WTI", price }),
+      "the price was not pushed",
+    );
     const after = await predicted("price-forecast", "WTI");
     assert.equal(after.features["price_features:current_price"], price);
     assert.notEqual(after.prediction, before.prediction);
@@ -107,7 +110,7 @@ describe("the commodity application", () => {
     const laptop = await Laptop.of(cluster);
     const views = path.join("workloads", "commodity", "features", "features.py");
     const definitions = fs.readFileSync(path.join(laptop.repository, views), "utf8");
-    assert.ok(definitions.includes(`, "${lost}"`));
+    assert.ok(definitions.includes(`, "${lost}"`), `the definitions do not name ${lost}: take out another field`);
     laptop.write(views, definitions.replace(`, "${lost}"`, ""));
     assert.deepEqual(await cluster.update("dev", laptop.repository), ["feast-apply"]);
     try {

@@ -142,7 +142,10 @@ describe("Superset", () => {
   });
 
   it("has the declared data sources from the start, their passwords encrypted", async () => {
-    assert.ok(declared().some(([name]) => name === "PostgreSQL datahub"));
+    assert.ok(
+      declared().some(([name]) => name === "PostgreSQL datahub"),
+      "the data source is not declared",
+    );
     assert.deepEqual(await person(SOURCES, admin()), declared());
     const postgres = await cluster.postgres();
     const { password = "" } = cluster.program.data("Secret", "postgres-superset-reader");
@@ -150,6 +153,7 @@ describe("Superset", () => {
     const [row = ""] = await postgres.query(reader, "superset");
     assert.ok(
       row.includes("superset_reader") && !row.includes(password) && !row.includes(encodeURIComponent(password)),
+      "the saved data source has another user, or its password in plain text",
     );
   });
 

@@ -31,7 +31,7 @@ describe("Trino", () => {
   });
 
   it("starts with the rendered files, and knows our catalogs and no other", async () => {
-    assert.ok(catalogs.length > 0);
+    assert.ok(catalogs.length > 0, "Trino has no catalogs");
     assert.deepEqual((await query(coordinator, "SHOW CATALOGS")).flat(), [...catalogs, "system"].sort());
   });
 
@@ -89,7 +89,7 @@ describe("Trino", () => {
     await eventually(20, async () => {
       assert.deepEqual(await query(coordinator, running), [[true]]);
     });
-    assert.ok(!isAnswered);
+    assert.ok(!isAnswered, "a query without the password is answered");
     await cluster.stop(worker);
     assert.deepEqual(await answer, [[122465300]]);
   });

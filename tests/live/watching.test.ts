@@ -100,7 +100,7 @@ describe("Prometheus", () => {
     const rendered = cluster.program
       .all("PrometheusRule")
       .flatMap(({ spec }) => spec.groups.flatMap(({ rules }: any) => rules.map(({ alert }: any) => alert)));
-    assert.ok(rendered.length >= 10);
+    assert.ok(rendered.length >= 10, "fewer than ten alerts are rendered");
     await eventually(20, async () => {
       const alerts = await prometheus.alerts();
       assert.deepEqual(alerts.map(({ name }) => name).sort(), rendered.sort());
@@ -148,7 +148,10 @@ describe("Prometheus", () => {
       assert.deepEqual(await ages(), allOf(0));
     });
     assert.equal(await state(), "inactive");
-    assert.ok(await python(await cluster.pod("feast-server"), AGED, { code: "AGED", hours: 30, views }));
+    assert.ok(
+      await python(await cluster.pod("feast-server"), AGED, { code: "AGED", hours: 30, views }),
+      "the old features were not pushed",
+    );
     assert.equal((await predict("price-forecast", "AGED")).status, 200);
     await eventually(20, async () => {
       assert.deepEqual(await ages(), allOf(30));
@@ -172,8 +175,14 @@ describe("Prometheus", () => {
     const data = Object.fromEntries(answers.map(({ question, data }: any) => [question, data]));
     assert.deepEqual(data["ray-nodes"], { heads: 1, workers: 1 });
     assert.equal(data["prediction"].commodity_code, "WTI");
-    assert.ok(data["prometheus-targets"].every(({ up }: any) => up));
-    assert.ok(data["prometheus-rules"].every(({ error }: any) => error === ""));
+    assert.ok(
+      data["prometheus-targets"].every(({ up }: any) => up),
+      "Prometheus cannot scrape one of its targets",
+    );
+    assert.ok(
+      data["prometheus-rules"].every(({ error }: any) => error === ""),
+      "Prometheus cannot evaluate one of its rules",
+    );
   });
 
   it("answers no pod's probe with a fault", async () => {

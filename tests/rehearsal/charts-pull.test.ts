@@ -96,7 +96,7 @@ describe("charts:pull", function () {
     const file = path.join(directory, "charts.lock.json");
     writeLock(file, { z: "sha256:2", a: "sha256:1" });
     assert.equal(fs.readFileSync(file, "utf8"), '{\n  "a": "sha256:1",\n  "z": "sha256:2"\n}\n');
-    assert.ok(!fs.existsSync(`${file}.new`));
+    assert.ok(!fs.existsSync(`${file}.new`), "a half-written file is left behind");
   });
 
   it("asks nobody for what is there and matches the lock", async () => {
@@ -118,7 +118,10 @@ describe("charts:pull", function () {
     const registry = `oci://${base.replace("http://", "")}/${REGISTRY_PATH}`;
     const charts = [{ repo: registry, chart: CHART, version: VERSION }];
     assert.deepEqual(await pullCharts(options({ lock, directory: other, charts, plainHttp: true })), lock);
-    assert.ok(requests.some((url) => url === `/v2/${REGISTRY_PATH}/${CHART}/manifests/${VERSION}`));
+    assert.ok(
+      requests.some((url) => url === `/v2/${REGISTRY_PATH}/${CHART}/manifests/${VERSION}`),
+      `the registry was not asked for the manifest: ${requests.join(", ")}`,
+    );
   });
 
   for (const [kind, mirrorOf] of Object.entries({

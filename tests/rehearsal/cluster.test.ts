@@ -334,7 +334,10 @@ describe("the simulated cluster", function () {
       await wait("condition=Ready", "cluster/pg", "-n", "data");
       const uids = (await get("pvc", "-n", "data")).items.map((claim: any) => claim.metadata.uid);
       assert.equal(uids.length, 3);
-      assert.ok(claims.items.every((claim: any) => uids.includes(claim.metadata.uid)));
+      assert.ok(
+        claims.items.every((claim: any) => uids.includes(claim.metadata.uid)),
+        "a claim was made again: its data would be lost",
+      );
     });
 
     it("leave a Cluster unready whose pods have no place", async () => {
@@ -456,7 +459,10 @@ describe("the simulated cluster", function () {
         { apiVersion, kind: "KafkaUser", metadata, spec: { authentication: { type: "scram-sha-512" } } },
       );
       await wait("condition=Ready", "kafkatopic/one", "kafkauser/one", "-n", "data");
-      assert.ok((await get("secret", "early-user-one", "-n", "data")).data.password);
+      assert.ok(
+        (await get("secret", "early-user-one", "-n", "data")).data.password,
+        "the Secret of the user has no password",
+      );
     });
 
     it("make a RayCluster ready with a head and every group of workers, within its bounds", async () => {
@@ -564,7 +570,7 @@ describe("the simulated cluster", function () {
       cwd: ROOT,
       stdio: ["ignore", "pipe", "inherit"],
     });
-    assert.ok(owner.pid);
+    assert.ok(owner.pid, "the lock does not say whose it is");
     let output = "";
     for await (const chunk of owner.stdout) {
       output += String(chunk);

@@ -105,7 +105,7 @@ describe("npm run recover", () => {
     await api.core.deleteNamespace({ name: "kong" });
     const recovered = await recover(rehearsal);
     assert.equal(recovered.code, 0, recovered.output);
-    assert.ok(await api.core.readNamespacedSecret(theirs));
+    assert.ok(await api.core.readNamespacedSecret(theirs), "the Secret of somebody else is gone");
   });
 
   it("refuses a cluster that the stack was not made on, and changes nothing", async () => {

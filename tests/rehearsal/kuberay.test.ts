@@ -115,7 +115,7 @@ describe("Ray by KubeRay", () => {
 
     // Of something else: the RayCluster stays as it is.
     rehearsal.engine.setValues((values) => withMlflow(values, { webWorkers: 3 }));
-    assert.ok((await up()) > 0);
+    assert.ok((await up()) > 0, "the autoscaler starts no worker");
     assert.equal(await replicas(), 3);
 
     rehearsal.engine.setValues((values) => withWorkers(values, { ...KUBERAY.workers, max: 3 }));
@@ -199,7 +199,7 @@ describe("Ray by KubeRay", () => {
 });
 
 function withMlflow(values: StackValues, own: { readonly webWorkers: number }): StackValues {
-  assert.ok(values.mlflow);
+  assert.ok(values.mlflow, "dev has no MLflow: take another system for this test");
   return { ...values, mlflow: { ...values.mlflow, ...own } };
 }
 

@@ -86,7 +86,7 @@ describe("a stack through its life", () => {
       return { system: lasting.length - others.length, others: others.sort() };
     };
     const before = await pods();
-    assert.ok(before.system > 0 && before.others.length > 10);
+    assert.ok(before.system > 0 && before.others.length > 10, "too little is there to compare with");
     let described: StackValues["dolphinscheduler"];
     engine.setValues(({ dolphinscheduler, ...values }) => {
       described = dolphinscheduler;
@@ -96,7 +96,7 @@ describe("a stack through its life", () => {
     assert.deepEqual(await pods(), { system: 0, others: before.others });
     // What it owned is still there, under its own name.
     const owned = engine.query("stack", "export").then((state) => state.includes("postgres-dolphinscheduler"));
-    assert.ok(await owned);
+    assert.ok(await owned, "the object is gone");
 
     engine.setValues((values) => ({ ...values, dolphinscheduler: described }));
     assert.deepEqual((await up()).errors, []);
@@ -196,12 +196,15 @@ describe("a stack through its life", () => {
     assert.deepEqual(result.errors, []);
     const left = await api.core.listPersistentVolume();
     assert.deepEqual(names(left.items), names(volumes.items));
-    assert.ok(left.items.every(({ status }) => status?.phase === "Released"));
+    assert.ok(
+      left.items.every(({ status }) => status?.phase === "Released"),
+      "a volume went with its claim: its data would be lost",
+    );
   });
 });
 
 function withMlflowReplicas(values: StackValues, replicas: number): StackValues {
-  assert.ok(values.mlflow);
+  assert.ok(values.mlflow, "the stack has no MLflow: take another system for this test");
   return { ...values, mlflow: { ...values.mlflow, replicas } };
 }
 

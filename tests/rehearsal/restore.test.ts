@@ -35,7 +35,7 @@ describe("a restore", () => {
 
   function setPostgres(change: (postgres: NonNullable<StackValues["postgres"]>) => StackValues["postgres"]): void {
     rehearsal.engine.setValues((values) => {
-      assert.ok(values.postgres);
+      assert.ok(values.postgres, "the stack has no PostgreSQL: take another one for this test");
       return { ...values, postgres: change(values.postgres) };
     });
   }
@@ -61,7 +61,7 @@ describe("a restore", () => {
   it("leaves the server alone when the config no longer says where it came from", async () => {
     const before = await cluster();
     setPostgres(({ restoreFrom, ...postgres }) => {
-      assert.ok(restoreFrom);
+      assert.ok(restoreFrom, "the example of a restore is gone from the docs");
       return postgres;
     });
     await up();

@@ -19,8 +19,14 @@ for (const stack of STACKS) {
       assert.ok(report.pods.total > 8 && report.pods.ready === report.pods.total, JSON.stringify(report.pods));
       assert.ok(report.claims.total > 2 && report.claims.bound === report.claims.total, JSON.stringify(report.claims));
       // Each part of the report exists for each part of the stack.
-      assert.ok(report.nodes.length > 0 && report.lostNodes.length === report.nodes.length);
-      assert.ok(report.quotas.some(({ name, used }) => name === "data-platform-quota" && used !== "0"));
+      assert.ok(
+        report.nodes.length > 0 && report.lostNodes.length === report.nodes.length,
+        "the report lacks a node, or what its loss would mean",
+      );
+      assert.ok(
+        report.quotas.some(({ name, used }) => name === "data-platform-quota" && used !== "0"),
+        "the report does not say what the quota has left",
+      );
       PlatformOutputs.parse(report.outputs);
       const seconds = report.seconds.total - report.seconds.tools;
       assert.ok(seconds < LIMITS.seconds, `${seconds} s`);

@@ -103,7 +103,7 @@ exec sleep 60
         stdio: "ignore",
       });
       await until(() => fs.existsSync(pidFile) && fs.readFileSync(pidFile, "utf8").endsWith("\n"));
-      assert.ok(owner.pid);
+      assert.ok(owner.pid, "the lock does not say whose it is");
       process.kill(owner.pid, "SIGKILL");
       const go = Number(fs.readFileSync(pidFile, "utf8"));
       await until(() => identify(go) === undefined);

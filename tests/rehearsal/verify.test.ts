@@ -133,7 +133,10 @@ describe("npm run verify", () => {
     it("names each right that the user lacks", async () => {
       const { checks } = await verified({ before: true, expected: simulated(), kubeconfig: user("limited") });
       const rights = checks.filter(({ topic }) => topic === "rights");
-      assert.ok(rights.length > 15 && rights.every(({ state }) => state === "failed"));
+      assert.ok(
+        rights.length > 15 && rights.every(({ state }) => state === "failed"),
+        "somebody without rights must fail every check of rights",
+      );
       assert.match(
         faultsOf(checks, "deployments.apps").join(),
         /may not get, list, watch, create, patch, delete deployments\.apps in data-platform/,
@@ -163,7 +166,7 @@ describe("npm run verify", () => {
       const jobs = async () =>
         (await objects.list("batch/v1", "Job", NAMESPACE)).items.map((job) => job.metadata?.name);
       const left = await eventually(jobs, (names) => names.every((name) => !name?.startsWith("verify-")));
-      assert.ok(left.length > 0);
+      assert.ok(left.length > 0, "no check is left");
     });
 
     it("sees as much with the rights of docs/verify-rights.yaml, and says what it may not see without", async () => {
@@ -175,7 +178,10 @@ describe("npm run verify", () => {
       assert.deepEqual(notPassed((await verified({ kubeconfig: user("verifier") })).checks), HTTP);
 
       const { checks } = await verified({ kubeconfig: user("limited") });
-      assert.ok(checks.every(({ state }) => state === "unknown"));
+      assert.ok(
+        checks.every(({ state }) => state === "unknown"),
+        "what could not be asked is unknown, not passed",
+      );
       assert.match(faultsOf(checks, "Deployment data-platform/mlflow").join(), /cannot list resource "deployments"/);
     });
 

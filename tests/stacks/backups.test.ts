@@ -27,7 +27,7 @@ describe("backups of PostgreSQL", () => {
   it("go where the config names an external target, with the login that its provider issued", async () => {
     const config = configOf("prod");
     const { backups } = config.postgres;
-    assert.ok(backups);
+    assert.ok(backups, "the stack has no backups: take another one for this test");
     const target = {
       kind: "external" as const,
       url: "https://s3.example.com:8443",

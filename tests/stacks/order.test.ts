@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { all, only, type Registered, waitsFor } from "../support/mocks";
+import { assertOrder } from "../support/order";
 import { label, ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
@@ -16,7 +17,7 @@ for (const shape of SHAPES) {
             metadata.namespace === namespace &&
             Object.entries(spec.podSelector.matchLabels ?? {}).every(([key, value]) => labels[key] === value),
         );
-        assert.ok(policies.length > 0);
+        assert.ok(policies.length > 0, "the workload has no policies");
         const needs = [
           ...all(seen, "kubernetes:scheduling.k8s.io/v1:PriorityClass"),
           ...policies,
@@ -25,7 +26,7 @@ for (const shape of SHAPES) {
             ({ inputs: { metadata } }) => metadata.name === serviceAccountName && metadata.namespace === namespace,
           ),
         ];
-        assert.ok(needs.length >= 4 + secrets.length);
+        assert.ok(needs.length >= 4 + secrets.length, "too few needs found: does the test still see them?");
         for (const need of needs) assert.ok(waitsFor(seen, resource, need), `${owner} may start before ${label(need)}`);
       }
     });
@@ -33,7 +34,7 @@ for (const shape of SHAPES) {
     it("asks for custom resources after whoever brings their kind", async () => {
       const { seen } = await program(shape);
       const after = (later: Registered[], earlier: Registered) => {
-        assert.ok(later.length > 0);
+        assert.ok(later.length > 0, "nothing comes later: does the test still see it?");
         for (const one of later) assert.ok(waitsFor(seen, one, earlier), label(one));
       };
       const crd = only(
@@ -93,7 +94,7 @@ for (const shape of SHAPES) {
       const entities = ["KafkaTopic", "KafkaUser"].flatMap((kind) =>
         all(seen, `kubernetes:kafka.strimzi.io/v1:${kind}`),
       );
-      assert.ok(entities.length >= 12);
+      assert.ok(entities.length >= 12, "too few topics and users found: does the test still see them?");
       for (const one of entities) assert.ok(waitsFor(seen, one, kafka), label(one));
     });
 
@@ -114,14 +115,17 @@ for (const shape of SHAPES) {
       }
       // The webhook of the operator checks rules: without it a mistyped one would only be missing.
       const rules = only(seen, "kubernetes:monitoring.coreos.com/v1:PrometheusRule");
-      assert.ok(waitsFor(seen, rules, monitoring));
+      assertOrder(seen, rules, monitoring);
     });
 
     it("destroys a system before the operator that cleans up after it", async () => {
       const { seen } = await program(shape);
       const operator = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg");
       const cluster = only(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster");
-      assert.ok(waitsFor(seen, cluster, operator) && !waitsFor(seen, operator, cluster));
+      assert.ok(
+        waitsFor(seen, cluster, operator) && !waitsFor(seen, operator, cluster),
+        "the cluster waits for its operator, and never the reverse",
+      );
     });
   });
 }

@@ -67,7 +67,7 @@ for (const shape of SHAPES) {
         inputs.spec.nodeSets[0].volumeClaimTemplates.map((claim: any) => claim.spec.storageClassName),
       );
       const classes = [...claims, ...pools, ...search, ...clusters.map(({ storageClass }) => storageClass)];
-      assert.ok(classes.length >= 2);
+      assert.ok(classes.length >= 2, "too few volumes found: does the test still see them?");
       assert.deepEqual(new Set(classes), new Set([config.storage.className]));
       assert.deepEqual(all(seen, "kubernetes:core/v1:PersistentVolumeClaim"), []);
     });

@@ -50,7 +50,7 @@ describe("Secrets", () => {
     await settled();
     assert.equal(await pulumi.isSecret(password), true);
     const { inputs } = only(seen, "random:index/randomPassword:RandomPassword", "minioRootPassword");
-    assert.ok(inputs.length >= 32);
+    assert.ok(inputs.length >= 32, "too few inputs found: does the test still see them?");
   });
 
   it("stops for every required credential that is not set, with the command that sets it", async () => {
@@ -59,7 +59,7 @@ describe("Secrets", () => {
     assert.throws(
       () => new Secrets("secrets", required),
       (error: Error) => {
-        assert.ok(pulumi.RunError.isInstance(error));
+        assert.ok(pulumi.RunError.isInstance(error), "a fault of the config is a RunError: others show a stack trace");
         assert.deepEqual(error.message.split("\n"), [
           "carbon:minioRootPassword is not set, and nobody may generate it; run `npx pulumi config set --secret carbon:minioRootPassword -s test`",
           "carbon:postgresFeastPassword is not set, and nobody may generate it; run `npx pulumi config set --secret carbon:postgresFeastPassword -s test`",
@@ -81,7 +81,7 @@ describe("Secrets", () => {
     it(`generates nothing that only somebody else can issue: objectStore ${objectStore}, backups to ${target}`, async () => {
       const prod = configOf("prod");
       const { backups } = prod.postgres;
-      assert.ok(backups);
+      assert.ok(backups, "the stack has no backups: take another one for this test");
       const outside = { url: "https://s3.example.com", cidrs: ["203.0.113.0/24"], region: "x" };
       const config = {
         ...prod,
@@ -106,8 +106,14 @@ describe("Secrets", () => {
         assert.throws(
           () => platform(config),
           (error: Error) => {
-            assert.ok(pulumi.RunError.isInstance(error));
-            assert.ok(error.message.startsWith(`carbon:${key} is not set, and nobody may generate it; run `));
+            assert.ok(
+              pulumi.RunError.isInstance(error),
+              "a fault of the config is a RunError: others show a stack trace",
+            );
+            assert.ok(
+              error.message.startsWith(`carbon:${key} is not set, and nobody may generate it; run `),
+              `${key}: ${String(error)} does not say what to run`,
+            );
             return true;
           },
         );
@@ -135,7 +141,7 @@ describe("Secrets", () => {
           error.message,
           new RegExp(`carbon:${key}: .*allowed are .*npx pulumi config set --secret carbon:${key}`),
         );
-        assert.ok(!error.message.includes(value));
+        assert.ok(!error.message.includes(value), "the error shows the credential");
         return true;
       });
     });

@@ -66,7 +66,7 @@ describe("a system that is off", () => {
 
   it("leaves a platform without any system to its ground", async () => {
     const left = await owners(NAMES);
-    assert.ok(left.includes("carbon:ground:CertManager"));
+    assert.ok(left.includes("carbon:ground:CertManager"), "the ground stays whatever is left out");
     const all = await owners([]);
     for (const token of NAMES.map(tokenOf)) {
       assert.ok(all.includes(token), `${token} is no component`);

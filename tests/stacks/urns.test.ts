@@ -22,7 +22,9 @@ for (const stack of STACKS) {
     if (process.env["UPDATE_SNAPSHOTS"] === "1") fs.writeFileSync(file, `${urns.join("\n")}\n`);
     const known = fs.readFileSync(file, "utf8").trim().split("\n");
     const next =
-      "Renamed or moved? Give the resource an alias. Wanted? Run `UPDATE_SNAPSHOTS=1 npm test` and commit the file.";
+      "Gone: is that meant? Then nothing may need it (a policy, a Secret, a volume, a wire of another): look who named it. " +
+      "Renamed or moved: give it an alias, or it is deleted and made again. Added: see in `npm run render` that it is what you want. " +
+      "Only when you can say so of every line, write the list with `UPDATE_SNAPSHOTS=1 npm test`, and the reasons in the commit.";
     assert.deepEqual(
       { gone: known.filter((urn) => !urns.includes(urn)), added: urns.filter((urn) => !known.includes(urn)) },
       { gone: [], added: [] },

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler, type DolphinSchedulerArgs } from "../../../components/analytics/dolphinscheduler";
 import { images } from "../../../components/base/versions";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
@@ -82,11 +83,12 @@ describe("DolphinScheduler", () => {
 
   it("takes the vendor's password from admin after the schema is there and before any server starts", async () => {
     const { seen, component } = await dolphinscheduler();
-    assert.ok(waitsFor(seen, job(seen, "set-admin"), job(seen, "schema")));
+    assertOrder(seen, job(seen, "set-admin"), job(seen, "schema"));
     for (const kind of KINDS) assert.ok(waitsFor(seen, workload(seen, kind), job(seen, "set-admin")), kind);
     const [container] = job(seen, "set-admin").inputs.spec.template.spec.containers;
     assert.ok(
       container.envFrom.some(({ secretRef }: any) => secretRef.name === component.offers.credentials?.["admin"]?.name),
+      "the Job does not get the admin's new password",
     );
     assert.deepEqual(secret(seen, "admin"), { username: "admin", password: ADMIN });
   });
@@ -192,8 +194,14 @@ describe("DolphinScheduler", () => {
       tasksReach: [endpoint("models", "http", 5000)],
       alertsReach: [{ kind: "external", name: "mail", cidrs: ["192.0.2.25/32"], port: 587, why: "mail" }],
     });
-    assert.ok(reached(seen, "worker").includes("models") && !reached(seen, "worker").includes("mail"));
-    assert.ok(reached(seen, "alert").includes("mail") && !reached(seen, "alert").includes("models"));
+    assert.ok(
+      reached(seen, "worker").includes("models") && !reached(seen, "worker").includes("mail"),
+      "workers reach what tasks are given, and not the mail server",
+    );
+    assert.ok(
+      reached(seen, "alert").includes("mail") && !reached(seen, "alert").includes("models"),
+      "the alert server reaches the mail server, and not what tasks are given",
+    );
   });
 
   it("is scraped under the path that each server has", async () => {

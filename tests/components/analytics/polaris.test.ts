@@ -54,7 +54,10 @@ describe("Polaris", () => {
     const job = only(seen, JOB, "polaris-bootstrap");
     const { args, volumeMounts, image } = container(job);
     assert.deepEqual(args, ["bootstrap", "--credentials-file=/etc/polaris-root/credentials.json"]);
-    assert.ok(volumeMounts.some(({ mountPath }: any) => mountPath === "/etc/polaris-root"));
+    assert.ok(
+      volumeMounts.some(({ mountPath }: any) => mountPath === "/etc/polaris-root"),
+      "without this volume root's login would lie in the environment",
+    );
     assert.equal(image.split(":")[1], charts.polaris.version);
     assert.equal(image, images.polarisAdminTool);
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "polaris-root").inputs;
@@ -87,7 +90,7 @@ describe("Polaris", () => {
     const { PRIVILEGES = "", CATALOG = "" } = variables(only(seen, JOB, "polaris-setup"));
     const { trino, ingestion } = JSON.parse(PRIVILEGES);
     assert.deepEqual(trino, ["CATALOG_MANAGE_CONTENT"]);
-    assert.ok(ingestion.length > 0);
+    assert.ok(ingestion.length > 0, "ingestion may do nothing in the catalog: give it its privileges");
     for (const privilege of ingestion) assert.match(privilege, /_(LIST|READ_PROPERTIES)$/);
     assert.equal(JSON.parse(CATALOG).storageConfigInfo.allowedLocations[0], "s3://warehouse");
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "polaris-logins").inputs;

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { RedisLogin } from "../../../components/base/endpoint";
 import { Superset, type SupersetArgs, supersetRedisAccess } from "../../../components/analytics/superset";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { database, endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
@@ -95,7 +96,7 @@ describe("Superset", () => {
   it("prepares the database before anything starts, and starts nothing without its stores", async () => {
     const seen = await superset();
     const job = only(seen, JOB);
-    assert.ok(waitsFor(seen, job, only(seen, "kubernetes:core/v1:ConfigMap", "db-ready")));
+    assertOrder(seen, job, only(seen, "kubernetes:core/v1:ConfigMap", "db-ready"));
     for (const deployment of all(seen, DEPLOYMENT)) {
       assert.ok(waitsFor(seen, deployment, job), deployment.name);
       assert.ok(waitsFor(seen, deployment, only(seen, "kubernetes:core/v1:ConfigMap", "redis-ready")), deployment.name);

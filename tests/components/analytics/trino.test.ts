@@ -87,7 +87,10 @@ describe("Trino", () => {
     const { keys } = JSON.parse(fs.readFileSync(path.join(KEY_FIXTURES, "trino.json"), "utf8")) as ChartKeys;
     assert.deepEqual(Object.keys((keys as any).catalogs).sort(), CHART_CATALOGS);
     const { additionalConfigProperties } = values(await trino(everything));
-    assert.ok(additionalConfigProperties.includes("catalog.disabled-catalogs=tpcds,tpch"));
+    assert.ok(
+      additionalConfigProperties.includes("catalog.disabled-catalogs=tpcds,tpch"),
+      "the chart's example catalogs are on: anybody could fill the disks with them",
+    );
   });
 
   it("names variables in its catalogs and never a credential", async () => {
@@ -110,7 +113,7 @@ describe("Trino", () => {
     for (const part of [values(seen).coordinator, values(seen).worker]) {
       const { mountPath } = part.additionalVolumeMounts.find(({ name }: any) => name === "kafka-secret");
       const file = `kafka.config.resources=${String(mountPath)}/kafka.properties\n`;
-      assert.ok(values(seen).additionalCatalogs.kafka.includes(file));
+      assert.ok(values(seen).additionalCatalogs.kafka.includes(file), "the Kafka catalog does not name the file");
     }
   });
 
@@ -138,8 +141,11 @@ describe("Trino", () => {
       const size = { ...SIZE, memoryMiB: { request: limit, limit } };
       const divided = memory(size);
       assert.equal(divided.heap, heap);
-      assert.ok(divided.headroom + divided.query <= divided.heap);
-      assert.ok(limit - divided.heap >= 1024);
+      assert.ok(
+        divided.headroom + divided.query <= divided.heap,
+        "headroom and the memory of queries exceed the heap: Trino would not start",
+      );
+      assert.ok(limit - divided.heap >= 1024, "less than 1 GiB is left beside the heap: the pod would be killed");
     }
   });
 
@@ -156,7 +162,10 @@ describe("Trino", () => {
     ]) {
       assert.ok(policies.includes(`${from}-to-${to}`), `${from} to ${to}`);
     }
-    assert.ok(!policies.includes("trino-coordinator-to-trino-coordinator"));
+    assert.ok(
+      !policies.includes("trino-coordinator-to-trino-coordinator"),
+      "one coordinator has nobody to talk to of its kind: leave the wire out",
+    );
   });
 
   it("may read topics, and nothing else in Kafka", () => {

@@ -12,7 +12,7 @@ describe("an image of ours", () => {
   it("is built under the tag that pods ask for", () => {
     const asked = Object.values(images).filter((image) => image.startsWith(REGISTRY));
     const built = ownImages().map((name) => ownImage(name));
-    assert.ok(asked.length > 0);
+    assert.ok(asked.length > 0, "no Dockerfile was looked for");
     assert.deepEqual(
       asked.filter((image) => !built.includes(image)),
       [],

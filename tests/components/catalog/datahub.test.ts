@@ -86,7 +86,10 @@ describe("DataHub", () => {
     assert.equal(references.length, 9);
     for (const [name, key] of references) assert.ok(key in secretOf(seen, name), `${name}: ${key}`);
     const { name, secureEnv } = valuesOf(seen).global.credentialsAndCertsSecrets;
-    assert.ok(secureEnv["sasl.jaas.config"] in secretOf(seen, name));
+    assert.ok(
+      secureEnv["sasl.jaas.config"] in secretOf(seen, name),
+      "the variable names a key that the Secret does not have",
+    );
   });
 
   it("knows no user by the vendor's password: its own list takes the place of the image's", async () => {
@@ -137,7 +140,10 @@ describe("DataHub", () => {
     for (const wire of all(seen, "carbon:base:Wire")) assert.ok(waitsFor(seen, release(seen), wire), wire.name);
     const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").map(({ inputs }) => inputs.spec);
     const job = { "batch.kubernetes.io/job-name": "datahub-system-update" };
-    assert.ok(policies.some(({ podSelector }) => JSON.stringify(podSelector.matchLabels) === JSON.stringify(job)));
+    assert.ok(
+      policies.some(({ podSelector }) => JSON.stringify(podSelector.matchLabels) === JSON.stringify(job)),
+      "the Job has no policy: it would reach nothing",
+    );
   });
 
   it("keeps relations in Elasticsearch unless there is a graph database", async () => {
@@ -180,7 +186,10 @@ describe("DataHub", () => {
   it("is granted its own topics, groups and indices, and no others", () => {
     const { topics, groups = [] } = kafkaAccess();
     assert.equal(Object.keys(topics).length, 7);
-    assert.ok([...Object.keys(topics), ...groups].every((name) => name !== "*"));
+    assert.ok(
+      [...Object.keys(topics), ...groups].every((name) => name !== "*"),
+      "a rule for every topic or group opens Kafka to DataHub: name them",
+    );
     assert.deepEqual(searchAccess().indices, [{ names: ["datahub_*"], privileges: ["all"] }]);
   });
 });

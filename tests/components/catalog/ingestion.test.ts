@@ -80,11 +80,17 @@ describe("Ingestion", () => {
       const { profiling } = recipeOf(seen, `ingest-${source}`).source.config;
       assert.deepEqual(profiling, { enabled: true, profile_table_level_only: true, max_workers: 5 });
     }
-    assert.ok(!("include_table_lineage" in recipeOf(seen, "ingest-postgres").source.config));
+    assert.ok(
+      !("include_table_lineage" in recipeOf(seen, "ingest-postgres").source.config),
+      "lineage needs rights that the reader does not have: leave it out",
+    );
     const { table_pattern: pattern } = recipeOf(seen, "ingest-postgres").source.config;
     const ignores = (table: string) => pattern.deny.some((one: string) => new RegExp(one).test(table));
-    assert.ok(ignores("metadata.public.tmp_x") && ignores("metadata.public.staging_x"));
-    assert.ok(!ignores("metadata.public.prices_tmp_x"));
+    assert.ok(
+      ignores("metadata.public.tmp_x") && ignores("metadata.public.staging_x"),
+      "temporary tables would fill the catalog: ignore them",
+    );
+    assert.ok(!ignores("metadata.public.prices_tmp_x"), "only a name that begins like a temporary table's is ignored");
   });
 
   it("trusts Kafka's certificate where the recipe says that it lies", async () => {
@@ -108,8 +114,11 @@ describe("Ingestion", () => {
 
   it("lets that user record the runs of its recipes, which DataHub counts as running them", () => {
     const { json } = accountOf("robot").find(({ aspectName }) => aspectName === "dataHubPolicyInfo")?.aspect as any;
-    assert.ok(json.privileges.includes("EXECUTE_ENTITY"));
-    assert.ok(json.resources.filter.criteria[0].values.includes("dataHubIngestionSource"));
+    assert.ok(json.privileges.includes("EXECUTE_ENTITY"), "the account may not run ingestion sources");
+    assert.ok(
+      json.resources.filter.criteria[0].values.includes("dataHubIngestionSource"),
+      "the account may do this with more than ingestion sources",
+    );
   });
 
   it("asks the Iceberg catalog for no credentials of the store, which it grants to nobody", async () => {

@@ -140,7 +140,10 @@ describe("Elasticsearch", () => {
       podTemplate.spec.containers.map(({ name, image }: any) => [name, image]),
       [["elasticsearch", images.elasticsearch]],
     );
-    assert.ok(images.elasticsearch.endsWith(`:${String(cluster(seen).inputs.spec.version)}`));
+    assert.ok(
+      images.elasticsearch.endsWith(`:${String(cluster(seen).inputs.spec.version)}`),
+      "the cluster is of another version than its image: read both from versions.ts",
+    );
     // Its check at the start asks for a kernel setting that only a privileged container could change.
     assert.equal(nodeSet(seen).config["node.store.allow_mmap"], false);
   });

@@ -4,7 +4,8 @@ import type { PodIdentity } from "../../../components/base/endpoint";
 import { hostPort } from "../../../components/base/endpoint";
 import { Kafka, type KafkaArgs } from "../../../components/data/kafka";
 import { makeChartDirectory } from "../../support/chart-directory";
-import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
@@ -123,7 +124,7 @@ describe("Kafka", () => {
       catalog: { topics: { events: ["Read", "Create"], lineage: ["Write"] } },
     } as const;
     await assert.rejects(kafka({ clients }), (error: Error) => {
-      assert.ok(pulumi.ResourceError.isInstance(error));
+      assert.ok(pulumi.ResourceError.isInstance(error), "the fault does not name its resource: throw a ResourceError");
       assert.match(
         error.message,
         /the client portal asks for the topic price,.*the client catalog asks for the topic lineage,/,
@@ -145,8 +146,14 @@ describe("Kafka", () => {
     const names: string[] = certificate.spec.dnsNames;
     // A star stands for one label: brokers must be named under it, as they are with the domain of the cluster.
     assert.equal(useServiceDnsDomain, true);
-    assert.ok(names.includes("*.kafka-kafka-brokers.data.svc.cluster.local"));
-    assert.ok(names.includes(await valueOf(component.bootstrap.host)));
+    assert.ok(
+      names.includes("*.kafka-kafka-brokers.data.svc.cluster.local"),
+      "clients are sent on to brokers whose names the certificate lacks",
+    );
+    assert.ok(
+      names.includes(await valueOf(component.bootstrap.host)),
+      "the certificate lacks the name that clients call first",
+    );
     for (const service of ["kafka-kafka-bootstrap", "kafka-service"]) {
       for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.local"]) {
         assert.ok(names.includes(service + suffix), service + suffix);
@@ -199,7 +206,7 @@ describe("Kafka", () => {
     ];
     assert.deepEqual(ready.sort(), needed.map(({ urn }) => urn).sort());
     for (const one of needed) assert.equal(one.inputs.metadata.annotations["pulumi.com/waitFor"], "condition=Ready");
-    assert.ok(waitsFor(seen, user(seen, "catalog"), only(seen, "kubernetes:core/v1:Secret")));
+    assertOrder(seen, user(seen, "catalog"), only(seen, "kubernetes:core/v1:Secret"));
   });
 
   it("opens to each pod the ports that it needs: nodes, operators, the scraper and pods of clients", async () => {

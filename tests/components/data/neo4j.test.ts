@@ -98,7 +98,10 @@ describe("Neo4j", () => {
   it("has time to repeat transactions after a crash, and to write a checkpoint before it stops", async () => {
     const { containers, terminationGracePeriodSeconds } = spec((await neo4j()).seen);
     const { startupProbe } = containers[0];
-    assert.ok(startupProbe.failureThreshold * startupProbe.periodSeconds >= 900);
+    assert.ok(
+      startupProbe.failureThreshold * startupProbe.periodSeconds >= 900,
+      "a recovery of the store may take 15 minutes: a shorter startup probe would end it",
+    );
     assert.ok(terminationGracePeriodSeconds >= 120, "what Neo4j itself gives its shutdown");
   });
 });

@@ -5,7 +5,8 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { externalPeer } from "../../../components/base/endpoint";
 import { ObjectStore, type ObjectStoreArgs } from "../../../components/data/object-store";
-import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { endpoint, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
@@ -55,7 +56,10 @@ describe("ObjectStore", () => {
     const attached = `case "$*" in *attach*) exit 1 ;; *entities*) echo "Policies: carbon-buckets" ;; esac`;
     const { status, calls } = await setup(ours, attached);
     assert.equal(status, 0);
-    assert.ok(calls.includes("mb --ignore-existing --region us-east-1 store/features"));
+    assert.ok(
+      calls.includes("mb --ignore-existing --region us-east-1 store/features"),
+      `the bucket is not made: ${calls.join("; ")}`,
+    );
   });
 
   it("fails when the policy cannot be attached, and when any other step fails", async () => {
@@ -128,7 +132,7 @@ describe("ObjectStore", () => {
   it("is ready once the set-up succeeded, which waits for the server", async () => {
     const { seen, store } = await objectStore(ours);
     const job = only(seen, "kubernetes:batch/v1:Job");
-    assert.ok(waitsFor(seen, job, only(seen, "kubernetes:core/v1:ConfigMap", "s3-ready")));
+    assertOrder(seen, job, only(seen, "kubernetes:core/v1:ConfigMap", "s3-ready"));
     assert.equal(store.bucket("models").store.ready.length, 1);
     assert.throws(() => store.bucket("logs"), /no bucket logs/);
   });

@@ -4,6 +4,7 @@ import { parse } from "yaml";
 import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { read } from "../../support/sources";
 import { bucket, kubeApi, marker, metrics, onCluster, SIZE } from "../../support/stubs";
 
@@ -168,8 +169,9 @@ describe("Postgres", () => {
         const [found] = seen.filter(({ name, type }) => name === need && !type.startsWith("carbon:"));
         assert.ok(found && waitsFor(seen, plugin, found), need);
       }
-      assert.ok(waitsFor(seen, store, plugin) && waitsFor(seen, cluster, store));
-      assert.ok(waitsFor(seen, cluster, only(seen, "kubernetes:core/v1:ConfigMap", "bucket-ready")));
+      assertOrder(seen, store, plugin);
+      assertOrder(seen, cluster, store);
+      assertOrder(seen, cluster, only(seen, "kubernetes:core/v1:ConfigMap", "bucket-ready"));
     });
 
     it("lets the operator ask the plugin, the plugin the API server, and instances the bucket", async () => {
@@ -226,9 +228,9 @@ describe("Postgres", () => {
     const { seen, component } = await postgres();
     const role = only(seen, `${CNPG}:DatabaseRole`, "postgres-mlflow-role");
     const database = only(seen, `${CNPG}:Database`, "postgres-mlflow");
-    assert.ok(waitsFor(seen, database, role));
-    assert.ok(waitsFor(seen, role, only(seen, `${CNPG}:Cluster`)));
-    assert.ok(waitsFor(seen, role, only(seen, "kubernetes:core/v1:Secret", "postgres-mlflow")));
+    assertOrder(seen, database, role);
+    assertOrder(seen, role, only(seen, `${CNPG}:Cluster`));
+    assertOrder(seen, role, only(seen, "kubernetes:core/v1:Secret", "postgres-mlflow"));
     const ready = component.database("mlflow").server.ready;
     assert.deepEqual(await Promise.all(ready.map((one) => valueOf(one.urn))), [database.urn]);
     for (const one of seen.filter(({ type }) => type.startsWith(CNPG))) {
@@ -250,7 +252,7 @@ describe("Postgres", () => {
     const sources = webhook.spec.ingress[0].from.map(({ ipBlock }: any) => ipBlock.cidr);
     assert.deepEqual(sources, ["10.0.0.1/32", "10.244.0.0/16"]);
     assert.deepEqual(ports(webhook.spec.ingress[0]), [9443]);
-    assert.ok(waitsFor(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release")));
+    assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release"));
   });
 
   it("prefers to spread its instances, and never insists", async () => {

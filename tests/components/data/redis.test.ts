@@ -63,7 +63,7 @@ describe("Redis", () => {
     const own = only(seen, "kubernetes:core/v1:Secret", "redis-features");
     assert.deepEqual(own.inputs.stringData, { username: "features", password: HOSTILE });
     const rest = JSON.stringify(seen.filter((one) => one !== own).map(({ inputs }) => inputs));
-    assert.ok(!rest.includes(JSON.stringify(HOSTILE).slice(1, -1)));
+    assert.ok(!rest.includes(JSON.stringify(HOSTILE).slice(1, -1)), "a password lies outside of its Secret");
   });
 
   it("hands a client its user and the address", async () => {
@@ -109,7 +109,10 @@ describe("Redis", () => {
   it("forgets only what expires anyway, and leaves memory for the copy that rewrites its log", async () => {
     const config = configOf((await redis()).seen);
     assert.equal(config.get("maxmemory-policy"), "volatile-lru");
-    assert.ok(parseInt(config.get("maxmemory") ?? "") * 2 <= SIZE.memoryMiB.limit);
+    assert.ok(
+      parseInt(config.get("maxmemory") ?? "") * 2 <= SIZE.memoryMiB.limit,
+      "a snapshot may double the memory in use: set maxmemory to half of the limit at most",
+    );
   });
 
   it("is asked by a user that may do nothing else, and has time to load its data", async () => {

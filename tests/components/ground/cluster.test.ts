@@ -41,7 +41,10 @@ describe("Cluster", () => {
       fault?.message ?? "",
       /cluster\.context: prod leads to cluster uid-2, but .* was made on cluster uid-1;/,
     );
-    assert.ok(fault?.message.includes(`run \`npx pulumi refresh\` and then \`npx pulumi up --replace '${urn}'\``));
+    assert.ok(
+      fault?.message.includes(`run \`npx pulumi refresh\` and then \`npx pulumi up --replace '${urn}'\``),
+      `the fault does not say what to run: ${String(fault?.message)}`,
+    );
   });
 
   it("refuses a StorageClass that deletes volumes with their claims, before it writes anything", async () => {

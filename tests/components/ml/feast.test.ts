@@ -8,6 +8,7 @@ import type { RedisLogin } from "../../../components/base/endpoint";
 import { Feast, type FeastArgs, onlineStoreAccess } from "../../../components/ml/feast";
 import { FEATURES } from "../../../stacks/layers/features";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
@@ -65,8 +66,14 @@ describe("Feast", () => {
   it("serves HTTP and gRPC behind one Service, and probes each by what it speaks", async () => {
     const { seen, component } = await feast();
     const [http, grpc] = [server(seen, "http"), server(seen, "grpc")];
-    assert.ok(http.command.includes("serve") && http.command.includes("--port=6566"));
-    assert.ok(grpc.command.includes("listen") && grpc.command.includes("--address=0.0.0.0:6567"));
+    assert.ok(
+      http.command.includes("serve") && http.command.includes("--port=6566"),
+      "the HTTP server listens on another port than its Service",
+    );
+    assert.ok(
+      grpc.command.includes("listen") && grpc.command.includes("--address=0.0.0.0:6567"),
+      "the gRPC server listens on another port than its Service",
+    );
     for (const kind of ["startupProbe", "readinessProbe", "livenessProbe"]) {
       assert.deepEqual(http[kind].httpGet, { path: "/health", port: "http" });
       assert.deepEqual(grpc[kind].grpc, { port: 6567 });
@@ -84,12 +91,15 @@ describe("Feast", () => {
 
   it("keeps a connection for as long as its client does", async () => {
     const { seen } = await feast();
-    assert.ok(server(seen, "http").command.includes("--max-requests=0"));
+    assert.ok(
+      server(seen, "http").command.includes("--max-requests=0"),
+      "workers that end after some requests drop those under way: switch that off",
+    );
   });
 
   it("is scraped where `feast serve --metrics` listens", async () => {
     const { seen } = await feast();
-    assert.ok(server(seen, "http").command.includes("--metrics"));
+    assert.ok(server(seen, "http").command.includes("--metrics"), "without --metrics there is nothing to alert on");
     const { spec } = only(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").inputs;
     const ports = new Map(server(seen, "http").ports.map((port: any) => [port.name, port.containerPort]));
     assert.equal(ports.get(spec.podMetricsEndpoints[0].port), 8000);
@@ -137,7 +147,7 @@ describe("Feast", () => {
   it("registers what is defined before it serves, once its stores are there", async () => {
     const { seen } = await feast();
     const apply = only(seen, "kubernetes:batch/v1:Job", "feast-apply");
-    assert.ok(waitsFor(seen, only(seen, DEPLOYMENT), apply));
+    assertOrder(seen, only(seen, DEPLOYMENT), apply);
     for (const marker of ["db-ready", "redis-ready", "bucket-ready"]) {
       assert.ok(waitsFor(seen, apply, only(seen, "kubernetes:core/v1:ConfigMap", marker)), marker);
     }
@@ -223,14 +233,17 @@ describe("Feast", () => {
     const [incremental = [], late = []] = hourly.calls;
     assert.equal(hourly.calls.length, 2);
     assert.deepEqual(incremental.slice(0, 3), ["--chdir", "/store", "materialize-incremental"]);
-    assert.ok(Math.abs(Date.parse(incremental[3] ?? "") - Date.now()) < 60_000);
+    assert.ok(Math.abs(Date.parse(incremental[3] ?? "") - Date.now()) < 60_000, "the run does not end now");
     const daily = called("feast-materialize-daily");
     assert.equal(daily.schedule, "0 2 * * *");
     assert.equal(daily.calls.length, 1);
     for (const [words, hours] of [[late, 2] as const, [daily.calls[0] ?? [], 7 * 24] as const]) {
       assert.deepEqual(words.slice(0, 3), ["--chdir", "/store", "materialize"]);
       const [from = 0, to = 0] = words.slice(3).map((time) => Date.parse(time));
-      assert.ok(Math.abs(to - Date.now()) < 60_000 && Math.abs(to - from - hours * 3_600_000) < 60_000);
+      assert.ok(
+        Math.abs(to - Date.now()) < 60_000 && Math.abs(to - from - hours * 3_600_000) < 60_000,
+        `the run does not cover the last ${hours} hours`,
+      );
     }
   });
 
@@ -247,6 +260,7 @@ describe("Feast", () => {
         container.env.some(
           (one: any) => one.name === "AWS_ENDPOINT_URL_S3" && one.value === "http://s3.elsewhere:9000",
         ),
+        "the container does not know where the object store is",
       );
     }
     const wires = all(seen, "carbon:base:Wire").filter(({ inputs }) => inputs.to === "s3");

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { Mlflow, type MlflowArgs } from "../../../components/ml/mlflow";
-import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { bucket, database, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
@@ -42,7 +43,10 @@ describe("Mlflow", () => {
       ["postgresql+psycopg2:", "runner", HOSTILE, "db.elsewhere:5432", "/runs", "?sslmode=require"],
     );
     const rest = JSON.stringify(seen.filter((one) => one !== secret).map(({ inputs }) => inputs));
-    assert.ok(!rest.includes("rd?#") && !rest.includes(encodeURIComponent(HOSTILE)));
+    assert.ok(
+      !rest.includes("rd?#") && !rest.includes(encodeURIComponent(HOSTILE)),
+      "the password lies outside of its Secret, as it is or encoded",
+    );
     assert.deepEqual(container(seen).envFrom[0], { secretRef: { name: "mlflow-database" } });
   });
 
@@ -52,8 +56,8 @@ describe("Mlflow", () => {
     for (const host of [...inside, "localhost", "127.0.0.1"]) {
       assert.ok(hosts.includes(host) && hosts.includes(`${host}:*`), host);
     }
-    assert.ok(hosts.includes("mlflow.example.com"));
-    assert.ok(!hosts.includes("*"));
+    assert.ok(hosts.includes("mlflow.example.com"), "people who come by the public name would be refused");
+    assert.ok(!hosts.includes("*"), "every Host header is allowed: a page of a stranger could call the server");
   });
 
   it("lets the page of its public host post to it, and no other page", async () => {
@@ -67,16 +71,16 @@ describe("Mlflow", () => {
 
   it("admits the pod network where its prefix ends inside a number", async () => {
     const hosts = envOf(await mlflow({ podCidr: "10.244.128.0/17" }), "MLFLOW_SERVER_ALLOWED_HOSTS").split(",");
-    assert.ok(hosts.includes("10.244.*"));
+    assert.ok(hosts.includes("10.244.*"), "probes and scrapes come by the pod's address and would be refused");
   });
 
   it("migrates the schema before the server starts, and after the database is there", async () => {
     const seen = await mlflow();
     const migration = only(seen, "kubernetes:batch/v1:Job", "mlflow-migrate");
     const server = only(seen, "kubernetes:apps/v1:Deployment");
-    assert.ok(waitsFor(seen, server, migration));
-    assert.ok(waitsFor(seen, migration, only(seen, "kubernetes:core/v1:ConfigMap", "db-ready")));
-    assert.ok(waitsFor(seen, server, only(seen, "kubernetes:core/v1:ConfigMap", "bucket-ready")));
+    assertOrder(seen, server, migration);
+    assertOrder(seen, migration, only(seen, "kubernetes:core/v1:ConfigMap", "db-ready"));
+    assertOrder(seen, server, only(seen, "kubernetes:core/v1:ConfigMap", "bucket-ready"));
     const [job] = migration.inputs.spec.template.spec.containers;
     assert.equal(job.image, container(seen).image, "the schema is that of the server");
     assert.deepEqual(job.envFrom, [{ secretRef: { name: "mlflow-database" } }]);
@@ -84,8 +88,14 @@ describe("Mlflow", () => {
 
   it("serves the artifacts itself, so that its clients need no S3 keys", async () => {
     const seen = await mlflow();
-    assert.ok(container(seen).command.includes("--serve-artifacts"));
-    assert.ok(container(seen).command.includes("--artifacts-destination=s3://artifacts"));
+    assert.ok(
+      container(seen).command.includes("--serve-artifacts"),
+      "without a proxy every client needs the keys of the object store",
+    );
+    assert.ok(
+      container(seen).command.includes("--artifacts-destination=s3://artifacts"),
+      "artifacts do not go to the bucket",
+    );
     assert.equal(envOf(seen, "MLFLOW_S3_ENDPOINT_URL"), "http://s3.elsewhere:9000");
     const keys = only(seen, "kubernetes:core/v1:Secret", "mlflow-object-store").inputs.stringData;
     assert.deepEqual(keys, { AWS_ACCESS_KEY_ID: "bucket-user", AWS_SECRET_ACCESS_KEY: "bucket-password" });

@@ -81,7 +81,10 @@ describe("Ray by KubeRay", () => {
     const { seen } = await ray();
     const { metadata, spec } = cluster(seen);
     assert.equal(metadata.annotations["pulumi.com/patchForce"], "true");
-    assert.ok(specs(seen).every((one) => one.enableInTreeAutoscaling === true));
+    assert.ok(
+      specs(seen).every((one) => one.enableInTreeAutoscaling === true),
+      "without the autoscaler the workers stay at their minimum",
+    );
     const [workers] = spec.workerGroupSpecs;
     assert.deepEqual([workers.minReplicas, workers.maxReplicas, "replicas" in workers], [2, 5, false]);
   });
@@ -127,7 +130,11 @@ describe("Ray by KubeRay", () => {
     const spec = (name: string): any => only(seen, "kubernetes:core/v1:Service", name).inputs.spec;
     for (const name of ["ray-head", "ray-cluster-head"]) {
       assert.deepEqual(spec(name).selector, { app: "ray-cluster", component: "head" });
-      for (const port of [6379, 8265, 10001]) assert.ok(spec(name).ports.some((one: any) => one.port === port));
+      for (const port of [6379, 8265, 10001])
+        assert.ok(
+          spec(name).ports.some((one: any) => one.port === port),
+          `the Service ${name} has no port ${port}`,
+        );
     }
     assert.deepEqual(spec("ray-serve").selector, { app: "ray-serve-cluster", "ray.io/serve": "true" });
     assert.deepEqual(
@@ -145,7 +152,10 @@ describe("Ray by KubeRay", () => {
     assert.equal(spec.upgradeStrategy.type, "NewCluster");
     const [worker] = spec.rayClusterConfig.workerGroupSpecs[0].template.spec.containers;
     assert.deepEqual(worker.readinessProbe.httpGet, { path: "/-/healthz", port: "serve" });
-    assert.ok(worker.ports.some(({ name, containerPort }: any) => name === "serve" && containerPort === 8000));
+    assert.ok(
+      worker.ports.some(({ name, containerPort }: any) => name === "serve" && containerPort === 8000),
+      "the probe of a worker that serves asks a port that it does not have",
+    );
   });
 
   it("drains a worker with the address that KubeRay tells it, and waits no longer than the pod may live", async () => {
@@ -154,7 +164,7 @@ describe("Ray by KubeRay", () => {
       const [, , script] = containers[0].lifecycle.preStop.exec.command;
       assert.match(script, /^export GCS=\$RAY_ADDRESS; /);
       const [, deadline] = /--deadline-remaining-seconds (\d+)/.exec(script as string) ?? [];
-      assert.ok(Number(deadline) < terminationGracePeriodSeconds);
+      assert.ok(Number(deadline) < terminationGracePeriodSeconds, "the pod would be killed while it still drains");
     }
   });
 
@@ -173,7 +183,7 @@ describe("Ray by KubeRay", () => {
     }
     for (const { template } of specs(seen).flatMap(groups)) {
       const ports = template.spec.containers[0].ports.map(({ name }: any) => name);
-      assert.ok(ports.includes("metrics"));
+      assert.ok(ports.includes("metrics"), "the pods have no port for metrics");
     }
   });
 });
@@ -201,7 +211,7 @@ for (const mode of ["standalone", "kuberay"] as const) {
       assert.deepEqual(gpu.spec.tolerations, [{ key: "nvidia.com/gpu", operator: "Exists", effect: "NoSchedule" }]);
       const flags =
         mode === "kuberay" ? cluster(seen).spec.workerGroupSpecs[1].rayStartParams["num-gpus"] : main.command;
-      assert.ok(mode === "kuberay" ? flags === "2" : flags.includes("--num-gpus=2"));
+      assert.ok(mode === "kuberay" ? flags === "2" : flags.includes("--num-gpus=2"), "Ray is not told of its GPUs");
       assert.equal(plain.spec.nodeSelector, undefined);
       assert.notDeepEqual(plain.metadata.labels, gpu.metadata.labels);
     });

@@ -4,7 +4,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
-import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { bucket, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
@@ -52,7 +53,10 @@ describe("Ray", () => {
         pinned.add(flags[flag] ?? "");
       }
       pinned.add(`${flags["min-worker-port"] ?? ""}-${flags["max-worker-port"] ?? ""}`);
-      assert.ok(Number(flags["min-worker-port"]) < Number(flags["max-worker-port"]));
+      assert.ok(
+        Number(flags["min-worker-port"]) < Number(flags["max-worker-port"]),
+        "there is no port for a worker process",
+      );
     }
     const { port, "dashboard-port": dashboard, "ray-client-server-port": client } = flagsOf(head(seen).containers[0]);
     for (const one of [port, dashboard, client]) pinned.add(one ?? "");
@@ -91,17 +95,18 @@ describe("Ray", () => {
       const store = Number(flagsOf(pod.containers[0])["object-store-memory"]);
       const shm = pod.volumes.find((volume: any) => volume.name === "shm").emptyDir;
       assert.equal(shm.medium, "Memory");
-      assert.ok(store < parseInt(shm.sizeLimit as string) * 2 ** 20);
-      assert.ok(parseInt(shm.sizeLimit as string) < SIZE.memoryMiB.limit / 2);
+      assert.ok(store < parseInt(shm.sizeLimit as string) * 2 ** 20, "the object store is larger than /dev/shm");
+      assert.ok(
+        parseInt(shm.sizeLimit as string) < SIZE.memoryMiB.limit / 2,
+        "/dev/shm takes half of the memory or more: it counts against the limit",
+      );
     }
   });
 
   it("starts workers once the head answers, and gives up after a while", async () => {
     const seen = await ray();
     const [wait] = worker(seen).initContainers;
-    assert.ok(
-      waitsFor(seen, only(seen, "kubernetes:apps/v1:Deployment"), only(seen, "kubernetes:apps/v1:StatefulSet")),
-    );
+    assertOrder(seen, only(seen, "kubernetes:apps/v1:Deployment"), only(seen, "kubernetes:apps/v1:StatefulSet"));
 
     const ready = bash(wait.command, { ray: "exit 0" });
     assert.deepEqual([ready.status, ready.calls.length], [0, 1]);
@@ -127,7 +132,10 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     assert.match(call, /^ray drain-node --address ray-head\.ml\.svc\.cluster\.local:6379 --node-id node-1 --reason /);
     assert.equal(drain.calls.filter((one) => one.includes("local_raylet_healthz")).length, 3);
     const deadline = Number(/--deadline-remaining-seconds (\d+)/.exec(call)?.[1]);
-    assert.ok(deadline > 0 && deadline < pod.terminationGracePeriodSeconds);
+    assert.ok(
+      deadline > 0 && deadline < pod.terminationGracePeriodSeconds,
+      "the pod would be killed while it still drains",
+    );
   });
 
   it("lets a worker go at once when there is no head to drain it, or nothing to drain", async () => {
@@ -135,7 +143,7 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     const headless = bash(command, { ray: "exit 1", sleep: "exit 0", python: "exit 1" });
     assert.deepEqual([headless.status, headless.calls.some((one) => one.startsWith("ray "))], [0, false]);
     const refused = bash(command, { ray: "exit 1", sleep: "exit 0", python: "echo node-1" });
-    assert.ok(!refused.calls.some((one) => one.startsWith("sleep ")));
+    assert.ok(!refused.calls.some((one) => one.startsWith("sleep ")), "a node that may not drain must end at once");
   });
 
   it("scales between the configured bounds, of which one worker is the least", async () => {
@@ -152,8 +160,9 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     const seen = await ray();
     const ports = (name: string) =>
       only(seen, "kubernetes:core/v1:Service", name).inputs.spec.ports.map(({ port }: any) => port);
-    for (const port of [6379, 8265, 10001]) assert.ok(ports("ray-head").includes(port));
-    assert.ok(ports("ray-serve").includes(8000));
+    for (const port of [6379, 8265, 10001])
+      assert.ok(ports("ray-head").includes(port), `the Service ray-head has no port ${port}`);
+    assert.ok(ports("ray-serve").includes(8000), "the Service ray-serve has no port 8000");
   });
 
   it("knows the tracking server and the bucket, with its keys in a Secret", async () => {
@@ -162,7 +171,10 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
       const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
       assert.equal(env["MLFLOW_TRACKING_URI"], "http://mlflow.elsewhere:5000");
       assert.equal(env["AWS_ENDPOINT_URL_S3"], "http://s3.elsewhere:9000");
-      assert.ok(containers[0].envFrom.some(({ secretRef }: any) => secretRef.name === "ray-object-store"));
+      assert.ok(
+        containers[0].envFrom.some(({ secretRef }: any) => secretRef.name === "ray-object-store"),
+        "the node does not get the login of the object store",
+      );
     }
   });
 
@@ -170,8 +182,14 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     const seen = await ray();
     const [wait] = worker(seen).initContainers;
     for (const container of [head(seen).containers[0], worker(seen).containers[0], wait]) {
-      assert.ok(container.env.some(({ name, value }: any) => name === "RAY_AUTH_MODE" && value === "token"));
-      assert.ok(container.envFrom.some(({ secretRef }: any) => secretRef.name === "ray-auth"));
+      assert.ok(
+        container.env.some(({ name, value }: any) => name === "RAY_AUTH_MODE" && value === "token"),
+        "without a token everybody who reaches the dashboard may run code",
+      );
+      assert.ok(
+        container.envFrom.some(({ secretRef }: any) => secretRef.name === "ray-auth"),
+        "the container does not get the token",
+      );
     }
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "ray-auth").inputs;
     assert.deepEqual(stringData, { RAY_AUTH_TOKEN: "t0ken" });

@@ -101,13 +101,17 @@ describe("ServeApplications", () => {
     const [, name, file] = /^s3:\/\/([^/]+)\/(.*)$/.exec(config.applications[0].runtime_env.working_dir) ?? [];
     const map = only(seen, "kubernetes:core/v1:ConfigMap", "serve-code-team").inputs;
     assert.deepEqual(Object.keys(map.binaryData), [file]);
-    assert.ok(unzipSync(Buffer.from(map.binaryData[file ?? ""], "base64"))["team/prices/app.py"]);
+    assert.ok(
+      unzipSync(Buffer.from(map.binaryData[file ?? ""], "base64"))["team/prices/app.py"],
+      "the archive lacks the application's file",
+    );
     const { containers, volumes } = only(seen, "kubernetes:batch/v1:Job").inputs.spec.template.spec;
     const env = Object.fromEntries(containers[0].env.map(({ name: key, value }: any) => [key, value]));
     assert.equal(env["BUCKET"], name);
     const volume = volumes.find((one: any) => one.configMap?.name === "serve-code-team").name;
     assert.ok(
       containers[0].volumeMounts.some((one: any) => one.name === volume && one.mountPath === "/applications/team"),
+      "the archives are not mounted where the upload looks",
     );
     assert.equal(code, config.applications[0].runtime_env.working_dir);
   });

@@ -3,7 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { envSecret } from "../../../components/base/secret";
 import { ServeDeployment } from "../../../components/ml/serve-deployment";
 import { ServeTraining } from "../../../components/ml/serve-training";
-import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { assertOrder } from "../../support/order";
 import { endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const client = () => ({
@@ -43,12 +44,15 @@ describe("ServeDeployment", () => {
 
   it("changes what is restored before it deploys, so that no application comes back that was taken out", async () => {
     const seen = await deployment("{}");
-    assert.ok(waitsFor(seen, only(seen, "kubernetes:batch/v1:Job"), only(seen, "kubernetes:batch/v1:CronJob")));
+    assertOrder(seen, only(seen, "kubernetes:batch/v1:Job"), only(seen, "kubernetes:batch/v1:CronJob"));
   });
 
   it("gives up before its Job is stopped, so that Ray's words stand in the log", async () => {
     const { spec } = only(await deployment("{}"), "kubernetes:batch/v1:Job").inputs;
-    assert.ok(Number(envOf(spec.template.spec.containers[0])["TIMEOUT_SECONDS"]) < spec.activeDeadlineSeconds);
+    assert.ok(
+      Number(envOf(spec.template.spec.containers[0])["TIMEOUT_SECONDS"]) < spec.activeDeadlineSeconds,
+      "the Job would be killed before it can say what did not start",
+    );
   });
 
   it("shows its token to nobody but its pods", async () => {

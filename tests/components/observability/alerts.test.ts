@@ -27,7 +27,7 @@ interface AlertFile extends RuleFile {
 describe("the alerts on the ML stack", () => {
   it("are at least ten, each under a name of its own", () => {
     const names = alerts.map(({ alert }) => alert);
-    assert.ok(names.length >= 10);
+    assert.ok(names.length >= 10, `only ${names.length} alerts: ten are promised`);
     assert.deepEqual(
       names.filter((name, index) => names.indexOf(name) !== index),
       [],
@@ -65,7 +65,7 @@ describe("the alerts on the ML stack", () => {
     const jobs = alerts.flatMap(({ alert, expr }) =>
       [...expr.matchAll(/job=~?"(ray[^"]*)"/g)].map(([, job]) => `${alert} ${String(job)}`),
     );
-    assert.ok(jobs.length > 0);
+    assert.ok(jobs.length > 0, "no alert names a job: does the pattern still match?");
     assert.deepEqual(
       jobs.filter((one) => !one.endsWith(" ray|ray-cluster|ray-serve-cluster")),
       [],

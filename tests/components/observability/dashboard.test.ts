@@ -57,7 +57,10 @@ describe("the ML dashboard", () => {
       Array.from({ length: w * h }, (_, index) => `${x + (index % w)} ${y + Math.floor(index / w)}`),
     );
     assert.equal(new Set(cells).size, cells.length);
-    assert.ok(board.panels.every(({ gridPos: { x, w } }) => x + w <= 24));
+    assert.ok(
+      board.panels.every(({ gridPos: { x, w } }) => x + w <= 24),
+      "a panel reaches past the 24 columns of the board",
+    );
   });
 
   it("asks the Prometheus that the reader chooses", () => {

@@ -161,6 +161,9 @@ describe("the routing of alerts", () => {
   it("tells nobody only where the config says so", async () => {
     const { route, receivers } = routing(await stack({ kind: "none" }));
     assert.deepEqual(receivers, [{ name: "nobody" }]);
-    assert.ok(route.routes.every(({ receiver }: any) => receiver === "nobody"));
+    assert.ok(
+      route.routes.every(({ receiver }: any) => receiver === "nobody"),
+      "somebody is paged although nobody is configured",
+    );
   });
 });

@@ -50,7 +50,10 @@ describe("Verify", () => {
     assert.equal(only(seen, "kubernetes:batch/v1:CronJob").inputs.spec.suspend, true);
     const { backoffLimit, activeDeadlineSeconds, ttlSecondsAfterFinished, template } = jobOf(seen);
     assert.equal(backoffLimit, 0);
-    assert.ok(activeDeadlineSeconds <= 600 && ttlSecondsAfterFinished > 0);
+    assert.ok(
+      activeDeadlineSeconds <= 600 && ttlSecondsAfterFinished > 0,
+      "a check that hangs must end and go within ten minutes",
+    );
     assert.equal(template.spec.restartPolicy, "Never");
   });
 
@@ -74,14 +77,20 @@ describe("Verify", () => {
     const wires = all(seen, "carbon:base:Wire").map(({ inputs: { to, ports } }) => `${to} ${ports.join()}`);
     assert.deepEqual(wires.sort(), ["feast 6566", "mlflow 5000", "prometheus 9090", "ray-head 8265,8000"]);
     const ready = seen.filter(({ name }) => name.endsWith("-ready")).map(({ urn }) => urn);
-    assert.ok(ready.length > 0 && seen.every(({ dependencies }) => !dependencies.some((urn) => ready.includes(urn))));
+    assert.ok(
+      ready.length > 0 && seen.every(({ dependencies }) => !dependencies.some((urn) => ready.includes(urn))),
+      "nothing may wait for the check: it asks what may not be there yet",
+    );
   });
 
   it("keeps Ray's token in its Secret", async () => {
     const seen = await verify();
     const secret = only(seen, "kubernetes:core/v1:Secret");
     assert.deepEqual(containerOf(seen).envFrom, [{ secretRef: { name: secret.inputs.metadata.name } }]);
-    assert.ok(!JSON.stringify(seen.filter((one) => one !== secret)).includes(TOKEN));
+    assert.ok(
+      !JSON.stringify(seen.filter((one) => one !== secret)).includes(TOKEN),
+      "the token lies outside of its Secret",
+    );
   });
 });
 
