@@ -3,6 +3,7 @@ import { collect, command, isUserFault, run } from "./cli";
 import { STACKS } from "../rehearsal/program/evaluate";
 import { rehearse, takeDown } from "../rehearsal/simulation/rehearse";
 import { picture, render } from "../rehearsal/simulation/report";
+import { BUILD_SECONDS } from "../rehearsal/simulation/toolchain";
 
 interface Options {
   readonly stack: string;
@@ -43,7 +44,8 @@ const program = command(
   .addHelpText(
     "after",
     `
-The first run builds its tools (about 15 minutes on two cores); later ones take about a minute.
+The first run downloads its tools or, where it cannot, builds them (about ${Math.round(BUILD_SECONDS / 60)} minutes on two
+cores); later ones take about a minute.
 Exit codes: 0 all is well, 1 the rehearsal found faults, 2 wrong usage or config, 130 interrupted.`,
   )
   .action(async (options: Options) => {

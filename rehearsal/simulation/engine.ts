@@ -112,9 +112,13 @@ export class Engine {
     return engine;
   }
 
-  /** Runs one command of the engine to its end; a command that fails is a result, not an exception. */
+  /**
+   * Runs one command of the engine to its end; a command that fails is a result, not an exception. Throws when the signal
+   * has aborted before.
+   */
   async run(command: EngineCommand, options: EngineOptions = {}): Promise<EngineResult> {
     const { args = [], preview = false, saveOnce = false, signal, progress } = options;
+    signal?.throwIfAborted(); // a signal that has aborted calls no listener any more
     const log = path.join(this.spec.directory, `events-${command}-${Date.now()}.json`);
     const confirm = command === "preview" ? [] : ["--yes", ...(preview ? [] : ["--skip-preview"])];
     const started = Date.now();

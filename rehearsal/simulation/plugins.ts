@@ -1,10 +1,12 @@
-import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
-import { promisify } from "node:util";
+import { version as kubernetesSdk } from "@pulumi/kubernetes/package.json";
 import * as pulumi from "@pulumi/pulumi";
-import { type Toolchain, versions } from "./toolchain";
+import { version as randomSdk } from "@pulumi/random/package.json";
+import { download } from "./toolchain/download";
+import { pluginRelease } from "./toolchain/releases";
+import type { Toolchain } from "./toolchain";
 
 /** Where the plugins of a rehearsal come from, as its report says it. */
 export interface Plugins {
@@ -16,7 +18,6 @@ export interface Plugins {
   readonly random: string;
 }
 
-const DOWNLOAD_SECONDS = 20;
 const RETRY_AFTER_HOURS = 24;
 
 /**
@@ -28,62 +29,46 @@ export async function installPlugins(
   home: string,
   progress: (line: string) => void,
 ): Promise<Plugins> {
-  const [kubernetes, random] = await Promise.all([
-    installKubernetes(toolchain, home),
-    installRandom(toolchain, home, progress),
-  ]);
+  const kubernetes = await installKubernetes(toolchain, home);
+  const random = await installRandom(home, progress);
   progress(`plugins: kubernetes ${kubernetes}; random ${random}`);
   return { directory: path.join(home, "plugins"), kubernetes, random };
 }
 
-async function installKubernetes({ bin }: Toolchain, home: string): Promise<string> {
-  const sdk = await sdkVersion("kubernetes");
+async function installKubernetes({ kubernetesPlugin }: Toolchain, home: string): Promise<string> {
   const given = process.env["KUBERNETES_PLUGIN"];
-  await link(home, "kubernetes", given ?? path.join(bin, "pulumi-resource-kubernetes"));
+  const { binary, version, isBuilt } = kubernetesPlugin;
+  await link(home, "kubernetes", kubernetesSdk, given ?? binary);
   if (given) return "official, from KUBERNETES_PLUGIN";
-  return `official, built from its Go module at ${versions.kubernetesPlugin} (older than the SDK ${sdk})`;
+  return isBuilt
+    ? `official ${version}, built from its Go module: older than the SDK ${kubernetesSdk}`
+    : `official ${version}, downloaded`;
 }
 
-async function installRandom(
-  { pulumi: cli }: Toolchain,
-  home: string,
-  progress: (line: string) => void,
-): Promise<string> {
+async function installRandom(home: string, progress: (line: string) => void): Promise<string> {
   const given = process.env["RANDOM_PLUGIN"];
   if (given) {
-    await link(home, "random", given);
+    await link(home, "random", randomSdk, given);
     return "official, from RANDOM_PLUGIN";
   }
-  const version = await sdkVersion("random");
-  const official = path.join(home, "official", "plugins", path.basename(path.dirname(pathOf(home, "random", version))));
-  const binary = path.join(official, "pulumi-resource-random");
-  const failed = path.join(home, `random-${version}-not-downloaded`);
-  if (!(await isThere(binary)) && !(await isRecent(failed))) {
-    progress(`random plugin ${version}: downloading (at most ${DOWNLOAD_SECONDS} s)`);
-    const env = { ...process.env, PULUMI_HOME: path.join(home, "official"), PULUMI_SKIP_UPDATE_CHECK: "true" };
-    const args = ["plugin", "install", "resource", "random", version, "--non-interactive"];
-    await promisify(execFile)(cli, args, { timeout: DOWNLOAD_SECONDS * 1000, killSignal: "SIGKILL", env }).catch(
-      (error: unknown) => fs.writeFile(failed, String(error)),
-    );
+  const downloads = path.join(home, `random-v${randomSdk}`);
+  const binary = path.join(downloads, "pulumi-resource-random");
+  const refusal = path.join(downloads, "not-downloaded");
+  if (!(await isThere(binary)) && !(await isRecent(refusal))) {
+    await fs.mkdir(downloads, { recursive: true });
+    const release = pluginRelease("random", `v${randomSdk}`);
+    const refusals = await download([release], [path.basename(binary)], downloads, progress);
+    if (refusals.length > 0) await fs.writeFile(refusal, refusals.join("\n"));
   }
   if (await isThere(binary)) {
-    await link(home, "random", binary);
-    return "official, downloaded";
+    await link(home, "random", randomSdk, binary);
+    return `official v${randomSdk}, downloaded`;
   }
   await writeStandIn(home);
-  return "stand-in, because the official one could not be downloaded";
+  return "a stand-in, because the official one could not be downloaded";
 }
 
-function pathOf(home: string, name: string, version: string): string {
-  return path.join(home, "plugins", `resource-${name}-v${version}`, `pulumi-resource-${name}`);
-}
-
-async function sdkVersion(name: string): Promise<string> {
-  const manifest = await fs.readFile(require.resolve(`@pulumi/${name}/package.json`), "utf8");
-  return (JSON.parse(manifest) as { version: string }).version;
-}
-
-async function link(home: string, name: "kubernetes" | "random", binary: string): Promise<void> {
+async function link(home: string, name: "kubernetes" | "random", version: string, binary: string): Promise<void> {
   const target = path.resolve(binary);
   await fs.access(target, fs.constants.X_OK).catch(() => {
     const variable = `${name.toUpperCase()}_PLUGIN`;
@@ -91,13 +76,16 @@ async function link(home: string, name: "kubernetes" | "random", binary: string)
       `${target} is no executable file; set ${variable} to the official plugin's binary, or unset it`,
     );
   });
-  await replace(pathOf(home, name, await sdkVersion(name)), (file) => fs.symlink(target, file));
+  await replace(pathOf(home, name, version), (file) => fs.symlink(target, file));
 }
 
 async function writeStandIn(home: string): Promise<void> {
   const script = `#!/bin/sh\nexec '${process.execPath}' '${path.join(__dirname, "random-plugin.cjs")}' "$@"\n`;
-  const file = pathOf(home, "random", await sdkVersion("random"));
-  await replace(file, (draft) => fs.writeFile(draft, script, { mode: 0o755 }));
+  await replace(pathOf(home, "random", randomSdk), (file) => fs.writeFile(file, script, { mode: 0o755 }));
+}
+
+function pathOf(home: string, name: string, version: string): string {
+  return path.join(home, "plugins", `resource-${name}-v${version}`, `pulumi-resource-${name}`);
 }
 
 /** Writes beside the file and renames: whoever starts the plugin at the same time sees the old one or the new one. */

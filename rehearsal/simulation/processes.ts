@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import * as fs from "node:fs";
 
 /** A process that another run can recognise: a pid alone may have gone to somebody else since. */
@@ -45,4 +45,30 @@ function startedByPs(pid: number): string | undefined {
   } catch {
     return undefined; // ps exits with 1 when there is no such process
   }
+}
+
+/**
+ * A command under a shell that kills it, with all that it has started, as soon as our end of the pipe closes: so that not
+ * even our death by SIGKILL leaves it running.
+ */
+const GUARDED = '{ read -r _; kill -KILL 0; } <&3 3<&- & "$@" 3<&- </dev/null; code=$?; kill $!; exit $code';
+
+/** Runs a command that does not outlive this process; returns its exit code and the last lines of its standard error. */
+export async function runGuarded(
+  command: readonly string[],
+  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): Promise<{ readonly code: number | null; readonly complaints: string }> {
+  const child = spawn("sh", ["-c", GUARDED, "carbon", ...command], {
+    ...options,
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+  let complaints = "";
+  child.stderr?.on("data", (chunk: Buffer) => (complaints += chunk.toString()));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", () => child.stdio[3]?.destroy());
+    child.once("close", resolve);
+  });
+  return { code, complaints: complaints.trim().split("\n").slice(-20).join("\n") };
 }

@@ -7,7 +7,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { checkCapacity } from "../program/capacity";
 import { evaluateConfig, fillChartDirectory, type FilledChart } from "../program/charts";
-import { type Cluster, startCluster, stopClusterAt, sweep } from "./cluster";
+import { type Cluster, startCluster } from "./cluster";
+import { stopClusterAt, sweep } from "./cluster/guardian";
 import { Engine, type EngineResult } from "./engine";
 import { overridden, readStackFile, ROOT } from "../program/evaluate";
 import { MemoryMeter } from "./memory";
@@ -71,6 +72,7 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
       peakMemoryMiB: memory.stop(),
       totalSeconds: (Date.now() - started) / 1000,
     });
+    interrupted.throwIfAborted();
     if (!options.keep) {
       await cluster.stop();
       return report;
@@ -99,10 +101,10 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   }
 
   const started = Date.now();
-  const toolchain = await until(interrupted, ensureToolchain(progress));
+  const toolchain = await until(interrupted, () => ensureToolchain(progress));
   // A home of the checkout's own: the stand-in is a script that names its files.
   const home = path.join(toolchain.cache, "plugins", checkoutKey());
-  const plugins = await until(interrupted, installPlugins(toolchain, home, progress));
+  const plugins = await until(interrupted, () => installPlugins(toolchain, home, progress));
   const tools = (Date.now() - started) / 1000;
 
   const runs = runsDirectory();
@@ -117,7 +119,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
 
   const config: PlatformConfig = { ...given, charts: { directory: path.join(directory, "charts") } };
   const startedCluster = Date.now();
-  const cluster = await startCluster(toolchain, clusterSpec(stack, config), directory, progress);
+  const cluster = await startCluster(toolchain, clusterSpec(stack, config), directory, progress, interrupted);
   try {
     const controlPlane = (Date.now() - startedCluster) / 1000;
     interrupted?.throwIfAborted();
@@ -151,14 +153,14 @@ function withCharts(config: PlatformConfig, charts: string | undefined): Platfor
 }
 
 /** Gives up waiting when interrupted: what a build has under way ends with this process. */
-function until<T>(interrupted: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  if (interrupted === undefined) return work;
+async function until<T>(interrupted: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  interrupted?.throwIfAborted();
   const interruption = new Promise<never>((_, reject) => {
-    interrupted.addEventListener("abort", () => {
+    interrupted?.addEventListener("abort", () => {
       reject(interrupted.reason as Error);
     });
   });
-  return Promise.race([work, interruption]);
+  return Promise.race([work(), interruption]);
 }
 
 /** An `up` that ends as soon as something has failed for good; its first error then says what. */

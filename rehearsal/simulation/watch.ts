@@ -19,6 +19,7 @@ export class FailureWatch {
     private readonly api: CoreV1Api,
     interrupted?: AbortSignal,
   ) {
+    interrupted?.throwIfAborted();
     // Not AbortSignal.any: on Node 20 the combined signal may be collected while it is waited for (nodejs/node#57736).
     interrupted?.addEventListener("abort", () => {
       this.aborted.abort();

@@ -5,17 +5,12 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import {
-  type Cluster,
-  type ClusterSpec,
-  type NamedProcess,
-  startCluster,
-  stopClusterAt,
-  sweep,
-} from "../../rehearsal/simulation/cluster";
+import { type Cluster, type ClusterSpec, startCluster } from "../../rehearsal/simulation/cluster";
+import { type NamedProcess, stopClusterAt, sweep } from "../../rehearsal/simulation/cluster/guardian";
 import { crdFixtures } from "../../rehearsal/program/charts";
 import { identify, isAlive } from "../../rehearsal/simulation/processes";
 import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
+import { endWithTests } from "./command";
 
 const ROOT = path.resolve(__dirname, "../..");
 const SPEC: ClusterSpec = {
@@ -61,6 +56,7 @@ describe("the simulated cluster", function () {
       console.log(line);
     });
     runs = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-cluster-"));
+    endWithTests(runs);
     cluster = await startCluster(toolchain, SPEC, path.join(runs, "shared"), silent);
   });
   after(async () => {
@@ -99,15 +95,73 @@ describe("the simulated cluster", function () {
       assert.deepEqual(listening, [{ name: "kube-apiserver", address: "127.0.0.1" }]);
     });
 
-    it("runs beside another one", async () => {
-      const start = (name: string): Promise<Cluster> => startCluster(toolchain, SPEC, path.join(runs, name), silent);
-      const others = await Promise.all([start("second"), start("third")]);
-      const servers = [cluster, ...others].map(
-        ({ kubeconfig }) => /server: (.*)/.exec(fs.readFileSync(kubeconfig, "utf8"))?.[1],
-      );
-      assert.equal(new Set(servers).size, 3);
-      await Promise.all(others.map((other) => other.stop()));
-      assert.deepEqual(alive(others.flatMap(({ processes }) => processes)), []);
+    it("runs beside others, all started at once on a busy machine", async function () {
+      this.timeout(600_000);
+      const busy = os.cpus().map(() => spawn(process.execPath, ["-e", "for (;;);"], { timeout: 600_000 }));
+      try {
+        const start = (name: string): Promise<Cluster> => startCluster(toolchain, SPEC, path.join(runs, name), silent);
+        const others = await Promise.all(["second", "third", "fourth", "fifth"].map(start));
+        assert.equal(new Set([cluster, ...others].map(serverOf)).size, 5);
+        await Promise.all(others.map((other) => other.stop()));
+        assert.deepEqual(alive(others.flatMap(({ processes }) => processes)), []);
+        assert.deepEqual(fs.readdirSync(runs), ["shared"]);
+      } finally {
+        for (const child of busy) child.kill("SIGKILL");
+      }
+    });
+
+    it("takes no other API server for its own that got the port before it, and tries another port", async function () {
+      this.timeout(600_000);
+      // The first start finds the port taken by a server with another rehearsal's certificate.
+      const impostor = `
+        const fs = require("node:fs");
+        const pki = (kind) => fs.readFileSync(${JSON.stringify(cluster.directory)} + "/pki/apiserver." + kind);
+        const answer = (_, response) => response.end("ok");
+        require("node:https").createServer({ cert: pki("crt"), key: pki("key") }, answer)
+          .listen(Number(process.argv[1]), "127.0.0.1", () => fs.writeFileSync("taken", process.argv[1]));
+        setTimeout(() => process.exit(), 60_000);`;
+      const bin = path.join(runs, "bin");
+      fs.cpSync(toolchain.bin, bin, { recursive: true, filter: (file) => path.basename(file) !== "kube-apiserver" });
+      const script = `#!/bin/sh
+if [ ! -e taken ]; then
+  port=$(printf '%s\\n' "$@" | sed -n 's/--secure-port=//p')
+  '${process.execPath}' -e '${impostor}' "$port" & echo $! >impostor
+  while [ ! -e taken ]; do sleep 0.1; done
+fi
+exec '${path.join(toolchain.bin, "kube-apiserver")}' "$@"
+`;
+      fs.writeFileSync(path.join(bin, "kube-apiserver"), script, { mode: 0o755 });
+      const other = await startCluster({ ...toolchain, bin }, SPEC, path.join(runs, "second"), silent);
+      const read = (name: string): string => fs.readFileSync(path.join(other.directory, name), "utf8").trim();
+      process.kill(Number(read("impostor")), "SIGKILL");
+      assert.doesNotMatch(serverOf(other), new RegExp(`:${read("taken")}$`));
+      assert.equal(alive(other.processes).length, 6);
+      await other.stop();
+      fs.rmSync(bin, { recursive: true });
+    });
+
+    it("says what it saw when it cannot come up", async () => {
+      const bin = path.join(runs, "bin");
+      fs.mkdirSync(bin);
+      for (const [name, script] of Object.entries({
+        etcd: "exec sleep 600",
+        "kube-apiserver": "echo no licence; exit 1",
+      })) {
+        fs.writeFileSync(path.join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+      }
+      const started = startCluster({ ...toolchain, bin }, SPEC, path.join(runs, "second"), silent);
+      await assert.rejects(started, /^Error: kube-apiserver: died 5 times; seen last: .*apiserver\.crt.*\nno licence$/);
+      fs.rmSync(bin, { recursive: true });
+      assert.deepEqual(fs.readdirSync(runs), ["shared"]);
+    });
+
+    it("is given up at once when it is interrupted while it starts", async () => {
+      const interruption = new AbortController();
+      const started = startCluster(toolchain, SPEC, path.join(runs, "second"), silent, interruption.signal);
+      setTimeout(() => {
+        interruption.abort(new Error("interrupted"));
+      }, 500);
+      await assert.rejects(started, /interrupted/);
       assert.deepEqual(fs.readdirSync(runs), ["shared"]);
     });
 
@@ -119,16 +173,21 @@ describe("the simulated cluster", function () {
   describe("its end", () => {
     type Owned = Awaited<ReturnType<typeof ownedCluster>>;
     const owned: Record<string, Owned> = {};
-    before(async () => {
+    before(async function () {
+      this.timeout(600_000);
       const keep = "await cluster.keep(); process.exit();";
+      const interrupted =
+        'require("./tests/rehearsal/command").endWithTests(require("node:path").dirname(cluster.directory)); await cluster.keep();';
       const started = [
         ownedCluster("killed"),
         ownedCluster("stopped"),
         ownedCluster("kept", keep),
         ownedCluster("orphaned"),
+        ownedCluster("interrupted/kept", interrupted),
       ];
-      for (const one of await Promise.all(started)) owned[path.basename(one.directory)] = one;
+      for (const one of await Promise.all(started)) owned[path.relative(fs.realpathSync(runs), one.directory)] = one;
     });
+    after(() => Promise.all(Object.values(owned).map(({ directory }) => stopClusterAt(directory))));
     const take = (name: string): Owned => owned[name] ?? assert.fail(`no cluster ${name}`);
 
     it("comes with a kill of its owner, and leaves no process and no file", async () => {
@@ -156,6 +215,13 @@ describe("the simulated cluster", function () {
       await stopClusterAt(directory);
       assert.deepEqual(alive(processes), []);
       assert.equal(fs.existsSync(directory), false);
+    });
+
+    it("comes with Ctrl-C in a test that has kept one", async () => {
+      const { owner, processes, directory } = take("interrupted/kept");
+      process.kill(owner, "SIGINT");
+      await until(() => alive(processes).length === 0 && !fs.existsSync(directory));
+      fs.rmdirSync(path.dirname(directory));
     });
 
     it("is made up for by a sweep when the guardian was killed with the owner", async () => {
@@ -559,6 +625,7 @@ describe("the simulated cluster", function () {
   async function ownedCluster(name: string, then = "") {
     const directory = path.join(fs.realpathSync(runs), name);
     const code = `
+      process.stdin.resume().once("end", () => process.exit()); // with the tests
       const { startCluster } = require("./rehearsal/simulation/cluster");
       const [toolchain, spec] = ${JSON.stringify([toolchain, SPEC])};
       startCluster(toolchain, spec, ${JSON.stringify(directory)}, () => undefined).then(async (cluster) => {
@@ -568,7 +635,7 @@ describe("the simulated cluster", function () {
       });`;
     const owner = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", code], {
       cwd: ROOT,
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit"],
     });
     assert.ok(owner.pid, "the lock does not say whose it is");
     let output = "";
@@ -579,6 +646,10 @@ describe("the simulated cluster", function () {
     return { owner: owner.pid, directory, processes: JSON.parse(output) as NamedProcess[] };
   }
 });
+
+function serverOf({ kubeconfig }: Cluster): string {
+  return /server: (.*)/.exec(fs.readFileSync(kubeconfig, "utf8"))?.[1] ?? "";
+}
 
 function alive(processes: readonly NamedProcess[]): string[] {
   return processes.filter(isAlive).map(({ name }) => name);

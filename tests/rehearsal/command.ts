@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
+import type { Socket } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
@@ -73,4 +74,26 @@ export async function rehearsed(stack: string, ...args: string[]): Promise<Ended
   const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report;
   fs.rmSync(path.dirname(file), { recursive: true });
   return { ...ended, report };
+}
+
+/**
+ * Ends the clusters below a directory together with the tests, however these end: after Ctrl-C nobody else would end one
+ * that was kept.
+ */
+export function endWithTests(runs: string): void {
+  const code = `
+    process.stdin.resume().once("end", async () => {
+      require("ts-node/register/transpile-only");
+      const { stopClusterAt } = require("./rehearsal/simulation/cluster/guardian");
+      for (const name of require("node:fs").readdirSync(${JSON.stringify(runs)})) {
+        await stopClusterAt(${JSON.stringify(runs)} + "/" + name).catch(() => undefined);
+      }
+    });`;
+  const watch = spawn(process.execPath, ["-e", code], {
+    cwd: ROOT,
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  watch.unref();
+  (watch.stdin as Socket).unref();
 }

@@ -23,6 +23,17 @@ describe("an interrupted rehearsal", () => {
     });
   }
 
+  it("ends before up when SIGTERM comes between two phases", async () => {
+    const { child, runs } = await rehearsalAt(/charts: /);
+    const ended = end(child);
+    child.kill("SIGTERM");
+    const { code, output } = await ended;
+    assert.equal(code, 130, output);
+    assert.match(output, /SIGTERM: taking everything down/);
+    assert.doesNotMatch(output, /up: \d+ resources/, "nothing is begun that nobody waits for");
+    await nothingLeft(runs);
+  });
+
   it("leaves no process after a kill; the next two work at the same time, one with a credential nobody can decrypt", async () => {
     const { child, runs } = await rehearsalAt(/up: \d+ resources/);
     child.kill("SIGKILL");

@@ -3,11 +3,12 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { end, ML_STACK_FLAGS, ownCache, start } from "./command";
+import { end, endWithTests, ML_STACK_FLAGS, ownCache, start } from "./command";
 
 describe("a kept rehearsal", () => {
   it("can be used by hand with npx pulumi and kubectl, is not made twice, and is taken down", async () => {
     const cache = ownCache();
+    endWithTests(path.join(cache, "runs"));
     const command = (...args: string[]) =>
       end(start("commands/rehearse.ts", ["--stack", "dev", ...args], { CARBON_CACHE: cache }));
     const stackFile = fs.readFileSync(path.join(ROOT, "Pulumi.dev.yaml"), "utf8");

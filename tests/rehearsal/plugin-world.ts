@@ -75,7 +75,7 @@ export async function startWorld(): Promise<World> {
   const home = path.join(directory, "home");
   const state = path.join(directory, "state");
   await mkdir(state, { recursive: true });
-  const { kubernetes } = await installPlugins(toolchain, home, () => undefined);
+  await installPlugins(toolchain, home, () => undefined);
   const env: Record<string, string> = {
     PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}`,
     PULUMI_HOME: home,
@@ -98,7 +98,7 @@ export async function startWorld(): Promise<World> {
     return stdout.startsWith("{") ? JSON.parse(stdout) : stdout.trim();
   };
   return {
-    isBuilt: kubernetes.includes("built"),
+    isBuilt: toolchain.kubernetesPlugin.isBuilt && process.env["KUBERNETES_PLUGIN"] === undefined,
     directory,
     kubectl,
     apply: async (object, ...args) => {

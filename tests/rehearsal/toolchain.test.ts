@@ -1,11 +1,24 @@
 import * as assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import * as crypto from "node:crypto";
 import * as fs from "node:fs";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { identify } from "../../rehearsal/simulation/processes";
-import { build, type Buildable, faults, installPulumi, versions, withLock } from "../../rehearsal/simulation/toolchain";
+import {
+  BUILD_SECONDS,
+  ensureTools,
+  installPulumi,
+  REHEARSAL,
+  type ToolSet,
+  versions,
+} from "../../rehearsal/simulation/toolchain";
+import { build, type Buildable, faults, secondsLeft } from "../../rehearsal/simulation/toolchain/build";
+import { withLock } from "../../rehearsal/simulation/toolchain/lock";
+import { officialReleases, PUBLISHERS, type Release } from "../../rehearsal/simulation/toolchain/releases";
 
 const ROOT = path.resolve(__dirname, "../..");
 const GIB = 2 ** 30;
@@ -58,8 +71,24 @@ describe("the toolchain", function () {
     it("tells which tool of how many it builds, and how many minutes are left", async () => {
       const lines: string[] = [];
       await build(tools, tools, directory, compileTo, (line) => lines.push(line));
-      assert.equal(lines[0], "tool 1 of 3, first, about 5 minutes left");
-      assert.match(lines[2] ?? "", /^tool 3 of 3, third, about 1 minute left$/);
+      assert.equal(lines[0], "building tool 1 of 3, first, about 5 minutes left");
+      assert.match(lines[2] ?? "", /^building tool 3 of 3, third, about 1 minute left$/);
+    });
+
+    it("says honestly what is left when the machine is slower than the table", () => {
+      const first = { before: 0, done: 0, tool: 180, rest: 420 };
+      assert.equal(secondsLeft({ ...first, spent: 0 }), 600);
+      assert.equal(secondsLeft({ ...first, spent: 60 }), 540);
+      // It took eight minutes instead of three, and so will the rest.
+      assert.ok(secondsLeft({ ...first, spent: 480 }) >= (420 * 480) / 180, "grows while a tool is overdue");
+      const second = { before: 480, done: 180, tool: 50, rest: 370 };
+      assert.equal(Math.round(secondsLeft({ ...second, spent: 0 })), Math.round((420 * 480) / 180));
+      assert.ok(secondsLeft({ ...second, spent: 400 }) > (370 * 480) / 180, "never less than the rest at this pace");
+    });
+
+    it("takes as long as the README says", () => {
+      const readme = fs.readFileSync(path.join(ROOT, "README.md"), "utf8");
+      assert.match(readme, new RegExp(`builds its tools: ${BUILD_SECONDS} s`), "put the table's total into README.md");
     });
 
     it("goes on after an interruption with the tool that it was at", async () => {
@@ -96,7 +125,9 @@ exec sleep 60
       fs.writeFileSync(path.join(bin, "go"), script, { mode: 0o755 });
       const home = path.join(directory, "home");
       fs.mkdirSync(home);
-      const code = 'require("./rehearsal/simulation/toolchain").ensureToolchain(console.log)';
+      const code =
+        'const { ensureTools, REHEARSAL } = require("./rehearsal/simulation/toolchain");' +
+        "ensureTools({ ...REHEARSAL, releases: [] }, console.log);";
       const owner = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", code], {
         cwd: ROOT,
         env: { HOME: home, PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}` },
@@ -109,6 +140,124 @@ exec sleep 60
       await until(() => identify(go) === undefined);
       assert.deepEqual(fs.readdirSync(home), [".cache"]);
       assert.deepEqual(fs.readdirSync(path.join(home, ".cache")), ["254carbon"]);
+    });
+  });
+
+  describe("a download", () => {
+    let server: http.Server;
+    let base: string;
+    let files: Map<string, Buffer | "cut">;
+    let lines: string[];
+    const environment = { ...process.env };
+    const go = (): string => path.join(directory, "go.called");
+    const releasesAt = (publisher: string): Release[] => {
+      const publishers = Object.keys(PUBLISHERS).map((name) => [name, publisher]);
+      return officialReleases(versions, "linux", "x64", Object.fromEntries(publishers) as typeof PUBLISHERS);
+    };
+    const installed = async (releases: Release[]): Promise<Record<string, string>> => {
+      const set: ToolSet = { ...REHEARSAL, releases };
+      const bin = await ensureTools(set, (line) => lines.push(line));
+      assert.deepEqual(fs.readdirSync(bin).sort(), set.tools.map(({ name }) => name).sort(), "and nothing else");
+      return Object.fromEntries(
+        set.tools.map(({ name }) => [name, execFileSync(path.join(bin, name), { encoding: "utf8" }).trim()]),
+      );
+    };
+    const all = (word: string): Record<string, string> =>
+      Object.fromEntries(REHEARSAL.tools.map(({ name }) => [name, word]));
+
+    beforeEach(async () => {
+      lines = [];
+      const bin = path.join(directory, "bin");
+      fs.mkdirSync(bin);
+      const script = `#!/bin/sh
+[ "$1" = version ] && { echo go version go1.26.8 linux/amd64; exit; }
+echo "$@" >>${go()}
+while [ "$1" != -o ]; do shift; done
+printf '#!/bin/sh\\necho built\\n' >"$2" && chmod +x "$2"
+`;
+      fs.writeFileSync(path.join(bin, "go"), script, { mode: 0o755 });
+      process.env["PATH"] = `${bin}${path.delimiter}${environment["PATH"] ?? ""}`;
+      process.env["CARBON_CACHE"] = path.join(directory, "cache");
+      server = http.createServer((request, response) => {
+        const content = files.get(request.url ?? "");
+        if (content === undefined) response.writeHead(404).end();
+        else if (content !== "cut") response.end(content);
+        else response.writeHead(200, { "Content-Length": 1000 }).write("half", () => response.destroy());
+      });
+      server.on("connect", (_, socket) => socket.end("HTTP/1.1 403 Forbidden\r\n\r\n"));
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      files = publish(releasesAt(""), directory);
+    });
+    afterEach(async () => {
+      process.env = { ...environment };
+      await new Promise((resolve) => server.close(resolve));
+    });
+
+    it("brings every tool by its published checksum, and asks for no Go", async () => {
+      assert.deepEqual(await installed(releasesAt(base)), all("official"));
+      assert.ok(!fs.existsSync(go()), "nothing is built");
+      assert.match(lines.join("\n"), /^downloaded pulumi, pulumi-language-nodejs: \d+ MiB, SHA-256 as published$/m);
+    });
+
+    it("refuses a file that is not what was published, names it, and builds that tool", async () => {
+      const kubectl = `/release/${versions.kubernetes}/bin/linux/amd64/kubectl`;
+      files.set(kubectl, Buffer.from("something else"));
+      assert.deepEqual(await installed(releasesAt(base)), { ...all("official"), kubectl: "built" });
+      const refusal = new RegExp(
+        `^not downloaded: kubectl: ${base}${kubectl} has SHA-256 \\w+, but .*sha256 says \\w+;`,
+        "m",
+      );
+      assert.match(lines.join("\n"), refusal);
+    });
+
+    it("builds what a release lacks, and what arrives by half", async () => {
+      files.delete(`/helm-${versions.helm}-linux-amd64.tar.gz.sha256sum`);
+      files.delete(`/repos/kubernetes-sigs/kwok/releases/tags/${versions.kwok}`);
+      files.set(`/etcd-io/etcd/releases/download/${versions.etcd}/etcd-${versions.etcd}-linux-amd64.tar.gz`, "cut");
+      const built = { helm: "built", kwok: "built", etcd: "built" };
+      assert.deepEqual(await installed(releasesAt(base)), { ...all("official"), ...built });
+      assert.match(lines.join("\n"), /^not downloaded: (kwok, helm|helm, kwok): .* 404$/m);
+      assert.match(lines.join("\n"), /^not downloaded: etcd: /m);
+    });
+
+    const networks: Record<string, () => [publisher: string, proxy?: string]> = {
+      "closes the port": () => ["http://127.0.0.1:1"],
+      "knows no names": () => ["https://releases.invalid"],
+      "speaks no TLS": () => [base.replace("http:", "https:")],
+      "has a proxy that refuses": () => ["https://releases.invalid", base],
+    };
+    for (const [what, network] of Object.entries(networks)) {
+      it(`gives way to a build within seconds where the network ${what}`, async () => {
+        const [publisher, proxy = ""] = network();
+        process.env["https_proxy"] = proxy;
+        const started = Date.now();
+        assert.deepEqual(await installed(releasesAt(publisher)), all("built"));
+        assert.ok(Date.now() - started < 10_000, "no attempt is waited for long");
+        const refusals = lines.filter((line) => line.startsWith("not downloaded: "));
+        assert.equal(refusals.length, 1, "one cause is named once");
+      });
+    }
+
+    it("that is refused where there is no Go either says both", async () => {
+      fs.writeFileSync(path.join(directory, "bin/go"), "#!/bin/sh\necho go version go1.1\n");
+      const refused = ensureTools({ ...REHEARSAL, releases: releasesAt("http://127.0.0.1:1") }, () => undefined);
+      await assert.rejects(
+        refused,
+        /neither downloaded nor built here:\n.*kubectl.*127\.0\.0\.1:1.*\nGo: found go version go1\.1,/,
+      );
+    });
+
+    it("is tried for what upstream publishes for a system, and for no other", () => {
+      const files = officialReleases(versions, "darwin", "arm64").map(({ url }) => path.basename(url));
+      assert.deepEqual(files, [
+        "kubectl",
+        `etcd-${versions.etcd}-darwin-arm64.zip`,
+        "kwok-darwin-arm64",
+        `helm-${versions.helm}-darwin-arm64.tar.gz`,
+        `pulumi-${versions.pulumi}-darwin-arm64.tar.gz`,
+      ]);
+      assert.deepEqual(officialReleases(versions, "freebsd", "x64"), []);
     });
   });
 
@@ -127,7 +276,7 @@ exec sleep 60
       const second = withLock(lock(), (line) => lines.push(line), work("second"));
       await Promise.all([first, second]);
       assert.deepEqual(order, ["first begins", "first ends", "second begins", "second ends"]);
-      assert.deepEqual(lines, [`waiting for process ${process.pid}, which is building the tools`]);
+      assert.deepEqual(lines, [`waiting for process ${process.pid}, which is installing the tools`]);
     });
 
     it("of a dead process is taken over, also when its pid has gone to another", async () => {
@@ -180,6 +329,33 @@ exec sleep 60
     });
   });
 });
+
+/** What a server would answer that has these releases, each with its checksum in the form that its publisher uses. */
+function publish(releases: readonly Release[], directory: string): Map<string, Buffer> {
+  const files = new Map<string, Buffer>();
+  const script = "#!/bin/sh\necho official\n";
+  for (const { url, checksum, tools } of releases) {
+    const work = fs.mkdtempSync(path.join(directory, "release-"));
+    const members = Object.values(tools).filter((member) => member !== null);
+    for (const member of members) {
+      fs.mkdirSync(path.join(work, path.dirname(member)), { recursive: true });
+      fs.writeFileSync(path.join(work, member), script, { mode: 0o755 });
+    }
+    const content = members.length === 0 ? Buffer.from(script) : execFileSync("tar", ["-czC", work, ...members]);
+    const [name, digest] = [path.basename(url), crypto.createHash("sha256").update(content).digest("hex")];
+    const forms = {
+      ".sha256": digest,
+      kwok: JSON.stringify({ assets: [{ name, digest: `sha256:${digest}` }] }),
+      "": `${"0".repeat(64)}  other\n${digest}  ${name}\n`,
+    };
+    const [, text] = Object.entries(forms).find(([mark]) => checksum.includes(mark) && !checksum.endsWith("sum")) ?? [
+      "",
+      forms[""],
+    ];
+    files.set(url, content).set(checksum, Buffer.from(text));
+  }
+  return files;
+}
 
 async function until(condition: () => boolean): Promise<void> {
   for (let waited = 0; !condition(); waited += 50) {

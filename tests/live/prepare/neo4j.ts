@@ -3,7 +3,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import { images } from "../../../components/base/versions";
-import { cacheDirectory, withLock } from "../../../rehearsal/simulation/toolchain";
+import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
+import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
 
 /** Where the image has Neo4j. */
 export const NEO4J_HOME = "/var/lib/neo4j";

@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { cacheDirectory, withLock } from "../../../rehearsal/simulation/toolchain";
+import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
+import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
 import { ensureVenv } from "./venvs";
 
 // The last release whose server is on Maven Central; what is deployed, 480, comes only as an image.

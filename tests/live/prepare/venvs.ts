@@ -5,7 +5,8 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { clientVersions } from "../../../components/base/versions";
 import { ROOT } from "../../../rehearsal/program/evaluate";
-import { cacheDirectory, withLock } from "../../../rehearsal/simulation/toolchain";
+import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
+import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
 
 const REQUIREMENTS = path.join(__dirname, "..", "requirements");
 const IMAGES = path.join(ROOT, "images");
