@@ -10,6 +10,7 @@ import * as readline from "node:readline";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as yaml from "yaml";
+import { operators } from "../operators";
 import { identify, isAlive, type ProcessIdentity } from "./processes";
 import { type Toolchain, versions } from "./toolchain";
 
@@ -529,8 +530,7 @@ async function write(api: Api, method: "POST" | "PATCH", urlPath: string, body: 
 }
 
 function stages(): object[] {
-  const operators = path.join(__dirname, "..", "operators");
-  const folders = fs.readdirSync(operators).map((operator) => path.join(operators, operator));
+  const folders = operators.map(({ name }) => path.join(__dirname, "..", "operators", name));
   return [path.join(__dirname, "stages"), ...folders]
     .flatMap((folder) => fs.readdirSync(folder).map((name) => path.join(folder, name)))
     .filter((file) => file.endsWith(".yaml"))

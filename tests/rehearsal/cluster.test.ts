@@ -13,7 +13,7 @@ import {
   stopClusterAt,
   sweep,
 } from "../../rehearsal/simulation/cluster";
-import { crdFixtures } from "../../rehearsal/program/charts";
+import { crdFixtures } from "../../rehearsal/operators/crds";
 import { identify, isAlive } from "../../rehearsal/simulation/processes";
 import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
 
