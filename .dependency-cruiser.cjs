@@ -1,6 +1,7 @@
 // Imports point one way: index -> stacks -> components/<area> -> components/base. Beside it stand the commands and the
-// rehearsal, which look at the program; the program never looks at them.
+// rehearsal, which look at the program; the program never looks at them. Of their rooms, each imports those below it alone.
 const AREA = "^components/(?!base/)";
+const ROOMS = ["commands", "rehearsal/simulation", "rehearsal/program", "rehearsal/operators"];
 
 const rule = (name, from, to, comment) => ({
   name,
@@ -47,12 +48,19 @@ module.exports = {
       { path: `${AREA}.+` },
       "They read what the program registers, not how a component makes it.",
     ),
-    rule("rehearsal-knows-no-command", "^rehearsal/", "^commands/", "Commands look at a rehearsal."),
+    ...ROOMS.map((room, index) =>
+      rule(
+        `${room.replace("rehearsal/", "")}-imports-nothing-above`,
+        `^${room}/`,
+        `^(${ROOMS.slice(0, index).join("|") || "tests"})/`,
+        "`commands`, `simulation`, `program` and `operators` do not import upwards.",
+      ),
+    ),
     rule(
-      "program-knows-no-simulation",
-      "^rehearsal/(program|operators)/",
-      "^rehearsal/simulation/",
-      "The simulation runs the program that they describe.",
+      "operators-know-no-sibling",
+      { path: "^rehearsal/operators/([^/]+)/" },
+      { path: "^rehearsal/operators/[^/]+/", pathNot: "^rehearsal/operators/$1/" },
+      "What only one operator has lies in its folder alone.",
     ),
     rule(
       "only-tests-import-tests",

@@ -30,7 +30,7 @@ export function describe(stack: string, { systems, quotas, nodes, lostNodes, not
       lostNodes.map(({ name, moving, homeless, waiting }) => [name, `${moving}`, list(homeless), list(waiting)]),
     ),
     ...notCounted.map(
-      (resource) => `Not counted: ${resource}; rehearsal/program/demand.ts does not know what its operator runs`,
+      (resource) => `Not counted: ${resource}; no operator in rehearsal/operators says what is run for it`,
     ),
     faults.length === 0
       ? `${stack} fits.`

@@ -3,7 +3,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type ChartPin, charts as pins } from "../components/base/versions";
-import { chartVersion, evaluateConfig, type Manifest, type StackEvaluation } from "../rehearsal/program/charts";
+import type { Manifest } from "../rehearsal/operators/operator";
+import {
+  chartVersion,
+  type DeclaredRelease,
+  evaluateConfig,
+  releasesOf,
+  type StackEvaluation,
+} from "../rehearsal/program/charts";
 import { collect, command, run } from "./cli";
 import { type Cluster, startCluster } from "../rehearsal/simulation/cluster";
 import { sweep } from "../rehearsal/simulation/cluster/guardian";
@@ -14,14 +21,7 @@ import { table } from "../rehearsal/simulation/tables";
 import { ensureToolchain, type Toolchain } from "../rehearsal/simulation/toolchain";
 import { Admission } from "./charts/admission";
 import { declarationFaults, workloadsOf } from "./charts/declaration";
-import {
-  apiVersions,
-  helmReleases,
-  type HelmRelease,
-  RenderError,
-  type Renderer,
-  renderRelease,
-} from "./charts/render";
+import { apiVersions, RenderError, type Renderer, renderRelease } from "./charts/render";
 import { generatedFaults, soundnessFaultsOf } from "./charts/soundness";
 import { parseConfig } from "../stacks/config/schema";
 import { allKeys, unknownKeys } from "./charts-keys";
@@ -52,7 +52,7 @@ export interface CheckOptions {
 /** Renders every release of an evaluation from real charts and compares it with what the program declares and allows. */
 export async function checkReleases(options: CheckOptions): Promise<CheckedRelease[]> {
   const { stack, evaluation, admission, progress } = options;
-  const releases = helmReleases(evaluation);
+  const releases = releasesOf(evaluation);
   const own = objectsOf(evaluation);
   const refused = await admission.prepare(evaluation);
   if (refused.length > 0)
@@ -96,13 +96,13 @@ export async function checkReleases(options: CheckOptions): Promise<CheckedRelea
 }
 
 interface Rendered {
-  readonly release: HelmRelease;
+  readonly release: DeclaredRelease;
   readonly objects: readonly Manifest[];
   /** Why it could not be rendered. */
   readonly faults: readonly string[];
 }
 
-function renderAll(releases: readonly HelmRelease[], renderer: Renderer): Promise<Rendered[]> {
+function renderAll(releases: readonly DeclaredRelease[], renderer: Renderer): Promise<Rendered[]> {
   return Promise.all(
     releases.map(async (release) => {
       const missing = versionFault(release, renderer.charts);
@@ -118,14 +118,14 @@ function renderAll(releases: readonly HelmRelease[], renderer: Renderer): Promis
   );
 }
 
-function versionFault({ chart, version }: HelmRelease, directory: string): string | undefined {
+function versionFault({ chart, version }: DeclaredRelease, directory: string): string | undefined {
   const folder = path.join(directory, chart);
   const found = chartVersion(folder);
   if (found === version) return undefined;
   return `${folder}: ${found === undefined ? "is not there" : `holds version ${found}`}, but ${version} is pinned; run \`npm run charts:pull\``;
 }
 
-function keyFaults({ chart, values }: HelmRelease, directory: string): string[] {
+function keyFaults({ chart, values }: DeclaredRelease, directory: string): string[] {
   const folder = path.join(directory, chart);
   const keys = unknownKeys(values, allKeys(chart, folder)).map((fault) => `values: ${fault}`);
   return [...keys, ...crdFolderFaults(chart, folder)];

@@ -1,9 +1,11 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parse, stringify } from "yaml";
-import { type ChartPin, charts, manifests } from "../components/base/versions";
-import { crdFixtures, definitions, type Manifest } from "../rehearsal/program/charts";
+import { parse } from "yaml";
+import { type ChartPin, charts } from "../components/base/versions";
+import { operators } from "../rehearsal/operators";
+import { crdFixtures, definedKind, type Definition, definitions, toYaml } from "../rehearsal/operators/crds";
+import type { Operator } from "../rehearsal/operators/operator";
 import { ROOT } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 
@@ -12,57 +14,6 @@ const LAYOUT = "it needs charts as <chart>/ or charts/<chart>/, or CRDs as crds/
 
 /** Where the key paths of each pinned chart lie. */
 export const KEY_FIXTURES = path.join(ROOT, "tests/fixtures/chart-keys");
-
-interface Operator {
-  /** What its CRDs came from, as the first line of each fixture says. */
-  readonly origin: string;
-  /** CRDs that the program makes objects of: their schemas are kept. All others accept anything. */
-  readonly used: readonly string[];
-  /** The folder of its CRDs, where it bears another name, and their group, where others lie there besides. */
-  readonly folder?: string;
-  readonly group?: string;
-}
-
-/** Every operator with CRDs of ours, by the name of its folder. */
-export const OPERATORS: Readonly<Record<string, Operator>> = {
-  "cert-manager": {
-    origin: `cert-manager ${charts.certManager.version}`,
-    used: ["certificates.cert-manager.io", "clusterissuers.cert-manager.io", "issuers.cert-manager.io"],
-  },
-  cnpg: {
-    origin: `chart cloudnative-pg ${charts.cloudnativePg.version}`,
-    used: ["clusters", "databaseroles", "databases", "scheduledbackups"].map(
-      (plural) => `${plural}.postgresql.cnpg.io`,
-    ),
-    group: "postgresql.cnpg.io",
-  },
-  "barman-cloud": {
-    origin: `chart plugin-barman-cloud ${charts.barmanCloud.version}`,
-    used: ["objectstores.barmancloud.cnpg.io"],
-    folder: "cnpg",
-    group: "barmancloud.cnpg.io",
-  },
-  eck: {
-    origin: `chart eck-operator ${charts.eckOperator.version}`,
-    used: ["elasticsearches.elasticsearch.k8s.elastic.co"],
-  },
-  kuberay: {
-    origin: `chart kuberay-operator ${charts.kuberay.version}`,
-    used: ["rayclusters.ray.io", "rayservices.ray.io"],
-  },
-  strimzi: {
-    origin: `chart strimzi-kafka-operator ${charts.strimzi.version}`,
-    used: ["kafkanodepools", "kafkas", "kafkatopics", "kafkausers"].map((plural) => `${plural}.kafka.strimzi.io`),
-  },
-  "gateway-api": {
-    origin: `gateway-api ${manifests.gatewayApi.version}`,
-    used: ["gatewayclasses", "gateways", "httproutes"].map((plural) => `${plural}.gateway.networking.k8s.io`),
-  },
-  "prometheus-operator": {
-    origin: `prometheus-operator ${manifests.prometheusOperator.version}`,
-    used: ["podmonitors", "prometheusrules", "servicemonitors"].map((plural) => `${plural}.monitoring.coreos.com`),
-  },
-};
 
 /** What a chart's values may hold: keys, a single value, or anything. */
 export type KeyTree = "value" | "any" | { readonly [key: string]: KeyTree };
@@ -118,9 +69,9 @@ export function regenerate(from: string): string[] {
     found += 1;
     return write(source);
   };
-  const operators = Object.entries(OPERATORS).map(([name, operator]) =>
-    written(`crds/${name}`, [path.join(from, "crds", operator.folder ?? name)], (source) =>
-      writeCrds(name, operator, source),
+  const crds = operators.map((operator) =>
+    written(`crds/${operator.name}`, [path.join(from, "crds", upstreamFolder(operator))], (source) =>
+      writeCrds(operator, source),
     ),
   );
   const keys = Object.values(charts).map((pin) =>
@@ -129,42 +80,44 @@ export function regenerate(from: string): string[] {
     ),
   );
   if (found === 0) throw new pulumi.RunError(`--from ${from}: holds no chart and no CRDs of ours; ${LAYOUT}`);
-  return [...operators, ...keys];
+  return [...crds, ...keys];
 }
 
-function writeCrds(name: string, { origin, used, group }: Operator, source: string): string {
+function upstreamFolder({ name, crds }: Operator): string {
+  return crds?.folder ?? name;
+}
+
+function writeCrds({ name, origin, kinds, crds }: Operator, source: string): string {
   const files = fs.readdirSync(source).filter((file) => file.endsWith(".yaml"));
   const all = files.flatMap((file) => definitions(fs.readFileSync(path.join(source, file), "utf8")));
-  const ours = all.filter(({ metadata }) => group === undefined || metadata.name.endsWith(`.${group}`));
-  const absent = used.filter((crd) => !ours.some(({ metadata }) => metadata.name === crd));
+  const ours = all.filter(({ spec }) => crds === undefined || spec.group === crds.group);
+  const absent = Object.keys(kinds).filter((kind) => !ours.some((definition) => definedKind(definition) === kind));
   if (absent.length > 0) {
     throw new pulumi.RunError(
-      `${source}: has no CRD ${absent.join(", ")}; correct OPERATORS in commands/charts-keys.ts`,
+      `${source}: has no CRD of ${absent.join(", ")}; correct the kinds in rehearsal/operators/${name}/index.ts`,
     );
   }
   const target = crdFixtures(name);
   fs.rmSync(target, { recursive: true, force: true });
   fs.mkdirSync(target, { recursive: true });
+  const isUsed = (definition: Definition): boolean => {
+    const kind = kinds[definedKind(definition)];
+    return kind !== undefined && kind.ofCharts !== true;
+  };
   for (const definition of ours) {
-    const isUsed = used.includes(definition.metadata.name);
-    const heading = `# ${origin}, ${isUsed ? "without descriptions" : "open, since the program makes no such object"}\n`;
-    const body = stringify(slim(definition, isUsed), { lineWidth: 0, aliasDuplicateObjects: false });
-    fs.writeFileSync(path.join(target, `${definition.metadata.name}.yaml`), heading + body);
+    const keepSchema = isUsed(definition);
+    const heading = `# ${origin}, ${keepSchema ? "without descriptions" : "open, since the program makes no such object"}\n`;
+    fs.writeFileSync(
+      path.join(target, `${definition.metadata.name}.yaml`),
+      heading + toYaml(slim(definition, keepSchema)),
+    );
   }
-  return `${name}: ${used.length} CRDs with their schema, ${ours.length - used.length} open (${origin})`;
-}
-
-interface CrdVersion {
-  readonly name: string;
-  readonly served: boolean;
-  readonly storage: boolean;
-  readonly subresources?: object;
-  readonly schema: { readonly openAPIV3Schema: unknown };
+  const used = ours.filter(isUsed).length;
+  return `${name}: ${used} CRDs with their schema, ${ours.length - used} open (${origin})`;
 }
 
 /** A CRD with what the API server checks and without what people read. */
-function slim(definition: Manifest, keepSchema: boolean): object {
-  const { apiVersion, kind, metadata, spec } = definition as Manifest & { spec: { versions: CrdVersion[] } };
+function slim({ apiVersion, kind, metadata, spec }: Definition, keepSchema: boolean): object {
   const open = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
   const versions = spec.versions.map(({ name, served, storage, subresources, schema }) => ({
     name,
@@ -336,7 +289,7 @@ export const program = command(
   .addHelpText(
     "after",
     `
-Folders of CRDs: ${[...new Set(Object.entries(OPERATORS).map(([name, { folder = name }]) => folder))].join(", ")}.
+Folders of CRDs: ${[...new Set(operators.map(upstreamFolder))].join(", ")}.
 What the directory lacks stays as it is stored.
 Exit codes: 0 written, 2 wrong usage, or the directory holds nothing of ours or other versions than those pinned.`,
   )

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ChartDeclaration, DeclaredWorkload } from "../components/base/chart-release";
-import type { Manifest } from "../rehearsal/program/charts";
+import type { Manifest } from "../rehearsal/operators/operator";
 import { declarationFaults } from "../commands/charts/declaration";
 import { generatedFaults, soundnessFaultsOf } from "../commands/charts/soundness";
 
@@ -22,7 +22,7 @@ const store: DeclaredWorkload = { ...server, volume: { name: "data", storageClas
 
 /** What a chart's declaration is told of its rendered objects. */
 function faults(declares: Partial<ChartDeclaration>, ...objects: object[]): string[] {
-  const release = { release: "r", chart: "c", version: "1", namespace: "n", values: {} };
+  const release = { release: "r", system: "s", chart: "c", version: "1", namespace: "n", values: {} };
   const whole = { workloads: [], services: [], crds: [], ...declares };
   return declarationFaults({ ...release, declares: whole }, objects as Manifest[]);
 }

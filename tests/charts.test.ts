@@ -7,14 +7,14 @@ import {
   chartKeys as keysOf,
   KEY_FIXTURES,
   type KeyTree,
-  OPERATORS,
   regenerate,
   unknownKeys,
 } from "../commands/charts-keys";
 import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, manifests } from "../components/base/versions";
-import { crdFixtures, definitions, fillChartDirectory, releasesOf } from "../rehearsal/program/charts";
-import { type Registration, STACKS } from "../rehearsal/program/evaluate";
+import { releasesOf } from "../rehearsal/program/charts";
+import { fillChartDirectory } from "../rehearsal/simulation/charts";
+import { STACKS } from "../rehearsal/program/evaluate";
 import { openRehearsal } from "../rehearsal/simulation/rehearse";
 import { chartSummary } from "../rehearsal/simulation/report";
 import { evaluated } from "./commands/program";
@@ -24,10 +24,9 @@ describe("the values of charts", () => {
   for (const stack of STACKS) {
     it(`of ${stack} name only keys that the pinned charts have`, async () => {
       const evaluation = await evaluated(stack);
-      const faults = releasesOf(evaluation).flatMap(({ release, chart }) => {
-        const { inputs } = only(evaluation.registrations, "kubernetes:helm.sh/v3:Release", release);
-        return unknownKeys(inputs["values"], chartKeys(chart).keys).map((fault) => `${chart}: ${fault}`);
-      });
+      const faults = releasesOf(evaluation).flatMap(({ chart, values }) =>
+        unknownKeys(values, chartKeys(chart).keys).map((fault) => `${chart}: ${fault}`),
+      );
       assert.deepEqual(faults, []);
     });
   }
@@ -98,42 +97,6 @@ describe("the fixtures of upstream", () => {
       assert.equal(chartKeys(pin.chart).version, pin.version, "run `npm run charts:keys -- --from DIR`");
     });
   }
-
-  for (const [operator, { origin, used }] of Object.entries(OPERATORS)) {
-    it(`hold the CRDs of ${origin}`, () => {
-      const folder = crdFixtures(operator);
-      const files = fs.readdirSync(folder).map((file) => fs.readFileSync(path.join(folder, file), "utf8"));
-      for (const text of files) assert.ok(text.startsWith(`# ${origin}, `), `${operator}: made from another version`);
-      const names = files.flatMap(definitions).map(({ metadata }) => metadata.name);
-      assert.deepEqual(
-        used.filter((crd) => !names.includes(crd)),
-        [],
-      );
-    });
-  }
-
-  it("hold the schema of every custom resource that the program makes", async () => {
-    const used = Object.values(OPERATORS).flatMap((operator) => operator.used);
-    const kinds = Object.keys(OPERATORS)
-      .flatMap((operator) =>
-        fs.readdirSync(crdFixtures(operator)).map((file) => path.join(crdFixtures(operator), file)),
-      )
-      .filter((file) => used.includes(path.basename(file, ".yaml")))
-      .flatMap((file) => definitions(fs.readFileSync(file, "utf8")))
-      .map(({ spec }) => spec as { group: string; names: { kind: string } })
-      .map(({ group, names }) => `${group} ${names.kind}`);
-    const { registrations } = await evaluated("prod");
-    const made = registrations.flatMap(({ inputs, type }) => {
-      const group = /^([^/]+\.[^/]+)\//.exec(String(inputs["apiVersion"]))?.[1] ?? "";
-      const isOurs = type.startsWith("kubernetes:") && group !== "" && !group.endsWith(".k8s.io");
-      return isOurs || group === "gateway.networking.k8s.io" ? [`${group} ${String(inputs["kind"])}`] : [];
-    });
-    assert.deepEqual(
-      [...new Set(made)].filter((kind) => !kinds.includes(kind)),
-      [],
-    );
-    assert.ok(made.length > 0, "no custom resources found: does the pattern still match their types?");
-  });
 });
 
 describe("the chart directory of a rehearsal", () => {
@@ -215,14 +178,6 @@ function writeChart(directory: string, chart: string, version: string): void {
   fs.mkdirSync(path.join(directory, chart), { recursive: true });
   fs.writeFileSync(path.join(directory, chart, "Chart.yaml"), `name: ${chart}\nversion: ${version}\n`);
   fs.writeFileSync(path.join(directory, chart, "values.yaml"), "real: true\n");
-}
-
-function only(registrations: readonly Registration[], type: string, name: string): Registration {
-  const [one, ...more] = registrations.filter(
-    (registration) => registration.type === type && registration.name === name,
-  );
-  assert.ok(one !== undefined && more.length === 0, `not one ${type} ${name}`);
-  return one;
 }
 
 function chartKeys(chart: string): ChartKeys {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import * as path from "node:path";
 import { evaluateStack } from "../rehearsal/program/charts";
 import { ROOT, stackConfig } from "../rehearsal/program/evaluate";
-import { chartVersion } from "../rehearsal/program/charts";
+import { chartVersion, releasesOf } from "../rehearsal/program/charts";
 import { builtHelm } from "../rehearsal/simulation/toolchain";
-import { helmReleases, renderRelease } from "../commands/charts/render";
+import { renderRelease } from "../commands/charts/render";
 import { charts } from "../components/base/versions";
 import { objectsOf, TRINO } from "./live/harness/charts";
 
@@ -23,7 +23,7 @@ describe("the live tests' reading of Trino's chart", function () {
       return this.skip();
     }
     const evaluation = await evaluateStack("prod", { charts: directory });
-    const release = helmReleases(evaluation).find(({ chart }) => chart === "trino") ?? assert.fail();
+    const release = releasesOf(evaluation).find(({ chart }) => chart === "trino") ?? assert.fail();
     const { kubernetesVersion } = evaluation.config.cluster;
     real = await renderRelease(release, { helm, charts: directory, kubernetesVersion, apiVersions: [] });
     played = objectsOf({ ...release, name: release.release });

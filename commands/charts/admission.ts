@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { promisify } from "node:util";
-import type { Manifest } from "../../rehearsal/program/charts";
+import type { Manifest } from "../../rehearsal/operators/operator";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { plain } from "../../rehearsal/program/values";
 import { workloadsOf } from "./declaration";
@@ -89,7 +89,7 @@ function podsOf(objects: readonly Manifest[]): Manifest[] {
       persistentVolumeClaim: { claimName: claim },
     }));
     const { volumes = [], ...spec } = template.spec;
-    const metadata = { ...template.metadata, name: `pod-of-${name}`, namespace: owner?.metadata["namespace"] };
+    const metadata = { ...template.metadata, name: `pod-of-${name}`, namespace: owner?.metadata.namespace };
     return [{ apiVersion: "v1", kind: "Pod", metadata, spec: { ...spec, volumes: [...volumes, ...claims] } }];
   });
 }

@@ -1,11 +1,12 @@
 import type { V1PodSpec, V1PodTemplateSpec } from "@kubernetes/client-node";
 import type { DeclaredHook, DeclaredService, DeclaredWorkload } from "../../components/base/chart-release";
 import { resources } from "../../components/base/pod";
-import type { Manifest } from "../../rehearsal/program/charts";
+import { customKind } from "../../rehearsal/operators";
+import type { Claim, CustomResource, Manifest, PodSpec } from "../../rehearsal/operators/operator";
+import type { DeclaredRelease } from "../../rehearsal/program/charts";
 import { amountsOf } from "../../rehearsal/program/demand";
 import type { PodTemplate } from "../../rehearsal/program/pod-rules";
 import { bytes } from "../../rehearsal/program/quantity";
-import type { HelmRelease } from "./render";
 
 /** A workload of a rendered chart, or one that an operator makes of a custom resource of the chart. */
 export interface RunWorkload {
@@ -16,22 +17,12 @@ export interface RunWorkload {
   /** Undefined where an operator writes it. */
   readonly template?: PodTemplate;
   /** What counts for its size. */
-  readonly pod: SizedPod;
+  readonly pod: PodSpec;
   readonly labels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   /** Undefined where the nodes or an autoscaler decide. */
   readonly replicas?: number;
   readonly claims: readonly Claim[];
-}
-
-type SizedPod = NonNullable<Parameters<typeof amountsOf>[0]>;
-
-interface Claim {
-  readonly metadata?: { readonly name?: string };
-  readonly spec: {
-    readonly storageClassName?: string;
-    readonly resources?: { readonly requests?: { readonly storage?: string } };
-  };
 }
 
 interface WorkloadSpec {
@@ -48,7 +39,7 @@ export function workloadsOf(objects: readonly Manifest[]): RunWorkload[] {
   return objects.flatMap((object) => {
     if (WORKLOADS.includes(object.kind)) return [workload(object, objects)];
     if (object.kind === "Pod") return [pod(object)];
-    return OPERATED.includes(object.kind) ? [prometheus(object, objects)] : [];
+    return operated(object, objects);
   });
 }
 
@@ -80,63 +71,26 @@ function workload({ kind, metadata, spec }: Manifest, objects: readonly Manifest
 
 function pod({ kind, metadata, spec }: Manifest): RunWorkload {
   const template = { metadata, spec: spec as V1PodSpec };
-  const labels = (metadata["labels"] ?? {}) as Record<string, string>;
   return {
     kind,
     name: metadata.name,
     template,
     pod: template.spec,
-    labels,
+    labels: metadata.labels ?? {},
     serviceAccount: template.spec.serviceAccountName ?? "default",
     claims: [],
   };
 }
 
-type Resources = NonNullable<SizedPod["containers"][number]["resources"]>;
-
-interface PrometheusSpec {
-  readonly replicas?: number;
-  readonly serviceAccountName?: string;
-  readonly podMetadata?: { readonly labels?: Readonly<Record<string, string>> };
-  readonly storage?: { readonly volumeClaimTemplate?: Claim };
-  readonly resources?: Resources;
-}
-
-/** Custom resources of which the prometheus-operator makes a StatefulSet each. */
-const OPERATED = ["Prometheus", "Alertmanager"];
-
-/** The StatefulSet of such a resource, named, labelled and sized as the operator does it. */
-function prometheus({ kind, metadata, spec }: Manifest, objects: readonly Manifest[]): RunWorkload {
-  const { replicas = 1, serviceAccountName = "default", podMetadata, storage, resources: own } = spec as PrometheusSpec;
-  const what = kind.toLowerCase();
-  const name = `${what}-${metadata.name}`;
-  const claim = storage?.volumeClaimTemplate;
-  return {
-    kind: "StatefulSet",
-    name,
-    pod: { containers: [...(own ? [{ resources: own }] : []), { resources: reloader(objects) }] },
-    labels: {
-      ...podMetadata?.labels,
-      "app.kubernetes.io/name": what,
-      "app.kubernetes.io/instance": metadata.name,
-      "app.kubernetes.io/managed-by": "prometheus-operator",
-      "operator.prometheus.io/name": metadata.name,
-      [what]: metadata.name,
-    },
-    serviceAccount: serviceAccountName,
-    replicas,
-    claims: claim ? [{ ...claim, metadata: { name: claim.metadata?.name ?? `${name}-db` } }] : [],
-  };
-}
-
-/** The container beside them, whose size stands on the operator's command line. */
-function reloader(objects: readonly Manifest[]): Resources {
-  const text = JSON.stringify(objects);
-  const flag = (name: string): string => new RegExp(`"--config-reloader-${name}=([^"]*)"`).exec(text)?.[1] ?? "0";
-  return {
-    requests: { cpu: flag("cpu-request"), memory: flag("memory-request") },
-    limits: { cpu: flag("cpu-limit"), memory: flag("memory-limit") },
-  };
+/** The StatefulSets of which an operator makes the pods of a custom resource. */
+function operated(object: Manifest, objects: readonly Manifest[]): RunWorkload[] {
+  const demand = customKind(`${object.apiVersion}/${object.kind}`)?.demand(object as CustomResource, objects);
+  return (demand?.podSets ?? []).map(({ name = object.metadata.name, replicas, labels = {}, spec, claims = [] }) => ({
+    ...{ kind: "StatefulSet", name, labels, claims },
+    pod: spec ?? { containers: [] },
+    serviceAccount: spec?.serviceAccountName ?? "default",
+    ...(typeof replicas === "number" && { replicas }),
+  }));
 }
 
 /** A Job that Helm runs, declared as one of its hooks, as a workload: its pods have the label of the Job controller. */
@@ -147,7 +101,7 @@ function hookWorkload({ name, serviceAccount, size }: DeclaredHook): Expected {
 type Expected = Omit<DeclaredWorkload, "kind"> & { readonly kind: string };
 
 /** Where a rendered chart is not what the program declares about it: policies, quota and capacity rest on that. */
-export function declarationFaults(release: HelmRelease, objects: readonly Manifest[]): string[] {
+export function declarationFaults(release: DeclaredRelease, objects: readonly Manifest[]): string[] {
   const { declares } = release;
   const { hooks = [] } = declares;
   const run = workloadsOf(objects);
@@ -214,7 +168,7 @@ function isSelected(labels: Readonly<Record<string, string>>, selector: Readonly
 
 function compareSize(
   { size }: Expected,
-  pod: SizedPod,
+  pod: PodSpec,
   compare: (what: string, own: number | undefined, real: number | undefined) => void,
 ): void {
   const own = amountsOf({ containers: [{ resources: resources(size) }] }).pod;
@@ -246,12 +200,12 @@ function volumeOf({ volume }: Expected): string {
 }
 
 function claimOf({ metadata, spec }: Claim): string {
-  const sizeGiB = bytes(spec.resources?.requests?.storage ?? "0") / 2 ** 30;
-  return `${metadata?.name} of ${sizeGiB} GiB in ${spec.storageClassName}`;
+  const sizeGiB = bytes(spec?.resources?.requests?.["storage"] ?? "0") / 2 ** 30;
+  return `${metadata?.name} of ${sizeGiB} GiB in ${spec?.storageClassName}`;
 }
 
 /** Two makers of one service account are one too many. */
-function accountFaults({ declares }: HelmRelease, objects: readonly Manifest[]): string[] {
+function accountFaults({ declares }: DeclaredRelease, objects: readonly Manifest[]): string[] {
   if (declares.serviceAccounts !== "program") return [];
   return objects
     .filter(({ kind }) => kind === "ServiceAccount")
@@ -271,7 +225,11 @@ interface ServiceSpec {
   readonly ports?: readonly { readonly port: number; readonly targetPort?: number | string; readonly name?: string }[];
 }
 
-function serviceFaults({ declares }: HelmRelease, objects: readonly Manifest[], run: readonly RunWorkload[]): string[] {
+function serviceFaults(
+  { declares }: DeclaredRelease,
+  objects: readonly Manifest[],
+  run: readonly RunWorkload[],
+): string[] {
   const services = objects.filter(({ kind }) => kind === "Service");
   const names = services.map(({ metadata }) => metadata.name);
   return [
@@ -315,7 +273,7 @@ function numberOf(target: number | string, spec: V1PodSpec | undefined): number 
   return ports.find(({ name }) => name === target)?.containerPort ?? target;
 }
 
-function crdFaults({ declares }: HelmRelease, objects: readonly Manifest[]): string[] {
+function crdFaults({ declares }: DeclaredRelease, objects: readonly Manifest[]): string[] {
   const made = objects.filter(({ kind }) => kind === "CustomResourceDefinition");
   const names = made.map(({ metadata }) => metadata.name);
   return [

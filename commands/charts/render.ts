@@ -2,27 +2,10 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import * as path from "node:path";
 import { parseAllDocuments } from "yaml";
-import { type DeclaredRelease, type Manifest, releasesOf } from "../../rehearsal/program/charts";
-import type { Evaluation } from "../../rehearsal/program/evaluate";
-import { plain, unwrapped } from "../../rehearsal/program/values";
-
-/** A release with all that Helm is told of it. */
-export interface HelmRelease extends DeclaredRelease {
-  readonly namespace: string;
-  readonly values: Readonly<Record<string, unknown>>;
-}
-
-/** The releases of an evaluation. */
-export function helmReleases(evaluation: Evaluation): HelmRelease[] {
-  return releasesOf(evaluation).map((declared) => {
-    const release = evaluation.registrations.find(
-      ({ type, name }) => type === "kubernetes:helm.sh/v3:Release" && name === declared.release,
-    );
-    if (release === undefined) throw new Error(`${declared.release}: its component registers no Release`);
-    const { namespace, values } = unwrapped(release.inputs) as HelmRelease;
-    return { ...declared, namespace, values };
-  });
-}
+import type { Definition } from "../../rehearsal/operators/crds";
+import type { Manifest } from "../../rehearsal/operators/operator";
+import type { DeclaredRelease } from "../../rehearsal/program/charts";
+import { plain } from "../../rehearsal/program/values";
 
 /** Where charts are rendered, and for which cluster. */
 export interface Renderer {
@@ -38,7 +21,7 @@ export interface Renderer {
 export class RenderError extends Error {}
 
 /** Every object that an installation makes, hooks too; throws a {@link RenderError}. CRDs in `crds/` are the program's. */
-export async function renderRelease(release: HelmRelease, renderer: Renderer): Promise<Manifest[]> {
+export async function renderRelease(release: DeclaredRelease, renderer: Renderer): Promise<Manifest[]> {
   const { helm, charts, kubernetesVersion, apiVersions } = renderer;
   const child = spawn(helm, [
     ...["template", release.release, path.join(charts, release.chart), "--values", "-", "--skip-tests"],
@@ -71,13 +54,8 @@ function manifestsOf(yaml: string): Manifest[] {
 
 /** How charts ask for the kinds of CRDs: `<group>/<version>` and `<group>/<version>/<Kind>`. */
 export function apiVersions(definitions: readonly Manifest[]): string[] {
-  const all = definitions.flatMap(({ spec }) => {
-    const { group, names, versions } = spec as {
-      group: string;
-      names: { kind: string };
-      versions?: readonly { name: string; served: boolean }[];
-    };
-    const served = (versions ?? []).filter((version) => version.served).map(({ name }) => `${group}/${name}`);
+  const all = (definitions as readonly Definition[]).flatMap(({ spec: { group, names, versions } }) => {
+    const served = versions.filter((version) => version.served).map(({ name }) => `${group}/${name}`);
     return served.flatMap((version) => [version, `${version}/${names.kind}`]);
   });
   return [...new Set(all)].sort();

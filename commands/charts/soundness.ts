@@ -1,4 +1,4 @@
-import type { Manifest } from "../../rehearsal/program/charts";
+import type { Manifest } from "../../rehearsal/operators/operator";
 import { securityFaults, soundnessFaults } from "../../rehearsal/program/pod-rules";
 import { workloadsOf } from "./declaration";
 

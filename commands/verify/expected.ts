@@ -1,3 +1,4 @@
+import type { Manifest } from "../../rehearsal/operators/operator";
 import { releasesOf, type StackEvaluation } from "../../rehearsal/program/charts";
 import { demandOf, type PodGroup } from "../../rehearsal/program/demand";
 import type { PlatformConfig } from "../../stacks/config/schema";
@@ -32,21 +33,11 @@ export interface ExpectedRelease {
   readonly crds: readonly string[];
 }
 
-interface Manifest {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  readonly metadata?: {
-    readonly name?: string;
-    readonly namespace?: string;
-    readonly annotations?: Readonly<Record<string, string>>;
-  };
-}
-
 /** Reads from an evaluation what a cluster should hold. */
 export function expectedOf(stack: string, evaluation: StackEvaluation): Expected {
   const { registrations, config } = evaluation;
   const objects = registrations.flatMap(({ type, inputs, read }): ExpectedObject[] => {
-    const { apiVersion, kind, metadata } = inputs as Manifest;
+    const { apiVersion, kind, metadata } = inputs as Partial<Manifest>;
     if (read || !type.startsWith("kubernetes:") || !apiVersion || !kind || !metadata?.name) return [];
     const { name, namespace, annotations } = metadata;
     const waitFor = annotations?.["pulumi.com/waitFor"];
@@ -54,15 +45,13 @@ export function expectedOf(stack: string, evaluation: StackEvaluation): Expected
       { apiVersion, kind, name, ...(namespace && { namespace }), inputs, ...(waitFor !== undefined && { waitFor }) },
     ];
   });
-  const helm = registrations.filter(({ type }) => type === "kubernetes:helm.sh/v3:Release");
   return {
     stack,
     config,
     namespaces: objects.filter(({ kind }) => kind === "Namespace").map(({ name }) => name),
     objects,
-    releases: releasesOf(evaluation).map(({ release, declares }) => ({
-      name: release,
-      namespace: String(helm.find(({ name }) => name === release)?.inputs["namespace"]),
+    releases: releasesOf(evaluation).map(({ release, namespace, declares }) => ({
+      ...{ name: release, namespace },
       services: declares.services.map(({ name }) => name),
       crds: declares.crds,
     })),

@@ -12,7 +12,7 @@ const TOPIC = "workloads";
 export function workloads(expected: Expected, cluster: ClusterView): Question[] {
   const { groups, objects, stack } = expected;
   return [
-    ...merged(groups.map((group) => ofItsObject(group, objects))).map((group) => ({
+    ...merged(groups.map((group) => ({ ...group, name: group.object }))).map((group) => ({
       topic: TOPIC,
       name: title(group),
       ask: () => asked(group, cluster, stack),
@@ -31,18 +31,6 @@ function merged(groups: readonly PodGroup[]): PodGroup[] {
     byTitle.set(title(group), known === undefined ? group : { ...known, pods: sum(known.pods, group.pods) });
   }
   return [...byTitle.values()];
-}
-
-/**
- * What an operator runs is named after its custom resource and a part of it, or, as Strimzi does with a pool of nodes, after
- * its cluster and itself: it counts as that resource's.
- */
-function ofItsObject(group: PodGroup, objects: readonly ExpectedObject[]): PodGroup {
-  const { kind, namespace, name } = group;
-  const alike = objects.filter((one) => one.kind === kind && one.namespace === namespace);
-  const object = alike.find((one) => name.startsWith(`${one.name}-`) || name.endsWith(`-${one.name}`));
-  const isWhole = alike.some((one) => one.name === name);
-  return object === undefined || isWhole ? group : { ...group, name: object.name };
 }
 
 function sum(a: PodGroup["pods"], b: PodGroup["pods"]): PodGroup["pods"] {

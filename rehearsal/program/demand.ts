@@ -9,11 +9,19 @@ import type {
   V1Toleration,
   V2HorizontalPodAutoscaler,
 } from "@kubernetes/client-node";
-import type { ChartDeclaration } from "../../components/base/chart-release";
-import { resources } from "../../components/base/pod";
-import { elasticsearch } from "../operators/eck/demand";
+import { type ContainerSize, resources } from "../../components/base/pod";
+import { customKind, isOperated } from "../operators";
+import {
+  type Claim,
+  claim,
+  type Container,
+  type CustomResource,
+  type Footprint,
+  type PodSet,
+  type PodSpec,
+} from "../operators/operator";
+import { type DeclaredRelease, releasesOf } from "./charts";
 import type { Evaluation, Registration } from "./evaluate";
-import { kafka, kafkaNodePool } from "../operators/strimzi/demand";
 import { bytes, cores } from "./quantity";
 
 /** Amounts by the names that a ResourceQuota gives them: cores, bytes or things. */
@@ -26,6 +34,8 @@ export interface PodGroup {
   readonly namespace: string;
   readonly kind: string;
   readonly name: string;
+  /** Name of the object of that kind: an operator may run several groups for one. */
+  readonly object: string;
   /** Pods at the start, and the most that an autoscaler may make of them. A DaemonSet has one for each node. */
   readonly pods: { readonly start: number; readonly most: number } | "each node";
   /** Pods that a rollout adds for a while. */
@@ -53,27 +63,11 @@ export interface ObjectDemand {
 export interface Demand {
   readonly groups: readonly PodGroup[];
   readonly objects: readonly ObjectDemand[];
-  /** Custom resources of which nobody said here whether their operators make pods. */
+  /** Custom resources of which no operator in `rehearsal/operators/` says what it runs. */
   readonly unknown: readonly string[];
 }
 
 export const GPU = "nvidia.com/gpu";
-
-interface Container {
-  readonly resources?: {
-    readonly requests?: Readonly<Record<string, string>>;
-    readonly limits?: Readonly<Record<string, string>>;
-  };
-  readonly restartPolicy?: string;
-}
-
-/** What is read of a pod's specification. */
-interface PodSpec {
-  readonly containers: readonly Container[];
-  readonly initContainers?: readonly Container[];
-  readonly nodeSelector?: Readonly<Record<string, string>>;
-  readonly tolerations?: readonly V1Toleration[];
-}
 
 /** Adds amounts up. */
 export function total(all: readonly Amounts[]): Amounts {
@@ -90,332 +84,166 @@ export function times(amounts: Amounts, factor: number): Amounts {
 /** Reads from an evaluation what its workloads, custom resources and charts will run. */
 export function demandOf(evaluation: Evaluation): Demand {
   const objects = evaluation.registrations.filter(({ type }) => type.startsWith("kubernetes:"));
-  const autoscalers = objects
-    .filter(({ type }) => type === "kubernetes:autoscaling/v2:HorizontalPodAutoscaler")
-    .map(({ inputs }) => inputs as unknown as V2HorizontalPodAutoscaler);
-  const made = objects.flatMap((object) => MAKERS[kindOf(object)]?.(object, autoscalers, objects) ?? []);
+  const all = objects.map((object) => ({ kind: shortKind(object), ...object.inputs }) as unknown as CustomResource);
+  const made = [...objects.flatMap((object) => ofObject(object, all)), ...releasesOf(evaluation).flatMap(ofRelease)];
   return {
-    groups: [...made.flatMap(({ groups = [] }) => groups), ...chartGroups(evaluation)],
-    objects: [...made.flatMap(({ objects: amounts = [] }) => amounts), ...chartObjects(evaluation)],
+    groups: made.flatMap((one) => (one.podSets ?? []).map((set) => group(one, set))),
+    objects: made.map(({ system, namespace, podSets = [], services = 0, amounts = {} }) => ({
+      ...{ system, namespace },
+      amounts: total([{ services }, amounts, ...podSets.map(claimed)]),
+    })),
     unknown: objects
-      .filter((object) => isCustom(object) && !(kindOf(object) in MAKERS))
-      .map(describe)
+      .filter((object) => isCustom(kindOf(object)) && customKind(kindOf(object)) === undefined)
+      .map((object) => `${shortKind(object)} ${object.name}`)
       .sort(),
   };
 }
 
-interface Made {
-  readonly groups?: readonly PodGroup[];
-  readonly objects?: readonly ObjectDemand[];
+/** What comes of an object, or of a part of a release. */
+interface Made extends Footprint {
+  readonly system: string;
+  readonly namespace: string;
+  readonly kind: string;
+  readonly name: string;
+  /** What it takes besides pods, their claims and Services. */
+  readonly amounts?: Amounts;
 }
-type Maker = (
-  object: Registration,
-  autoscalers: readonly V2HorizontalPodAutoscaler[],
-  objects: readonly Registration[],
-) => Made;
 
-const NOTHING: Maker = () => ({});
+function ofObject(object: Registration, all: readonly CustomResource[]): Made[] {
+  const kind = kindOf(object);
+  const inputs = object.inputs as unknown as CustomResource;
+  const footprint = customKind(kind)?.demand(inputs, all) ?? BUILT_IN[kind]?.(inputs as never, all);
+  if (footprint === undefined) return [];
+  const { name, namespace = "" } = inputs.metadata;
+  return [{ system: object.path[0] ?? object.name, namespace, kind: shortKind(object), name, ...footprint }];
+}
 
-/** What comes of an object, by `<group>/<version>:<Kind>` of its type. */
-const MAKERS: Readonly<Record<string, Maker>> = {
-  "apps/v1:Deployment": deployment,
-  "apps/v1:StatefulSet": statefulSet,
-  "apps/v1:DaemonSet": daemonSet,
-  "batch/v1:Job": (object) => job(object, (object.inputs as unknown as V1Job).spec?.template.spec),
-  "batch/v1:CronJob": (object) =>
-    job(object, (object.inputs as unknown as V1CronJob).spec?.jobTemplate.spec?.template.spec),
-  "core/v1:Service": service,
-  "core/v1:PersistentVolumeClaim": claim,
-  "barmancloud.cnpg.io/v1:ObjectStore": NOTHING,
-  "postgresql.cnpg.io/v1:Cluster": postgresCluster,
-  "postgresql.cnpg.io/v1:Database": NOTHING,
-  "postgresql.cnpg.io/v1:DatabaseRole": NOTHING,
-  "postgresql.cnpg.io/v1:ScheduledBackup": NOTHING,
-  "elasticsearch.k8s.elastic.co/v1:Elasticsearch": (object) => elasticsearch(object, { group, withClaims }),
-  "ray.io/v1:RayCluster": rayCluster,
-  "ray.io/v1:RayService": rayService,
-  "kafka.strimzi.io/v1:Kafka": (object) => kafka(object, { group, countedIn }),
-  "kafka.strimzi.io/v1:KafkaNodePool": (object) => kafkaNodePool(object, { group, withClaims }),
-  "kafka.strimzi.io/v1:KafkaTopic": NOTHING,
-  "kafka.strimzi.io/v1:KafkaUser": NOTHING,
-  "monitoring.coreos.com/v1:PodMonitor": NOTHING,
-  "monitoring.coreos.com/v1:PrometheusRule": NOTHING,
-  "monitoring.coreos.com/v1:ServiceMonitor": NOTHING,
-  "cert-manager.io/v1:Certificate": NOTHING,
-  "cert-manager.io/v1:ClusterIssuer": NOTHING,
-  "cert-manager.io/v1:Issuer": NOTHING,
-  "gateway.networking.k8s.io/v1:Gateway": NOTHING,
-  "gateway.networking.k8s.io/v1:GatewayClass": NOTHING,
-  "gateway.networking.k8s.io/v1:HTTPRoute": NOTHING,
-};
+function ofRelease({ release, system, namespace, declares }: DeclaredRelease): Made[] {
+  const { workloads, hooks = [], services } = declares;
+  const place = { system, namespace };
+  return [
+    ...workloads.map(({ kind, name, replicas, size, volume }) => ({
+      ...{ ...place, kind, name },
+      podSets: [
+        {
+          replicas: kind === "DaemonSet" ? ("each node" as const) : replicas,
+          surge: kind === "Deployment" ? share(DEFAULT_SURGE, replicas) : 0,
+          spec: sized(size),
+          claims: volume === undefined ? [] : [claim(`${volume.sizeGiB}Gi`)],
+        },
+      ],
+    })),
+    ...hooks.map(({ name, size }) => ({
+      ...{ ...place, kind: "Job", name },
+      podSets: [{ replicas: 1, spec: sized(size) }],
+    })),
+    { ...place, kind: "Release", name: release, services: services.length },
+  ];
+}
 
+/** `<group>/<version>/<Kind>`, with the group `core` for objects that have none. */
 function kindOf({ type }: Registration): string {
-  return type.replace(/^kubernetes:/, "");
+  return type.replace(/^kubernetes:/, "").replace(":", "/");
+}
+
+function shortKind({ type }: Registration): string {
+  return type.replace(/^.*:/, "");
 }
 
 // Groups of Kubernetes itself: none, or a name without a dot, or one that ends in .k8s.io.
-function isCustom({ type }: Registration): boolean {
-  const group = /^kubernetes:([^/]+)\//.exec(type)?.[1] ?? "";
-  return (
-    group.includes(".") && (!group.endsWith(".k8s.io") || group === "gateway.networking.k8s.io") && group !== "helm.sh"
-  );
+function isCustom(kind: string): boolean {
+  const [group = ""] = kind.split("/");
+  return isOperated(kind) || (group.includes(".") && !group.endsWith(".k8s.io") && group !== "helm.sh");
 }
 
-function describe(object: Registration): string {
-  return `${kindOf(object).replace(/^.*:/, "")} ${object.name}`;
-}
+type BuiltIn = (object: never, all: readonly CustomResource[]) => Pick<Made, "podSets" | "services" | "amounts">;
 
-interface Metadata {
-  readonly name: string;
-  readonly namespace: string;
-}
+/** What comes of objects of Kubernetes itself. */
+const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
+  "apps/v1/Deployment": deployment,
+  "apps/v1/StatefulSet": ({ spec }: V1StatefulSet) => ({
+    podSets: [{ replicas: spec?.replicas ?? 1, spec: spec?.template.spec, claims: spec?.volumeClaimTemplates ?? [] }],
+  }),
+  "apps/v1/DaemonSet": ({ spec }: V1DaemonSet) => ({
+    podSets: [{ replicas: "each node", spec: spec?.template.spec }],
+  }),
+  "batch/v1/Job": ({ spec }: V1Job) => ({ podSets: [{ replicas: 1, spec: spec?.template.spec }] }),
+  "batch/v1/CronJob": ({ spec }: V1CronJob) => ({
+    podSets: [{ replicas: 1, spec: spec?.jobTemplate.spec?.template.spec }],
+  }),
+  "core/v1/Service": service,
+  "core/v1/PersistentVolumeClaim": (one: V1PersistentVolumeClaim) => ({
+    amounts: claimed({ replicas: 1, claims: [one] }),
+  }),
+};
 
-function metadataOf({ inputs }: Registration): Metadata {
-  return inputs["metadata"] as Metadata;
-}
-
-function systemOf({ path, name }: Registration): string {
-  return path[0] ?? name;
-}
-
-function group(
-  object: Registration,
-  spec: PodSpec | undefined,
-  own: Pick<PodGroup, "pods"> & Partial<PodGroup>,
-): PodGroup {
-  const { name, namespace } = metadataOf(object);
-  return {
-    system: systemOf(object),
-    namespace,
-    kind: kindOf(object).replace(/^.*:/, ""),
-    name,
-    surge: 0,
-    isTransient: false,
-    ...amountsOf(spec),
-    nodeSelector: spec?.nodeSelector ?? {},
-    tolerations: spec?.tolerations ?? [],
-    volumes: [],
-    ...own,
-  };
-}
-
-function deployment(object: Registration, autoscalers: readonly V2HorizontalPodAutoscaler[]): Made {
-  const { spec } = object.inputs as unknown as V1Deployment;
-  const { name, namespace } = metadataOf(object);
-  const autoscaler = autoscalers.find(
-    ({ metadata, spec: own }) => metadata?.namespace === namespace && own?.scaleTargetRef.name === name,
+function deployment({ metadata, spec }: V1Deployment, all: readonly CustomResource[]): Footprint {
+  const autoscaler = (all as readonly V2HorizontalPodAutoscaler[]).find(
+    (one) =>
+      one.kind === "HorizontalPodAutoscaler" &&
+      one.metadata?.namespace === metadata?.namespace &&
+      one.spec?.scaleTargetRef.name === metadata?.name,
   )?.spec;
   const start = autoscaler?.minReplicas ?? spec?.replicas ?? 1;
   const most = autoscaler?.maxReplicas ?? start;
   const strategy = spec?.strategy;
   // Pods that take long to go, as drained Ray workers do, all still count while their successors run.
   const lingers = (spec?.template.spec?.terminationGracePeriodSeconds ?? 0) > LONG_GRACE_SECONDS;
-  // Kubernetes' own default is a quarter, rounded up.
-  const rolling = lingers ? most : share(strategy?.rollingUpdate?.maxSurge ?? "25%", most);
+  const rolling = lingers ? most : share(strategy?.rollingUpdate?.maxSurge ?? DEFAULT_SURGE, most);
   const surge = strategy?.type === "Recreate" ? 0 : rolling;
-  return { groups: [group(object, spec?.template.spec, { pods: { start, most }, surge })] };
+  return { podSets: [{ replicas: { start, most }, surge, spec: spec?.template.spec }] };
 }
 
 // Kubernetes' default is 30 s: such pods are gone before the next ones are ready.
 const LONG_GRACE_SECONDS = 60;
+// Kubernetes' own, rounded up; charts leave it.
+const DEFAULT_SURGE = "25%";
 
 function share(value: number | string, of: number): number {
   return typeof value === "string" ? Math.ceil((Number.parseFloat(value) / 100) * of) : value;
 }
 
-function statefulSet(object: Registration): Made {
-  const { spec } = object.inputs as unknown as V1StatefulSet;
-  const start = spec?.replicas ?? 1;
-  const volumes = (spec?.volumeClaimTemplates ?? []).map(sizeOf);
-  const pods = { start, most: start };
-  return withClaims(group(object, spec?.template.spec, { pods, volumes }), start);
-}
-
-function daemonSet(object: Registration): Made {
-  const { spec } = object.inputs as unknown as V1DaemonSet;
-  return { groups: [group(object, spec?.template.spec, { pods: "each node" })] };
-}
-
-function job(object: Registration, spec: PodSpec | undefined): Made {
-  return { groups: [group(object, spec, { pods: { start: 1, most: 1 }, isTransient: true })] };
-}
-
-function service(object: Registration): Made {
-  const { spec } = object.inputs as unknown as V1Service;
+function service({ spec }: V1Service): Pick<Made, "services" | "amounts"> {
   const isBalanced = spec?.type === "LoadBalancer";
   const hasNodePorts = spec?.type === "NodePort" || (isBalanced && spec.allocateLoadBalancerNodePorts !== false);
-  return countedIn(object, {
-    services: 1,
+  const amounts = {
     "services.loadbalancers": isBalanced ? 1 : 0,
     "services.nodeports": hasNodePorts ? (spec.ports?.length ?? 0) : 0,
-  });
+  };
+  return { services: 1, amounts };
 }
 
-function claim(object: Registration): Made {
-  const size = sizeOf(object.inputs);
-  return countedIn(object, { persistentvolumeclaims: 1, "requests.storage": size });
+function group({ system, namespace, kind, name: object }: Made, set: PodSet): PodGroup {
+  const { name = object, surge = 0, spec, claims = [] } = set;
+  return {
+    ...{ system, namespace, kind, name, object, surge },
+    pods: scale(set),
+    isTransient: kind === "Job" || kind === "CronJob",
+    ...amountsOf(spec),
+    nodeSelector: spec?.nodeSelector ?? {},
+    tolerations: spec?.tolerations ?? [],
+    volumes: claims.map(sizeOf),
+  };
 }
 
-function countedIn(object: Registration, amounts: Amounts): Made {
-  return { objects: [{ system: systemOf(object), namespace: metadataOf(object).namespace, amounts }] };
+function scale({ replicas }: PodSet): PodGroup["pods"] {
+  return typeof replicas === "number" ? { start: replicas, most: replicas } : replicas;
 }
 
-function sizeOf({ spec }: V1PersistentVolumeClaim): number {
+/** What the volumes of all pods take; a pod that runs on each node has none. */
+function claimed(set: PodSet): Amounts {
+  const [pods, claims] = [scale(set), set.claims ?? []];
+  const storage = claims.reduce((sum, one) => sum + sizeOf(one), 0);
+  const each = { persistentvolumeclaims: claims.length, "requests.storage": storage };
+  return times(each, pods === "each node" ? 0 : pods.start);
+}
+
+function sizeOf({ spec }: Claim): number {
   return bytes(spec?.resources?.requests?.["storage"] ?? "0");
 }
 
-function withClaims(pods: PodGroup, count: number, services = 0): Made {
-  const { system, namespace, volumes } = pods;
-  const storage = volumes.reduce((sum, size) => sum + size, 0);
-  const amounts = { persistentvolumeclaims: volumes.length * count, "requests.storage": storage * count, services };
-  return { groups: [pods], objects: [{ system, namespace, amounts }] };
-}
-
-interface CnpgSpec {
-  readonly instances: number;
-  readonly resources?: Container["resources"];
-  readonly storage: { readonly size: string };
-  readonly walStorage?: { readonly size: string };
-  readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
-}
-
-interface BarmanSpec {
-  readonly instanceSidecarConfiguration?: { readonly resources?: Container["resources"] };
-}
-
-// <cluster>-rw, -ro and -r.
-const CNPG_SERVICES = 3;
-
-/**
- * The operator makes a pod and a claim for each instance; a rollout replaces them one after the other. Where it is backed up,
- * barman runs beside it, in the size that the store names.
- */
-function postgresCluster(object: Registration, _: unknown, objects: readonly Registration[]): Made {
-  const { instances, resources: own, storage, walStorage, plugins = [] } = object.inputs["spec"] as CnpgSpec;
-  const sidecars = plugins.flatMap(({ parameters }) =>
-    objects
-      .filter((one) => kindOf(one) === "barmancloud.cnpg.io/v1:ObjectStore")
-      .filter((one) => metadataOf(one).name === parameters?.barmanObjectName)
-      .map(({ inputs }) => (inputs["spec"] as BarmanSpec).instanceSidecarConfiguration?.resources),
-  );
-  const containers = [own, ...sidecars].map((resources) => (resources ? { resources } : {}));
-  const volumes = [storage, walStorage].flatMap((volume) => (volume === undefined ? [] : [bytes(volume.size)]));
-  const pods = { start: instances, most: instances };
-  return withClaims(group(object, { containers }, { pods, volumes }), instances, CNPG_SERVICES);
-}
-
-interface RayClusterSpec {
-  readonly autoscalerOptions?: { readonly resources?: Container["resources"] };
-  readonly headGroupSpec: { readonly template: { readonly spec: PodSpec } };
-  readonly workerGroupSpecs: readonly {
-    readonly groupName: string;
-    readonly minReplicas: number;
-    readonly maxReplicas: number;
-    readonly template: { readonly spec: PodSpec };
-  }[];
-}
-
-/** KubeRay makes all pods anew after a change, but only when the old ones are gone. */
-function rayCluster(object: Registration): Made {
-  const { namespace } = metadataOf(object);
-  const objects = [{ system: systemOf(object), namespace, amounts: { services: 1 } }];
-  return { groups: rayPods(object, object.inputs["spec"] as RayClusterSpec), objects };
-}
-
-/** A changed cluster stands beside the old one until it serves; each has a Service, and the RayService two. */
-function rayService(object: Registration): Made {
-  const { rayClusterConfig } = object.inputs["spec"] as { rayClusterConfig: RayClusterSpec };
-  const groups = rayPods(object, rayClusterConfig).map((group) => ({
-    ...group,
-    surge: group.pods === "each node" ? 0 : group.pods.most,
-  }));
-  const { namespace } = metadataOf(object);
-  return { groups, objects: [{ system: systemOf(object), namespace, amounts: { services: 4 } }] };
-}
-
-function rayPods(object: Registration, spec: RayClusterSpec): PodGroup[] {
-  const { autoscalerOptions, headGroupSpec, workerGroupSpecs } = spec;
-  const { name } = metadataOf(object);
-  const head = headGroupSpec.template.spec;
-  const autoscaler = autoscalerOptions?.resources;
-  const containers = [...head.containers, ...(autoscaler ? [{ resources: autoscaler }] : [])];
-  return [
-    group(object, { ...head, containers }, { name: `${name}-head`, pods: { start: 1, most: 1 } }),
-    ...workerGroupSpecs.map(({ groupName, minReplicas, maxReplicas, template }) =>
-      group(object, template.spec, {
-        name: `${name}-${groupName}`,
-        pods: { start: minReplicas, most: maxReplicas },
-      }),
-    ),
-  ];
-}
-
-interface Release {
-  readonly component: Registration;
-  readonly namespace: string;
-  readonly declares: ChartDeclaration;
-}
-
-function releases({ registrations }: Evaluation): Release[] {
-  return registrations
-    .filter(({ type }) => type === "carbon:base:ChartRelease")
-    .map((component) => {
-      const release = registrations.find(
-        ({ type, name }) => type === "kubernetes:helm.sh/v3:Release" && name === component.name,
-      );
-      return {
-        component,
-        namespace: release?.inputs["namespace"] as string,
-        declares: component.inputs["declares"] as ChartDeclaration,
-      };
-    });
-}
-
-function chartGroups(evaluation: Evaluation): PodGroup[] {
-  return releases(evaluation).flatMap(({ component, namespace, declares }) => [
-    ...declares.workloads.map(({ kind, name, replicas, size, volume }) => ({
-      system: systemOf(component),
-      namespace,
-      kind,
-      name,
-      pods: kind === "DaemonSet" ? ("each node" as const) : { start: replicas, most: replicas },
-      // Charts leave Kubernetes' default of a quarter, rounded up.
-      surge: kind === "Deployment" ? share("25%", replicas) : 0,
-      isTransient: false,
-      ...amountsOf({ containers: [{ resources: resources(size) }] }),
-      nodeSelector: {},
-      tolerations: [],
-      volumes: volume === undefined ? [] : [volume.sizeGiB * 1024 ** 3],
-    })),
-    ...(declares.hooks ?? []).map(({ name, size }) => ({
-      system: systemOf(component),
-      namespace,
-      kind: "Job",
-      name,
-      pods: { start: 1, most: 1 },
-      surge: 0,
-      isTransient: true,
-      ...amountsOf({ containers: [{ resources: resources(size) }] }),
-      nodeSelector: {},
-      tolerations: [],
-      volumes: [],
-    })),
-  ]);
-}
-
-function chartObjects(evaluation: Evaluation): ObjectDemand[] {
-  return releases(evaluation).map(({ component, namespace, declares }) => {
-    const claims = declares.workloads.flatMap(({ replicas, volume }) => (volume ? [{ replicas, ...volume }] : []));
-    return {
-      system: systemOf(component),
-      namespace,
-      amounts: {
-        services: declares.services.length,
-        persistentvolumeclaims: claims.reduce((sum, { replicas }) => sum + replicas, 0),
-        "requests.storage": claims.reduce((sum, { replicas, sizeGiB }) => sum + replicas * sizeGiB * 1024 ** 3, 0),
-      },
-    };
-  });
+function sized(size: ContainerSize): PodSpec {
+  return { containers: [{ resources: resources(size) }] };
 }
 
 /** What one pod takes: the sum of its containers, or the largest of those that run before them, if that is more. */

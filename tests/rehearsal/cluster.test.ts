@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { type Cluster, type ClusterSpec, startCluster } from "../../rehearsal/simulation/cluster";
 import { type NamedProcess, stopClusterAt, sweep } from "../../rehearsal/simulation/cluster/guardian";
-import { crdFixtures } from "../../rehearsal/program/charts";
+import { crdFixtures } from "../../rehearsal/operators/crds";
 import { identify, isAlive } from "../../rehearsal/simulation/processes";
 import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
 import { endWithTests } from "./command";

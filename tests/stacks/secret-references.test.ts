@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  knownSecrets,
-  secretFaults,
-  type SecretObject,
-  secretReferences,
-} from "../../rehearsal/program/secret-references";
+import type { Manifest } from "../../rehearsal/operators/operator";
+import { knownSecrets, secretFaults, secretReferences } from "../../rehearsal/program/secret-references";
 import { objects } from "../support/manifests";
 import { all } from "../support/mocks";
 import { program, SHAPES } from "../support/program";
@@ -13,9 +9,9 @@ for (const shape of SHAPES) {
   it(`every Secret that ${shape} reads is made, with the keys that are read`, async () => {
     const { seen } = await program(shape);
     const releases = all(seen, "kubernetes:helm.sh/v3:Release").map(({ name, inputs: { namespace, values } }) => ({
-      ...{ kind: "Release", metadata: { name, namespace }, values },
+      ...{ apiVersion: "helm.sh/v3", kind: "Release", metadata: { name, namespace }, values },
     }));
-    const made: SecretObject[] = [...objects(seen).map(({ inputs }) => inputs), ...releases];
+    const made: Manifest[] = [...objects(seen).map(({ inputs }) => inputs as Manifest), ...releases];
     assert.deepEqual(secretFaults(made, knownSecrets(made)), []);
     const references = made.flatMap((object) => secretReferences(object));
     assert.ok(references.length > 10, "there are references to follow");
@@ -48,7 +44,7 @@ describe("the check of Secrets", () => {
   };
   const known = knownSecrets([secret, certificate, user]);
 
-  const found: Record<string, SecretObject> = {
+  const found: Record<string, Manifest> = {
     "a key of an environment variable": env({ name: "login", key: "user" }),
     "one that may be missing": env({ name: "absent", key: "user", optional: true }),
     "a whole Secret as environment": pod({ containers: [{ envFrom: [{ secretRef: { name: "login" } }] }] }),
@@ -64,7 +60,7 @@ describe("the check of Secrets", () => {
     });
   }
 
-  const missing: Record<string, [SecretObject, string]> = {
+  const missing: Record<string, [Manifest, string]> = {
     "a key": [env({ name: "login", key: "password" }), "Pod a/p: reads key password of Secret login, which has user"],
     "a Secret": [
       env({ name: "absent", key: "user" }),
@@ -92,7 +88,7 @@ describe("the check of Secrets", () => {
     ],
     "a key that the values of a chart name": [
       {
-        ...{ kind: "Release", metadata: { name: "p", namespace: "a" } },
+        ...{ apiVersion: "helm.sh/v3", kind: "Release", metadata: { name: "p", namespace: "a" } },
         values: { password: { secretRef: "login", secretKey: "pass" }, admin: { existingSecret: "login" } },
       },
       "Release a/p: reads key pass of Secret login, which has user",

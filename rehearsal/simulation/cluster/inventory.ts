@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { KubernetesObject, V1CustomResourceDefinition, V1Node, V1StorageClass } from "@kubernetes/client-node";
 import * as yaml from "yaml";
+import { operators } from "../../operators";
 import { versions } from "../toolchain";
 
 /** A node of the inventory, as the scheduler is to see it. */
@@ -48,8 +49,7 @@ export const STAGE_CRD: V1CustomResourceDefinition = {
 
 /** What KWOK does in place of kubelets, controllers and operators. */
 export function stages(): KubernetesObject[] {
-  const operators = path.join(__dirname, "../../operators");
-  const folders = fs.readdirSync(operators).map((operator) => path.join(operators, operator));
+  const folders = operators.map(({ name }) => path.join(__dirname, "../../operators", name));
   return [path.join(__dirname, "../stages"), ...folders]
     .flatMap((folder) => fs.readdirSync(folder).map((name) => path.join(folder, name)))
     .filter((file) => file.endsWith(".yaml"))

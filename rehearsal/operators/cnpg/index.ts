@@ -1,0 +1,61 @@
+import { charts } from "../../../components/base/versions";
+import { claim, type CustomKind, type CustomResource, INERT, type Operator, type Resources } from "../operator";
+
+interface ClusterSpec {
+  readonly instances: number;
+  readonly resources?: Resources;
+  readonly storage: { readonly size: string };
+  readonly walStorage?: { readonly size: string };
+  readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
+  readonly enableSuperuserAccess?: boolean;
+}
+
+interface ObjectStoreSpec {
+  readonly instanceSidecarConfiguration?: { readonly resources?: Resources };
+}
+
+const LOGIN = ["username", "user", "password", "dbname", "host", "port", "uri", "jdbc-uri", "pgpass"];
+
+const cluster: CustomKind = {
+  /**
+   * A pod and a claim for each instance; a rollout replaces them one after the other. Where it is backed up, barman runs
+   * beside it, in the size that the store names.
+   */
+  demand: ({ spec }: CustomResource<ClusterSpec>, all) => {
+    const { instances, resources, storage, walStorage, plugins = [] } = spec;
+    const stores = plugins.flatMap(({ parameters }) =>
+      all.filter(({ kind, metadata }) => kind === "ObjectStore" && metadata.name === parameters?.barmanObjectName),
+    );
+    const sidecars = (stores as CustomResource<ObjectStoreSpec>[]).map((store) => store.spec);
+    const containers = [
+      { resources },
+      ...sidecars.map(({ instanceSidecarConfiguration }) => ({ resources: instanceSidecarConfiguration?.resources })),
+    ];
+    const claims = [storage, ...(walStorage ? [walStorage] : [])].map(({ size }) => claim(size));
+    // <cluster>-rw, -ro and -r.
+    return { podSets: [{ replicas: instances, spec: { containers }, claims }], services: 3 };
+  },
+  secrets: ({ metadata: { name }, spec }: CustomResource<ClusterSpec>) => ({
+    [`${name}-ca`]: ["ca.crt", "ca.key"],
+    [`${name}-server`]: ["tls.crt", "tls.key"],
+    [`${name}-replication`]: ["tls.crt", "tls.key"],
+    [`${name}-app`]: LOGIN,
+    ...(spec.enableSuperuserAccess && { [`${name}-superuser`]: LOGIN }),
+  }),
+};
+
+/** CloudNativePG. */
+export const cnpg: Operator = {
+  name: "cnpg",
+  origin: `chart cloudnative-pg ${charts.cloudnativePg.version}`,
+  crds: { folder: "cnpg", group: "postgresql.cnpg.io" },
+  kinds: {
+    "postgresql.cnpg.io/v1/Cluster": cluster,
+    "postgresql.cnpg.io/v1/Database": INERT,
+    "postgresql.cnpg.io/v1/DatabaseRole": INERT,
+    "postgresql.cnpg.io/v1/ScheduledBackup": {
+      ...INERT,
+      withoutStage: "nothing of a simulated instance can be stored",
+    },
+  },
+};
