@@ -22,6 +22,7 @@ import { ensureToolchain, type Toolchain } from "../rehearsal/simulation/toolcha
 import { Admission } from "./charts/admission";
 import { declarationFaults, workloadsOf } from "./charts/declaration";
 import { apiVersions, RenderError, type Renderer, renderRelease } from "./charts/render";
+import { writeRendered } from "./charts/rendered";
 import { generatedFaults, soundnessFaultsOf } from "./charts/soundness";
 import { parseConfig } from "../stacks/config/schema";
 import { allKeys, unknownKeys } from "./charts-keys";
@@ -47,6 +48,8 @@ export interface CheckOptions {
   readonly helm: string;
   readonly admission: Admission;
   readonly progress: (line: string) => void;
+  /** Whether to write what `npm test` holds the declarations to. */
+  readonly write?: boolean;
 }
 
 /** Renders every release of an evaluation from real charts and compares it with what the program declares and allows. */
@@ -72,6 +75,7 @@ export async function checkReleases(options: CheckOptions): Promise<CheckedRelea
   const checked: CheckedRelease[] = [];
   for (const [index, { release, objects, faults }] of once.entries()) {
     progress(`${stack}: ${release.release} (${release.chart} ${release.version})`);
+    if (options.write && faults.length === 0) writeRendered(release, objects);
     const found =
       faults.length > 0
         ? faults
@@ -180,6 +184,7 @@ interface Options {
   readonly stack?: string;
   readonly config: Readonly<Record<string, string>>;
   readonly json?: true;
+  readonly write?: boolean;
 }
 
 /** The command line. */
@@ -200,12 +205,13 @@ export const program = command(
     {},
   )
   .option("--json", "prints the result as JSON")
+  .option("--write", "writes the fixtures that `npm test` holds the declarations to")
   .addHelpText("after", "\nExit codes: 0 all are as declared, 1 faults, 2 wrong usage or config.")
-  .action(async ({ charts, stack, config, json }: Options) => {
+  .action(async ({ charts, stack, config, json, write = false }: Options) => {
     if (!fs.existsSync(charts)) {
       throw new pulumi.RunError(`--charts ${charts}: there is no such directory; \`npm run charts:pull\` fills one`);
     }
-    const checked = await checkStacks(stack === undefined ? stacks() : [stack], config, path.resolve(charts));
+    const checked = await checkStacks(stack === undefined ? stacks() : [stack], config, path.resolve(charts), write);
     console.log(json ? JSON.stringify({ releases: checked }, null, 2) : describe(checked));
     if (checked.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
   });
@@ -219,6 +225,7 @@ async function checkStacks(
   names: readonly string[],
   overrides: Readonly<Record<string, string>>,
   charts: string,
+  write: boolean,
 ): Promise<CheckedRelease[]> {
   const evaluations: [string, StackEvaluation][] = [];
   // One program runs at a time: Pulumi's settings are the process's.
@@ -236,7 +243,7 @@ async function checkStacks(
     for (const [stack, evaluation] of evaluations) {
       const { kubernetesVersion } = evaluation.config.cluster;
       checked.push(
-        ...(await checkReleases({ stack, evaluation, charts, kubernetesVersion, helm, admission, progress })),
+        ...(await checkReleases({ stack, evaluation, charts, kubernetesVersion, helm, admission, progress, write })),
       );
     }
     return checked;

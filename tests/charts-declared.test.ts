@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import type { ChartDeclaration, DeclaredWorkload } from "../components/base/chart-release";
 import type { Manifest } from "../rehearsal/operators/operator";
 import { declarationFaults } from "../commands/charts/declaration";
+import { RENDERED, type RenderedChart } from "../commands/charts/rendered";
 import { generatedFaults, soundnessFaultsOf } from "../commands/charts/soundness";
+import { all } from "./support/mocks";
+import { program, SHAPES } from "./support/program";
 
 const size = { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 128 } };
 const sized = { requests: { cpu: 0.1, memory: "64Mi" }, limits: { cpu: "500m", memory: "128Mi" } };
@@ -37,6 +42,28 @@ function workload(
     ...{ apiVersion: "apps/v1", kind, metadata: { name, annotations: more.annotations ?? {} } },
     spec: { template: { metadata: { labels: { app: name } }, spec: pod }, ...more.spec },
   };
+}
+
+// Stack files change these, and only a rendering with their values tells: `npm run charts:check`.
+const CONFIGURED = /^declares\.workloads\[[^\]]+\]\.(size\.|replicas:|volume:)/;
+
+for (const shape of SHAPES) {
+  it(`what ${shape} declares of its charts is what the real ones made`, async () => {
+    const { seen } = await program(shape);
+    const faults = all(seen, "carbon:base:ChartRelease").flatMap(({ name, inputs: { chart, version, declares } }) => {
+      const next = "run `npm run charts:check -- --charts .charts --write`";
+      const file = path.join(RENDERED, `${name}.json`);
+      if (!fs.existsSync(file)) return [`${name}: ${path.relative(process.cwd(), file)} is not there; ${next}`];
+      const real = JSON.parse(fs.readFileSync(file, "utf8")) as RenderedChart;
+      if (real.version !== version)
+        return [`${name}: of ${version} nothing is known, only of ${real.version}; ${next}`];
+      const release = { release: name, system: name, chart, version, namespace: "", values: {}, declares };
+      return declarationFaults(release, real.objects)
+        .filter((fault) => !CONFIGURED.test(fault))
+        .map((fault) => `${name} (${chart} ${version}): ${fault}`);
+    });
+    assert.deepEqual(faults, [], "policies, Services and quota rest on what is declared: declare what the chart makes");
+  });
 }
 
 describe("a chart's declaration", () => {
