@@ -84,7 +84,7 @@ describe("a chart's declaration", () => {
 
   it("has the StatefulSets that an operator makes, of the size that its command line adds to", () => {
     const prometheus = {
-      kind: "Prometheus",
+      ...{ apiVersion: "monitoring.coreos.com/v1", kind: "Prometheus" },
       metadata: { name: "p" },
       spec: {
         serviceAccountName: "prometheus",
