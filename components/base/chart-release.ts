@@ -10,14 +10,13 @@ import type { EnvSecret } from "./secret";
 import type { ChartPin, ManifestPin } from "./versions";
 
 /**
- * Plain data, as Helm takes it. A password never becomes a value: charts get the names of Secrets, and the checksums that
+ * Plain data, as Helm takes it; no null, since the plugin never hands one over. A password never becomes a value: charts get the names of Secrets, and the checksums that
  * roll pods when these change.
  */
 export type HelmValue =
   | string
   | number
   | boolean
-  | null
   | undefined
   | EnvSecret["checksum"]
   | readonly HelmValue[]
@@ -114,7 +113,7 @@ export class ChartRelease extends pulumi.ComponentResource {
         namespace,
         values: values as Record<string, unknown>,
         skipCrds: true,
-        // Else the plugin drops every null and empty list, and the chart's default stays.
+        // Else the plugin drops empty lists, and the chart's default stays.
         allowNullValues: true,
         timeout: timeoutSeconds,
         // A failed first install is taken back: a later `up` starts from nothing instead of from half a release.

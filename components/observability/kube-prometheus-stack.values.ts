@@ -145,7 +145,7 @@ function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHos
       resources: resources(reloader),
       securityContext: { readOnlyRootFilesystem: true },
       // Grafana itself looks for changed files every 30 s: no need to hand the sidecar its password.
-      dashboards: { searchNamespace: null, resource: "configmap", skipReload: true, extraMounts: [tmp] },
+      dashboards: { searchNamespace: "", resource: "configmap", skipReload: true, extraMounts: [tmp] },
       datasources: { enabled: false },
     },
     datasources: {

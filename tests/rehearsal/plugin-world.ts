@@ -30,8 +30,6 @@ export type Live = any;
 
 /** One cluster, one Pulumi home with the plugins under test, and any number of stacks. */
 export interface World {
-  /** Whether the plugin is the one that is built, which is older than the SDK. */
-  readonly isBuilt: boolean;
   /** Where a test may leave files. */
   readonly directory: string;
   /** A stack, and a namespace of the same name. */
@@ -98,7 +96,6 @@ export async function startWorld(): Promise<World> {
     return stdout.startsWith("{") ? JSON.parse(stdout) : stdout.trim();
   };
   return {
-    isBuilt: toolchain.kubernetesPlugin.isBuilt && process.env["KUBERNETES_PLUGIN"] === undefined,
     directory,
     kubectl,
     apply: async (object, ...args) => {
