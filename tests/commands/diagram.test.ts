@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import { toMermaid, toSvg, WIRING_FILE } from "../../commands/diagram";
-import { wiringOf } from "../../rehearsal/program/wiring";
+import { toMermaid, toSvg, toTable, WIRING_FILE } from "../../commands/diagram";
+import { wiresOf, wiringOf } from "../../rehearsal/program/wiring";
 import { evaluated } from "./program";
 
 describe("the diagram", () => {
@@ -23,9 +23,10 @@ describe("the diagram", () => {
     assert.ok(arrows.every(({ from, to }) => from !== to));
   });
 
-  it("tells observers from clients", async () => {
+  it("tells observers and callers of webhooks from clients", async () => {
     const { arrows } = wiringOf(await evaluated("prod"));
-    assert.deepEqual([...new Set(arrows.filter(({ observes }) => observes).map(({ from }) => from))], ["prometheus"]);
+    const dashed = arrows.filter(({ observes }) => observes).map(({ from }) => from);
+    assert.deepEqual([...new Set(dashed)], ["kube-api", "prometheus"]);
   });
 
   it("puts systems in their layers, and peers that the program does not run outside", async () => {
@@ -39,5 +40,13 @@ describe("the diagram", () => {
     assert.match(text, /^flowchart LR\n/);
     assert.match(text, /mlflow -->\|"5432"\| postgres/);
     assert.match(text, /prometheus -\.->\|"5000"\| mlflow/);
+  });
+
+  it("comes as a table, too, with every connection and what it is for", async () => {
+    const wires = wiresOf(await evaluated("prod"));
+    const lines = toTable(wires).trimEnd().split("\n");
+    assert.equal(lines.length, wires.length + 4, "a title, three rules, and a line for each row");
+    const [line] = lines.filter((one) => /data-platform\/mlflow .*postgres/.test(one));
+    assert.match(line ?? "", /5432 .*postgresql/);
   });
 });
