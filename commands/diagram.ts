@@ -3,9 +3,18 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { instance } from "@viz-js/viz";
 import { evaluateStack } from "../rehearsal/program/charts";
-import { ROOT, STACKS } from "../rehearsal/program/evaluate";
+import { ROOT, STACKS, type Evaluation } from "../rehearsal/program/evaluate";
+import {
+  type Arrow,
+  type System,
+  type Wire,
+  type WireEnd,
+  type Wiring,
+  wiresOf,
+  wiringOf,
+} from "../rehearsal/program/wiring";
+import { table } from "../rehearsal/simulation/tables";
 import { command, run } from "./cli";
-import { type Arrow, type System, type Wiring, wiringOf } from "../rehearsal/program/wiring";
 
 /** The picture in the repository. */
 export const WIRING_FILE = path.join(ROOT, "docs/wiring.svg");
@@ -31,7 +40,8 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
 const FONT = "Helvetica,Arial,sans-serif";
 const GREY = "#64748b";
 
-const LEGEND = "Numbers are the ports that pods listen on. Dashed: observes, and nothing waits for it.";
+const LEGEND =
+  "Numbers are the ports that pods listen on. Dashed: scrapes and calls of webhooks, which nothing waits for.";
 
 /** The wiring as Graphviz reads it. */
 export function toDot({ systems, arrows }: Wiring): string {
@@ -98,22 +108,40 @@ export function toMermaid({ systems, arrows }: Wiring): string {
   return ["flowchart LR", ...groups, ...lines, ""].join("\n");
 }
 
-const FORMATS = { svg: toSvg, mermaid: toMermaid };
+/** Every row of the wiring table: pods, whom they reach, and what for. */
+export function toTable(wires: readonly Wire[]): string {
+  const rows = wires.map(({ from, to, ports, why }) => [placed(from), placed(to), ports.join(", "), why]);
+  return `${table(
+    ["from", "to", "ports", "what for"],
+    rows.sort((a, b) => (a.join() < b.join() ? -1 : 1)),
+  )}\n`;
+}
+
+function placed({ name, namespace }: WireEnd): string {
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
+
+const FORMATS = {
+  svg: (evaluation: Evaluation) => toSvg(wiringOf(evaluation)),
+  mermaid: (evaluation: Evaluation) => toMermaid(wiringOf(evaluation)),
+  table: (evaluation: Evaluation) => toTable(wiresOf(evaluation)),
+};
 
 /** The command line. */
-export const program = command("diagram", "Draws who may talk to whom, from the wires that the program makes.", [
+export const program = command("diagram", "Draws or lists who may talk to whom, from the program's wiring table.", [
   "npm run diagram",
-  "npm run --silent diagram -- --format mermaid --out -",
+  "npm run --silent diagram -- --format table",
 ])
   .option("--stack <name>", `the stack: ${STACKS.join(" or ")}`, "prod")
-  .option("--out <file>", "where to; - is the standard output", path.relative(ROOT, WIRING_FILE))
-  .option("--format <format>", "svg or mermaid", "svg")
+  .option("--out <file>", `where to; by default ${path.relative(ROOT, WIRING_FILE)}, or standard output (-) for text`)
+  .option("--format <format>", "svg, mermaid or table", "svg")
   .addHelpText("after", "\nExit codes: 0 drawn, 2 wrong usage or config.")
-  .action(async ({ stack, out, format }: { stack: string; out: string; format: string }) => {
+  .action(async ({ stack, format, ...given }: { stack: string; out?: string; format: string }) => {
     if (!(format in FORMATS)) {
-      throw new pulumi.RunError(`--format ${format}: is not known; allowed are ${Object.keys(FORMATS).join(" and ")}`);
+      throw new pulumi.RunError(`--format ${format}: is not known; allowed are ${Object.keys(FORMATS).join(", ")}`);
     }
-    const text = await FORMATS[format as keyof typeof FORMATS](wiringOf(await evaluateStack(stack)));
+    const text = await FORMATS[format as keyof typeof FORMATS](await evaluateStack(stack));
+    const { out = format === "svg" ? path.relative(ROOT, WIRING_FILE) : "-" } = given;
     if (out === "-") {
       process.stdout.write(text);
       return;

@@ -72,5 +72,5 @@ function yamlFiles(folder: string): string[] {
 
 function stagesOf(operator: string): { apiGroup: string; kind: string }[] {
   const stages = yamlFiles(path.join(FOLDER, operator)).flatMap((text) => parseAllDocuments(text));
-  return stages.map((stage) => (stage.toJS()).spec.resourceRef);
+  return stages.map((stage) => stage.toJS().spec.resourceRef);
 }

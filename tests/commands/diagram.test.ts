@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { LAYERS, toMermaid, toSvg, WIRING_FILE } from "../../commands/diagram";
+import { LAYERS, toMermaid, toSvg, WIRING_FILE, toTable } from "../../commands/diagram";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { wiringOf } from "../../rehearsal/program/wiring";
+import { wiringOf, wiresOf } from "../../rehearsal/program/wiring";
 import { evaluated } from "./program";
 
 describe("the diagram", () => {
@@ -28,9 +28,10 @@ describe("the diagram", () => {
     );
   });
 
-  it("tells observers from clients", async () => {
+  it("tells observers and callers of webhooks from clients", async () => {
     const { arrows } = wiringOf(await evaluated("prod"));
-    assert.deepEqual([...new Set(arrows.filter(({ observes }) => observes).map(({ from }) => from))], ["prometheus"]);
+    const dashed = arrows.filter(({ observes }) => observes).map(({ from }) => from);
+    assert.deepEqual([...new Set(dashed)], ["kube-api", "prometheus"]);
   });
 
   it("has a group for every folder of components", () => {
@@ -53,5 +54,13 @@ describe("the diagram", () => {
     assert.match(text, /^flowchart LR\n/);
     assert.match(text, /mlflow -->\|"5432"\| postgres/);
     assert.match(text, /prometheus -\.->\|"5000"\| mlflow/);
+  });
+
+  it("comes as a table, too, with every connection and what it is for", async () => {
+    const wires = wiresOf(await evaluated("prod"));
+    const lines = toTable(wires).trimEnd().split("\n");
+    assert.equal(lines.length, wires.length + 4, "a title, three rules, and a line for each row");
+    const [line] = lines.filter((one) => /data-platform\/mlflow .*postgres/.test(one));
+    assert.match(line ?? "", /5432 .*postgresql/);
   });
 });

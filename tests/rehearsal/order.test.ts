@@ -1,6 +1,6 @@
 import * as assert from "node:assert/strict";
 import { CustomObjectsApi, KubeConfig, PatchStrategy, setHeaderOptions, type V1Pod } from "@kubernetes/client-node";
-import { wiresOf } from "../../rehearsal/program/wiring";
+import { systemsOf, type Wire, type WireEnd, wiresOf } from "../../rehearsal/program/wiring";
 import { evaluateStack } from "../../rehearsal/program/charts";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
@@ -25,12 +25,12 @@ for (const parallel of PARALLEL) {
       assert.deepEqual(result.errors, []);
       const { items } = await rehearsal.api.core.listPodForAllNamespaces();
       const wires = orderedWires(await evaluateStack("dev")).filter(
-        ({ client, server }) => selected(items, client).length > 0 && selected(items, server).length > 0,
+        ({ from, to }) => selected(items, from).length > 0 && selected(items, to).length > 0,
       );
       assert.ok(wires.length > 10, `${wires.length} wires with pods at both ends`);
-      const faults = wires.flatMap(({ name, client, server }) => {
-        const early = firstReady(selected(items, server)) - firstCame(selected(items, client));
-        return early > 0 ? [`${name}: the client came ${early / 1000} s before the server was ready`] : [];
+      const faults = wires.flatMap(({ from, to }) => {
+        const early = firstReady(selected(items, to)) - firstCame(selected(items, from));
+        return early > 0 ? [`${from.name} came ${early / 1000} s before ${to.name} was ready`] : [];
       });
       assert.deepEqual(faults, []);
     });
@@ -58,61 +58,17 @@ async function delayPods({ cluster }: Rehearsal): Promise<void> {
   );
 }
 
-/** A wire from one system to another, as its ingress policy selects both ends. */
-interface Ends {
-  readonly name: string;
-  readonly client: Pods;
-  readonly server: Pods;
+/** Every wire between systems whose client waits for its server: observers come when they like. */
+function orderedWires(evaluation: Evaluation): readonly Wire[] {
+  const systemOf = systemsOf(evaluation);
+  return wiresOf(evaluation).filter(({ from, to, observes }) => !observes && systemOf(from.name) !== systemOf(to.name));
 }
 
-interface Pods {
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
-/** The ingress policy of a wire, as base/connect.ts writes it. */
-interface IngressPolicy {
-  readonly metadata: { readonly namespace: string };
-  readonly spec: {
-    readonly podSelector: Selector;
-    readonly ingress: readonly [{ readonly from: readonly [{ namespaceSelector: Home; podSelector: Selector }] }];
-  };
-}
-interface Selector {
-  readonly matchLabels: Readonly<Record<string, string>>;
-}
-interface Home {
-  readonly matchLabels: { readonly "kubernetes.io/metadata.name": string };
-}
-
-/** Every wire whose client waits for its server: observers come when they like. */
-function orderedWires(evaluation: Evaluation): Ends[] {
-  const ordered = new Set(
-    wiresOf(evaluation)
-      .filter(({ observes }) => !observes)
-      .map(({ name }) => name),
-  );
-  return evaluation.registrations
-    .filter(({ path, name }) => name.endsWith("-ingress") && ordered.has(path.at(-1) ?? ""))
-    .map(({ inputs, path }) => {
-      const { metadata, spec } = inputs as unknown as IngressPolicy;
-      const [from] = spec.ingress[0].from;
-      return {
-        name: path.at(-1) ?? "",
-        client: {
-          namespace: from.namespaceSelector.matchLabels["kubernetes.io/metadata.name"],
-          labels: from.podSelector.matchLabels,
-        },
-        server: { namespace: metadata.namespace, labels: spec.podSelector.matchLabels },
-      };
-    });
-}
-
-function selected(pods: readonly V1Pod[], { namespace, labels }: Pods): V1Pod[] {
+function selected(pods: readonly V1Pod[], { namespace, labels = {} }: WireEnd): V1Pod[] {
   return pods.filter(
     ({ metadata }) =>
       metadata?.namespace === namespace &&
-      Object.entries(labels).every(([key, value]) => metadata.labels?.[key] === value),
+      Object.entries(labels).every(([key, value]) => metadata?.labels?.[key] === value),
   );
 }
 

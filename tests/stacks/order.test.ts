@@ -1,21 +1,25 @@
 import assert from "node:assert/strict";
 import { all, only, type Registered, waitsFor } from "../support/mocks";
 import { assertOrder } from "../support/order";
-import { label, ourPods } from "../support/manifests";
+import { label, ourPods, type Labels, selected } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
 for (const shape of SHAPES) {
   describe(`the order of ${shape}`, () => {
     it("starts pods after the Secrets, accounts, priorities and policies that they need", async () => {
       const { seen } = await program(shape);
-      for (const { owner, namespace, template, labels, resource } of ourPods(seen)) {
+      const { wires } = only(seen, "carbon:base:Wiring").inputs;
+      for (const pods of ourPods(seen)) {
+        const { owner, namespace, template, resource } = pods;
         const { serviceAccountName, containers } = template.spec;
         const secrets: string[] = containers.flatMap((c: any) => c.envFrom).map((from: any) => from.secretRef.name);
+        const isOwn = (home: string, labels: Labels = {}) => selected([pods], home, labels).length > 0;
+        const servers = wires.filter(({ from, observes }: any) => !observes && isOwn(from.namespace, from.labels));
+        const entrances = servers.map(({ to }: any) => `${to.name}-ingress`);
         const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(
-          ({ inputs: { metadata, spec } }) =>
-            spec.policyTypes.includes("Egress") &&
-            metadata.namespace === namespace &&
-            Object.entries(spec.podSelector.matchLabels ?? {}).every(([key, value]) => labels[key] === value),
+          ({ name, inputs: { metadata, spec } }) =>
+            entrances.includes(name) ||
+            (spec.policyTypes.includes("Egress") && isOwn(metadata.namespace, spec.podSelector.matchLabels)),
         );
         assert.ok(policies.length > 0, "the workload has no policies");
         const needs = [
@@ -77,12 +81,12 @@ for (const shape of SHAPES) {
       const { seen } = await program(shape);
       const kafka = only(seen, "kubernetes:kafka.strimzi.io/v1:Kafka");
       const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(({ name }) =>
-        /^kafka(-entity-operator)?-to-/.test(name),
+        /^kafka(-entity-operator)?-(egress|ingress)$/.test(name),
       );
       const kinds = all(seen, "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition").filter(({ name }) =>
         name.endsWith(".strimzi.io"),
       );
-      assert.deepEqual([policies.length, kinds.length], [6, 10]);
+      assert.deepEqual([policies.length, kinds.length], [3, 10]);
       const operator = only(seen, "kubernetes:helm.sh/v3:Release", "strimzi-cluster-operator");
       const pool = only(seen, "kubernetes:kafka.strimzi.io/v1:KafkaNodePool");
       const certificate = only(seen, "kubernetes:cert-manager.io/v1:Certificate", "kafka-tls");

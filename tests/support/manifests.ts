@@ -3,6 +3,12 @@ import { all, only, type Registered } from "./mocks";
 /** Labels, as selectors match them. */
 export type Labels = Readonly<Record<string, string>>;
 
+/** The rows of the wiring table, sorted: `CLIENT -> SERVER PORT,PORT`. */
+export function wires(seen: readonly Registered[]): string[] {
+  const rows: any[] = only(seen, "carbon:base:Wiring").inputs.wires;
+  return rows.map(({ from, to, ports }) => `${from.name} -> ${to.name} ${ports.join()}`).sort();
+}
+
 /** Pods that something in the program brings about. */
 export interface Pods {
   readonly owner: string;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler, type DolphinSchedulerArgs } from "../../../components/analytics/dolphinscheduler";
 import { images } from "../../../components/base/versions";
+import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
@@ -52,10 +53,10 @@ const secret = (seen: readonly Registered[], name: string): Record<string, strin
 const job = (seen: readonly Registered[], name: string): Registered =>
   only(seen, "kubernetes:batch/v1:Job", `dolphinscheduler-${name}`);
 const reached = (seen: readonly Registered[], from: string): string[] =>
-  all(seen, "carbon:base:Wire")
-    .filter(({ inputs }) => inputs.from === `dolphinscheduler-${from}`)
-    .map(({ inputs }) => inputs.to.replace("dolphinscheduler-", ""))
-    .sort();
+  wires(seen).flatMap((wire) => {
+    const [, client, server = ""] = /^dolphinscheduler-(\w+) -> (?:dolphinscheduler-)?(\S+)/.exec(wire) ?? [];
+    return client === from ? [server] : [];
+  });
 
 describe("DolphinScheduler", () => {
   it("runs one version everywhere, the worker's own image included", () => {

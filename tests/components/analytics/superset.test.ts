@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import type { RedisLogin } from "../../../components/base/endpoint";
 import { Superset, type SupersetArgs, supersetRedisAccess } from "../../../components/analytics/superset";
+import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { database, endpoint, onCluster, SIZE } from "../../support/stubs";
@@ -86,11 +87,10 @@ describe("Superset", () => {
     const trino = { name: "Trino", uri: "trino://superset@trino.elsewhere:8080", impersonate: true };
     const seen = await superset({ trino: endpoint("trino", "http", 8080) });
     assert.deepEqual(sourcesOf(seen), [trino, reader]);
-    const wires = all(seen, "carbon:base:Wire").map(({ inputs }) => `${String(inputs.from)} ${String(inputs.to)}`);
-    assert.deepEqual(wires.filter((wire) => wire.endsWith(" trino")).sort(), [
-      "superset trino",
-      "superset-worker trino",
-    ]);
+    assert.deepEqual(
+      wires(seen).filter((wire) => wire.includes(" -> trino ")),
+      ["superset -> trino 8080", "superset-worker -> trino 8080"],
+    );
   });
 
   it("prepares the database before anything starts, and starts nothing without its stores", async () => {

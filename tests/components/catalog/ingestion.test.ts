@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { Ingestion, type IngestionSources, kafkaAccess } from "../../../components/catalog/ingestion";
 import { accessToken, accountOf } from "../../../components/catalog/ingestion/account";
+import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { database, endpoint, icebergCatalog, onCluster, SIZE, streams } from "../../support/stubs";
 
@@ -39,8 +40,6 @@ const cronJobs = (seen: readonly Registered[]): string[] =>
   all(seen, "kubernetes:batch/v1:CronJob").map(({ name }) => name);
 const recipeOf = (seen: readonly Registered[], name: string): any =>
   parse(only(seen, "kubernetes:core/v1:ConfigMap", name).inputs.data["recipe.yaml"]);
-const wiresOf = (seen: readonly Registered[]): string[] =>
-  all(seen, "carbon:base:Wire").map(({ inputs }) => `${inputs.from} -> ${inputs.to}`);
 
 describe("Ingestion", () => {
   it("looks at each source by the clock", async () => {
@@ -57,7 +56,11 @@ describe("Ingestion", () => {
   it("has no recipe for a source that is not there", async () => {
     const seen = await ingestion(() => ({ kafka: streams("kafka-password") }));
     assert.deepEqual(cronJobs(seen), ["ingest-kafka"]);
-    assert.deepEqual(wiresOf(seen).sort(), ["ingest-account -> gms", "ingest-kafka -> gms", "ingest-kafka -> streams"]);
+    assert.deepEqual(wires(seen), [
+      "ingest-account -> gms 8080",
+      "ingest-kafka -> gms 8080",
+      "ingest-kafka -> streams 9093",
+    ]);
   });
 
   it("names credentials in recipes as variables that the pod has", async () => {

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
 import { Postgres, type PostgresArgs } from "../../../components/data/postgres";
 import { makeChartDirectory } from "../../support/chart-directory";
+import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { read } from "../../support/sources";
@@ -176,16 +177,9 @@ describe("Postgres", () => {
 
     it("lets the operator ask the plugin, the plugin the API server, and instances the bucket", async () => {
       const seen = await backedUp();
-      for (const [wire, port] of [
-        ["cnpg-to-barman-cloud", 9090],
-        ["barman-cloud-to-kube-api", 6443],
-        ["postgres-to-s3", 9000],
-      ] as const) {
-        const { egress } = only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", `${wire}-egress`).inputs.spec;
-        assert.deepEqual(
-          egress[0].ports.map((one: any) => one.port),
-          [port],
-        );
+      const made = wires(seen);
+      for (const wire of ["cnpg -> barman-cloud 9090", "barman-cloud -> kube-api 6443", "postgres -> s3 9000"]) {
+        assert.ok(made.includes(wire), wire);
       }
     });
 
@@ -240,18 +234,14 @@ describe("Postgres", () => {
 
   it("lets the operator reach the status and database ports of its instances, and the API server its webhook", async () => {
     const { seen } = await postgres();
+    const made = wires(seen);
+    for (const wire of ["cnpg -> postgres 5432,8000", "kube-api -> cnpg 9443"]) assert.ok(made.includes(wire), wire);
     const policy = (name: string) => only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", name).inputs;
-    const ports = (rule: any) => rule.ports.map(({ port }: any) => port).sort();
-    const instances = policy("cnpg-to-postgres-ingress");
-    assert.deepEqual(instances.spec.podSelector.matchLabels, { "cnpg.io/cluster": "postgres" });
-    assert.deepEqual(ports(instances.spec.ingress[0]), [5432, 8000]);
-    assert.equal(instances.metadata.namespace, "data");
-    assert.equal(policy("cnpg-to-postgres-egress").metadata.namespace, "operators");
-    const webhook = policy("cnpg-from-kube-api");
+    assert.deepEqual(policy("postgres-ingress").spec.podSelector.matchLabels, { "cnpg.io/cluster": "postgres" });
+    assert.equal(policy("cnpg-egress").metadata.namespace, "operators");
     // From nodes of an overlay network the API server's calls arrive from inside the pod network.
-    const sources = webhook.spec.ingress[0].from.map(({ ipBlock }: any) => ipBlock.cidr);
+    const sources = policy("cnpg-ingress").spec.ingress[0].from.map(({ ipBlock }: any) => ipBlock.cidr);
     assert.deepEqual(sources, ["10.0.0.1/32", "10.244.0.0/16"]);
-    assert.deepEqual(ports(webhook.spec.ingress[0]), [9443]);
     assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release"));
   });
 

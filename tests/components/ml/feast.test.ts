@@ -7,6 +7,7 @@ import { parse } from "yaml";
 import type { RedisLogin } from "../../../components/base/endpoint";
 import { Feast, type FeastArgs, onlineStoreAccess } from "../../../components/ml/feast";
 import { FEATURES } from "../../../stacks/layers/features";
+import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
@@ -263,8 +264,8 @@ describe("Feast", () => {
         "the container does not know where the object store is",
       );
     }
-    const wires = all(seen, "carbon:base:Wire").filter(({ inputs }) => inputs.to === "s3");
-    assert.deepEqual(wires.map(({ inputs }) => inputs.from).sort(), ["feast", "feast-apply"]);
+    const readers = wires(seen).filter((wire) => wire.includes(" -> s3 "));
+    assert.deepEqual(readers, ["feast -> s3 9000", "feast-apply -> s3 9000"]);
   });
 
   it("grows and shrinks by CPU, with a budget where there is more than one", async () => {
