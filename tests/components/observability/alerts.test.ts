@@ -39,7 +39,9 @@ describe("the alerts on the ML stack", () => {
       assert.match(duration, /^\d+m$/, alert);
       assert.match(String(labels["severity"]), /^(critical|warning|info)$/, alert);
       assert.match(String(annotations["summary"]), /\.$/, alert);
-      assert.match(String(annotations["runbook"]), /^## Look at$[^]*^## Do$/m, `${alert}: its runbook`);
+      const runbook = `docs/runbooks/${alert}.md`;
+      assert.equal(annotations["runbook"], runbook, alert);
+      assert.match(fs.readFileSync(path.join(ROOT, runbook), "utf8"), /^## Look at$[^]*^## Do$/m, `${alert}: its runbook`);
     }
   });
 
