@@ -6,20 +6,9 @@ import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { platform } from "../../stacks/platform";
 import { wantedCredentials } from "../../stacks/config/secrets";
 import { SECRET_KEYS } from "../../stacks/config/systems";
-import { sparePromiseStacks } from "./promise-stacks";
+import { type Registration, startMockEngine } from "./mock-engine";
 
-/** One registration of a program, as the engine would receive it. */
-export interface Registration {
-  readonly type: string;
-  readonly name: string;
-  readonly inputs: Readonly<Record<string, unknown>>;
-  /** False for components. */
-  readonly custom: boolean;
-  /** True for what the program looks up instead of making it. */
-  readonly read: boolean;
-  /** Names of the components that it is part of, outermost first. */
-  readonly path: readonly string[];
-}
+export type { Registration };
 
 /** What a stack's program registers and hands out, without an engine or a cluster. */
 export interface Evaluation {
@@ -81,67 +70,15 @@ export async function evaluate(
   config: PlatformConfig,
   credentials = canaries(stack, wantedCredentials(config)),
 ): Promise<Evaluation> {
-  sparePromiseStacks();
-  await pulumi.runtime.setMocks(
-    {
-      newResource: ({ type, name, inputs, id }) => ({
-        id: id === undefined || id === "" ? `${name}-id` : id,
-        state: { ...(inputs as object), ...computed(type, name) },
-      }),
-      call: ({ token }) => {
-        throw new Error(`the program calls ${token}, which the mocks do not know`);
-      },
-    },
-    "carbon",
+  const registrations: Registration[] = [];
+  await startMockEngine({
     stack,
-    false,
-  );
-  pulumi.runtime.setAllConfig(
-    Object.fromEntries(Object.entries(credentials).map(([key, value]) => [`carbon:${key}`, value])),
-  );
-  const registrations = recordRegistrations();
+    config: Object.fromEntries(Object.entries(credentials).map(([key, value]) => [`carbon:${key}`, value])),
+    onRegistration: (registration) => registrations.push(registration),
+  });
   const outputs = await valueOf(platform(config));
   await pulumi.runtime.disconnect();
   return { registrations, outputs };
-}
-
-// What is read of the requests that the engine would receive; mocks themselves are not told the parent.
-interface Request {
-  getType(): string;
-  getName(): string;
-  getParent(): string;
-  getCustom?(): boolean;
-  getObject?(): { toJavaScript(): Record<string, unknown> } | undefined;
-}
-type Answer = (error: unknown, response?: { getUrn(): string }) => void;
-type Handler = (request: Request, answer: Answer) => Promise<void>;
-
-/** Fills the returned list while the program runs. */
-function recordRegistrations(): Registration[] {
-  const registrations: Registration[] = [];
-  const paths = new Map<string, readonly string[]>();
-  const monitor = pulumi.runtime.getMonitor() as unknown as Record<"registerResource" | "readResource", Handler>;
-  for (const method of ["registerResource", "readResource"] as const) {
-    const original = monitor[method].bind(monitor);
-    monitor[method] = (request, answer) =>
-      original(request, (error, response) => {
-        if (response !== undefined) {
-          const path = paths.get(request.getParent()) ?? [];
-          const [type, name] = [request.getType(), request.getName()];
-          paths.set(response.getUrn(), [...path, name]);
-          registrations.push({
-            type,
-            name,
-            path,
-            inputs: request.getObject?.()?.toJavaScript() ?? {},
-            custom: request.getCustom?.() ?? true,
-            read: method === "readResource",
-          });
-        }
-        answer(error, response);
-      });
-  }
-  return registrations;
 }
 
 /** The value behind an Output; rejects when the program failed on the way to it. */
@@ -160,15 +97,3 @@ function canaries(stack: string, required: readonly string[]): Record<string, st
   );
   return Object.fromEntries(set.map((key) => [key, canary(key)]));
 }
-
-/** What the engine, a plugin or the cluster would add to a resource's inputs. */
-export function computed(type: string, name: string): object {
-  return COMPUTED[type]?.(name) ?? {};
-}
-
-const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
-  "kubernetes:core/v1:Namespace": (name) => ({ metadata: { name, uid: "00000000-0000-0000-0000-000000000000" } }),
-  "kubernetes:storage.k8s.io/v1:StorageClass": () => ({ reclaimPolicy: "Retain" }),
-  "pulumi:index:Stash": () => ({ output: "00000000-0000-0000-0000-000000000000" }),
-  "random:index/randomPassword:RandomPassword": (name) => ({ result: `generated-${name}` }),
-};

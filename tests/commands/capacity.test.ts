@@ -6,6 +6,7 @@ import { type Evaluation, type Registration, STACKS } from "../../rehearsal/prog
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { configOf, shaped } from "../support/program";
 import { evaluated } from "./program";
+import { registrationOf } from "../support/registrations";
 
 describe("capacity", () => {
   for (const stack of STACKS) {
@@ -196,7 +197,7 @@ function twoNodes(second: Partial<PlatformConfig["cluster"]["nodes"][string]> = 
 
 function registered(kind: string, name: string, inputs: object): Registration {
   const metadata = { name, namespace: "ns" };
-  return { type: `kubernetes:${kind}`, name, custom: true, read: false, path: [name], inputs: { metadata, ...inputs } };
+  return registrationOf(`kubernetes:${kind}`, name, { metadata, ...inputs });
 }
 
 function quota(hard: Readonly<Record<string, string>>): Registration {

@@ -6,6 +6,7 @@ import { parse } from "yaml";
 import { renderObjects, writeObjects } from "../../commands/render";
 import { canary, type Registration } from "../../rehearsal/program/evaluate";
 import { evaluated } from "./program";
+import { registrationOf } from "../support/registrations";
 
 describe("render", () => {
   let directory: string;
@@ -98,5 +99,5 @@ describe("render", () => {
 
 function object(kind: string, more: object): Registration {
   const inputs = { apiVersion: "v1", kind, metadata: { name: "x", namespace: "ns" }, ...more };
-  return { type: `kubernetes:core/v1:${kind}`, name: "x", custom: true, read: false, path: [], inputs };
+  return registrationOf(`kubernetes:core/v1:${kind}`, "x", inputs);
 }

@@ -6,9 +6,9 @@ import { stringify } from "yaml";
 import { checkReleases } from "../../commands/charts-check";
 import type { ChartDeclaration } from "../../components/base/chart-release";
 import { type Cluster, startCluster } from "../../rehearsal/simulation/cluster";
-import type { Registration } from "../../rehearsal/program/evaluate";
 import { ensureToolchain, type Toolchain } from "../../rehearsal/simulation/toolchain";
 import { Admission } from "../../commands/charts/admission";
+import { registrationOf } from "../support/registrations";
 
 const CHART = "example";
 const VERSION = "1.0.0";
@@ -200,13 +200,17 @@ describe("charts:check", function () {
   async function check(values: object, declares: ChartDeclaration, version = VERSION) {
     const namespace = { name: NAMESPACE, labels: { "pod-security.kubernetes.io/enforce": "restricted" } };
     const registrations = [
-      registration("kubernetes:core/v1:Namespace", { apiVersion: "v1", kind: "Namespace", metadata: namespace }),
-      registration("kubernetes:core/v1:Secret", {
+      registrationOf("kubernetes:core/v1:Namespace", "example", {
+        apiVersion: "v1",
+        kind: "Namespace",
+        metadata: namespace,
+      }),
+      registrationOf("kubernetes:core/v1:Secret", "example", {
         ...{ apiVersion: "v1", kind: "Secret", metadata: { name: "login", namespace: NAMESPACE } },
         stringData: { user: "", password: "" },
       }),
-      registration("carbon:base:ChartRelease", { chart: CHART, version, declares }),
-      registration("kubernetes:helm.sh/v3:Release", { namespace: NAMESPACE, values }),
+      registrationOf("carbon:base:ChartRelease", "example", { chart: CHART, version, declares }),
+      registrationOf("kubernetes:helm.sh/v3:Release", "example", { namespace: NAMESPACE, values }),
     ];
     return checkReleases({
       stack: "test",
@@ -246,10 +250,6 @@ describe("charts:check", function () {
     );
   });
 });
-
-function registration(type: string, inputs: object): Registration {
-  return { type, name: "example", inputs: { ...inputs }, custom: true, read: false, path: [] };
-}
 
 function writeChart(folder: string, objects: readonly object[]): void {
   fs.rmSync(folder, { recursive: true, force: true });

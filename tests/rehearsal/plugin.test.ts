@@ -402,22 +402,6 @@ function deployment(
   return { metadata, spec: { replicas, selector: { matchLabels: { app } }, template: podTemplate(app, image, env) } };
 }
 
-function statefulSet(metadata: Metadata): k8s.apps.v1.StatefulSetArgs {
-  const template = podTemplate("store", "store:1");
-  return {
-    metadata,
-    spec: { replicas: 2, serviceName: "store", selector: { matchLabels: { app: "store" } }, template },
-  };
-}
-
-function job(metadata: Metadata): { metadata: Metadata; spec: { backoffLimit: number; template: Live } } {
-  const { metadata: labels, spec } = podTemplate("once", "once:1");
-  return {
-    metadata,
-    spec: { backoffLimit: 0, template: { metadata: labels, spec: { ...spec, restartPolicy: "Never" } } },
-  };
-}
-
 function unschedulable(template: Live): Live {
   return { ...template, spec: { ...template.spec, nodeSelector: { "kubernetes.io/hostname": "nowhere" } } };
 }

@@ -12,7 +12,16 @@ for (const shape of SHAPES) {
 
 describe("a topic without a rule", () => {
   const registered = (type: string, name: string, inputs: object): Registered => ({
-    ...{ urn: `urn:${name}`, custom: true, read: false, protect: false, provider: "", parent: "", dependencies: [] },
+    ...{
+      urn: `urn:${name}`,
+      custom: true,
+      read: false,
+      protect: false,
+      provider: "",
+      parent: "",
+      path: [],
+      dependencies: [],
+    },
     ...{ type, name, inputs },
   });
   const user = (name: string, rules: readonly (readonly [patternType: string, topic: string, ...string[]])[]) =>

@@ -1,41 +1,13 @@
 import { once } from "node:events";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import * as pulumi from "@pulumi/pulumi";
-import { computed } from "../../rehearsal/program/evaluate";
-import { sparePromiseStacks } from "../../rehearsal/program/promise-stacks";
+import { type Registration, startMockEngine } from "../../rehearsal/program/mock-engine";
 
 /** One resource as the engine would have been asked for it. */
-export interface Registered {
-  readonly urn: string;
-  readonly type: string;
-  readonly name: string;
-  readonly custom: boolean;
-  /** True for what is looked up instead of made. */
-  readonly read: boolean;
+export interface Registered extends Omit<Registration, "inputs"> {
   /** Plain inputs; secrets are unwrapped. */
   readonly inputs: any;
-  readonly protect: boolean;
-  /** `<URN>::<id>` of the provider that was handed over. */
-  readonly provider: string;
-  readonly parent: string;
-  /** URNs of all that it waits for. */
-  readonly dependencies: readonly string[];
 }
-
-// What of the engine's requests the tests look at; reads have no protection.
-interface Request {
-  getType(): string;
-  getName(): string;
-  getParent(): string;
-  getProvider(): string;
-  getDependenciesList(): string[];
-  getProtect?(): boolean;
-  getCustom?(): boolean;
-  getObject?(): { toJavaScript(): object } | undefined;
-  getProperties?(): { toJavaScript(): object } | undefined;
-}
-type Answer = (error: unknown, response?: { getUrn(): string }) => void;
-type Handler = (request: Request, answer: Answer) => Promise<void>;
 
 /** Overrides of what a resource has beside its inputs, by `type` or `type::name`. */
 export type Answers = Readonly<Record<string, object>>;
@@ -43,48 +15,13 @@ export type Answers = Readonly<Record<string, object>>;
 /** Starts a fresh mock engine: records every registration, throws on calls that it does not know. */
 export async function mockEngine(answers: Answers = {}, config: Record<string, string> = {}): Promise<Registered[]> {
   const seen: Registered[] = [];
-  sparePromiseStacks();
-  await pulumi.runtime.setMocks(
-    {
-      newResource: ({ type, name, inputs, id }) => ({
-        id: id === undefined || id === "" ? `${name}-id` : id,
-        state: { ...(inputs as object), ...computed(type, name), ...answers[type], ...answers[`${type}::${name}`] },
-      }),
-      call: ({ token }) => {
-        throw new Error(`${token} is called, which the mocks do not know`);
-      },
-    },
-    "carbon",
-    "test",
-    // An unknown Output never resolves in a preview and the test would hang: mock an update.
-    false,
-  );
-  pulumi.runtime.setAllConfig(config);
-  const monitor = pulumi.runtime.getMonitor() as unknown as Record<"registerResource" | "readResource", Handler>;
-  for (const method of ["registerResource", "readResource"] as const) {
-    const original = monitor[method].bind(monitor);
-    monitor[method] = (request, answer) =>
-      original(request, (error, response) => {
-        if (response !== undefined) seen.push(registered(request, response.getUrn(), method === "readResource"));
-        answer(error, response);
-      });
-  }
+  await startMockEngine({
+    stack: "test",
+    config,
+    answers: (type, name) => ({ ...answers[type], ...answers[`${type}::${name}`] }),
+    onRegistration: (registration) => seen.push({ ...registration, inputs: unwrapped(registration.inputs) }),
+  });
   return seen;
-}
-
-function registered(request: Request, urn: string, read: boolean): Registered {
-  return {
-    urn,
-    read,
-    type: request.getType(),
-    name: request.getName(),
-    custom: request.getCustom?.() ?? true,
-    inputs: unwrapped((request.getObject?.() ?? request.getProperties?.())?.toJavaScript() ?? {}),
-    protect: request.getProtect?.() ?? false,
-    provider: request.getProvider(),
-    parent: request.getParent(),
-    dependencies: request.getDependenciesList(),
-  };
 }
 
 function unwrapped(value: unknown): unknown {

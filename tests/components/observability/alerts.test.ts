@@ -41,7 +41,11 @@ describe("the alerts on the ML stack", () => {
       assert.match(String(annotations["summary"]), /\.$/, alert);
       const runbook = `docs/runbooks/${alert}.md`;
       assert.equal(annotations["runbook"], runbook, alert);
-      assert.match(fs.readFileSync(path.join(ROOT, runbook), "utf8"), /^## Look at$[^]*^## Do$/m, `${alert}: its runbook`);
+      assert.match(
+        fs.readFileSync(path.join(ROOT, runbook), "utf8"),
+        /^## Look at$[^]*^## Do$/m,
+        `${alert}: its runbook`,
+      );
     }
   });
 
