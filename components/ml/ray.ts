@@ -121,6 +121,7 @@ export class Ray extends pulumi.ComponentResource {
       [pods.all.name]: workers.min,
       ...(isOperated && mode.serving && { [servers.all.name]: mode.serving.workers.min }),
     };
+    const head = [this.gcs, this.dashboard, this.client];
     this.offers = {
       endpoints: {
         dashboard: this.dashboard,
@@ -129,11 +130,8 @@ export class Ray extends pulumi.ComponentResource {
         ...(this.serve && { serve: this.serve }),
       },
       credentials: { token: { namespace, name: this.auth.name } },
-      legacyNames: {
-        "ray-cluster-head": [this.gcs, this.dashboard, this.client],
-        // KubeRay gives the head of its cluster this name itself.
-        ...(!isOperated && { "ray-cluster-head-svc": [this.gcs, this.dashboard, this.client] }),
-      },
+      // With KubeRay the head of the cluster has both names already.
+      legacyNames: isOperated ? {} : { "ray-cluster-head": head, "ray-cluster-head-svc": head },
       alerts: [path.join(__dirname, "ray.alerts.yaml")],
     };
     this.registerOutputs();

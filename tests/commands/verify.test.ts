@@ -207,7 +207,10 @@ describe("verify", () => {
 
     it("are counted for each of KubeRay's clusters by itself, and belong to its custom resource", async () => {
       const group = (kind: string, name: string, start: number, most: number) =>
-        ({ kind, name, namespace: NAMESPACE, pods: { start, most } }) as Expected["groups"][number];
+        ({
+          ...{ kind, name, namespace: NAMESPACE, pods: { start, most } },
+          object: name.replace(/-(head|workers)$/, ""),
+        }) as Expected["groups"][number];
       const object = (kind: string, name: string) => ({
         apiVersion: "ray.io/v1",
         kind,
