@@ -53,10 +53,12 @@ const secret = (seen: readonly Registered[], name: string): Record<string, strin
 const job = (seen: readonly Registered[], name: string): Registered =>
   only(seen, "kubernetes:batch/v1:Job", `dolphinscheduler-${name}`);
 const reached = (seen: readonly Registered[], from: string): string[] =>
-  wires(seen).flatMap((wire) => {
-    const [, client, server = ""] = /^dolphinscheduler-(\w+) -> (?:dolphinscheduler-)?(\S+)/.exec(wire) ?? [];
-    return client === from ? [server] : [];
-  });
+  wires(seen)
+    .flatMap((wire) => {
+      const [, client, server = ""] = /^dolphinscheduler-(\w+) -> (?:dolphinscheduler-)?(\S+)/.exec(wire) ?? [];
+      return client === from ? [server] : [];
+    })
+    .sort();
 
 describe("DolphinScheduler", () => {
   it("runs one version everywhere, the worker's own image included", () => {
