@@ -186,6 +186,25 @@ export function serviceHost(service: string, namespace: pulumi.Input<string>): p
   return pulumi.interpolate`${service}.${namespace}.svc.cluster.local`;
 }
 
+/** What a Service leads to. */
+export interface ServiceTarget extends Pick<Endpoint, "server" | "ready"> {
+  /** Name of the Service. @default the server's */
+  readonly service?: string;
+  /** Port that the pods listen on. @default the Service's */
+  readonly podPort?: number;
+  /** @default false */
+  readonly tls?: boolean;
+}
+
+/** The endpoint behind a port of a Service. */
+export function serviceEndpoint<P extends Protocol>(
+  protocol: P,
+  port: number,
+  { server, ready, service = server.name, podPort = port, tls = false }: ServiceTarget,
+): Endpoint<P> {
+  return { kind: "endpoint", protocol, host: serviceHost(service, server.namespace), port, tls, server, podPort, ready };
+}
+
 /** The only place where an endpoint becomes a string. */
 export function url({ protocol, host, port, tls }: Endpoint, path = ""): pulumi.Output<string> {
   return pulumi.interpolate`${protocol === "http" && tls ? "https" : protocol}://${host}:${port}${path}`;

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
-import { type Endpoint, type PodIdentity, type Protocol, serviceHost } from "./endpoint";
+import { type Endpoint, type PodIdentity, type Protocol, serviceEndpoint } from "./endpoint";
 import { container, type ContainerArgs, podTemplate, type PriorityClassName, serviceAccount } from "./pod";
 import { disruptionBudget } from "./scale";
 import { service } from "./service";
@@ -64,15 +64,6 @@ export class Workload extends pulumi.ComponentResource {
   endpoint<P extends Protocol>(port: string, protocol: P): Endpoint<P> {
     const number = this.ports[port];
     if (number === undefined) throw new Error(`${this.identity.name} has no port ${port}`);
-    return {
-      kind: "endpoint",
-      protocol,
-      host: serviceHost(this.identity.name, this.identity.namespace),
-      port: number,
-      tls: false,
-      server: this.identity,
-      podPort: number,
-      ready: this.ready,
-    };
+    return serviceEndpoint(protocol, number, { server: this.identity, ready: this.ready });
   }
 }

@@ -4,7 +4,8 @@ import { connect } from "../../base/connect";
 import { type PodIdentity, serviceHost } from "../../base/endpoint";
 import { type ContainerSize, serviceAccount } from "../../base/pod";
 import { autoscale } from "../../base/scale";
-import { keptVolume, type Volume } from "../../base/volume";
+import { statefulSet } from "../../base/stateful-pod";
+import type { Volume } from "../../base/volume";
 import {
   type ClusterArgs,
   clusterPorts,
@@ -16,6 +17,8 @@ import {
   workerFlags,
   workerTemplate,
 } from "./pods";
+
+const STORAGE = "ray-storage";
 
 /** What a cluster without an operator needs. */
 export interface Standalone {
@@ -29,27 +32,19 @@ export function standaloneCluster(
   { head }: Standalone,
   { pods, environment, workers, gpuWorkers, talksTo, after }: ClusterArgs,
 ): Clusters {
-  const { name, namespace, matchLabels } = pods.head;
+  const { name, namespace } = pods.head;
   const account = serviceAccount(pods.all, { parent });
   const wires = connect(parent, { from: pods.all, talksTo: [clusterPorts(pods.all), ...talksTo] });
   const gcs = pulumi.interpolate`${serviceHost(name, namespace)}:${HEAD_PORTS.gcs}`;
-  const headSet = new k8s.apps.v1.StatefulSet(
-    name,
-    {
-      metadata: { name, namespace, labels: matchLabels },
-      spec: {
-        serviceName: name,
-        replicas: 1,
-        selector: { matchLabels },
-        template: headTemplate(pods.head, {
-          environment,
-          size: head,
-          command: startCommand({ head: true, ...headFlags(head) }),
-          mounts: { "/tmp/ray": "ray-storage" },
-        }),
-        ...keptVolume("ray-storage", head.volume),
-      },
-    },
+  const headSet = statefulSet(
+    pods.head,
+    headTemplate(pods.head, {
+      environment,
+      size: head,
+      command: startCommand({ head: true, ...headFlags(head) }),
+      mounts: { "/tmp/ray": STORAGE },
+    }),
+    { name: STORAGE, ...head.volume },
     { parent, dependsOn: [account, ...wires, ...after] },
   );
 
