@@ -270,7 +270,7 @@ function startServer(parent: pulumi.Resource, server: Server, after: readonly pu
           ports,
           env: { ...server.env, ...SETTINGS_ENV },
           secretEnv,
-          probe: { path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
+          probe: { kind: "http", path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
           mounts: { "/tmp": "tmp", [SETTINGS]: "settings", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
         }),
       ],

@@ -256,7 +256,7 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
     ],
     size,
     ports: { http: PORT },
-    probe: { path: "/health", port: "http", startupSeconds: 300 },
+    probe: { kind: "http", path: "/health", port: "http", startupSeconds: 300 },
   };
 }
 
@@ -272,7 +272,11 @@ function celery(size: ContainerSize, command: string): Process["container"] {
   return {
     command: ["sh", "-c", start],
     size,
-    probe: { command: ["sh", "-c", `test -n "$(find ${HEARTBEAT_FILE} -mmin -2)"`], startupSeconds: 300 },
+    probe: {
+      kind: "command",
+      command: ["sh", "-c", `test -n "$(find ${HEARTBEAT_FILE} -mmin -2)"`],
+      startupSeconds: 300,
+    },
   };
 }
 

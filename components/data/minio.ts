@@ -44,7 +44,7 @@ export class Minio extends pulumi.ComponentResource {
         ports: PORTS,
         env: { HOME: "/tmp" },
         secretEnv: [login],
-        probe: { path: "/minio/health/live", port: "s3" },
+        probe: { kind: "http", path: "/minio/health/live", port: "s3" },
         uid: 1000,
         scratch: { tmp: { sizeMiB: 256 } },
         mounts: { "/tmp": "tmp" },

@@ -63,7 +63,7 @@ export class Neo4j extends pulumi.ComponentResource {
         env: { NEO4J_CONF: CONFIG },
         secretEnv: [login],
         // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
-        probe: { path: "/", port: "http", startupSeconds: 900 },
+        probe: { kind: "http", path: "/", port: "http", startupSeconds: 900 },
         uid: NEO4J_UID,
         files: { config },
         // Its logs turn over at 160 MB each.

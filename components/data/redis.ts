@@ -67,7 +67,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
         command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
         ports: { redis: REDIS_PORT },
         // A server that still loads its data answers every command with an error: ten minutes are allowed for that.
-        probe: { command: PING, startupSeconds: 600 },
+        probe: { kind: "command", command: PING, startupSeconds: 600 },
         uid: VALKEY_UID,
         files: { config, users },
         mounts: { "/etc/valkey": "config", "/etc/valkey-users": "users" },

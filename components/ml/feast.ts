@@ -254,14 +254,14 @@ function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<t
         "--max-requests=0",
       ],
       ports: { http: PORTS.http, metrics: METRICS_PORT },
-      probe: { path: "/health", port: "http", startupSeconds: 180 },
+      probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
     }),
     container("grpc", {
       ...shared,
       size: grpc,
       command: [...feast, "listen", `--address=0.0.0.0:${PORTS.grpc}`, `--registry_ttl_sec=${REGISTRY_CACHE_SECONDS}`],
       ports: { grpc: PORTS.grpc },
-      probe: { grpcPort: PORTS.grpc, startupSeconds: 180 },
+      probe: { kind: "grpc", port: PORTS.grpc, startupSeconds: 180 },
     }),
   ];
 }

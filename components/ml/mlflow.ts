@@ -122,7 +122,7 @@ export class Mlflow extends pulumi.ComponentResource {
           MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
         },
         secretEnv: [database, objectStore],
-        probe: { path: "/health", port: "http", startupSeconds: 180 },
+        probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
         talksTo: [store.server, artifacts.store.destination],
       },
       { parent: this, dependsOn: [migration.job, ...artifacts.store.ready] },
