@@ -12,6 +12,15 @@ export interface PodIdentity {
   readonly serviceAccount: string;
 }
 
+/** The pods of a workload of ours, whose labels and service account follow from its name. */
+export function podsNamed(
+  name: string,
+  namespace: pulumi.Input<string>,
+  matchLabels: PodIdentity["matchLabels"] = { app: name },
+): PodIdentity {
+  return { name, namespace, matchLabels, serviceAccount: name };
+}
+
 /** A service that pods reach inside the cluster. */
 export interface Endpoint<P extends Protocol = Protocol> {
   readonly kind: "endpoint";
@@ -202,7 +211,16 @@ export function serviceEndpoint<P extends Protocol>(
   port: number,
   { server, ready, service = server.name, podPort = port, tls = false }: ServiceTarget,
 ): Endpoint<P> {
-  return { kind: "endpoint", protocol, host: serviceHost(service, server.namespace), port, tls, server, podPort, ready };
+  return {
+    kind: "endpoint",
+    protocol,
+    host: serviceHost(service, server.namespace),
+    port,
+    tls,
+    server,
+    podPort,
+    ready,
+  };
 }
 
 /** The only place where an endpoint becomes a string. */

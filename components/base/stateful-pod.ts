@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
-import type { PodIdentity, ServiceTarget } from "./endpoint";
+import { type PodIdentity, podsNamed, type ServiceTarget } from "./endpoint";
 import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
 import { service } from "./service";
 import { keptVolume, type Volume } from "./volume";
@@ -23,7 +23,7 @@ export interface StatefulPodArgs
 /** Makes a server of one pod that keeps its data on a volume: a StatefulSet, a Service and a ServiceAccount of its name. */
 export function statefulPod(name: string, args: StatefulPodArgs, parent: pulumi.Resource): ServiceTarget {
   const { namespace, ports, probePorts, volume, protect, secretEnv = [], files = {} } = args;
-  const server: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+  const server = podsNamed(name, namespace);
   const account = serviceAccount(server, { parent });
   const entry = service(name, server, ports, { parent });
   const template = podTemplate(server, {

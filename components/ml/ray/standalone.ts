@@ -1,6 +1,7 @@
-import * as k8s from "@pulumi/kubernetes";
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../../base/connect";
+import { deployment } from "../../base/deployment";
 import { type PodIdentity, serviceHost } from "../../base/endpoint";
 import { type ContainerSize, serviceAccount } from "../../base/pod";
 import { autoscale } from "../../base/scale";
@@ -89,21 +90,7 @@ function workerSet(
   template: k8s.types.input.core.v1.PodTemplateSpec,
   opts: pulumi.CustomResourceOptions,
 ): void {
-  const { name, namespace, matchLabels } = pods;
-  const deployment = new k8s.apps.v1.Deployment(
-    name,
-    {
-      metadata: { name, namespace, labels: matchLabels },
-      spec: {
-        // No replicas: the autoscaler below owns them.
-        selector: { matchLabels },
-        strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-        template,
-      },
-    },
-    opts,
-  );
-  autoscale(deployment, pods, workers, opts, {
+  autoscale(deployment(pods, { template }, opts), pods, workers, opts, {
     scaleDown: { stabilizationWindowSeconds: 600, policies: [{ type: "Pods", value: 1, periodSeconds: 300 }] },
   });
 }
