@@ -1,7 +1,15 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "../base/connect";
-import { type Bucket, type Endpoint, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
+import { deployment } from "../base/deployment";
+import {
+  type Bucket,
+  type Endpoint,
+  type PodIdentity,
+  podsNamed,
+  type PostgresDatabase,
+  serviceEndpoint,
+} from "../base/endpoint";
 import { configFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
@@ -86,94 +94,25 @@ export class DolphinScheduler extends pulumi.ComponentResource {
 
   constructor(name: string, args: DolphinSchedulerArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:DolphinScheduler", name, {}, opts);
-    const { namespace, store, resources, metrics } = args;
-    const stores = [store.server, resources.store.destination];
-
+    const { namespace, store, resources } = args;
     const database = envSecret(`${name}-database`, { namespace, data: databaseLogin(store) }, { parent: this });
     const registry = envSecret(`${name}-registry`, { namespace, data: registryLogin(store) }, { parent: this });
     const objectStore = envSecret(`${name}-object-store`, { namespace, data: s3Login(resources) }, { parent: this });
     const prepared = this.prepare(name, args, database);
 
-    const pods = {
-      api: podsOf(`${name}-api`, namespace),
-      master: podsOf(`${name}-master`, namespace),
-      worker: podsOf(`${name}-worker`, namespace),
-      alert: podsOf(`${name}-alert`, namespace),
-    };
-    const calls = (kind: keyof typeof SERVERS): Destination => ({
-      kind: "pods",
-      server: pods[kind],
-      ports: [{ port: SERVERS[kind].ports.rpc }],
-      why: "rpc",
-    });
-    const withObjectStore = { ...COMMON, ...s3Env(resources) };
-    const run = (server: Server): Started => {
+    const run = (server: Server): readonly pulumi.Resource[] => {
       scrape(this, {
         pods: server.pods,
         port: { name: "http", number: server.ports.http },
         path: `${server.path}/actuator/prometheus`,
-        by: metrics,
+        by: args.metrics,
       });
       const reached = server.talksTo.flatMap((to) => (to.kind === "endpoint" ? to.ready : []));
       return startServer(this, server, [prepared, ...resources.store.ready, ...reached]);
     };
-
-    run({
-      ...SERVERS.master,
-      pods: pods.master,
-      size: args.master,
-      env: { ...withObjectStore, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
-      secretEnv: [database, objectStore],
-      // Itself, too: a workflow inside another is told of by a call.
-      talksTo: [...stores, calls("master"), calls("worker")],
-      named: true,
-      taskLogs: true,
-    });
-    run({
-      ...SERVERS.worker,
-      pods: pods.worker,
-      replicas: args.worker.replicas,
-      size: args.worker,
-      env: { ...withObjectStore, ...WORKER },
-      secretEnv: [registry, objectStore],
-      talksTo: [...stores, calls("master"), calls("alert"), ...args.tasksReach],
-      named: true,
-      taskLogs: true,
-      // Tasks unpack their resources and write their files here.
-      tmpMiB: 8192,
-    });
-    run({
-      ...SERVERS.alert,
-      pods: pods.alert,
-      size: args.alert,
-      env: COMMON,
-      secretEnv: [database],
-      talksTo: [store.server, ...args.alertsReach],
-      named: true,
-    });
-    const { entry, workload } = run({
-      ...API,
-      pods: pods.api,
-      replicas: args.api.replicas,
-      size: args.api,
-      env: { ...withObjectStore, API_PYTHONGATEWAY_ENABLED: "false" },
-      secretEnv: [database, objectStore],
-      // Logs, and commands to what runs.
-      talksTo: [...stores, calls("master"), calls("worker"), calls("alert")],
-      // An upload lies here until the object store has it.
-      tmpMiB: 2048,
-    });
-
-    this.api = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(pods.api.name, namespace),
-      port: API.ports.http,
-      tls: false,
-      server: pods.api,
-      podPort: API.ports.http,
-      ready: [entry, workload],
-    };
+    const { master, worker, alert, api } = serversOf(name, args, { database, registry, objectStore });
+    for (const server of [master, worker, alert]) run(server);
+    this.api = serviceEndpoint("http", API.ports.http, { server: api.pods, ready: run(api) });
     this.offers = { endpoints: { api: this.api }, credentials: { admin: { namespace, name: `${name}-admin` } } };
     this.registerOutputs();
   }
@@ -245,69 +184,128 @@ interface Server {
   readonly tmpMiB?: number;
 }
 
-interface Started {
-  readonly entry: k8s.core.v1.Service;
-  readonly workload: pulumi.Resource;
+/** The four servers; they call each other. */
+function serversOf(
+  name: string,
+  args: DolphinSchedulerArgs,
+  { database, registry, objectStore }: Record<"database" | "registry" | "objectStore", EnvSecret>,
+): Record<keyof typeof SERVERS | "api", Server> {
+  const { namespace, store, resources } = args;
+  const pods = {
+    api: podsNamed(`${name}-api`, namespace),
+    master: podsNamed(`${name}-master`, namespace),
+    worker: podsNamed(`${name}-worker`, namespace),
+    alert: podsNamed(`${name}-alert`, namespace),
+  };
+  const calls = (kind: keyof typeof SERVERS): Destination => ({
+    kind: "pods",
+    server: pods[kind],
+    ports: [{ port: SERVERS[kind].ports.rpc }],
+    why: "rpc",
+  });
+  const stores = [store.server, resources.store.destination];
+  const withObjectStore = { ...COMMON, ...s3Env(resources) };
+  return {
+    master: {
+      ...SERVERS.master,
+      pods: pods.master,
+      size: args.master,
+      env: { ...withObjectStore, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
+      secretEnv: [database, objectStore],
+      // Itself, too: a workflow inside another is told of by a call.
+      talksTo: [...stores, calls("master"), calls("worker")],
+      named: true,
+      taskLogs: true,
+    },
+    worker: {
+      ...SERVERS.worker,
+      pods: pods.worker,
+      replicas: args.worker.replicas,
+      size: args.worker,
+      env: { ...withObjectStore, ...WORKER },
+      secretEnv: [registry, objectStore],
+      talksTo: [...stores, calls("master"), calls("alert"), ...args.tasksReach],
+      named: true,
+      taskLogs: true,
+      // Tasks unpack their resources and write their files here.
+      tmpMiB: 8192,
+    },
+    alert: {
+      ...SERVERS.alert,
+      pods: pods.alert,
+      size: args.alert,
+      env: COMMON,
+      secretEnv: [database],
+      talksTo: [store.server, ...args.alertsReach],
+      named: true,
+    },
+    api: {
+      ...API,
+      pods: pods.api,
+      replicas: args.api.replicas,
+      size: args.api,
+      env: { ...withObjectStore, API_PYTHONGATEWAY_ENABLED: "false" },
+      secretEnv: [database, objectStore],
+      // Logs, and commands to what runs.
+      talksTo: [...stores, calls("master"), calls("worker"), calls("alert")],
+      // An upload lies here until the object store has it.
+      tmpMiB: 2048,
+    },
+  };
 }
 
-function startServer(parent: pulumi.Resource, server: Server, after: readonly pulumi.Resource[]): Started {
+function startServer(
+  parent: pulumi.Resource,
+  server: Server,
+  after: readonly pulumi.Resource[],
+): readonly pulumi.Resource[] {
   const { pods, ports, path, replicas = 1, size, secretEnv, named = false, taskLogs = false, tmpMiB = 256 } = server;
   const { name, namespace, matchLabels } = pods;
   const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(taskLogs) }, { parent });
   const account = serviceAccount(pods, { parent });
   const wires = connect(parent, { from: pods, talksTo: server.talksTo });
   const entry = service(name, pods, ports, { parent }, { headless: named, unready: named });
-  const spec = {
-    replicas,
-    selector: { matchLabels },
-    template: podTemplate(pods, {
-      containers: [
-        container(name, {
-          image: server.image,
-          size,
-          // Not by the image's script: that ends without telling the server, and looks for its memory at the node's.
-          command: ["java", ...jvmFlags(size), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
-          ports,
-          env: { ...server.env, ...SETTINGS_ENV },
-          secretEnv,
-          probe: { path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
-          mounts: { "/tmp": "tmp", [SETTINGS]: "settings", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
-        }),
-      ],
-      uid: UID,
-      priorityClass: "standard-services",
-      secretEnv,
-      scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
-      files: { settings },
-      // A worker stops its tasks, and the master gives them to another one.
-      terminationGracePeriodSeconds: 60,
-    }),
-  };
-  const metadata = { name, namespace, labels: matchLabels };
-  const opts = {
-    parent,
-    dependsOn: [...after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)],
-  };
+  const template = podTemplate(pods, {
+    containers: [
+      container(name, {
+        image: server.image,
+        size,
+        // Not by the image's script: that ends without telling the server, and looks for its memory at the node's.
+        command: ["java", ...jvmFlags(size), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
+        ports,
+        env: { ...server.env, ...SETTINGS_ENV },
+        secretEnv,
+        probe: { kind: "http", path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
+        mounts: { "/tmp": "tmp", [SETTINGS]: "settings", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
+      }),
+    ],
+    uid: UID,
+    priorityClass: "standard-services",
+    secretEnv,
+    scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
+    files: { settings },
+    // A worker stops its tasks, and the master gives them to another one.
+    terminationGracePeriodSeconds: 60,
+  });
+  const dependsOn = [...after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)];
   const workload = named
     ? new k8s.apps.v1.StatefulSet(
         name,
-        { metadata, spec: { ...spec, serviceName: name, podManagementPolicy: "Parallel" } },
-        { ...opts, dependsOn: [...opts.dependsOn, entry] },
-      )
-    : new k8s.apps.v1.Deployment(
-        name,
         {
-          metadata,
-          spec: { ...spec, strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } },
+          metadata: { name, namespace, labels: matchLabels },
+          spec: {
+            replicas,
+            selector: { matchLabels },
+            template,
+            serviceName: name,
+            podManagementPolicy: "Parallel",
+          },
         },
-        opts,
-      );
+        { parent, dependsOn: [...dependsOn, entry] },
+      )
+    : deployment(pods, { replicas, template }, { parent, dependsOn });
   disruptionBudget(pods, replicas, { parent });
-  return { entry, workload };
-}
-
-function podsOf(name: string, namespace: pulumi.Input<string>): PodIdentity {
-  return { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+  return [entry, workload];
 }
 
 // Half of the memory: the other is for what Java keeps outside its heap and, in a worker, for tasks.

@@ -8,7 +8,7 @@ import {
   type IcebergCatalog,
   type PostgresDatabase,
   s3ClientSecret,
-  serviceHost,
+  serviceEndpoint,
   url,
 } from "../base/endpoint";
 import { secretFiles } from "../base/files";
@@ -16,7 +16,7 @@ import type { Offer } from "../base/offer";
 import { type ContainerSize, serviceAccount } from "../base/pod";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
-import { envSecret } from "../base/secret";
+import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
 import { API_PORT, CATALOG, declaration, METRICS, POLARIS_UID, REALM, SYMMETRIC_KEY, values } from "./polaris.values";
@@ -74,51 +74,12 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:analytics:Polaris", name, {}, opts);
-    const { namespace, store, warehouse, replicas, size, setupSize, rootSecret, tokenKey, clients }: PolarisArgs = args;
+    const { namespace, store, warehouse, replicas, size, clients }: PolarisArgs = args;
     const declares = declaration(name, replicas, size);
     const server = podsOf(declares.workloads[0], namespace);
 
-    // The names are those that Quarkus reads from the environment: the chart is told them key by key.
-    const database = envSecret(
-      `${name}-database`,
-      {
-        namespace,
-        data: {
-          QUARKUS_DATASOURCE_JDBC_URL: jdbcUrl(store),
-          QUARKUS_DATASOURCE_USERNAME: store.login.username,
-          QUARKUS_DATASOURCE_PASSWORD: store.login.password,
-        },
-      },
-      { parent: this },
-    );
-    const objectStore = envSecret(
-      `${name}-object-store`,
-      { namespace, data: s3ClientSecret(warehouse.store) },
-      { parent: this },
-    );
-    const tokens = envSecret(`${name}-tokens`, { namespace, data: { [SYMMETRIC_KEY]: tokenKey } }, { parent: this });
-    const root = secretFiles(
-      `${name}-root`,
-      { namespace, files: { "credentials.json": rootCredentials(rootSecret) } },
-      { parent: this },
-    );
-
-    const bootstrap = new SetupJob(
-      `${name}-bootstrap`,
-      {
-        namespace,
-        image: images.polarisAdminTool,
-        size: setupSize,
-        uid: POLARIS_UID,
-        // Makes schema, realm and root; a realm that is there stays as it is. A file, since a command line shows to everybody.
-        args: ["bootstrap", "--credentials-file=/etc/polaris-root/credentials.json"],
-        mounts: { "/etc/polaris-root": "root" },
-        files: { root },
-        secretEnv: [database],
-        talksTo: [store.server],
-      },
-      { parent: this, dependsOn: [...store.server.ready] },
-    );
+    const secrets = this.secrets(name, args);
+    const bootstrap = this.bootstrap(name, args, secrets.database);
     const account = serviceAccount(server, { parent: this });
     const release = new ChartRelease(
       name,
@@ -126,15 +87,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       {
         namespace,
         directory: args.chartDirectory,
-        values: values({
-          replicas,
-          size,
-          serviceAccount: name,
-          database,
-          objectStore,
-          tokens,
-          region: warehouse.store.region,
-        }),
+        values: values({ replicas, size, serviceAccount: name, region: warehouse.store.region, ...secrets }),
         declares,
         talksTo: { [name]: [store.server, warehouse.store.destination] },
       },
@@ -142,8 +95,8 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
         parent: this,
         dependsOn: [
           account,
-          bootstrap.job,
-          ...[database, objectStore, tokens].map(({ resource }) => resource),
+          bootstrap,
+          ...Object.values(secrets).map(({ resource }) => resource),
           ...warehouse.store.ready,
         ],
       },
@@ -151,43 +104,13 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     disruptionBudget(server, replicas, { parent: this });
     scrape(this, { pods: server, port: METRICS, path: "/q/metrics", by: args.metrics });
 
-    const api: Endpoint<"http"> = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(name, namespace),
-      port: API_PORT,
-      tls: false,
-      server,
-      podPort: API_PORT,
-      ready: [release],
-    };
     const logins = envSecret(
       `${name}-logins`,
-      { namespace, data: { ROOT_SECRET: rootSecret, ...clientSecrets(clients) } },
+      { namespace, data: { ROOT_SECRET: args.rootSecret, ...clientSecrets(clients) } },
       { parent: this },
     );
-    const setup = new SetupJob(
-      `${name}-setup`,
-      {
-        namespace,
-        image: images.feast,
-        size: setupSize,
-        uid: SETUP_UID,
-        command: ["python", "-c", SETUP],
-        env: {
-          POLARIS_URL: url(api),
-          ROOT_ID: ROOT,
-          CATALOG: catalogSpec(warehouse),
-          PRIVILEGES: JSON.stringify(
-            Object.fromEntries(Object.entries(clients).map(([client, { access }]) => [client, PRIVILEGES[access]])),
-          ),
-        },
-        secretEnv: [logins],
-        talksTo: [api],
-      },
-      { parent: this, dependsOn: release },
-    );
-    this.api = { ...api, ready: [release, setup.job] };
+    const started = serviceEndpoint("http", API_PORT, { server, ready: [release] });
+    this.api = { ...started, ready: [release, this.setUp(name, args, started, logins)] };
     this.catalogs = new Map(
       Object.entries(clients).map(([client, { secret }]) => [
         client,
@@ -208,6 +131,81 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     this.registerOutputs();
   }
 
+  /** What the server reads. The names are those that Quarkus reads from the environment: the chart is told them key by key. */
+  private secrets(name: string, { namespace, store, warehouse, tokenKey }: PolarisArgs): PolarisSecrets {
+    const database = {
+      QUARKUS_DATASOURCE_JDBC_URL: jdbcUrl(store),
+      QUARKUS_DATASOURCE_USERNAME: store.login.username,
+      QUARKUS_DATASOURCE_PASSWORD: store.login.password,
+    };
+    const opts = { parent: this };
+    return {
+      database: envSecret(`${name}-database`, { namespace, data: database }, opts),
+      objectStore: envSecret(`${name}-object-store`, { namespace, data: s3ClientSecret(warehouse.store) }, opts),
+      tokens: envSecret(`${name}-tokens`, { namespace, data: { [SYMMETRIC_KEY]: tokenKey } }, opts),
+    };
+  }
+
+  /** Makes schema, realm and root; a realm that is there stays as it is. */
+  private bootstrap(
+    name: string,
+    { namespace, store, setupSize, rootSecret }: PolarisArgs,
+    database: EnvSecret,
+  ): pulumi.Resource {
+    const root = secretFiles(
+      `${name}-root`,
+      { namespace, files: { "credentials.json": rootCredentials(rootSecret) } },
+      { parent: this },
+    );
+    const bootstrap = new SetupJob(
+      `${name}-bootstrap`,
+      {
+        namespace,
+        image: images.polarisAdminTool,
+        size: setupSize,
+        uid: POLARIS_UID,
+        // A file, since a command line shows to everybody.
+        args: ["bootstrap", "--credentials-file=/etc/polaris-root/credentials.json"],
+        mounts: { "/etc/polaris-root": "root" },
+        files: { root },
+        secretEnv: [database],
+        talksTo: [store.server],
+      },
+      { parent: this, dependsOn: [...store.server.ready] },
+    );
+    return bootstrap.job;
+  }
+
+  /** Makes the catalog and its clients. */
+  private setUp(
+    name: string,
+    { namespace, warehouse, setupSize, clients }: PolarisArgs,
+    api: Endpoint<"http">,
+    logins: EnvSecret,
+  ): pulumi.Resource {
+    const privileges = Object.entries(clients).map(([client, { access }]) => [client, PRIVILEGES[access]] as const);
+    const setup = new SetupJob(
+      `${name}-setup`,
+      {
+        namespace,
+        image: images.feast,
+        size: setupSize,
+        uid: SETUP_UID,
+        command: ["python", "-c", SETUP],
+        env: {
+          POLARIS_URL: url(api),
+          ROOT_ID: ROOT,
+          CATALOG: catalogSpec(warehouse),
+          PRIVILEGES: JSON.stringify(Object.fromEntries(privileges)),
+        },
+        secretEnv: [logins],
+        talksTo: [api],
+      },
+      { parent: this, dependsOn: [...api.ready] },
+    );
+    return setup.job;
+  }
+
   /** The catalog, with the login of a client. */
   catalog(client: Client): IcebergCatalog {
     const catalog = this.catalogs.get(client);
@@ -215,6 +213,8 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     return catalog;
   }
 }
+
+type PolarisSecrets = Readonly<Record<"database" | "objectStore" | "tokens", EnvSecret>>;
 
 function jdbcUrl({ server, database }: PostgresDatabase): pulumi.Output<string> {
   return pulumi.interpolate`jdbc:postgresql://${server.host}:${server.port}/${database}?sslmode=require`;

@@ -1,22 +1,24 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import * as k8s from "@pulumi/kubernetes";
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../base/connect";
+import { deployment, type DeploymentArgs } from "../base/deployment";
 import {
   type Endpoint,
   hostPort,
   type PodIdentity,
+  podsNamed,
   type PostgresDatabase,
   type RedisAccess,
   type RedisLogin,
-  serviceHost,
+  serviceEndpoint,
 } from "../base/endpoint";
-import { configFiles } from "../base/files";
+import { configFiles, type MountedFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
-import { envSecret } from "../base/secret";
+import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
@@ -117,90 +119,23 @@ export class Superset extends pulumi.ComponentResource {
       { namespace, data: { SUPERSET_ADMIN_USER: "admin", SUPERSET_ADMIN_PASSWORD: args.adminPassword } },
       { parent: this },
     );
-    const sources = envSecret(
-      `${name}-sources`,
-      { namespace, data: { [READER_PASSWORD]: reader.login.password } },
-      { parent: this },
-    );
     const config = configFiles(
       `${name}-config`,
       { namespace, files: read("superset_config.py", "reencrypt.py") },
       { parent: this },
     );
-    const declarations = configFiles(
-      `${name}-setup`,
-      { namespace, files: { ...read("initialize.py"), "sources.json": sourceList(args) } },
-      { parent: this },
-    );
-
-    const shared = {
-      image: images.superset,
-      env: {
-        HOME: "/tmp",
-        SUPERSET_HOME: "/tmp",
-        SUPERSET_CONFIG_PATH: "/etc/superset/superset_config.py",
-        SUPERSET_QUERY_SECONDS: `${QUERY_SECONDS}`,
-        HEARTBEAT_FILE,
-      },
-      secretEnv: [logins],
-      mounts: { "/tmp": "tmp", "/etc/superset": "config" },
-    };
-    const setup = new SetupJob(
-      `${name}-setup`,
-      {
-        ...shared,
-        namespace,
-        uid: SUPERSET_UID,
-        size: args.setup,
-        command: ["sh", "-c", "superset db upgrade && python /etc/superset-setup/initialize.py"],
-        secretEnv: [logins, admin, sources],
-        mounts: { ...shared.mounts, "/etc/superset-setup": "setup" },
-        files: { config, setup: declarations },
-        talksTo: [store.server],
-        // A large database takes its time, and a migration that is stopped half-way is worse than a long one.
-        timeoutSeconds: 3600,
-      },
-      { parent: this, dependsOn: [...store.server.ready] },
-    );
+    const setup = this.setUp(name, args, { config, logins, admin });
+    const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment =>
+      this.run(pods, { config, logins, talksTo, own, after: [setup, ...reader.server.ready] });
 
     const stores = [store.server, redis.server];
     const queried = [...stores, ...(trino ? [trino] : [])];
-    const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment => {
-      const account = serviceAccount(pods, { parent: this });
-      const wires = connect(this, { from: pods, talksTo });
-      const template = podTemplate(pods, {
-        containers: [container(pods.name, { ...shared, ...own.container })],
-        uid: SUPERSET_UID,
-        priorityClass: "standard-services",
-        secretEnv: [logins],
-        scratch: { tmp: { sizeMiB: 512 } },
-        files: { config },
-        ...(own.graceSeconds !== undefined && { terminationGracePeriodSeconds: own.graceSeconds }),
-      });
-      return new k8s.apps.v1.Deployment(
-        pods.name,
-        {
-          metadata: { name: pods.name, namespace, labels: pods.matchLabels },
-          spec: {
-            ...(own.replicas !== undefined && { replicas: own.replicas }),
-            selector: { matchLabels: pods.matchLabels },
-            strategy: own.strategy ?? { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-            template,
-          },
-        },
-        {
-          parent: this,
-          dependsOn: [setup.job, account, ...wires, ...[...talksTo, reader.server].flatMap(({ ready }) => ready)],
-        },
-      );
-    };
-
-    const webPods = podsOf(name, namespace, { app: name, component: "web" });
+    const webPods = podsNamed(name, namespace, { app: name, component: "web" });
     const entry = service(name, webPods, { http: PORT }, { parent: this });
     const server = run(webPods, queried, { replicas: web.replicas, container: webContainer(web) });
     disruptionBudget(webPods, web.replicas, { parent: this });
 
-    const workerPods = podsOf(`${name}-worker`, namespace, { app: `${name}-worker` });
+    const workerPods = podsNamed(`${name}-worker`, namespace);
     const workers = run(workerPods, queried, {
       // No replicas: the autoscaler owns them.
       container: celery(worker.size, `worker --concurrency=${worker.concurrency} ${WORKER_OPTIONS}`),
@@ -208,34 +143,99 @@ export class Superset extends pulumi.ComponentResource {
     });
     autoscale(workers, workerPods, worker.replicas, { parent: this });
 
-    run(podsOf(`${name}-beat`, namespace, { app: `${name}-beat` }), stores, {
+    run(podsNamed(`${name}-beat`, namespace), stores, {
       replicas: 1,
       // Two would start everything twice: one ends before the next begins.
       strategy: { type: "Recreate" },
       container: celery(args.beat, "beat --loglevel=INFO"),
     });
 
-    this.http = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(name, namespace),
-      port: PORT,
-      tls: false,
-      server: webPods,
-      podPort: PORT,
-      ready: [entry, server],
-    };
+    this.http = serviceEndpoint("http", PORT, { server: webPods, ready: [entry, server] });
     this.offers = { endpoints: { http: this.http }, credentials: { admin: { namespace, name: admin.name } } };
     this.registerOutputs();
   }
+
+  /** Migrates the database and makes what is declared, before any process starts. */
+  private setUp(
+    name: string,
+    args: SupersetArgs,
+    { config, logins, admin }: { config: MountedFiles; logins: EnvSecret; admin: EnvSecret },
+  ): pulumi.Resource {
+    const { namespace, store, reader } = args;
+    const sources = envSecret(
+      `${name}-sources`,
+      { namespace, data: { [READER_PASSWORD]: reader.login.password } },
+      { parent: this },
+    );
+    const declarations = configFiles(
+      `${name}-setup`,
+      { namespace, files: { ...read("initialize.py"), "sources.json": sourceList(args) } },
+      { parent: this },
+    );
+    const setup = new SetupJob(
+      `${name}-setup`,
+      {
+        ...SHARED,
+        namespace,
+        uid: SUPERSET_UID,
+        size: args.setup,
+        command: ["sh", "-c", "superset db upgrade && python /etc/superset-setup/initialize.py"],
+        secretEnv: [logins, admin, sources],
+        mounts: { ...SHARED.mounts, "/etc/superset-setup": "setup" },
+        files: { config, setup: declarations },
+        talksTo: [store.server],
+        // A large database takes its time, and a migration that is stopped half-way is worse than a long one.
+        timeoutSeconds: 3600,
+      },
+      { parent: this, dependsOn: [...store.server.ready] },
+    );
+    return setup.job;
+  }
+
+  private run(pods: PodIdentity, { config, logins, talksTo, own, after }: ProcessArgs): k8s.apps.v1.Deployment {
+    const account = serviceAccount(pods, { parent: this });
+    const wires = connect(this, { from: pods, talksTo });
+    const template = podTemplate(pods, {
+      containers: [container(pods.name, { ...SHARED, secretEnv: [logins], ...own.container })],
+      uid: SUPERSET_UID,
+      priorityClass: "standard-services",
+      secretEnv: [logins],
+      scratch: { tmp: { sizeMiB: 512 } },
+      files: { config },
+      ...(own.graceSeconds !== undefined && { terminationGracePeriodSeconds: own.graceSeconds }),
+    });
+    return deployment(
+      pods,
+      { ...own, template },
+      { parent: this, dependsOn: [account, ...wires, ...after, ...talksTo.flatMap(({ ready }) => ready)] },
+    );
+  }
+}
+
+/** What the Job and every process have in common. */
+const SHARED = {
+  image: images.superset,
+  env: {
+    HOME: "/tmp",
+    SUPERSET_HOME: "/tmp",
+    SUPERSET_CONFIG_PATH: "/etc/superset/superset_config.py",
+    SUPERSET_QUERY_SECONDS: `${QUERY_SECONDS}`,
+    HEARTBEAT_FILE,
+  },
+  mounts: { "/tmp": "tmp", "/etc/superset": "config" },
+};
+
+interface ProcessArgs {
+  readonly config: MountedFiles;
+  readonly logins: EnvSecret;
+  readonly talksTo: readonly Endpoint[];
+  readonly own: Process;
+  readonly after: readonly pulumi.Resource[];
 }
 
 /** What differs between the processes. */
-interface Process {
+interface Process extends Omit<DeploymentArgs, "template"> {
   readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe">;
-  /** Absent where an autoscaler owns them. */
-  readonly replicas?: number;
-  readonly strategy?: k8s.types.input.apps.v1.DeploymentStrategy;
   readonly graceSeconds?: number;
 }
 
@@ -256,7 +256,7 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
     ],
     size,
     ports: { http: PORT },
-    probe: { path: "/health", port: "http", startupSeconds: 300 },
+    probe: { kind: "http", path: "/health", port: "http", startupSeconds: 300 },
   };
 }
 
@@ -272,16 +272,12 @@ function celery(size: ContainerSize, command: string): Process["container"] {
   return {
     command: ["sh", "-c", start],
     size,
-    probe: { command: ["sh", "-c", `test -n "$(find ${HEARTBEAT_FILE} -mmin -2)"`], startupSeconds: 300 },
+    probe: {
+      kind: "command",
+      command: ["sh", "-c", `test -n "$(find ${HEARTBEAT_FILE} -mmin -2)"`],
+      startupSeconds: 300,
+    },
   };
-}
-
-function podsOf(
-  name: string,
-  namespace: pulumi.Input<string>,
-  matchLabels: Readonly<Record<string, string>>,
-): PodIdentity {
-  return { name, namespace, matchLabels, serviceAccount: name };
 }
 
 function read(...files: readonly string[]): Record<string, string> {

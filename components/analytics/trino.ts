@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type HelmValue, podsOf } from "../base/chart-release";
 import type { Destination } from "../base/connect";
-import { type Endpoint, serviceHost } from "../base/endpoint";
+import { type Endpoint, serviceEndpoint } from "../base/endpoint";
 import { secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { serviceAccount } from "../base/pod";
@@ -73,12 +73,7 @@ export class Trino extends pulumi.ComponentResource {
             secrets.map((secret) => [`checksum.254carbon.com/${secret.name}`, secret.checksum]),
           ),
           volumes: {
-            ...Object.fromEntries(
-              files.map(({ catalog, name: secretName }) => [
-                secretDirectory(catalog),
-                { name: `${catalog}-secret`, secret: { secretName } },
-              ]),
-            ),
+            ...Object.fromEntries(files.map(({ catalog, name: secretName }) => secretVolume(catalog, secretName))),
             ...trustVolumes(known),
           },
         }),
@@ -106,16 +101,11 @@ export class Trino extends pulumi.ComponentResource {
       scrape(this, { pods: node, port: { name: "http", number: HTTP_PORT }, params: METRICS, by: metrics });
     }
     for (const worker of workers) disruptionBudget(worker, args.workers.replicas, { parent: this });
-    this.endpoint = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(COORDINATOR, namespace),
-      port: HTTP_PORT,
-      tls: false,
+    this.endpoint = serviceEndpoint("http", HTTP_PORT, {
+      service: COORDINATOR,
       server: coordinator,
-      podPort: HTTP_PORT,
       ready: [release],
-    };
+    });
     this.offers = { endpoints: { coordinator: this.endpoint } };
     this.registerOutputs();
   }
@@ -145,6 +135,10 @@ function text(properties: Catalog["properties"]): pulumi.Output<string> {
       .map(([key, value]) => `${key}=${value}\n`)
       .join(""),
   );
+}
+
+function secretVolume(catalog: string, secretName: string) {
+  return [secretDirectory(catalog), { name: `${catalog}-secret`, secret: { secretName } }] as const;
 }
 
 function trustVolumes(known: Readonly<Record<string, Catalog>>) {

@@ -12,6 +12,15 @@ export interface PodIdentity {
   readonly serviceAccount: string;
 }
 
+/** The pods of a workload of ours, whose labels and service account follow from its name. */
+export function podsNamed(
+  name: string,
+  namespace: pulumi.Input<string>,
+  matchLabels: PodIdentity["matchLabels"] = { app: name },
+): PodIdentity {
+  return { name, namespace, matchLabels, serviceAccount: name };
+}
+
 /** A service that pods reach inside the cluster. */
 export interface Endpoint<P extends Protocol = Protocol> {
   readonly kind: "endpoint";
@@ -184,6 +193,34 @@ export interface S3Store {
 /** The DNS name of a Service: the only place that knows the cluster's domain. */
 export function serviceHost(service: string, namespace: pulumi.Input<string>): pulumi.Output<string> {
   return pulumi.interpolate`${service}.${namespace}.svc.cluster.local`;
+}
+
+/** What a Service leads to. */
+export interface ServiceTarget extends Pick<Endpoint, "server" | "ready"> {
+  /** Name of the Service. @default the server's */
+  readonly service?: string;
+  /** Port that the pods listen on. @default the Service's */
+  readonly podPort?: number;
+  /** @default false */
+  readonly tls?: boolean;
+}
+
+/** The endpoint behind a port of a Service. */
+export function serviceEndpoint<P extends Protocol>(
+  protocol: P,
+  port: number,
+  { server, ready, service = server.name, podPort = port, tls = false }: ServiceTarget,
+): Endpoint<P> {
+  return {
+    kind: "endpoint",
+    protocol,
+    host: serviceHost(service, server.namespace),
+    port,
+    tls,
+    server,
+    podPort,
+    ready,
+  };
 }
 
 /** The only place where an endpoint becomes a string. */

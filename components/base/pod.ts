@@ -54,6 +54,7 @@ export type Probe = (HttpCheck | GrpcCheck | CommandCheck) & {
 };
 
 interface HttpCheck {
+  readonly kind: "http";
   readonly path: string;
   /** Name of the container's port. */
   readonly port: string;
@@ -61,11 +62,13 @@ interface HttpCheck {
 
 /** Asks the standard health service of gRPC. */
 interface GrpcCheck {
-  readonly grpcPort: number;
+  readonly kind: "grpc";
+  readonly port: number;
 }
 
 /** Runs a command in the container. */
 interface CommandCheck {
+  readonly kind: "command";
   readonly command: readonly string[];
 }
 
@@ -206,7 +209,12 @@ function probes({ startupSeconds = 120, ...probe }: Probe): Partial<Container> {
 }
 
 function probeHandler(probe: HttpCheck | GrpcCheck | CommandCheck): k8s.types.input.core.v1.Probe {
-  if ("path" in probe) return { httpGet: { path: probe.path, port: probe.port } };
-  if ("grpcPort" in probe) return { grpc: { port: probe.grpcPort } };
-  return { exec: { command: [...probe.command] } };
+  switch (probe.kind) {
+    case "http":
+      return { httpGet: { path: probe.path, port: probe.port } };
+    case "grpc":
+      return { grpc: { port: probe.port } };
+    case "command":
+      return { exec: { command: [...probe.command] } };
+  }
 }

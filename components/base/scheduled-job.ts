@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
-import type { PodIdentity } from "./endpoint";
+import { podsNamed } from "./endpoint";
 import type { MountedFiles } from "./files";
 import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
 
@@ -26,7 +26,7 @@ export class ScheduledJob extends pulumi.ComponentResource {
   constructor(name: string, args: ScheduledJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ScheduledJob", name, {}, opts);
     const { namespace, uid, schedule, talksTo, secretEnv = [], files = {}, volumes = [], timeoutSeconds } = args;
-    const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+    const identity = podsNamed(name, namespace);
 
     const account = serviceAccount(identity, { parent: this });
     const wires = connect(this, { from: identity, talksTo });

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
-import type { PodIdentity } from "./endpoint";
+import { podsNamed } from "./endpoint";
 import type { MountedFiles } from "./files";
 import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
 
@@ -28,7 +28,7 @@ export class SetupJob extends pulumi.ComponentResource {
   constructor(name: string, args: SetupJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:SetupJob", name, {}, opts);
     const { namespace, uid, talksTo, secretEnv = [], files = {}, timeoutSeconds = 600 } = args;
-    const identity: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+    const identity = podsNamed(name, namespace);
 
     const account = serviceAccount(identity, { parent: this });
     const wires = connect(this, { from: identity, talksTo });

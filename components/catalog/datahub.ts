@@ -10,7 +10,7 @@ import {
   type PostgresDatabase,
   type SearchAccess,
   type SearchLogin,
-  serviceHost,
+  serviceEndpoint,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
@@ -170,19 +170,8 @@ export class Datahub extends pulumi.ComponentResource {
 
   /** A Service under the name that people use: the chart's own would repeat that of the release. */
   private entry(name: string, server: PodIdentity, port: number, release: pulumi.Resource): Endpoint<"http"> {
-    const { namespace } = server;
     const entry = service(name, server, { [PORT_NAME]: port }, { parent: this });
-    const host = serviceHost(name, namespace);
-    return {
-      kind: "endpoint",
-      protocol: "http",
-      host,
-      port,
-      tls: false,
-      server,
-      podPort: port,
-      ready: [release, entry],
-    };
+    return serviceEndpoint("http", port, { service: name, server, ready: [release, entry] });
   }
 
   private secrets({ namespace, keys, store, streams, search, graph }: DatahubArgs): DatahubSecrets {

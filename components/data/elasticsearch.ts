@@ -8,8 +8,10 @@ import {
   type ApiServer,
   type Endpoint,
   type PodIdentity,
+  podsNamed,
   type SearchAccess,
   type SearchLogin,
+  serviceEndpoint,
   serviceHost,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
@@ -22,7 +24,7 @@ import {
   resources,
   serviceAccount,
 } from "../base/pod";
-import { envSecret } from "../base/secret";
+import { type EnvSecret, envSecret } from "../base/secret";
 import { charts, elasticsearchVersion, images } from "../base/versions";
 import { keptVolume, type Volume } from "../base/volume";
 
@@ -73,27 +75,11 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:Elasticsearch", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, clients, protect }: ElasticsearchArgs = args;
-    const server: PodIdentity = {
-      name,
-      namespace,
-      matchLabels: { "elasticsearch.k8s.elastic.co/cluster-name": name },
-      serviceAccount: name,
-    };
+    const { namespace, clients, protect }: ElasticsearchArgs = args;
+    const server = podsNamed(name, namespace, { "elasticsearch.k8s.elastic.co/cluster-name": name });
     const http: Destination = { kind: "pods", server, ports: [{ port: HTTP_PORT }], why: "http" };
 
-    const operator = new ChartRelease(
-      OPERATOR,
-      charts.eckOperator,
-      {
-        namespace: operatorNamespace,
-        directory: args.chartDirectory,
-        values: operatorValues(args),
-        declares: operatorDeclaration(args.operatorSize),
-        talksTo: { [OPERATOR]: [kubeApi, http] },
-      },
-      { parent: this },
-    );
+    const operator = this.operate(args, http);
     const account = serviceAccount(server, { parent: this });
     // A node that stops tells the others over HTTP, so that they wait for it.
     const wires = connect(this, {
@@ -132,46 +118,29 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
         spec: {
           ...clusterSpec(args, server),
           http: { tls: { certificate: { secretName: certificate.secretName } } },
-          auth: {
-            // Nobody needs the superuser: what the operator does, it does under a user of its own.
-            disableElasticUser: true,
-            fileRealm: users.map((secret) => ({ secretName: secret.name })),
-            roles: [{ secretName: roles.name }],
-          },
+          auth: authentication(roles, users),
         },
       },
       {
         parent: this,
         protect,
         dependsOn: [
-          operator,
-          account,
-          certificate.resource,
-          roles.resource,
-          ...users.map(({ resource }) => resource),
-          ...wires,
+          ...[operator, account, certificate.resource, ...wires],
+          ...[roles, ...users].map(({ resource }) => resource),
         ],
       },
     );
 
-    this.endpoint = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(`${name}-es-http`, namespace),
-      port: HTTP_PORT,
+    this.endpoint = serviceEndpoint("http", HTTP_PORT, {
+      service: `${name}-es-http`,
       tls: true,
       server,
-      podPort: HTTP_PORT,
       ready: [cluster],
-    };
+    });
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,
-        {
-          server: this.endpoint,
-          login: { username: pulumi.output(client), password },
-          trust: certificate.trust,
-        },
+        { server: this.endpoint, login: { username: pulumi.output(client), password }, trust: certificate.trust },
       ]),
     );
     this.offers = {
@@ -182,6 +151,21 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
       legacyNames: Object.fromEntries(args.aliases?.map((alias) => [alias, [this.endpoint]]) ?? []),
     };
     this.registerOutputs();
+  }
+
+  private operate(args: ElasticsearchArgs, http: Destination): pulumi.Resource {
+    return new ChartRelease(
+      OPERATOR,
+      charts.eckOperator,
+      {
+        namespace: args.operatorNamespace,
+        directory: args.chartDirectory,
+        values: operatorValues(args),
+        declares: operatorDeclaration(args.operatorSize),
+        talksTo: { [OPERATOR]: [args.kubeApi, http] },
+      },
+      { parent: this },
+    );
   }
 
   /** The cluster and the user of a client. */
@@ -204,6 +188,15 @@ function dnsNames(name: string, { namespace, aliases = [] }: ElasticsearchArgs):
 
 function role([client, { cluster, indices }]: [string, SearchAccess]): [string, SearchAccess] {
   return [client, { cluster, indices }];
+}
+
+function authentication(roles: EnvSecret, users: readonly EnvSecret[]): object {
+  return {
+    // Nobody needs the superuser: what the operator does, it does under a user of its own.
+    disableElasticUser: true,
+    fileRealm: users.map(({ name }) => ({ secretName: name })),
+    roles: [{ secretName: roles.name }],
+  };
 }
 
 function clusterSpec({ nodes, size, volume }: ElasticsearchArgs, server: PodIdentity): object {

@@ -8,7 +8,10 @@ import {
   type KafkaAccess,
   type KafkaLogin,
   type PodIdentity,
+  podsNamed,
+  serviceEndpoint,
   serviceHost,
+  type Trust,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
@@ -102,12 +105,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
       matchLabels: { "strimzi.io/cluster": name, "strimzi.io/broker-role": "true" },
       serviceAccount: `${name}-kafka`,
     };
-    const entityOperator: PodIdentity = {
-      name: `${name}-entity-operator`,
-      namespace,
-      matchLabels: { "strimzi.io/cluster": name, "strimzi.io/name": `${name}-entity-operator` },
-      serviceAccount: `${name}-entity-operator`,
-    };
+    const entityOperator = entityOperatorPods(name, namespace);
     const upkeep = {
       kind: "pods",
       server: nodes,
@@ -126,28 +124,11 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
     const wires = [
       // They read their certificates from Secrets, by the API.
       ...connect(this, { from: nodes, talksTo: [kubeApi, { ...inside, why: "replication" }] }),
-      ...connect(this, {
-        from: entityOperator,
-        talksTo: [kubeApi, upkeep],
-      }),
+      ...connect(this, { from: entityOperator, talksTo: [kubeApi, upkeep] }),
     ];
-    const bootstrapService = `${name}-kafka-bootstrap`;
     const certificate = serverCertificate(
       name,
-      {
-        namespace,
-        authority: args.authority,
-        dnsNames: [
-          ...[bootstrapService, LEGACY_NAME].flatMap((service) => [
-            service,
-            pulumi.interpolate`${service}.${namespace}`,
-            pulumi.interpolate`${service}.${namespace}.svc`,
-            serviceHost(service, namespace),
-          ]),
-          // What the brokers tell clients to go on with.
-          serviceHost(`*.${name}-kafka-brokers`, namespace),
-        ],
-      },
+      { namespace, authority: args.authority, dnsNames: dnsNames(name, namespace) },
       { parent: this },
     );
     const pool = new k8s.apiextensions.CustomResource(
@@ -172,83 +153,87 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
     );
     scrape(this, { pods: nodes, port: { name: "tcp-prometheus", number: METRICS_PORT }, by: args.metrics });
 
-    const metadata = {
-      namespace,
-      labels: { "strimzi.io/cluster": name },
-      annotations: { "pulumi.com/waitFor": "condition=Ready" },
-    };
-    const made = Object.entries(topics).map(
-      ([topic, { partitions, retentionDays, cleanup }]) =>
-        new k8s.apiextensions.CustomResource(
-          `${name}-${topic}`,
-          {
-            apiVersion: API_VERSION,
-            kind: "KafkaTopic",
-            metadata: { name: topic, ...metadata },
-            spec: {
-              partitions,
-              replicas: replication(args).factor,
-              config: { "cleanup.policy": cleanup, "retention.ms": retentionDays * DAY_MS },
-            },
-          },
-          // Deleting a KafkaTopic deletes its records: `destroy` leaves them to the volumes.
-          { parent: this, protect, retainOnDelete: true, dependsOn: cluster },
-        ),
-    );
+    const made: Made = { name, namespace, cluster, trust: certificate.trust };
+    const topicsMade = Object.entries(topics).map(([topic, spec]) => this.makeTopic(made, topic, spec, args));
     this.topics = Object.keys(topics);
-    this.bootstrap = {
-      kind: "endpoint",
-      protocol: "kafka",
-      host: serviceHost(bootstrapService, namespace),
-      port: CLIENT_PORT,
+    this.bootstrap = serviceEndpoint("kafka", CLIENT_PORT, {
+      service: bootstrapService(name),
       tls: true,
       server: nodes,
-      podPort: CLIENT_PORT,
-      ready: [cluster, ...made],
-    };
-    for (const [client, { password, pods, ...access }] of Object.entries(clients)) {
-      const secret =
-        password &&
-        envSecret(
-          objectName(name, client),
-          { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password } },
-          { parent: this },
-        );
-      const user = new k8s.apiextensions.CustomResource(
-        `${name}-${client}-user`,
-        {
-          apiVersion: API_VERSION,
-          kind: "KafkaUser",
-          metadata: {
-            name: client,
-            ...metadata,
-            annotations: {
-              ...metadata.annotations,
-              // The operator then notices a new password at once.
-              ...(secret && { [`checksum.254carbon.com/${secret.name}`]: secret.checksum }),
-            },
-          },
-          spec: {
-            authentication: {
-              type: "scram-sha-512",
-              ...(secret && { password: { valueFrom: { secretKeyRef: { name: secret.name, key: "password" } } } }),
-            },
-            authorization: { type: "simple", acls: acls(access) },
-          },
-        },
-        { parent: this, dependsOn: [cluster, ...(secret ? [secret.resource] : [])] },
-      );
+      ready: [cluster, ...topicsMade],
+    });
+    for (const [client, { pods, ...access }] of Object.entries(clients)) {
+      this.makeUser(made, client, access);
       // A name of its own: the client may be called like a system of ours.
       if (pods !== undefined) observe(this, { ...pods, name: objectName(name, "client", client) }, this.bootstrap);
-      if (password === undefined) continue;
-      this.logins.set(client, {
-        bootstrap: { ...this.bootstrap, ready: [...this.bootstrap.ready, user] },
-        login: { username: pulumi.output(client), password },
-        trust: certificate.trust,
-      });
     }
     this.offers = { endpoints: { bootstrap: this.bootstrap }, legacyNames: { [LEGACY_NAME]: [this.bootstrap] } };
     this.registerOutputs();
+  }
+
+  private makeTopic(
+    made: Made,
+    topic: string,
+    { partitions, retentionDays, cleanup }: KafkaTopic,
+    args: KafkaArgs,
+  ): pulumi.Resource {
+    return new k8s.apiextensions.CustomResource(
+      `${made.name}-${topic}`,
+      {
+        apiVersion: API_VERSION,
+        kind: "KafkaTopic",
+        metadata: { name: topic, ...partOf(made) },
+        spec: {
+          partitions,
+          replicas: replication(args).factor,
+          config: { "cleanup.policy": cleanup, "retention.ms": retentionDays * DAY_MS },
+        },
+      },
+      // Deleting a KafkaTopic deletes its records: `destroy` leaves them to the volumes.
+      { parent: this, protect: args.protect, retainOnDelete: true, dependsOn: made.cluster },
+    );
+  }
+
+  private makeUser(made: Made, client: string, { password, ...access }: Omit<KafkaClient, "pods">): void {
+    const { name, namespace, cluster, trust } = made;
+    const secret =
+      password &&
+      envSecret(
+        objectName(name, client),
+        { namespace, type: "kubernetes.io/basic-auth", data: { username: client, password } },
+        { parent: this },
+      );
+    const { annotations, ...metadata } = partOf(made);
+    const user = new k8s.apiextensions.CustomResource(
+      `${name}-${client}-user`,
+      {
+        apiVersion: API_VERSION,
+        kind: "KafkaUser",
+        metadata: {
+          name: client,
+          ...metadata,
+          annotations: {
+            ...annotations,
+            // The operator then notices a new password at once.
+            ...(secret && { [`checksum.254carbon.com/${secret.name}`]: secret.checksum }),
+          },
+        },
+        spec: {
+          authentication: {
+            type: "scram-sha-512",
+            ...(secret && { password: { valueFrom: { secretKeyRef: { name: secret.name, key: "password" } } } }),
+          },
+          authorization: { type: "simple", acls: acls(access) },
+        },
+      },
+      { parent: this, dependsOn: [cluster, ...(secret ? [secret.resource] : [])] },
+    );
+    if (password === undefined) return;
+    this.logins.set(client, {
+      bootstrap: { ...this.bootstrap, ready: [...this.bootstrap.ready, user] },
+      login: { username: pulumi.output(client), password },
+      trust,
+    });
   }
 
   /** The cluster and the user of a client. */
@@ -257,6 +242,44 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
     if (login === undefined) throw new Error(`Kafka has no user ${client}`);
     return login;
   }
+}
+
+/** The cluster, as topics and users are made in it. */
+interface Made {
+  readonly name: string;
+  readonly namespace: pulumi.Input<string>;
+  readonly cluster: pulumi.Resource;
+  readonly trust: Trust;
+}
+
+function partOf({ name, namespace }: Made) {
+  return {
+    namespace,
+    labels: { "strimzi.io/cluster": name },
+    annotations: { "pulumi.com/waitFor": "condition=Ready" },
+  };
+}
+
+function entityOperatorPods(cluster: string, namespace: pulumi.Input<string>): PodIdentity {
+  const name = `${cluster}-entity-operator`;
+  return podsNamed(name, namespace, { "strimzi.io/cluster": cluster, "strimzi.io/name": name });
+}
+
+function bootstrapService(name: string): string {
+  return `${name}-kafka-bootstrap`;
+}
+
+function dnsNames(name: string, namespace: pulumi.Input<string>): pulumi.Input<string>[] {
+  return [
+    ...[bootstrapService(name), LEGACY_NAME].flatMap((service) => [
+      service,
+      pulumi.interpolate`${service}.${namespace}`,
+      pulumi.interpolate`${service}.${namespace}.svc`,
+      serviceHost(service, namespace),
+    ]),
+    // What the brokers tell clients to go on with.
+    serviceHost(`*.${name}-kafka-brokers`, namespace),
+  ];
 }
 
 function refuseAbsentTopics(kafka: pulumi.Resource, clients: KafkaArgs["clients"], topics: readonly string[]): void {

@@ -1,11 +1,10 @@
-import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { type Credential, type Endpoint, type PodIdentity, serviceHost } from "../base/endpoint";
-import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { type Credential, type Endpoint, serviceEndpoint } from "../base/endpoint";
+import type { ContainerSize } from "../base/pod";
 import { envSecret } from "../base/secret";
-import { service } from "../base/service";
+import { statefulPod } from "../base/stateful-pod";
 import { images } from "../base/versions";
-import { keptVolume, type Volume } from "../base/volume";
+import type { Volume } from "../base/volume";
 
 const PORTS = { s3: 9000, console: 9001 };
 
@@ -28,57 +27,31 @@ export class Minio extends pulumi.ComponentResource {
   constructor(name: string, args: MinioArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:Minio", name, {}, opts);
     const { namespace, size, volume, root, protect } = args;
-    const matchLabels = { app: name };
-    const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
-
-    const account = serviceAccount(identity, { parent: this });
     const login = envSecret(
       `${name}-root`,
       { namespace, data: { MINIO_ROOT_USER: root.username, MINIO_ROOT_PASSWORD: root.password } },
       { parent: this },
     );
-    const entry = service(name, identity, PORTS, { parent: this });
-    const server = new k8s.apps.v1.StatefulSet(
+    const pod = statefulPod(
       name,
       {
-        metadata: { name, namespace, labels: matchLabels },
-        spec: {
-          serviceName: name,
-          replicas: 1,
-          selector: { matchLabels },
-          template: podTemplate(identity, {
-            containers: [
-              container(name, {
-                image: images.minio,
-                size,
-                args: ["server", "/data", "--console-address", `:${PORTS.console}`],
-                ports: PORTS,
-                env: { HOME: "/tmp" },
-                secretEnv: [login],
-                probe: { path: "/minio/health/live", port: "s3" },
-                mounts: { "/data": "data", "/tmp": "tmp" },
-              }),
-            ],
-            uid: 1000,
-            priorityClass: "critical-services",
-            secretEnv: [login],
-            scratch: { tmp: { sizeMiB: 256 } },
-          }),
-          ...keptVolume("data", volume),
-        },
+        namespace,
+        size,
+        volume,
+        protect,
+        image: images.minio,
+        args: ["server", "/data", "--console-address", `:${PORTS.console}`],
+        ports: PORTS,
+        env: { HOME: "/tmp" },
+        secretEnv: [login],
+        probe: { kind: "http", path: "/minio/health/live", port: "s3" },
+        uid: 1000,
+        scratch: { tmp: { sizeMiB: 256 } },
+        mounts: { "/tmp": "tmp" },
       },
-      { parent: this, protect, dependsOn: [account, login.resource, entry] },
+      this,
     );
-    this.s3 = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(name, namespace),
-      port: PORTS.s3,
-      tls: false,
-      server: identity,
-      podPort: PORTS.s3,
-      ready: [entry, server],
-    };
+    this.s3 = serviceEndpoint("http", PORTS.s3, pod);
     this.registerOutputs();
   }
 }

@@ -1,16 +1,14 @@
-import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { type Endpoint, type GraphLogin, type PodIdentity, serviceHost } from "../base/endpoint";
+import { type GraphLogin, serviceEndpoint } from "../base/endpoint";
 import { configFiles } from "../base/files";
 import type { Offer } from "../base/offer";
-import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import type { ContainerSize } from "../base/pod";
 import { envSecret } from "../base/secret";
-import { service } from "../base/service";
+import { statefulPod } from "../base/stateful-pod";
 import { images } from "../base/versions";
-import { keptVolume, type Volume } from "../base/volume";
+import type { Volume } from "../base/volume";
 
 const BOLT_PORT = 7687;
-// Asked by probes alone: no Service leads there.
 const HTTP_PORT = 7474;
 // The user `neo4j` of the image.
 const NEO4J_UID = 7474;
@@ -41,10 +39,6 @@ export class Neo4j extends pulumi.ComponentResource {
   constructor(name: string, args: Neo4jArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:Neo4j", name, {}, opts);
     const { namespace, size, volume, password, protect } = args;
-    const matchLabels = { app: name };
-    const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
-
-    const account = serviceAccount(identity, { parent: this });
     const config = configFiles(
       `${name}-config`,
       { namespace, files: { "neo4j.conf": configuration(size) } },
@@ -55,54 +49,32 @@ export class Neo4j extends pulumi.ComponentResource {
       { namespace, type: "kubernetes.io/basic-auth", data: { username: USER, password } },
       { parent: this },
     );
-    const entry = service(name, identity, { bolt: BOLT_PORT }, { parent: this });
-    const server = new k8s.apps.v1.StatefulSet(
+    const pod = statefulPod(
       name,
       {
-        metadata: { name, namespace, labels: matchLabels },
-        spec: {
-          serviceName: name,
-          replicas: 1,
-          selector: { matchLabels },
-          template: podTemplate(identity, {
-            containers: [
-              container(name, {
-                image: images.neo4j,
-                size,
-                command: ["bash", "-c", START],
-                ports: { bolt: BOLT_PORT, http: HTTP_PORT },
-                env: { NEO4J_CONF: CONFIG },
-                secretEnv: [login],
-                // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
-                probe: { path: "/", port: "http", startupSeconds: 900 },
-                mounts: { [DATA]: "data", [CONFIG]: "config", [LOGS]: "logs", [RUN]: "tmp" },
-              }),
-            ],
-            uid: NEO4J_UID,
-            priorityClass: "critical-services",
-            secretEnv: [login],
-            files: { config },
-            // Its logs turn over at 160 MB each.
-            scratch: { logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
-            // It writes a checkpoint before it stops.
-            terminationGracePeriodSeconds: 300,
-          }),
-          ...keptVolume("data", volume),
-        },
+        namespace,
+        size,
+        volume,
+        protect,
+        image: images.neo4j,
+        command: ["bash", "-c", START],
+        ports: { bolt: BOLT_PORT },
+        probePorts: { http: HTTP_PORT },
+        env: { NEO4J_CONF: CONFIG },
+        secretEnv: [login],
+        // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
+        probe: { kind: "http", path: "/", port: "http", startupSeconds: 900 },
+        uid: NEO4J_UID,
+        files: { config },
+        // Its logs turn over at 160 MB each.
+        scratch: { logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
+        mounts: { [CONFIG]: "config", [LOGS]: "logs", [RUN]: "tmp" },
+        // It writes a checkpoint before it stops.
+        terminationGracePeriodSeconds: 300,
       },
-      { parent: this, protect, dependsOn: [account, config.resource, login.resource, entry] },
+      this,
     );
-
-    const bolt: Endpoint<"bolt"> = {
-      kind: "endpoint",
-      protocol: "bolt",
-      host: serviceHost(name, namespace),
-      port: BOLT_PORT,
-      tls: false,
-      server: identity,
-      podPort: BOLT_PORT,
-      ready: [entry, server],
-    };
+    const bolt = serviceEndpoint("bolt", BOLT_PORT, pod);
     this.graph = { server: bolt, login: { username: pulumi.output(USER), password } };
     this.offers = {
       endpoints: { bolt },

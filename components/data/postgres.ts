@@ -3,7 +3,15 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
-import { type ApiServer, type PodIdentity, type PostgresDatabase, serviceHost } from "../base/endpoint";
+import {
+  type ApiServer,
+  type Credential,
+  type Endpoint,
+  type PodIdentity,
+  podsNamed,
+  type PostgresDatabase,
+  serviceEndpoint,
+} from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { Offer, SecretLocation } from "../base/offer";
 import { type Metrics, scrape } from "../base/scrape";
@@ -79,15 +87,9 @@ export class Postgres<Database extends string = string, Reader extends string = 
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:Postgres", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, passwords, readers, setupSize, backups, protect }: PostgresArgs =
-      args;
-    const server: PodIdentity = {
-      name,
-      namespace,
-      // All pods of the cluster: the Jobs that initialise and join instances need the same wires.
-      matchLabels: { "cnpg.io/cluster": name },
-      serviceAccount: name,
-    };
+    const { namespace, operatorNamespace, kubeApi, passwords, readers, backups, protect }: PostgresArgs = args;
+    // All pods of the cluster: the Jobs that initialise and join instances need the same wires.
+    const server = podsNamed(name, namespace, { "cnpg.io/cluster": name });
     const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
 
     const operator = new ChartRelease(
@@ -132,112 +134,120 @@ export class Postgres<Database extends string = string, Reader extends string = 
     );
 
     if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
-    const applied = { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
-    const endpoint = {
-      kind: "endpoint",
-      protocol: "postgresql",
-      host: serviceHost(`${name}-rw`, namespace),
-      port: POSTGRES_PORT,
-      tls: true,
-      server,
-      podPort: POSTGRES_PORT,
-      ready: [cluster],
-    } as const;
-    // A role that logs in, and the Secret with its login, under one name.
-    const role = (object: string, username: string, password: pulumi.Output<string>, spec: object = {}) => {
-      const secret = envSecret(
-        object,
-        {
-          namespace,
-          type: "kubernetes.io/basic-auth",
-          // The operator then notices a new password.
-          labels: { "cnpg.io/reload": "true" },
-          data: { username, password },
-        },
-        { parent: this },
-      );
-      const resource = new k8s.apiextensions.CustomResource(
-        `${object}-role`,
-        {
-          apiVersion: "postgresql.cnpg.io/v1",
-          kind: "DatabaseRole",
-          metadata: { name: object, ...applied },
-          spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name }, ...spec },
-        },
-        { parent: this, dependsOn: [cluster, secret.resource] },
-      );
-      return { secret, resource, login: { username: pulumi.output(username), password } };
-    };
-
-    const secrets = new Map<string, SecretLocation>();
-    for (const [database, password] of Object.entries(passwords)) {
-      const { secret, resource, login } = role(objectName(name, database), database, password);
-      const owned = new k8s.apiextensions.CustomResource(
-        `${name}-${database}`,
-        {
-          apiVersion: "postgresql.cnpg.io/v1",
-          kind: "Database",
-          metadata: { name: objectName(name, database), ...applied },
-          spec: { cluster: { name }, name: database, owner: database, databaseReclaimPolicy: "retain" },
-        },
-        { parent: this, protect, dependsOn: resource },
-      );
-      secrets.set(database, { namespace, name: secret.name });
-      this.databases.set(database, { database, login, server: { ...endpoint, ready: [owned] } });
-    }
-
+    const made: Made = { name, namespace, server, cluster, protect };
+    const credentials = Object.entries(passwords).map(
+      ([database, password]) => [database, this.own(made, database, password)] as const,
+    );
     for (const database of new Set(Object.values(readers).map((reader) => reader.database))) {
-      const owner = found(this.databases, database, "database");
-      const roles = Object.entries(readers)
-        .filter(([, reader]) => reader.database === database)
-        .map(([client, { password }]) => {
-          const username = readerRole(client);
-          const limit = { connectionLimit: READER_CONNECTIONS };
-          return { client, username, ...role(objectName(name, client, "reader"), username, password, limit) };
-        });
-      const statements = grantReading(
-        database,
-        roles.map(({ username }) => username),
-      );
-      const ownersPassword = envSecret(
-        objectName(name, database, "owner"),
-        { namespace, data: { PGPASSWORD: owner.login.password } },
-        { parent: this },
-      );
-      const grants = new SetupJob(
-        objectName(name, database, "readers"),
-        {
-          namespace,
-          image: images.postgres,
-          size: setupSize,
-          uid: POSTGRES_UID,
-          command: [
-            ...["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--single-transaction"],
-            ...statements.map((statement) => `--command=${statement}`),
-          ],
-          env: {
-            PGHOST: endpoint.host,
-            PGPORT: `${POSTGRES_PORT}`,
-            PGSSLMODE: "require",
-            PGDATABASE: database,
-            PGUSER: owner.login.username,
-          },
-          secretEnv: [ownersPassword],
-          talksTo: [owner.server],
-        },
-        { parent: this, dependsOn: [...owner.server.ready, ...roles.map(({ resource }) => resource)] },
-      );
-      for (const { client, login } of roles) {
-        this.readers.set(client, { database, login, server: { ...endpoint, ready: [grants.job] } });
-      }
+      this.letRead(made, database, args);
     }
+    const entry = endpoint(made, [cluster]);
     this.offers = {
-      endpoints: { server: endpoint },
-      credentials: Object.fromEntries(secrets),
-      legacyNames: { "postgres-shared-service": [endpoint], "postgres-workflow-service": [endpoint] },
+      endpoints: { server: entry },
+      credentials: Object.fromEntries(credentials),
+      legacyNames: { "postgres-shared-service": [entry], "postgres-workflow-service": [entry] },
       alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
     };
     this.registerOutputs();
+  }
+
+  /** Makes a database and the role that owns it; returns where its login lies. */
+  private own(made: Made, database: string, password: pulumi.Output<string>): SecretLocation {
+    const { name, namespace, protect } = made;
+    const { secret, resource, login } = this.role(made, objectName(name, database), database, password);
+    const owned = new k8s.apiextensions.CustomResource(
+      `${name}-${database}`,
+      {
+        apiVersion: "postgresql.cnpg.io/v1",
+        kind: "Database",
+        metadata: { name: objectName(name, database), ...applied(made) },
+        spec: { cluster: { name }, name: database, owner: database, databaseReclaimPolicy: "retain" },
+      },
+      { parent: this, protect, dependsOn: resource },
+    );
+    this.databases.set(database, { database, login, server: endpoint(made, [owned]) });
+    return { namespace, name: secret.name };
+  }
+
+  /** Makes the roles that may read a database, and the Job in which its owner lets them. */
+  private letRead(made: Made, database: string, { readers, setupSize }: PostgresArgs): void {
+    const { name, namespace } = made;
+    const owner = found(this.databases, database, "database");
+    const roles = Object.entries(readers)
+      .filter(([, reader]) => reader.database === database)
+      .map(([client, { password }]) => {
+        const username = readerRole(client);
+        const limit = { connectionLimit: READER_CONNECTIONS };
+        return { client, username, ...this.role(made, objectName(name, client, "reader"), username, password, limit) };
+      });
+    const statements = grantReading(
+      database,
+      roles.map(({ username }) => username),
+    );
+    const ownersPassword = envSecret(
+      objectName(name, database, "owner"),
+      { namespace, data: { PGPASSWORD: owner.login.password } },
+      { parent: this },
+    );
+    const grants = new SetupJob(
+      objectName(name, database, "readers"),
+      {
+        namespace,
+        image: images.postgres,
+        size: setupSize,
+        uid: POSTGRES_UID,
+        command: [
+          ...["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--single-transaction"],
+          ...statements.map((statement) => `--command=${statement}`),
+        ],
+        env: {
+          PGHOST: owner.server.host,
+          PGPORT: `${POSTGRES_PORT}`,
+          PGSSLMODE: "require",
+          PGDATABASE: database,
+          PGUSER: owner.login.username,
+        },
+        secretEnv: [ownersPassword],
+        talksTo: [owner.server],
+      },
+      { parent: this, dependsOn: [...owner.server.ready, ...roles.map(({ resource }) => resource)] },
+    );
+    for (const { client, login } of roles) {
+      this.readers.set(client, { database, login, server: endpoint(made, [grants.job]) });
+    }
+  }
+
+  /** Makes a role that logs in, and the Secret with its login, under one name. */
+  private role(
+    made: Made,
+    object: string,
+    username: string,
+    password: pulumi.Output<string>,
+    spec: object = {},
+  ): { readonly secret: EnvSecret; readonly resource: pulumi.Resource; readonly login: Credential } {
+    const { name, namespace, cluster } = made;
+    const secret = envSecret(
+      object,
+      {
+        namespace,
+        type: "kubernetes.io/basic-auth",
+        // The operator then notices a new password.
+        labels: { "cnpg.io/reload": "true" },
+        data: { username, password },
+      },
+      { parent: this },
+    );
+    const resource = new k8s.apiextensions.CustomResource(
+      `${object}-role`,
+      {
+        apiVersion: "postgresql.cnpg.io/v1",
+        kind: "DatabaseRole",
+        metadata: { name: object, ...applied(made) },
+        spec: { cluster: { name }, name: username, login: true, passwordSecret: { name: secret.name }, ...spec },
+      },
+      { parent: this, dependsOn: [cluster, secret.resource] },
+    );
+    return { secret, resource, login: { username: pulumi.output(username), password } };
   }
 
   /** The database of a service. */
@@ -249,6 +259,23 @@ export class Postgres<Database extends string = string, Reader extends string = 
   reader(client: Reader): PostgresDatabase {
     return found(this.readers, client, "reader");
   }
+}
+
+/** The cluster, as databases and roles are made in it. */
+interface Made {
+  readonly name: string;
+  readonly namespace: pulumi.Input<string>;
+  readonly server: PodIdentity;
+  readonly cluster: pulumi.Resource;
+  readonly protect: boolean;
+}
+
+function applied({ namespace }: Made) {
+  return { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
+}
+
+function endpoint({ name, server }: Made, ready: readonly pulumi.Resource[]): Endpoint<"postgresql"> {
+  return serviceEndpoint("postgresql", POSTGRES_PORT, { service: `${name}-rw`, tls: true, server, ready });
 }
 
 function found<T>(all: ReadonlyMap<string, T>, name: string, what: string): T {

@@ -1,15 +1,14 @@
 import { createHash } from "node:crypto";
-import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { type Endpoint, type PodIdentity, type RedisAccess, type RedisLogin, serviceHost } from "../base/endpoint";
+import { type Endpoint, type RedisAccess, type RedisLogin, serviceEndpoint } from "../base/endpoint";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
-import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import type { ContainerSize } from "../base/pod";
 import { envSecret } from "../base/secret";
-import { service } from "../base/service";
+import { statefulPod } from "../base/stateful-pod";
 import { images } from "../base/versions";
-import { keptVolume, type Volume } from "../base/volume";
+import type { Volume } from "../base/volume";
 
 const REDIS_PORT = 6379;
 // The user `valkey` of the image.
@@ -47,10 +46,6 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
   ) {
     super("carbon:data:Redis", name, {}, opts);
     const { namespace, size, volume, clients, protect }: RedisArgs = args;
-    const matchLabels = { app: name };
-    const identity: PodIdentity = { name, namespace, matchLabels, serviceAccount: name };
-
-    const account = serviceAccount(identity, { parent: this });
     const config = configFiles(
       `${name}-config`,
       { namespace, files: { [CONFIG_FILE]: configuration(size) } },
@@ -61,47 +56,25 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
       { namespace, files: { [ACL_FILE]: accessList(clients) } },
       { parent: this },
     );
-    const entry = service(name, identity, { redis: REDIS_PORT }, { parent: this });
-    const server = new k8s.apps.v1.StatefulSet(
+    const pod = statefulPod(
       name,
       {
-        metadata: { name, namespace, labels: matchLabels },
-        spec: {
-          serviceName: name,
-          replicas: 1,
-          selector: { matchLabels },
-          template: podTemplate(identity, {
-            containers: [
-              container(name, {
-                image: images.valkey,
-                size,
-                command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
-                ports: { redis: REDIS_PORT },
-                // A server that still loads its data answers every command with an error: ten minutes are allowed for that.
-                probe: { command: PING, startupSeconds: 600 },
-                mounts: { "/data": "data", "/etc/valkey": "config", "/etc/valkey-users": "users" },
-              }),
-            ],
-            uid: VALKEY_UID,
-            priorityClass: "critical-services",
-            files: { config, users },
-          }),
-          ...keptVolume("data", volume),
-        },
+        namespace,
+        size,
+        volume,
+        protect,
+        image: images.valkey,
+        command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
+        ports: { redis: REDIS_PORT },
+        // A server that still loads its data answers every command with an error: ten minutes are allowed for that.
+        probe: { kind: "command", command: PING, startupSeconds: 600 },
+        uid: VALKEY_UID,
+        files: { config, users },
+        mounts: { "/etc/valkey": "config", "/etc/valkey-users": "users" },
       },
-      { parent: this, protect, dependsOn: [account, config.resource, users.resource, entry] },
+      this,
     );
-
-    this.endpoint = {
-      kind: "endpoint",
-      protocol: "redis",
-      host: serviceHost(name, namespace),
-      port: REDIS_PORT,
-      tls: false,
-      server: identity,
-      podPort: REDIS_PORT,
-      ready: [entry, server],
-    };
+    this.endpoint = serviceEndpoint("redis", REDIS_PORT, pod);
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,

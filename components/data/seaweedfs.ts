@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredWorkload, type HelmValue, podsOf } from "../base/chart-release";
 import { connect } from "../base/connect";
-import { type Credential, type Endpoint, serviceHost } from "../base/endpoint";
+import { type Credential, type Endpoint, podsNamed, serviceEndpoint } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources, RESTRICTED } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { charts } from "../base/versions";
@@ -59,7 +59,7 @@ export class Seaweedfs extends pulumi.ComponentResource {
       s3: workload(name, "s3", "Deployment", args.s3),
     };
     const users = envSecret(`${name}-users`, { namespace, data: { [USERS_FILE]: identities(args) } }, { parent: this });
-    const all = { name, namespace, matchLabels: { "app.kubernetes.io/name": "seaweedfs" }, serviceAccount: name };
+    const all = podsNamed(name, namespace, { "app.kubernetes.io/name": "seaweedfs" });
     const ports = Object.values(PORTS).flatMap((both) => both.map((port) => ({ port })));
     const wires = connect(this, {
       from: all,
@@ -89,16 +89,11 @@ export class Seaweedfs extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [users.resource, ...wires] },
     );
-    this.s3 = {
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(`${name}-s3`, namespace),
-      port: S3_PORT,
-      tls: false,
+    this.s3 = serviceEndpoint("http", S3_PORT, {
+      service: `${name}-s3`,
       server: podsOf(workloads.s3, namespace),
-      podPort: S3_PORT,
       ready: [release],
-    };
+    });
     this.registerOutputs();
   }
 }

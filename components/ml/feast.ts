@@ -3,24 +3,26 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
-import { connect } from "../base/connect";
+import { connect, type Destination } from "../base/connect";
+import { deployment } from "../base/deployment";
 import {
   type Bucket,
   type Endpoint,
-  type PodIdentity,
+  podsNamed,
   type PostgresDatabase,
   type RedisAccess,
   type RedisLogin,
   s3ClientEnv,
   s3ClientSecret,
-  serviceHost,
+  serviceEndpoint,
+  type ServiceTarget,
 } from "../base/endpoint";
-import { configFiles } from "../base/files";
+import { configFiles, type MountedFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
-import { envSecret } from "../base/secret";
+import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
@@ -93,20 +95,39 @@ export class Feast extends pulumi.ComponentResource {
       { namespace, files: { [STORE_FILE]: storeConfig(project) } },
       { parent: this },
     );
+    const shared: Shared = {
+      job: {
+        image: images.feast,
+        size: args.jobs,
+        env: { HOME: "/tmp", ...s3ClientEnv(offlineStore.store) },
+        secretEnv: [logins, objectStore],
+        mounts: { "/tmp": "tmp", "/store": "store" },
+      },
+      logins,
+      store,
+      stores: [registry.server, onlineStore.server, offlineStore.store.destination],
+    };
+    const applied = this.apply(name, args, shared);
+    const server = this.serve(name, args, shared, applied);
+    this.materialize(name, args, shared, applied);
+
+    this.http = serviceEndpoint("http", PORTS.http, server);
+    this.grpc = serviceEndpoint("grpc", PORTS.grpc, server);
+    this.offers = {
+      endpoints: { http: this.http, grpc: this.grpc },
+      alerts: [path.join(__dirname, "feast.alerts.yaml")],
+    };
+    this.registerOutputs();
+  }
+
+  /** Registers what the repository defines. */
+  private apply(name: string, args: FeastArgs, { job, store, stores }: Shared): pulumi.Resource {
+    const { namespace, registry, onlineStore, offlineStore } = args;
     const definitions = configFiles(
       `${name}-definitions`,
       { namespace, files: pythonFiles(args.repository) },
       { parent: this },
     );
-
-    const job: ContainerArgs = {
-      image: images.feast,
-      size: args.jobs,
-      env: { HOME: "/tmp", ...s3ClientEnv(offlineStore.store) },
-      secretEnv: [logins, objectStore],
-      mounts: { "/tmp": "tmp", "/store": "store" },
-    };
-    const stores = [registry.server, onlineStore.server, offlineStore.store.destination];
     const apply = new SetupJob(
       `${name}-apply`,
       {
@@ -123,46 +144,54 @@ export class Feast extends pulumi.ComponentResource {
         dependsOn: [...registry.server.ready, ...onlineStore.server.ready, ...offlineStore.store.ready],
       },
     );
+    return apply.job;
+  }
 
-    const pods = podsOf(`${name}-server`, namespace, { app: name, component: "feature-server" });
+  private serve(name: string, args: FeastArgs, shared: Shared, applied: pulumi.Resource): ServiceTarget {
+    const { namespace, registry, onlineStore, replicas } = args;
+    const { job, logins, store } = shared;
+    const pods = podsNamed(`${name}-server`, namespace, { app: name, component: "feature-server" });
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo: [registry.server, onlineStore.server] });
     const entry = service(pods.name, pods, PORTS, { parent: this });
-    const deployment = new k8s.apps.v1.Deployment(
-      pods.name,
-      {
-        metadata: { name: pods.name, namespace, labels: pods.matchLabels },
-        spec: {
-          // No replicas: the autoscaler below owns them.
-          selector: { matchLabels: pods.matchLabels },
-          strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-          template: podTemplate(pods, {
-            containers: servers(args, { ...job, secretEnv: [logins], env: { HOME: "/tmp" } }),
-            uid: FEAST_UID,
-            priorityClass: "standard-services",
-            secretEnv: [logins],
-            scratch: { tmp: { sizeMiB: 256 } },
-            files: { store },
-          }),
-        },
-      },
-      { parent: this, dependsOn: [apply.job, account, ...wires] },
-    );
-    autoscale(deployment, pods, args.replicas, { parent: this });
-    disruptionBudget(pods, args.replicas.min, { parent: this });
+    const template = podTemplate(pods, {
+      containers: servers(args, { ...job, secretEnv: [logins], env: { HOME: "/tmp" } }),
+      uid: FEAST_UID,
+      priorityClass: "standard-services",
+      secretEnv: [logins],
+      scratch: { tmp: { sizeMiB: 256 } },
+      files: { store },
+    });
+    const server = deployment(pods, { template }, { parent: this, dependsOn: [applied, account, ...wires] });
+    autoscale(server, pods, replicas, { parent: this });
+    disruptionBudget(pods, replicas.min, { parent: this });
     scrape(this, { pods, port: { name: "metrics", number: METRICS_PORT }, by: args.metrics });
+    return { server: pods, ready: [entry, server] };
+  }
 
+  /** Copies features from the offline into the online store, as the schedules say. */
+  private materialize(name: string, { namespace }: FeastArgs, shared: Shared, applied: pulumi.Resource): void {
+    const { job, store, stores } = shared;
     const materializer = `${name}-materialize`;
     // Both CronJobs share it, so it bears the name of the system.
-    const materialize = { ...podsOf(materializer, namespace, { app: materializer }), name };
-    const materializeAccount = serviceAccount(materialize, { parent: this });
-    const materializeWires = connect(this, { from: materialize, talksTo: stores });
+    const pods = { ...podsNamed(materializer, namespace), name };
+    const account = serviceAccount(pods, { parent: this });
+    const wires = connect(this, { from: pods, talksTo: stores });
     for (const [suffix, { schedule, command, deadlineSeconds }] of Object.entries(MATERIALIZATIONS)) {
       const cronJob = `${materializer}-${suffix}`;
+      const template = podTemplate(pods, {
+        containers: [container("materialize", { ...job, command: ["sh", "-c", command] })],
+        uid: FEAST_UID,
+        priorityClass: "low-priority-batch",
+        secretEnv: job.secretEnv,
+        scratch: { tmp: { sizeMiB: 1024 } },
+        files: { store },
+        restartPolicy: "OnFailure",
+      });
       new k8s.batch.v1.CronJob(
         cronJob,
         {
-          metadata: { name: cronJob, namespace, labels: materialize.matchLabels },
+          metadata: { name: cronJob, namespace, labels: pods.matchLabels },
           spec: {
             schedule,
             timeZone: "Etc/UTC",
@@ -170,42 +199,21 @@ export class Feast extends pulumi.ComponentResource {
             startingDeadlineSeconds: 600,
             successfulJobsHistoryLimit: 1,
             failedJobsHistoryLimit: 3,
-            jobTemplate: {
-              spec: {
-                backoffLimit: 2,
-                activeDeadlineSeconds: deadlineSeconds,
-                template: podTemplate(materialize, {
-                  containers: [container("materialize", { ...job, command: ["sh", "-c", command] })],
-                  uid: FEAST_UID,
-                  priorityClass: "low-priority-batch",
-                  secretEnv: [logins, objectStore],
-                  scratch: { tmp: { sizeMiB: 1024 } },
-                  files: { store },
-                  restartPolicy: "OnFailure",
-                }),
-              },
-            },
+            jobTemplate: { spec: { backoffLimit: 2, activeDeadlineSeconds: deadlineSeconds, template } },
           },
         },
-        { parent: this, dependsOn: [apply.job, materializeAccount, ...materializeWires] },
+        { parent: this, dependsOn: [applied, account, ...wires] },
       );
     }
-
-    const endpoint = {
-      kind: "endpoint",
-      host: serviceHost(pods.name, namespace),
-      tls: false,
-      server: pods,
-      ready: [entry, deployment],
-    } as const;
-    this.http = { ...endpoint, protocol: "http", port: PORTS.http, podPort: PORTS.http };
-    this.grpc = { ...endpoint, protocol: "grpc", port: PORTS.grpc, podPort: PORTS.grpc };
-    this.offers = {
-      endpoints: { http: this.http, grpc: this.grpc },
-      alerts: [path.join(__dirname, "feast.alerts.yaml")],
-    };
-    this.registerOutputs();
   }
+}
+
+/** What Jobs and servers have in common. */
+interface Shared {
+  readonly job: ContainerArgs & { readonly secretEnv: readonly EnvSecret[] };
+  readonly logins: EnvSecret;
+  readonly store: MountedFiles;
+  readonly stores: readonly Destination[];
 }
 
 // Feast takes the path of a file in its repository for the name of a module, and the links of a mounted ConfigMap lead
@@ -254,24 +262,16 @@ function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<t
         "--max-requests=0",
       ],
       ports: { http: PORTS.http, metrics: METRICS_PORT },
-      probe: { path: "/health", port: "http", startupSeconds: 180 },
+      probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
     }),
     container("grpc", {
       ...shared,
       size: grpc,
       command: [...feast, "listen", `--address=0.0.0.0:${PORTS.grpc}`, `--registry_ttl_sec=${REGISTRY_CACHE_SECONDS}`],
       ports: { grpc: PORTS.grpc },
-      probe: { grpcPort: PORTS.grpc, startupSeconds: 180 },
+      probe: { kind: "grpc", port: PORTS.grpc, startupSeconds: 180 },
     }),
   ];
-}
-
-function podsOf(
-  name: string,
-  namespace: pulumi.Input<string>,
-  matchLabels: Readonly<Record<string, string>>,
-): PodIdentity {
-  return { name, namespace, matchLabels, serviceAccount: name };
 }
 
 function pythonFiles(directory: string): Record<string, string> {

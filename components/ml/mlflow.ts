@@ -11,7 +11,7 @@ import {
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
-import { envSecret } from "../base/secret";
+import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 import { Workload } from "../base/workload";
@@ -75,23 +75,7 @@ export class Mlflow extends pulumi.ComponentResource {
       { namespace, data: s3ClientSecret(artifacts.store) },
       { parent: this },
     );
-    const migration = new SetupJob(
-      `${name}-migrate`,
-      {
-        namespace,
-        image: images.mlflow,
-        size,
-        uid: MLFLOW_UID,
-        // `mlflow db upgrade URI` in one process: the URI holds the password and must not stand on a command line.
-        command: ["python", "-c", MIGRATION],
-        env: { HOME: "/tmp" },
-        secretEnv: [database],
-        talksTo: [store.server],
-        // A large tracking database takes its time, and a migration that is stopped half-way is worse than a long one.
-        timeoutSeconds: 3600,
-      },
-      { parent: this, dependsOn: [...store.server.ready] },
-    );
+    const migrated = this.migrate(name, args, database);
     const server = new Workload(
       name,
       {
@@ -122,15 +106,36 @@ export class Mlflow extends pulumi.ComponentResource {
           MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
         },
         secretEnv: [database, objectStore],
-        probe: { path: "/health", port: "http", startupSeconds: 180 },
+        probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
         talksTo: [store.server, artifacts.store.destination],
       },
-      { parent: this, dependsOn: [migration.job, ...artifacts.store.ready] },
+      { parent: this, dependsOn: [migrated, ...artifacts.store.ready] },
     );
     scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, by: metrics });
     this.tracking = server.endpoint("http", "http");
     this.offers = { endpoints: { tracking: this.tracking }, alerts: [path.join(__dirname, "mlflow.alerts.yaml")] };
     this.registerOutputs();
+  }
+
+  private migrate(name: string, { namespace, size, store }: MlflowArgs, database: EnvSecret): pulumi.Resource {
+    const migration = new SetupJob(
+      `${name}-migrate`,
+      {
+        namespace,
+        image: images.mlflow,
+        size,
+        uid: MLFLOW_UID,
+        // `mlflow db upgrade URI` in one process: the URI holds the password and must not stand on a command line.
+        command: ["python", "-c", MIGRATION],
+        env: { HOME: "/tmp" },
+        secretEnv: [database],
+        talksTo: [store.server],
+        // A large tracking database takes its time, and a migration that is stopped half-way is worse than a long one.
+        timeoutSeconds: 3600,
+      },
+      { parent: this, dependsOn: [...store.server.ready] },
+    );
+    return migration.job;
   }
 }
 

@@ -3,11 +3,10 @@ import * as pulumi from "@pulumi/pulumi";
 import {
   type Endpoint,
   type PodIdentity,
-  type Protocol,
   type S3Store,
   s3ClientEnv,
   s3ClientSecret,
-  serviceHost,
+  serviceEndpoint,
   url,
 } from "../base/endpoint";
 import type { Offer } from "../base/offer";
@@ -106,14 +105,14 @@ export class Ray extends pulumi.ComponentResource {
     }
     grantAccess(this, name, access, { head: pods.head, podName: made.headPod, authSecret: this.auth.name });
 
-    const onHead = { host: serviceHost(`${name}-head`, namespace), server: pods.head, ready: [headService, made.jobs] };
-    this.dashboard = endpoint("http", HEAD_PORTS.dashboard, onHead);
-    this.gcs = endpoint("grpc", HEAD_PORTS.gcs, onHead);
-    this.client = endpoint("ray", HEAD_PORTS.client, onHead);
+    const onHead = { service: `${name}-head`, server: pods.head, ready: [headService, made.jobs] };
+    this.dashboard = serviceEndpoint("http", HEAD_PORTS.dashboard, onHead);
+    this.gcs = serviceEndpoint("grpc", HEAD_PORTS.gcs, onHead);
+    this.client = serviceEndpoint("ray", HEAD_PORTS.client, onHead);
     this.serve =
       serveService &&
-      endpoint("http", HEAD_PORTS.serve, {
-        host: serviceHost(`${name}-serve`, namespace),
+      serviceEndpoint("http", HEAD_PORTS.serve, {
+        service: `${name}-serve`,
         server: isOperated ? servers.all : servers.head,
         ready: [serveService, made.serving],
       });
@@ -146,12 +145,4 @@ function operatedPods(name: string, namespace: pulumi.Input<string>): RayPods {
 /** Those that answer requests: KubeRay labels workers, and the head while its proxy is well. */
 function servingPods({ all }: RayPods): PodIdentity {
   return { ...all, matchLabels: { ...all.matchLabels, "ray.io/serve": "true" } };
-}
-
-function endpoint<P extends Protocol>(
-  protocol: P,
-  port: number,
-  at: Pick<Endpoint, "host" | "server" | "ready">,
-): Endpoint<P> {
-  return { kind: "endpoint", protocol, port, podPort: port, tls: false, ...at };
 }

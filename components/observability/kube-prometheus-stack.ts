@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
-import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
+import { ChartRelease, type DeclaredService, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
 import {
   type ApiServer,
@@ -9,7 +9,7 @@ import {
   type ExternalPeer,
   type PodIdentity,
   type PodPorts,
-  serviceHost,
+  serviceEndpoint,
 } from "../base/endpoint";
 import { prometheus } from "../base/observers";
 import type { Offer } from "../base/offer";
@@ -79,19 +79,6 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       kubeStateMetrics: podsOf(workloads.kubeStateMetrics, namespace),
       operator: podsOf(workloads.operator, namespace),
     };
-    const node = (what: string, port: number): ExternalPeer => ({
-      kind: "external",
-      name: what,
-      cidrs: nodeCidrs,
-      port,
-      why: "metrics",
-    });
-    const on = (why: string, server: PodIdentity, ...ports: number[]): PodPorts => ({
-      kind: "pods",
-      server,
-      ports: ports.map((port) => ({ port })),
-      why,
-    });
 
     const admin = envSecret(
       GRAFANA_ADMIN,
@@ -109,8 +96,8 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       from: scraper,
       talksTo: [
         kubeApi,
-        node("kubelets", PORTS.kubelet),
-        node("node-exporters", PORTS.nodeExporter),
+        nodes("kubelets", nodeCidrs, PORTS.kubelet),
+        nodes("node-exporters", nodeCidrs, PORTS.nodeExporter),
         on("metrics", pods.kubeStateMetrics, PORTS.kubeStateMetrics),
         on("alerts and metrics", pods.alertmanager, PORTS.alertmanager, PORTS.reloader),
         on("metrics", pods.grafana, PORTS.grafana),
@@ -131,27 +118,8 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
           alertmanagerSecret: routing.name,
           datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
         }),
-        declares: {
-          workloads: Object.values(workloads),
-          services: [
-            { name: `${RELEASE}-prometheus`, port: PORTS.prometheus, workload: workloads.prometheus },
-            { name: `${RELEASE}-alertmanager`, port: PORTS.alertmanager, workload: workloads.alertmanager },
-            { name: `${RELEASE}-grafana`, port: 80, podPort: PORTS.grafana, workload: workloads.grafana },
-            { name: `${RELEASE}-operator`, port: 443, podPort: PORTS.webhook, workload: workloads.operator },
-            {
-              name: `${RELEASE}-kube-state-metrics`,
-              port: PORTS.kubeStateMetrics,
-              workload: workloads.kubeStateMetrics,
-            },
-            {
-              name: `${RELEASE}-prometheus-node-exporter`,
-              port: PORTS.nodeExporter,
-              workload: workloads.nodeExporter,
-            },
-          ].map(({ workload, ...service }) => ({ podPort: service.port, ...service, workload: workload.name })),
-          // The program brings them, so that upgrades reach them.
-          crds: [],
-        },
+        // The program brings the CRDs, so that upgrades reach them.
+        declares: { workloads: Object.values(workloads), services: declaredServices(workloads), crds: [] },
         talksTo: {
           [workloads.operator.name]: [kubeApi],
           [workloads.kubeStateMetrics.name]: [kubeApi],
@@ -165,16 +133,13 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
     );
     const webhook = admitApiServer(this, kubeApi, on("webhook", pods.operator, PORTS.webhook));
 
-    const endpoint = (service: string, port: number, server: PodIdentity, podPort = port): Endpoint<"http"> => ({
-      kind: "endpoint",
-      protocol: "http",
-      host: serviceHost(`${RELEASE}-${service}`, namespace),
-      port,
-      tls: false,
-      server,
-      podPort,
-      ready: [release, ...webhook],
-    });
+    const endpoint = (service: string, port: number, server: PodIdentity, podPort = port): Endpoint<"http"> =>
+      serviceEndpoint("http", port, {
+        service: `${RELEASE}-${service}`,
+        server,
+        podPort,
+        ready: [release, ...webhook],
+      });
     this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
     this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);
     this.grafana = endpoint("grafana", 80, pods.grafana, PORTS.grafana);
@@ -185,6 +150,14 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
     };
     this.registerOutputs();
   }
+}
+
+function nodes(name: string, cidrs: readonly string[], port: number): ExternalPeer {
+  return { kind: "external", name, cidrs, port, why: "metrics" };
+}
+
+function on(why: string, server: PodIdentity, ...ports: number[]): PodPorts {
+  return { kind: "pods", server, ports: ports.map((port) => ({ port })), why };
 }
 
 type WorkloadName = "operator" | "prometheus" | "alertmanager" | "grafana" | "kubeStateMetrics" | "nodeExporter";
@@ -230,6 +203,23 @@ function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, 
     kubeStateMetrics: { kind: "Deployment", ...subchart("kube-state-metrics"), size: args.kubeStateMetrics },
     nodeExporter: { kind: "DaemonSet", ...subchart("prometheus-node-exporter"), size: args.nodeExporter },
   };
+}
+
+function declaredServices(workloads: Record<WorkloadName, DeclaredWorkload>): DeclaredService[] {
+  const service = (name: string, port: number, { name: workload }: DeclaredWorkload, podPort = port) => ({
+    name: `${RELEASE}-${name}`,
+    port,
+    podPort,
+    workload,
+  });
+  return [
+    service("prometheus", PORTS.prometheus, workloads.prometheus),
+    service("alertmanager", PORTS.alertmanager, workloads.alertmanager),
+    service("grafana", 80, workloads.grafana, PORTS.grafana),
+    service("operator", 443, workloads.operator, PORTS.webhook),
+    service("kube-state-metrics", PORTS.kubeStateMetrics, workloads.kubeStateMetrics),
+    service("prometheus-node-exporter", PORTS.nodeExporter, workloads.nodeExporter),
+  ];
 }
 
 /** Grafana's sidecar reads dashboards from ConfigMaps of its namespace; the chart's own role would show it all Secrets. */

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../base/connect";
-import { type Endpoint, type PodIdentity, url } from "../base/endpoint";
+import { type Endpoint, podsNamed, url } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
 
@@ -42,7 +42,7 @@ export class Verify extends pulumi.ComponentResource {
   constructor(name: string, args: VerifyArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:Verify", name, {}, opts);
     const { namespace, image, asks, size } = args;
-    const pods: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+    const pods = podsNamed(name, namespace);
 
     const secretEnv = asks.ray ? [asks.ray.auth] : [];
     const account = serviceAccount(pods, { parent: this });

@@ -170,7 +170,7 @@ export function headTemplate(head: PodIdentity, args: NodeArgs): k8s.types.input
         image: images.ray,
         size,
         ports: HEAD_PORTS,
-        probe: { path: "/api/gcs_healthz", port: "dashboard" },
+        probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard" },
         mounts: { ...MOUNTS, ...mounts },
       }),
     ],
@@ -202,7 +202,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
       ...shared,
       ...(command && { command }),
       ports: serves ? { ...WORKER_PORTS, serve: HEAD_PORTS.serve } : WORKER_PORTS,
-      probe: { path: "/api/local_raylet_healthz", port: "agent" },
+      probe: { kind: "http", path: "/api/local_raylet_healthz", port: "agent" },
     }),
     lifecycle: {
       preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcs}; ${DRAIN}`] } },

@@ -1,10 +1,12 @@
-import * as k8s from "@pulumi/kubernetes";
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../../base/connect";
+import { deployment } from "../../base/deployment";
 import { type PodIdentity, serviceHost } from "../../base/endpoint";
 import { type ContainerSize, serviceAccount } from "../../base/pod";
 import { autoscale } from "../../base/scale";
-import { keptVolume, type Volume } from "../../base/volume";
+import { statefulSet } from "../../base/stateful-pod";
+import type { Volume } from "../../base/volume";
 import {
   type ClusterArgs,
   clusterPorts,
@@ -16,6 +18,8 @@ import {
   workerFlags,
   workerTemplate,
 } from "./pods";
+
+const STORAGE = "ray-storage";
 
 /** What a cluster without an operator needs. */
 export interface Standalone {
@@ -29,27 +33,19 @@ export function standaloneCluster(
   { head }: Standalone,
   { pods, environment, workers, gpuWorkers, talksTo, after }: ClusterArgs,
 ): Clusters {
-  const { name, namespace, matchLabels } = pods.head;
+  const { name, namespace } = pods.head;
   const account = serviceAccount(pods.all, { parent });
   const wires = connect(parent, { from: pods.all, talksTo: [clusterPorts(pods.all), ...talksTo] });
   const gcs = pulumi.interpolate`${serviceHost(name, namespace)}:${HEAD_PORTS.gcs}`;
-  const headSet = new k8s.apps.v1.StatefulSet(
-    name,
-    {
-      metadata: { name, namespace, labels: matchLabels },
-      spec: {
-        serviceName: name,
-        replicas: 1,
-        selector: { matchLabels },
-        template: headTemplate(pods.head, {
-          environment,
-          size: head,
-          command: startCommand({ head: true, ...headFlags(head) }),
-          mounts: { "/tmp/ray": "ray-storage" },
-        }),
-        ...keptVolume("ray-storage", head.volume),
-      },
-    },
+  const headSet = statefulSet(
+    pods.head,
+    headTemplate(pods.head, {
+      environment,
+      size: head,
+      command: startCommand({ head: true, ...headFlags(head) }),
+      mounts: { "/tmp/ray": STORAGE },
+    }),
+    { name: STORAGE, ...head.volume },
     { parent, dependsOn: [account, ...wires, ...after] },
   );
 
@@ -94,21 +90,7 @@ function workerSet(
   template: k8s.types.input.core.v1.PodTemplateSpec,
   opts: pulumi.CustomResourceOptions,
 ): void {
-  const { name, namespace, matchLabels } = pods;
-  const deployment = new k8s.apps.v1.Deployment(
-    name,
-    {
-      metadata: { name, namespace, labels: matchLabels },
-      spec: {
-        // No replicas: the autoscaler below owns them.
-        selector: { matchLabels },
-        strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
-        template,
-      },
-    },
-    opts,
-  );
-  autoscale(deployment, pods, workers, opts, {
+  autoscale(deployment(pods, { template }, opts), pods, workers, opts, {
     scaleDown: { stabilizationWindowSeconds: 600, policies: [{ type: "Pods", value: 1, periodSeconds: 300 }] },
   });
 }

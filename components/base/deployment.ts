@@ -1,0 +1,30 @@
+import * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+import type { PodIdentity } from "./endpoint";
+
+/** Inputs of {@link deployment}. */
+export interface DeploymentArgs {
+  readonly template: k8s.types.input.core.v1.PodTemplateSpec;
+  /** Absent where an autoscaler owns them. */
+  readonly replicas?: number;
+  /** How pods follow each other. @default a new one is ready before an old one ends */
+  readonly strategy?: k8s.types.input.apps.v1.DeploymentStrategy;
+}
+
+/** Makes a Deployment of the name of its pods. */
+export function deployment(
+  { name, namespace, matchLabels }: PodIdentity,
+  { template, replicas, strategy = ONE_MORE }: DeploymentArgs,
+  opts: pulumi.CustomResourceOptions,
+): k8s.apps.v1.Deployment {
+  return new k8s.apps.v1.Deployment(
+    name,
+    {
+      metadata: { name, namespace, labels: matchLabels },
+      spec: { ...(replicas !== undefined && { replicas }), selector: { matchLabels }, strategy, template },
+    },
+    opts,
+  );
+}
+
+const ONE_MORE = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };

@@ -1,0 +1,71 @@
+import * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+import { type PodIdentity, podsNamed, type ServiceTarget } from "./endpoint";
+import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
+import { service } from "./service";
+import { keptVolume, type Volume } from "./volume";
+
+/** Inputs of {@link statefulPod}. */
+export interface StatefulPodArgs
+  extends ContainerArgs, Pick<PodArgs, "uid" | "scratch" | "files" | "terminationGracePeriodSeconds"> {
+  /** Namespace of every object made here; it must exist. */
+  readonly namespace: pulumi.Input<string>;
+  /** Ports that the Service leads to. */
+  readonly ports: Readonly<Record<string, number>>;
+  /** Ports that only probes ask. */
+  readonly probePorts?: Readonly<Record<string, number>>;
+  /** Mounted at `/data`. */
+  readonly volume: Volume;
+  /** Refuses to delete or replace the server. */
+  readonly protect: boolean;
+}
+
+/** Makes a server of one pod that keeps its data on a volume: a StatefulSet, a Service and a ServiceAccount of its name. */
+export function statefulPod(name: string, args: StatefulPodArgs, parent: pulumi.Resource): ServiceTarget {
+  const { namespace, ports, probePorts, volume, protect, secretEnv = [], files = {} } = args;
+  const server = podsNamed(name, namespace);
+  const account = serviceAccount(server, { parent });
+  const entry = service(name, server, ports, { parent });
+  const template = podTemplate(server, {
+    ...args,
+    containers: [
+      container(name, { ...args, ports: { ...ports, ...probePorts }, mounts: { "/data": "data", ...args.mounts } }),
+    ],
+    priorityClass: "critical-services",
+  });
+  const made = [...secretEnv, ...Object.values(files)].map(({ resource }) => resource);
+  const set = statefulSet(
+    server,
+    template,
+    { name: "data", ...volume },
+    {
+      parent,
+      protect,
+      dependsOn: [account, entry, ...made],
+    },
+  );
+  return { server, ready: [entry, set] };
+}
+
+/** Makes the StatefulSet of one pod that keeps its data on a volume. */
+export function statefulSet(
+  { name, namespace, matchLabels }: PodIdentity,
+  template: k8s.types.input.core.v1.PodTemplateSpec,
+  volume: Volume & { readonly name: string },
+  opts: pulumi.CustomResourceOptions,
+): k8s.apps.v1.StatefulSet {
+  return new k8s.apps.v1.StatefulSet(
+    name,
+    {
+      metadata: { name, namespace, labels: matchLabels },
+      spec: {
+        serviceName: name,
+        replicas: 1,
+        selector: { matchLabels },
+        template,
+        ...keptVolume(volume.name, volume),
+      },
+    },
+    opts,
+  );
+}
