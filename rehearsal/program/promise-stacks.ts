@@ -1,12 +1,12 @@
 type Prepare = (error: Error, frames: NodeJS.CallSite[]) => unknown;
 
 const DEBUGGABLE = /[\\/]@pulumi[\\/]pulumi[\\/]runtime[\\/]debuggable\.js$/;
-// Undefined where nothing maps stack traces: Node then formats them itself, which is quick.
+// Undefined if nothing maps stack traces; Node then formats them itself, which is fast.
 const global: { prepareStackTrace?: Prepare } = Error;
 
 /**
- * Spares Pulumi the stack trace that it takes of each of its promises, to name those that never end: mapped to TypeScript
- * line by line, they are more than half the time of running the program under mocks. All other traces stay as they are.
+ * Skips the stack traces that Pulumi records for its promises to report those that never resolve. Mapping them to TypeScript
+ * takes more than half the time of running the program under mocks. Other traces are unaffected.
  */
 export function sparePromiseStacks(): void {
   const map = global.prepareStackTrace;
