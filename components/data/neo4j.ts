@@ -10,7 +10,7 @@ import { images } from "../base/versions";
 import { keptVolume, type Volume } from "../base/volume";
 
 const BOLT_PORT = 7687;
-// Asked by probes alone: no Service leads there.
+// Only for probes: no Service has this port.
 const HTTP_PORT = 7474;
 // The user `neo4j` of the image.
 const NEO4J_UID = 7474;
@@ -18,7 +18,7 @@ const DATA = "/data";
 const CONFIG = "/conf";
 const LOGS = "/logs";
 const RUN = "/tmp";
-/** The one user that the server knows at first; the community edition has no roles that others could be given. */
+/** The server's initial user; the community edition has no roles for others. */
 const USER = "neo4j";
 
 /** Inputs of {@link Neo4j}. */
@@ -27,13 +27,13 @@ export interface Neo4jArgs {
   readonly namespace: pulumi.Input<string>;
   readonly size: ContainerSize;
   readonly volume: Volume;
-  /** Password of the user. It is set with an empty volume; another one is set in Neo4j first (docs/adr/0021-search-and-graph.md). */
+  /** Password of the user, set only on an empty volume; change it in Neo4j first (docs/adr/0021-search-and-graph.md). */
   readonly password: pulumi.Output<string>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
 
-/** Neo4j, community edition: one pod that keeps its graphs on a volume. */
+/** Neo4j, community edition: one pod with a volume. */
 export class Neo4j extends pulumi.ComponentResource {
   readonly offers: Offer;
   private readonly graph: GraphLogin;
@@ -73,7 +73,7 @@ export class Neo4j extends pulumi.ComponentResource {
                 ports: { bolt: BOLT_PORT, http: HTTP_PORT },
                 env: { NEO4J_CONF: CONFIG },
                 secretEnv: [login],
-                // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
+                // After a crash it first replays the transactions since the last checkpoint, up to 15 minutes of them.
                 probe: { path: "/", port: "http", startupSeconds: 900 },
                 mounts: { [DATA]: "data", [CONFIG]: "config", [LOGS]: "logs", [RUN]: "tmp" },
               }),
@@ -82,7 +82,7 @@ export class Neo4j extends pulumi.ComponentResource {
             priorityClass: "critical-services",
             secretEnv: [login],
             files: { config },
-            // Its logs turn over at 160 MB each.
+            // Its logs rotate at 160 MB each.
             scratch: { logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
             // It writes a checkpoint before it stops.
             terminationGracePeriodSeconds: 300,
@@ -135,12 +135,12 @@ function configuration({ memoryMiB }: ContainerSize): string {
     "server.directories.data": DATA,
     "server.directories.logs": LOGS,
     "server.directories.run": RUN,
-    // The last quarter is for what a Java process takes besides.
+    // The last quarter is for Java's off-heap memory.
     "server.memory.heap.initial_size": share(1 / 2),
     "server.memory.heap.max_size": share(1 / 2),
     "server.memory.pagecache.size": share(1 / 4),
     "dbms.usage_report.enabled": "false",
-    // A query reads no files of the server.
+    // Queries must not read the server's files.
     "dbms.security.allow_csv_import_from_file_urls": "false",
   };
   return [...Object.entries(settings), ...JVM_OPTIONS.map((option) => ["server.jvm.additional", option])]
