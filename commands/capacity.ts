@@ -7,26 +7,26 @@ import { type Amounts, GPU } from "../rehearsal/program/demand";
 import { command, run } from "./cli";
 import { bar, table } from "../rehearsal/simulation/tables";
 
-/** The findings as people read them. */
+/** Formats the findings for people. */
 export function describe(stack: string, { systems, quotas, nodes, lostNodes, notCounted, faults }: Capacity): string {
   return [
-    `What ${stack} asks for with every autoscaler at its maximum (request/limit):`,
+    `Requests/limits of ${stack} with every autoscaler at its maximum:`,
     table(
       ["namespace", "system", "pods", "CPU", "memory GiB", "GPUs", "volumes GiB", "+ rollout CPU", "+ Jobs CPU"],
       systems.map(systemRow),
     ),
     ...[...new Set(quotas.map(({ quota }) => quota))].flatMap((quota) => [
-      `What ${quota} allows, with every rollout and every Job at the same time:`,
+      `Use of ${quota}, with every rollout and every Job at the same time:`,
       table(
         ["resource", "at first", "at most", "rollouts", "Jobs", "allowed", "free", "used"],
         quotas.filter((check) => check.quota === quota).map(quotaRow),
       ),
     ]),
-    "What its nodes have room for, all of that included:",
+    "Use of the nodes, all of that included:",
     table(["node", "pods", "CPU requested", "memory requested", "GPUs", "CPU limits"], nodes.map(nodeRow)),
-    "What the loss of a node means, if volumes lie where the pods above do:",
+    "Effect of losing a node, if volumes are on the nodes of their pods:",
     table(
-      ["lost node", "pods that move", "have nowhere to go", "wait for their volumes"],
+      ["lost node", "pods that move", "pods that fit nowhere", "pods that wait for volumes"],
       lostNodes.map(({ name, moving, homeless, waiting }) => [name, `${moving}`, list(homeless), list(waiting)]),
     ),
     ...notCounted.map(
@@ -34,7 +34,7 @@ export function describe(stack: string, { systems, quotas, nodes, lostNodes, not
     ),
     faults.length === 0
       ? `${stack} fits.`
-      : `${stack} does not fit; mend Pulumi.${stack}.yaml:\n${faults.map((fault) => `  ✗ ${fault}`).join("\n")}`,
+      : `${stack} does not fit; correct Pulumi.${stack}.yaml:\n${faults.map((fault) => `  ✗ ${fault}`).join("\n")}`,
   ].join("\n");
 }
 
@@ -91,20 +91,19 @@ function list(names: readonly string[]): string {
   return names.length === 0 ? "–" : names.join("\n");
 }
 
-/** 0.15, where sums in binary come to 0.15000000000000002. */
+/** Rounds away binary floating-point errors: 0.15, not 0.15000000000000002. */
 function exact(_key: string, value: unknown): unknown {
   return typeof value === "number" ? Number(value.toPrecision(12)) : value;
 }
 
 /** The command line. */
-export const program = command(
-  "capacity",
-  "Checks what a stack asks for against its quotas and nodes, without a cluster.",
-  ["npm run capacity -- --stack prod", "npm run --silent capacity -- --stack dev --json"],
-)
+export const program = command("capacity", "Checks a stack's demand against its quotas and nodes, without a cluster.", [
+  "npm run capacity -- --stack prod",
+  "npm run --silent capacity -- --stack dev --json",
+])
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
-  .option("--json", "prints the numbers as JSON: cores, bytes and counts")
-  .addHelpText("after", "\nExit codes: 0 it fits, 1 it does not, 2 wrong usage or config.")
+  .option("--json", "print the numbers as JSON: cores, bytes and counts")
+  .addHelpText("after", "\nExit codes: 0 it fits, 1 it does not fit, 2 wrong usage or config.")
   .action(async ({ stack, json }: { stack: string; json?: true }) => {
     const evaluation = await evaluateStack(stack);
     const found = capacity(evaluation, evaluation.config);

@@ -27,18 +27,18 @@ import { generatedFaults, soundnessFaultsOf } from "./charts/soundness";
 import { parseConfig } from "../stacks/config/schema";
 import { allKeys, unknownKeys } from "./charts-keys";
 
-/** What came of a release's check against its real chart. */
+/** The result of checking a release against its real chart. */
 export interface CheckedRelease {
   readonly stack: string;
   readonly release: string;
   readonly chart: string;
   readonly version: string;
-  /** What the chart renders, by the kinds that matter; all zero where it could not be rendered. */
+  /** Number of rendered objects by kind; all zero if the chart could not be rendered. */
   readonly rendered: Readonly<Record<"objects" | "workloads" | "services" | "crds", number>>;
   readonly faults: readonly string[];
 }
 
-/** What to check, and with what. */
+/** Options of {@link checkReleases}. */
 export interface CheckOptions {
   readonly stack: string;
   readonly evaluation: Evaluation;
@@ -52,16 +52,15 @@ export interface CheckOptions {
   readonly write?: boolean;
 }
 
-/** Renders every release of an evaluation from real charts and compares it with what the program declares and allows. */
+/** Renders every release of an evaluation from real charts and compares it with the program's declarations and rules. */
 export async function checkReleases(options: CheckOptions): Promise<CheckedRelease[]> {
   const { stack, evaluation, admission, progress } = options;
   const releases = releasesOf(evaluation);
   const own = objectsOf(evaluation);
   const refused = await admission.prepare(evaluation);
-  if (refused.length > 0)
-    throw new Error(`the API server refuses what the program makes itself:\n${refused.join("\n")}`);
+  if (refused.length > 0) throw new Error(`the API server rejects objects of the program:\n${refused.join("\n")}`);
 
-  // What one chart installs another may ask for: the CRDs of all are known before the rendering that counts.
+  // A chart may test for the CRDs of another: collect all CRDs before the final rendering.
   const first = await renderAll(releases, { ...options, apiVersions: apiVersions(own.filter(isCrd)) });
   const installed = [...own, ...first.flatMap(({ objects }) => objects)].filter(isCrd);
   const renderer = { ...options, apiVersions: apiVersions(installed) };
@@ -102,7 +101,7 @@ export async function checkReleases(options: CheckOptions): Promise<CheckedRelea
 interface Rendered {
   readonly release: DeclaredRelease;
   readonly objects: readonly Manifest[];
-  /** Why it could not be rendered. */
+  /** Why rendering failed. */
   readonly faults: readonly string[];
 }
 
@@ -126,7 +125,7 @@ function versionFault({ chart, version }: DeclaredRelease, directory: string): s
   const folder = path.join(directory, chart);
   const found = chartVersion(folder);
   if (found === version) return undefined;
-  return `${folder}: ${found === undefined ? "is not there" : `holds version ${found}`}, but ${version} is pinned; run \`npm run charts:pull\``;
+  return `${folder}: ${found === undefined ? "does not exist" : `has version ${found}`}, but ${version} is pinned; run \`npm run charts:pull\``;
 }
 
 function keyFaults({ chart, values }: DeclaredRelease, directory: string): string[] {
@@ -135,7 +134,7 @@ function keyFaults({ chart, values }: DeclaredRelease, directory: string): strin
   return [...keys, ...crdFolderFaults(chart, folder)];
 }
 
-/** Releases leave out what lies in `crds/`: the program installs exactly that. */
+/** The program installs the CRDs in `crds/` itself, because its releases skip them. */
 function crdFolderFaults(chart: string, folder: string): string[] {
   const { crds = [] } = Object.values<ChartPin>(pins).find((pin) => pin.chart === chart) ?? {};
   const directory = path.join(folder, "crds");
@@ -162,7 +161,7 @@ function isCrd({ kind }: Manifest): boolean {
   return kind === "CustomResourceDefinition";
 }
 
-/** The report as people read it. */
+/** Formats the report for people. */
 export function describe(checked: readonly CheckedRelease[]): string {
   const rows = checked.map(({ stack, release, chart, version, rendered, faults }) => [
     stack,
@@ -190,17 +189,17 @@ interface Options {
 /** The command line. */
 export const program = command(
   "charts:check",
-  "Renders every release from real charts and checks it: against what the program declares, its rules and an API server.",
+  "Renders every release from the real charts and checks it against the program's declarations, its rules and an API server.",
   [
     "npm run charts:check -- --charts .charts",
     "npm run --silent charts:check -- --charts ../upstream --stack prod --json",
   ],
 )
-  .requiredOption("--charts <dir>", "directory of the pinned charts, as `npm run charts:pull` fills it")
+  .requiredOption("--charts <dir>", "directory of the pinned charts, filled by `npm run charts:pull`")
   .option("--stack <name>", "one stack (default: all)")
   .option(
     "--config <path=value>",
-    "replaces a value of the stack files, or takes it out (null); may be repeated",
+    "override a value of the stack files, or remove it (null); may be repeated",
     collect,
     {},
   )
@@ -209,7 +208,7 @@ export const program = command(
   .addHelpText("after", "\nExit codes: 0 all are as declared, 1 faults, 2 wrong usage or config.")
   .action(async ({ charts, stack, config, json, write = false }: Options) => {
     if (!fs.existsSync(charts)) {
-      throw new pulumi.RunError(`--charts ${charts}: there is no such directory; \`npm run charts:pull\` fills one`);
+      throw new pulumi.RunError(`--charts ${charts}: no such directory; \`npm run charts:pull\` creates one`);
     }
     const checked = await checkStacks(stack === undefined ? stacks() : [stack], config, path.resolve(charts), write);
     console.log(json ? JSON.stringify({ releases: checked }, null, 2) : describe(checked));
@@ -220,7 +219,7 @@ function stacks(): string[] {
   return fs.readdirSync(ROOT).flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? []);
 }
 
-/** Checks stacks one after the other on an API server that is started for it. */
+/** Checks stacks one by one on a temporary API server. */
 async function checkStacks(
   names: readonly string[],
   overrides: Readonly<Record<string, string>>,
@@ -228,7 +227,7 @@ async function checkStacks(
   write: boolean,
 ): Promise<CheckedRelease[]> {
   const evaluations: [string, StackEvaluation][] = [];
-  // One program runs at a time: Pulumi's settings are the process's.
+  // Only one program can run at a time: Pulumi's settings are global to the process.
   for (const name of names) {
     const values = overridden(readStackFile(name)["carbon:platform"], overrides);
     const config = parseConfig(values, `Pulumi.${name}.yaml`);

@@ -9,25 +9,25 @@ import type { Operator } from "../rehearsal/operators/operator";
 import { ROOT } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 
-/** What `--from` takes. */
+/** The layout that `--from` expects. */
 const LAYOUT = "it needs charts as <chart>/ or charts/<chart>/, or CRDs as crds/<operator>/*.yaml";
 
-/** Where the key paths of each pinned chart lie. */
+/** Directory of the pinned charts' value keys. */
 export const KEY_FIXTURES = path.join(ROOT, "tests/fixtures/chart-keys");
 
-/** What a chart's values may hold: keys, a single value, or anything. */
+/** What a chart's values may contain: keys, a single value, or anything. */
 export type KeyTree = "value" | "any" | { readonly [key: string]: KeyTree };
 
 /** The keys of one chart's values. */
 export interface ChartKeys {
   readonly chart: string;
   readonly version: string;
-  /** The versions of Kubernetes that it installs on, as Helm reads them. */
+  /** The Kubernetes versions it supports, as a Helm constraint. */
   readonly kubeVersion?: string;
   readonly keys: KeyTree;
 }
 
-/** Keys that templates of a chart read though its values.yaml lists none of them, and maps that it passes on as they are. */
+/** Keys that a chart's templates read but its values.yaml does not list, and maps that it passes on unchanged. */
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
   datahub: {
     "datahub-frontend": { existingGmsSecret: { name: "value", key: "value" } },
@@ -60,12 +60,12 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
   },
 };
 
-/** Writes the fixture of every operator and chart found under `from`; returns a line for each. Throws where there is none. */
+/** Writes the fixture of every operator and chart found under `from`; returns one line for each. Throws if there is none. */
 export function regenerate(from: string): string[] {
   let found = 0;
   const written = (fixture: string, sources: readonly string[], write: (source: string) => string): string => {
     const source = sources.find((one) => fs.existsSync(one));
-    if (source === undefined) return `${fixture}: ${sources.join(" or ")} is not there; what is stored of it stays`;
+    if (source === undefined) return `${fixture}: ${sources.join(" or ")} does not exist; its fixture is unchanged`;
     found += 1;
     return write(source);
   };
@@ -79,7 +79,7 @@ export function regenerate(from: string): string[] {
       writeKeys(pin, source),
     ),
   );
-  if (found === 0) throw new pulumi.RunError(`--from ${from}: holds no chart and no CRDs of ours; ${LAYOUT}`);
+  if (found === 0) throw new pulumi.RunError(`--from ${from}: has none of the pinned charts or CRDs; ${LAYOUT}`);
   return [...crds, ...keys];
 }
 
@@ -116,7 +116,7 @@ function writeCrds({ name, origin, kinds, crds }: Operator, source: string): str
   return `${name}: ${used} CRDs with their schema, ${ours.length - used} open (${origin})`;
 }
 
-/** A CRD with what the API server checks and without what people read. */
+/** A CRD without its descriptions. */
 function slim({ apiVersion, kind, metadata, spec }: Definition, keepSchema: boolean): object {
   const open = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
   const versions = spec.versions.map(({ name, served, storage, subresources, schema }) => ({
@@ -124,7 +124,7 @@ function slim({ apiVersion, kind, metadata, spec }: Definition, keepSchema: bool
     served,
     storage,
     ...(subresources && { subresources }),
-    // The program's objects are of the version that is stored.
+    // The program's objects use the stored version.
     schema: { openAPIV3Schema: keepSchema && storage ? schema.openAPIV3Schema : open },
   }));
   const { name, annotations } = metadata;
@@ -138,7 +138,7 @@ interface ChartYaml {
 
 function writeKeys({ chart, version }: ChartPin, source: string): string {
   const { version: found, kubeVersion } = readYaml(path.join(source, "Chart.yaml")) as ChartYaml;
-  // They stand in the source of charts whose release process fills the version in; the last one is Strimzi's.
+  // Placeholders in the source of charts whose release process fills in the version; the last is Strimzi's.
   if (found !== version && !["v0.0.0", "0.0.0", "0.1.1"].includes(found)) {
     throw new pulumi.RunError(`${source}/Chart.yaml: version ${found}, but ${version} is pinned; fetch that one`);
   }
@@ -153,7 +153,7 @@ function writeKeys({ chart, version }: ChartPin, source: string): string {
   return `${chart}: keys of ${version}`;
 }
 
-/** The keys of a chart's values: those of values.yaml, those that its schema adds, and those of its subcharts. */
+/** The keys of a chart's values: from values.yaml, from its schema and from its subcharts. */
 export function chartKeys(source: string): KeyTree {
   const keys = keysOfValues("", readYaml(path.join(source, "values.yaml")));
   const file = path.join(source, "values.schema.json");
@@ -167,7 +167,7 @@ function keysOfSubcharts(source: string): KeyTree {
     dependencies?: { name: string; alias?: string }[];
   };
   const entries = dependencies.map(({ name, alias }) => {
-    // Inside the chart as Helm packs it, or beside it.
+    // Inside the chart as Helm packages it, or next to it.
     const candidates = [path.join(source, "charts", name), path.join(source, "..", name)];
     const found = candidates.find((folder) => fs.existsSync(path.join(folder, "values.yaml")));
     return [alias ?? name, found === undefined ? "any" : chartKeys(found)] as const;
@@ -175,7 +175,7 @@ function keysOfSubcharts(source: string): KeyTree {
   return Object.fromEntries(entries);
 }
 
-// Maps of Kubernetes, not of the chart: it passes on whatever stands there.
+// Kubernetes maps, which charts pass on unchanged.
 const PASSED_ON = /(annotations|labels|selector|affinity|resources|securityContext|probe)$/i;
 
 function keysOfValues(name: string, value: unknown): KeyTree {
@@ -202,7 +202,7 @@ function keysOfSchema(
     if (above.includes($ref)) return "any";
     return keysOfSchema(root, resolve(root, $ref), [...above, $ref]);
   }
-  // A schema that names none of them lists nothing.
+  // A schema without properties allows any key.
   if (properties !== undefined && Object.keys(properties).length === 0) return "any";
   if (properties !== undefined && (additionalProperties === undefined || additionalProperties === false)) {
     return Object.fromEntries(
@@ -228,7 +228,7 @@ function merged(values: KeyTree, schema: KeyTree): KeyTree {
     );
   }
   if (typeof values === "object") return schema === "any" ? "any" : values;
-  // A schema that lists keys knows more than an empty map in the values.
+  // A schema with keys says more than an empty map in the values.
   return typeof schema === "object" ? schema : values;
 }
 
@@ -236,19 +236,19 @@ function readYaml(file: string): unknown {
   return parse(fs.readFileSync(file, "utf8"));
 }
 
-/** The keys of the chart in a folder: those that it lists, and those of which we know that its templates read them. */
+/** All keys of the chart in a directory: listed ones, and those in {@link UNLISTED}. */
 export function allKeys(chart: string, source: string): KeyTree {
   return added(chartKeys(source), UNLISTED[chart] ?? {});
 }
 
-/** Keys with more of them. What is open stays open, such as a subchart whose values are not at hand. */
+/** Adds keys. "any" stays "any", such as for a subchart whose values are not available. */
 function added(keys: KeyTree, more: KeyTree): KeyTree {
   if (typeof keys !== "object" || typeof more !== "object") return keys === "any" ? keys : more;
   const all = Object.entries(more).map(([key, tree]) => [key, added(keys[key] ?? {}, tree)] as const);
   return { ...keys, ...Object.fromEntries(all) };
 }
 
-/** The keys of `value` that a chart does not have, each with the one that was meant. */
+/** The keys of `value` that a chart does not have, each with the closest existing key. */
 export function unknownKeys(value: unknown, keys: KeyTree, above: readonly string[] = []): string[] {
   if (keys === "any" || typeof value !== "object" || value === null) return [];
   const here = above.join(".");
@@ -263,7 +263,7 @@ export function unknownKeys(value: unknown, keys: KeyTree, above: readonly strin
   });
 }
 
-/** Letters to insert, delete or replace to make one word of another. */
+/** Levenshtein distance. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (const [i, letter] of Array.from(a).entries()) {
@@ -284,18 +284,18 @@ export const program = command(
 )
   .requiredOption(
     "--from <dir>",
-    "directory with unpacked charts, <chart>/ as charts:pull leaves them or charts/<chart>/, and with crds/<operator>/*.yaml",
+    "directory with unpacked charts in <chart>/ or charts/<chart>/, and CRDs in crds/<operator>/*.yaml",
   )
   .addHelpText(
     "after",
     `
-Folders of CRDs: ${[...new Set(operators.map(upstreamFolder))].join(", ")}.
-What the directory lacks stays as it is stored.
-Exit codes: 0 written, 2 wrong usage, or the directory holds nothing of ours or other versions than those pinned.`,
+CRD directories: ${[...new Set(operators.map(upstreamFolder))].join(", ")}.
+Fixtures of charts and CRDs that the directory lacks stay unchanged.
+Exit codes: 0 written, 2 wrong usage, or the directory has no pinned chart or CRD, or other versions.`,
   )
   .action(({ from }: { from: string }) => {
     if (!fs.existsSync(from)) {
-      throw new pulumi.RunError(`--from ${from}: there is no such directory; ${LAYOUT}`);
+      throw new pulumi.RunError(`--from ${from}: no such directory; ${LAYOUT}`);
     }
     for (const line of regenerate(from)) console.log(line);
   });

@@ -13,33 +13,33 @@ import { builtHelm } from "../rehearsal/simulation/toolchain";
 
 const execute = promisify(execFile);
 
-/** SHA-256 digests of the pinned files, by their name in the chart directory. */
+/** SHA-256 digests of the pinned files, by name in the chart directory. */
 export type Lock = Readonly<Record<string, string>>;
 
 const LOCK_FILE = "charts.lock.json";
 
-/** What to pull, and from where. */
+/** Options of {@link pullCharts}. */
 export interface PullOptions {
   readonly directory: string;
   readonly charts: readonly ChartPin[];
   readonly manifests: readonly ManifestPin[];
   readonly lock: Lock;
-  /** Accepts what upstream has now, instead of comparing it with the lock. */
+  /** Accept upstream's files instead of comparing them with the lock. */
   readonly update: boolean;
-  /** A repository with all charts, `https:` or `oci:`, to ask instead of each chart's own. */
+  /** A repository with all charts, `https:` or `oci:`, to use instead of each chart's own. */
   readonly mirror?: string;
-  /** Talks HTTP to OCI registries. */
+  /** Use HTTP for OCI registries. */
   readonly plainHttp?: boolean;
-  /** The helm to run. @default the one on PATH */
+  /** The helm binary. @default the one on PATH */
   readonly helm?: string;
-  /** Where the releases of the manifest files lie. @default "https://github.com" */
+  /** Base URL of the manifest files' releases. @default "https://github.com" */
   readonly releases?: string;
   readonly progress: (line: string) => void;
 }
 
 /**
- * Fills the chart directory with what the program pins and returns the digests of all of it. Files that are there and
- * match the lock stay. Throws one RunError that names every file that could not be had or is not what the lock says.
+ * Downloads the pinned files to the chart directory and returns the digests of all of them. Existing files that match the
+ * lock stay. Throws one RunError that lists every file that could not be fetched or does not match the lock.
  */
 export async function pullCharts(options: PullOptions): Promise<Lock> {
   const { directory, progress } = options;
@@ -65,9 +65,9 @@ export async function pullCharts(options: PullOptions): Promise<Lock> {
 
 interface Wanted {
   readonly file: string;
-  /** Brings the file into an empty directory; returns its path there. */
+  /** Fetches the file into an empty directory and returns its path. */
   readonly fetch: (into: string) => Promise<string>;
-  /** Makes the file ready for use, where it lies. */
+  /** Unpacks the file in place. */
   readonly unpack?: (file: string) => Promise<void>;
 }
 
@@ -107,15 +107,15 @@ async function pullOne({ file, fetch, unpack }: Wanted, options: PullOptions): P
   if (locked === undefined && !update) {
     throw new pulumi.RunError(`${file}: ${LOCK_FILE} has no digest of it; run \`npm run charts:pull -- --update\``);
   }
-  // Beside its place, so that the move is one step and an interrupted run leaves nothing half-written.
+  // On the same file system, so that the move is atomic and an interrupted run leaves nothing half-written.
   const work = fs.mkdtempSync(path.join(directory, ".pull-"));
   try {
     const fetched = await fetch(work);
     const digest = digestOf(fetched);
     if (locked !== undefined && digest !== locked && !update) {
       throw new pulumi.RunError(
-        `${file}: upstream's digest is ${digest}, but ${LOCK_FILE} has ${locked}; find out why it changed, ` +
-          "and only then run `npm run charts:pull -- --update`",
+        `${file}: upstream's digest is ${digest}, but ${LOCK_FILE} has ${locked}; find out why it changed ` +
+          "before you run `npm run charts:pull -- --update`",
       );
     }
     await unpack?.(fetched);
@@ -139,12 +139,12 @@ async function pullChart(pin: ChartPin, options: PullOptions, into: string): Pro
   fs.mkdirSync(files);
   const args = [
     ...["pull", ...source, "--version", version, "--destination", files],
-    // What it reads of a repository: an index that another run left could be an old one.
+    // A private cache: the index from another run could be outdated.
     ...["--repository-cache", path.join(into, "cache")],
     ...(plainHttp ? ["--plain-http"] : []),
   ];
   await fetchBy(helm, args, {
-    absent: "install Helm 3, or name one with --helm FILE",
+    absent: "install Helm 3, or pass one with --helm FILE",
     failed: `${chart} ${version}: helm cannot pull it from ${repository}`,
   });
   const [file] = fs.readdirSync(files);
@@ -152,7 +152,7 @@ async function pullChart(pin: ChartPin, options: PullOptions, into: string): Pro
   return path.join(files, file);
 }
 
-/** Puts what the archive holds in place of the chart's folder: nobody can tell whether that was changed since. */
+/** Replaces the chart's directory with the contents of the archive, because local changes would go unnoticed. */
 async function unpackChart({ chart, version }: ChartPin, archive: string, directory: string): Promise<void> {
   const target = path.join(directory, chart);
   const work = fs.mkdtempSync(path.join(directory, ".unpack-"));
@@ -160,7 +160,7 @@ async function unpackChart({ chart, version }: ChartPin, archive: string, direct
     await execute("tar", ["-xzf", archive, "-C", work]);
     const found = chartVersion(path.join(work, chart));
     if (found !== version) {
-      throw new pulumi.RunError(`${archive}: holds version ${found ?? "none"} of ${chart}, but ${version} is pinned`);
+      throw new pulumi.RunError(`${archive}: has version ${found ?? "none"} of ${chart}, but ${version} is pinned`);
     }
     if (fs.existsSync(target)) fs.renameSync(target, path.join(work, ".old"));
     fs.renameSync(path.join(work, chart), target);
@@ -171,7 +171,7 @@ async function unpackChart({ chart, version }: ChartPin, archive: string, direct
 
 async function download(url: string, into: string): Promise<string> {
   const file = path.join(into, "file");
-  // By curl, which takes proxies from its environment as helm does: Node's own fetch asks none on Node 20.
+  // curl, like helm, reads proxies from the environment; Node 20's fetch does not.
   await fetchBy("curl", ["--fail", "--location", "--silent", "--show-error", "--output", file, url], {
     absent: "install it",
     failed: `${url}: curl cannot fetch it`,
@@ -179,19 +179,19 @@ async function download(url: string, into: string): Promise<string> {
   return file;
 }
 
-/** Runs a program that fetches something; what went wrong becomes a line of text. */
+/** Runs a program that fetches something, and reports a failure on one line. */
 async function fetchBy(program: string, args: string[], faults: { absent: string; failed: string }): Promise<void> {
   try {
     await execute(program, args);
   } catch (error) {
     const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
-    if (code === "ENOENT") throw new pulumi.RunError(`${program}: is not there; ${faults.absent}`);
+    if (code === "ENOENT") throw new pulumi.RunError(`${program}: not found; ${faults.absent}`);
     const reason = (stderr ?? message).trim().replaceAll(/\s*\n\s*/g, " ");
     throw new pulumi.RunError(`${faults.failed}: ${reason}`);
   }
 }
 
-/** Writes the lock file, whole or not at all. */
+/** Writes the lock file atomically. */
 export function writeLock(file: string, digests: Lock): void {
   fs.writeFileSync(`${file}.new`, `${JSON.stringify(digests, Object.keys(digests).sort(), 2)}\n`);
   fs.renameSync(`${file}.new`, file);
@@ -209,28 +209,28 @@ interface Options {
 /** The command line. */
 export const program = command(
   "charts:pull",
-  "Fills the chart directory of a stack with the pinned charts and manifest files.",
+  "Downloads the pinned charts and manifest files to the chart directory of a stack.",
   [
     "npm run charts:pull",
-    "npm run charts:pull -- --update    after a version in components/base/versions.ts has changed",
+    "npm run charts:pull -- --update    after a version change in components/base/versions.ts",
     "npm run charts:pull -- --mirror oci://registry.example.com/charts --releases https://mirror.example.com",
   ],
 )
-  .option("--stack <name>", "the stack whose charts.directory is filled", "dev")
-  .option("--helm <file>", "the helm to run (default: the one that a rehearsal built, else the one on PATH)")
-  .option("--update", `accepts what upstream has now and writes its digests to ${LOCK_FILE}`)
+  .option("--stack <name>", "the stack whose charts.directory to fill", "dev")
+  .option("--helm <file>", "the helm binary (default: the rehearsal's, else the one on PATH)")
+  .option("--update", `accept upstream's files and write their digests to ${LOCK_FILE}`)
   .option(
     "--mirror <url>",
-    "a repository with all charts, https: (with an index.yaml) or oci:, instead of each one's own",
+    "a repository with all charts, https: (with an index.yaml) or oci:, instead of each chart's own",
   )
-  .option("--releases <url>", "where the manifest files lie, under the paths that they have at https://github.com")
-  .option("--plain-http", "talks HTTP to an OCI registry, such as a mirror on this machine")
+  .option("--releases <url>", "base URL of the manifest files, with the same paths as at https://github.com")
+  .option("--plain-http", "use HTTP for an OCI registry, such as a local mirror")
   .addHelpText(
     "after",
     `
-Helm pulls the charts and curl the manifest files: they take proxies from their environment, Helm its logins too. Archives
-must be what ${LOCK_FILE} says wherever they came from. A folder of a chart is unpacked anew each time.
-Exit codes: 0 all are there, 2 something is missing or is not what the lock file says.`,
+Helm pulls the charts, and curl the manifest files. Both read proxies from the environment, and Helm its logins too. Every
+file must match ${LOCK_FILE}, whatever its source. Charts are unpacked anew each time.
+Exit codes: 0 all files are present, 2 a file is missing or does not match the lock file.`,
   )
   .action(async ({ stack, helm = builtHelm() ?? "helm", update = false, ...sources }: Options) => {
     const lockFile = path.join(ROOT, LOCK_FILE);
@@ -249,7 +249,7 @@ Exit codes: 0 all are there, 2 something is missing or is not what the lock file
       },
     });
     if (update) writeLock(lockFile, digests);
-    console.log(`${directory} holds what the program pins.${update ? ` ${LOCK_FILE} is written: commit it.` : ""}`);
+    console.log(`${directory} holds the pinned files.${update ? ` Commit the new ${LOCK_FILE}.` : ""}`);
   });
 
 if (require.main === module) void run(program);

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
-/** A command that is run as `npm run <name> -- <flags>`, with examples below its help. */
+/** A command that is run as `npm run <name> -- <flags>`, with examples in its help. */
 export function command(name: string, description: string, examples: readonly string[]): Command {
   return new Command(`npm run ${name} --`)
     .description(description)
@@ -10,15 +10,15 @@ export function command(name: string, description: string, examples: readonly st
 }
 
 /**
- * Parses the command line and runs the command. The exit code is what the action sets (1: it found something wrong), or 2
- * when the user asked for something impossible: then one message says so, without a stack trace.
+ * Parses the command line and runs the command. The exit code is the one the action sets (1: it found faults), or 2 for
+ * an error of the user, which is shown without a stack trace.
  */
 export async function run(program: Command, argv: readonly string[] = process.argv): Promise<void> {
   try {
     await program.exitOverride().parseAsync(argv);
   } catch (error) {
     if (error instanceof CommanderError) {
-      process.exitCode = error.exitCode === 0 ? 0 : 2; // commander has printed it
+      process.exitCode = error.exitCode === 0 ? 0 : 2; // commander has already printed it
     } else if (isUserFault(error)) {
       process.exitCode = 2;
       console.error(`error: ${error.message}`);
@@ -28,14 +28,14 @@ export async function run(program: Command, argv: readonly string[] = process.ar
   }
 }
 
-/** Whether an error is the user's to mend: its message says how, and a stack trace would only hide it. */
+/** Whether the user can correct an error: its message says how, and a stack trace would only hide it. */
 export function isUserFault(error: unknown): error is Error {
   return pulumi.RunError.isInstance(error);
 }
 
-/** Collects an option PATH=VALUE that may be repeated. */
+/** Collects a repeatable option PATH=VALUE. */
 export function collect(value: string, all: Readonly<Record<string, string>>): Record<string, string> {
   const at = value.indexOf("=");
-  if (at < 1) throw new InvalidArgumentError("allowed is PATH=VALUE, such as ray.workers.max=3");
+  if (at < 1) throw new InvalidArgumentError("expected PATH=VALUE, such as ray.workers.max=3");
   return { ...all, [value.slice(0, at)]: value.slice(at + 1) };
 }

@@ -16,7 +16,7 @@ import {
 import { table } from "../rehearsal/simulation/tables";
 import { command, run } from "./cli";
 
-/** The picture in the repository. */
+/** The committed diagram. */
 export const WIRING_FILE = path.join(ROOT, "docs/wiring.svg");
 
 interface Layer {
@@ -25,7 +25,7 @@ interface Layer {
   readonly line: string;
 }
 
-/** The groups of the picture, one for each folder of components: from what people use down to what everything stands on. */
+/** The groups of the diagram, one per directory of components, from what people use down to what everything depends on. */
 export const LAYERS: Readonly<Record<string, Layer>> = {
   edge: { title: "Edge", fill: "#fdf2f8", line: "#be185d" },
   observability: { title: "Observability", fill: "#f5f3ff", line: "#6d28d9" },
@@ -36,21 +36,21 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   ground: { title: "Ground", fill: "#f8fafc", line: "#475569" },
 };
 
-// Whatever of these a reader's machine has; boxes leave room for the widest.
+// Whichever the reader's machine has; boxes leave room for the widest.
 const FONT = "Helvetica,Arial,sans-serif";
 const GREY = "#64748b";
 
 const LEGEND =
   "Numbers are the ports that pods listen on. Dashed: scrapes and calls of webhooks, which nothing waits for.";
 
-/** The wiring as Graphviz reads it. */
+/** The wiring in Graphviz DOT. */
 export function toDot({ systems, arrows }: Wiring): string {
   const clusters = Object.entries(LAYERS).flatMap(([layer, { title, fill, line }]) => {
     const members = systems.filter((system) => system.layer === layer);
     if (members.length === 0) return [];
     return [
       `subgraph "cluster_${layer}" {`,
-      // Arrows come in from the left, over a title that stood there. STYLE's bold 13 px need the width of 15.
+      // On the right, since arrows arrive from the left. STYLE's bold 13 px need the width of 15.
       `label="${title}"; labelloc=t; labeljust=r; fontsize=15; fontcolor="${line}";`,
       `color="${line}"; fillcolor="${fill}"; style="rounded,filled"; margin=16;`,
       ...members.map((system) => node(system, `color="${line}"`)),
@@ -76,26 +76,26 @@ function node({ name, namespaces }: System, look: string): string {
 }
 
 function edge({ from, to, ports, observes }: Arrow): string {
-  // Paler and without a say in the layout: a scraper reaches nearly everything.
+  // Paler and without influence on the layout: a scraper reaches nearly everything.
   const look = observes ? `, style=dashed, weight=0, penwidth=1, color="#94a3b8", fontcolor="#94a3b8"` : "";
   return `"${from}" -> "${to}" [label="${ports.join(", ")}"${look}];`;
 }
 
-// Graphviz gives all lines of a label one font, and no label a background.
+// Graphviz supports neither different fonts within a label nor label backgrounds.
 const STYLE = [
   ".node text, .cluster text { font-weight: bold; font-size: 13px; }",
   `.node text + text { font-weight: normal; font-size: 10px; fill: ${GREY}; }`,
   ".edge text { paint-order: stroke; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round; }",
 ].join("\n");
 
-/** The wiring as an SVG that needs nothing else. */
+/** The wiring as a self-contained SVG. */
 export async function toSvg(wiring: Wiring): Promise<string> {
   const viz = await instance();
   const svg = viz.renderString(toDot(wiring), { format: "svg", engine: "dot" });
   return svg.replace(/(<svg [^>]*>)/, `$1\n<style>\n${STYLE}\n</style>`);
 }
 
-/** The wiring as Mermaid text, which GitHub draws in Markdown. */
+/** The wiring in Mermaid, which GitHub renders in Markdown. */
 export function toMermaid({ systems, arrows }: Wiring): string {
   const groups = Object.entries(LAYERS).flatMap(([layer, { title }]) => {
     const members = systems.filter((system) => system.layer === layer);
@@ -148,7 +148,7 @@ export const program = command("diagram", "Draws or lists who may talk to whom, 
     }
     fs.mkdirSync(path.dirname(out), { recursive: true });
     fs.writeFileSync(out, text);
-    console.log(`The wiring of ${stack} is in ${out}.`);
+    console.log(`Wrote the wiring of ${stack} to ${out}.`);
   });
 
 if (require.main === module) void run(program);

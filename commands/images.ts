@@ -2,16 +2,16 @@ import { command, run } from "./cli";
 import { ownImage, ownImages } from "../components/base/own-image";
 import { table } from "../rehearsal/simulation/tables";
 
-const program = command("images", "Lists the images of our own, and the tags under which pods ask for them.", [
+const program = command("images", "Lists the images built from this repository, with the tags that pods use.", [
   "npm run images",
   "npm run --silent images -- --json",
 ])
-  .option("--json", "as JSON", false)
+  .option("--json", "print JSON", false)
   .addHelpText(
     "after",
     `
-A tag holds the hash of the image's folder: whoever changes a file there names another image. The workflow
-.github/workflows/images.yaml builds and pushes what is not there yet.
+A tag contains the hash of the image's directory, so any change there gives a new tag. The workflow
+.github/workflows/images.yaml builds and pushes missing images.
 
 Exit codes: 0 listed, 2 wrong usage.`,
   )

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { parseConfig } from "../stacks/config/schema";
 import { readStackFile } from "../rehearsal/program/evaluate";
 
-/** The kubeconfig of the shell, at the context of a stack. Throws a RunError that lists the contexts there are. */
+/** The shell's kubeconfig at the stack's context. Throws a RunError that lists the available contexts. */
 export function kubeconfigOf(stack: string): KubeConfig {
   const { cluster } = parseConfig(readStackFile(stack)["carbon:platform"], `Pulumi.${stack}.yaml`);
   const kubeconfig = new KubeConfig();
@@ -11,7 +11,7 @@ export function kubeconfigOf(stack: string): KubeConfig {
     kubeconfig.loadFromDefault();
   } catch (error) {
     const { message } = error as Error;
-    throw new pulumi.RunError(`the kubeconfig cannot be read: ${message}; set KUBECONFIG to one that can`);
+    throw new pulumi.RunError(`the kubeconfig cannot be read: ${message}; set KUBECONFIG to a valid one`);
   }
   if (kubeconfig.getContextObject(cluster.context) === null) {
     const known = kubeconfig.getContexts().map(({ name }) => name);

@@ -7,24 +7,22 @@ import { ROOT } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
 
-const program = command(
-  "recover",
-  "Repairs a stack after an `up` that was killed: afterwards a plain `pulumi up` converges.",
-  ["npm run recover -- --stack dev"],
-)
+const program = command("recover", "Repairs a stack after a killed `up`; afterwards a plain `pulumi up` converges.", [
+  "npm run recover -- --stack dev",
+])
   .requiredOption("--stack <name>", "the stack whose `up` was killed")
   .addHelpText(
     "after",
     `
-What it does, in this order, and may be repeated at any point:
-  1. takes back the lock of the dead update (pulumi cancel)
-  2. drops what the state only planned to make, and reads the rest from the cluster (pulumi refresh)
-  3. forgets Helm operations that died half-way; what they made stays and is taken over by the next one
-  4. runs \`pulumi up\` so that it adopts the objects which the dead update made but did not record.
-     An object that no Pulumi program made is never adopted: it is named, and step 4 changes nothing.
-It stops before the first step when the kubeconfig leads to another cluster than the stack's.
+Steps, which may be repeated at any point:
+  1. release the lock of the dead update (pulumi cancel)
+  2. drop pending creations from the state and refresh the rest (pulumi refresh)
+  3. delete the records of interrupted Helm operations; their objects stay and the next operation takes them over
+  4. run \`pulumi up\` so that it adopts objects that the dead update created but did not record.
+     If an object was not created by Pulumi, it is reported, and step 4 changes nothing.
+It stops before step 1 if the kubeconfig points to another cluster than the stack's.
 
-It uses the backend, passphrase and kubeconfig of your shell, like \`npx pulumi\`.`,
+Like \`npx pulumi\`, it uses the backend, passphrase and kubeconfig of your shell.`,
   )
   .action(async ({ stack }: { stack: string }) => {
     await recover(stack);
@@ -32,7 +30,7 @@ It uses the backend, passphrase and kubeconfig of your shell, like \`npx pulumi\
 
 void run(program);
 
-// An object that exists is taken over instead of refused; fields that only the lost state knew are set anew.
+// Existing objects are taken over instead of rejected; fields that only the lost state recorded are set again.
 const ADOPT = { PULUMI_K8S_UPSERT_EXISTING_OBJECTS: "true", PULUMI_K8S_ENABLE_PATCH_FORCE: "true" };
 
 async function recover(stack: string): Promise<void> {
@@ -40,31 +38,31 @@ async function recover(stack: string): Promise<void> {
 
   const core = kubeconfig.makeApiClient(CoreV1Api);
   await refuseOtherCluster(stack, core);
-  say("1/4 lock: taking back that of the dead update");
+  say("1/4 lock: releasing the lock of the dead update");
   cli(["cancel", "--yes", "--stack", stack]);
-  say("2/4 state: dropping pending creations, reading the rest from the cluster");
+  say("2/4 state: dropping pending creations, refreshing the rest");
   cli(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--non-interactive", "--stack", stack]);
-  say("3/4 Helm: forgetting operations that died half-way");
+  say("3/4 Helm: deleting the records of interrupted operations");
   for (const release of await forgetPendingReleases(core, await releasesOfProgram(stack))) say(`    ${release}`);
-  say("4/4 objects: adopting what was made but not recorded");
+  say("4/4 objects: adopting those that were created but not recorded");
   const preview = cli(["preview", "--json", "--non-interactive", "--stack", stack], ADOPT);
   const { ours, foreign } = await existing(plannedObjects(preview), KubernetesObjectApi.makeApiClient(kubeconfig));
   if (foreign.length > 0) {
     throw new pulumi.RunError(
       `these objects exist and were made by no Pulumi program, so they are not adopted:\n` +
         `${foreign.map((name) => `  ${name}`).join("\n")}\n` +
-        `delete or rename them, or bring them in by name with \`npx pulumi import\`; then run this again`,
+        `delete or rename them, or import them with \`npx pulumi import\`; then run this again`,
     );
   }
   for (const name of ours) say(`    ${name}`);
   const up = ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack];
   cli(up, ADOPT);
-  // The provider remembers how it was set; this `up` makes it refuse what exists again.
+  // The state records the provider's settings; this `up` restores the usual ones.
   cli(up);
-  say(`Done: ${ours.length} objects adopted. \`npx pulumi up -s ${stack}\` has nothing left to mend.`);
+  say(`Done: ${ours.length} objects adopted. \`npx pulumi up -s ${stack}\` has nothing left to repair.`);
 }
 
-/** Runs the Pulumi CLI in the repository; its failure is the user's to read. */
+/** Runs the Pulumi CLI in the repository and passes its errors on. */
 function cli(args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
   const pulumiCli = path.join(ROOT, "node_modules", ".bin", "pulumi");
   const { status, stdout, stderr } = spawnSync(pulumiCli, args, {
@@ -77,7 +75,7 @@ function cli(args: readonly string[], env: Readonly<Record<string, string>> = {}
   throw new pulumi.RunError(`pulumi ${args.join(" ")} failed:\n${stdout}${stderr}`);
 }
 
-/** A refresh against another cluster would find everything gone and forget it. */
+/** A refresh against another cluster would find nothing and empty the state. */
 async function refuseOtherCluster(stack: string, core: CoreV1Api): Promise<void> {
   const state = JSON.parse(cli(["stack", "export", "--stack", stack])) as StackExport;
   const recorded = state.deployment?.resources?.find(({ type }) => type === "pulumi:index:Stash")?.outputs?.output;
@@ -95,7 +93,7 @@ interface StackExport {
   };
 }
 
-/** The releases that the program installs, as `<namespace>/<name>`: those of others may be under way. */
+/** The program's releases, as `<namespace>/<name>`; others may be in progress. */
 async function releasesOfProgram(stack: string): Promise<ReadonlySet<string>> {
   const { registrations } = await evaluateStack(stack);
   const releases = registrations.filter(({ type }) => type === "kubernetes:helm.sh/v3:Release");
@@ -103,8 +101,8 @@ async function releasesOfProgram(stack: string): Promise<ReadonlySet<string>> {
 }
 
 /**
- * Deletes the records of operations that Helm believes to be under way: it refuses any other until they are gone.
- * Objects and volumes of the release stay; the next operation takes them over by their release annotations.
+ * Deletes the records of operations that Helm believes to be in progress, because Helm refuses any other until they are
+ * gone. Objects and volumes of the release stay; the next operation takes them over by their release annotations.
  */
 async function forgetPendingReleases(core: CoreV1Api, ours: ReadonlySet<string>): Promise<string[]> {
   const { items } = await core.listSecretForAllNamespaces({
@@ -135,7 +133,7 @@ function plannedObjects(preview: string): KubernetesObject[] {
   });
 }
 
-// The provider signs every field it sets with a manager of this name.
+// The provider's field manager.
 const FIELD_MANAGER = "pulumi-kubernetes";
 
 async function existing(
@@ -157,7 +155,7 @@ async function existing(
   return { ours, foreign };
 }
 
-/** Neither the object nor, before its CRD is there, its kind need exist. */
+/** The object need not exist, nor its kind before the CRD is installed. */
 function ifAbsent(error: unknown): undefined {
   const { code, message } = error as { code?: number; message?: string };
   if (code !== 404 && !message?.includes("Unrecognized API version and kind")) throw error;

@@ -19,7 +19,7 @@ const INTERRUPTED = 130;
 
 const program = command(
   "rehearse",
-  "Brings a stack up on a real Kubernetes control plane with simulated nodes, twice, and reports what came of it.",
+  "Brings a stack up twice on a real Kubernetes control plane with simulated nodes, and reports the result.",
   [
     "npm run rehearse -- --stack dev",
     "npm run rehearse -- --stack prod --config ray.workers.max=3 --json report.json",
@@ -32,28 +32,31 @@ const program = command(
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .option(
     "--config <path=value>",
-    "replaces a value of the stack file, or takes it out (null); may be repeated",
+    "override a value of the stack file, or remove it (null); may be repeated",
     collect,
     {},
   )
-  .option("--charts <dir>", "real charts, as `npm run charts:pull` fills it (default: the stack's); else stand-ins")
-  .option("--keep", "leaves it running, and says how to use it by hand", false)
-  .option("--down", "ends the kept rehearsal of the stack", false)
-  .option("--json <file>", "writes the report as JSON, too")
-  .option("--svg <file>", "writes the report as a picture, too")
+  .option(
+    "--charts <dir>",
+    "directory of the real charts, filled by `npm run charts:pull` (default: the stack's, else stand-ins)",
+  )
+  .option("--keep", "keep it running, and print how to use it", false)
+  .option("--down", "end the kept rehearsal of the stack", false)
+  .option("--json <file>", "also write the report as JSON")
+  .option("--svg <file>", "also write the report as a picture")
   .addHelpText(
     "after",
     `
 The first run downloads its tools or, where it cannot, builds them (about ${Math.round(BUILD_SECONDS / 60)} minutes on two
 cores); later ones take about a minute.
-Exit codes: 0 all is well, 1 the rehearsal found faults, 2 wrong usage or config, 130 interrupted.`,
+Exit codes: 0 no faults, 1 the rehearsal found faults, 2 wrong usage or config, 130 interrupted.`,
   )
   .action(async (options: Options) => {
     process.exitCode = options.down ? await down(options.stack) : await bringUp(options);
   });
 
 void run(program).finally(() => {
-  // Streams of a cancelled engine may hold the process for a moment longer than there is something to do.
+  // Streams of a cancelled engine may keep the process alive for a moment.
   process.exit();
 });
 
@@ -61,7 +64,7 @@ async function bringUp({ stack, config, charts, keep, json, svg }: Options): Pro
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
-      // A second one does not wait for the engine to save a state that nobody needs.
+      // On a second signal, do not wait for the engine to save a state that nobody needs.
       if (interruption.signal.aborted) process.exit(INTERRUPTED);
       progress(`${signal}: taking everything down`);
       interruption.abort(new Error("interrupted"));
@@ -86,7 +89,7 @@ async function bringUp({ stack, config, charts, keep, json, svg }: Options): Pro
 
 async function down(stack: string): Promise<number> {
   const ended = await takeDown(stack);
-  console.log(ended ? `The kept rehearsal of ${stack} is gone.` : `No rehearsal of ${stack} is kept.`);
+  console.log(ended ? `Ended the kept rehearsal of ${stack}.` : `There is no kept rehearsal of ${stack}.`);
   return 0;
 }
 

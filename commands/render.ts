@@ -7,9 +7,9 @@ import { type Evaluation, type Registration, STACKS } from "../rehearsal/program
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 
-/** An object of the program, as it is written. */
+/** A rendered object of the program. */
 export interface RenderedObject {
-  /** Namespace, or `cluster` for what lies in none. */
+  /** Namespace, or `cluster` for cluster-scoped objects. */
   readonly namespace: string;
   readonly kind: string;
   readonly name: string;
@@ -25,14 +25,14 @@ interface KubernetesObject {
   readonly [key: string]: unknown;
 }
 
-/** Every Kubernetes object of an evaluation as YAML with sorted keys; what a Secret holds is masked. */
+/** Every Kubernetes object of an evaluation as YAML with sorted keys and masked Secrets. */
 export function renderObjects({ registrations }: Evaluation): RenderedObject[] {
   const objects = registrations.filter(({ type, read }) => type.startsWith("kubernetes:") && !read).map(asObject);
   const shortNames = objects.map((object) => fileOf(object, object.kind));
   return objects
     .map((object) => {
       const short = fileOf(object, object.kind);
-      // Two operators may call different things the same: both then carry their group.
+      // If two operators use the same kind, both names include the group.
       const isUnique = shortNames.filter((name) => name === short).length === 1;
       const group = object.apiVersion.split("/")[0] ?? "";
       const text = stringify(masked(object), { sortMapEntries: true, lineWidth: 0, aliasDuplicateObjects: false });
@@ -50,7 +50,7 @@ function fileOf({ metadata }: KubernetesObject, kind: string): string {
   return `${metadata.namespace ?? CLUSTER}/${kind}-${metadata.name}.yaml`.toLowerCase();
 }
 
-/** What the API server would be sent; of a Helm release, what Helm is told. */
+/** The object as the API server receives it; for a Helm release, its inputs to Helm. */
 function asObject({ type, inputs }: Registration): KubernetesObject {
   if (type !== "kubernetes:helm.sh/v3:Release") return inputs as KubernetesObject;
   const { name, namespace, chart, values } = inputs as Record<"name" | "namespace" | "chart", string> & {
@@ -66,7 +66,7 @@ function asObject({ type, inputs }: Registration): KubernetesObject {
 
 const MASK = "***";
 
-/** The object without what a Secret holds, and without what the program marked as secret anywhere else. */
+/** The object without the data of a Secret and without any other secret values. */
 function masked(object: KubernetesObject): KubernetesObject {
   const plain = withoutSecrets(object) as KubernetesObject;
   if (plain.kind !== "Secret") return plain;
@@ -86,23 +86,23 @@ function withoutSecrets(value: unknown): unknown {
   return Object.fromEntries(Object.entries(entries).map(([key, inner]) => [key, withoutSecrets(inner)]));
 }
 
-/** A value with its shape, but nothing of its content. */
+/** The shape of a value without its content. */
 function hidden(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(hidden);
   if (typeof value !== "object" || value === null) return MASK;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, hidden(inner)]));
 }
 
-/** Every credential of an evaluation is a stand-in that can be told from other text: none may stand outside Secrets. */
+/** Evaluations use recognizable stand-ins for credentials; none may appear outside Secrets. */
 function refuseCredentials(file: string, text: string): void {
   const found = /canary-\w+|generated-\w+/.exec(text);
   if (found !== null) throw new Error(`${file}: holds the credential ${found[0]} in plain text`);
 }
 
-// Lists what a run wrote, so that the next may remove it and nothing else.
+// Lists the files of a run, so that the next run removes only those.
 const LIST = ".rendered";
 
-/** Writes the objects; what an earlier run wrote is removed first. Throws a RunError for a directory with other files. */
+/** Writes the objects after removing those of an earlier run. Throws a RunError for a directory with other files. */
 export function writeObjects(directory: string, objects: readonly RenderedObject[]): void {
   const list = path.join(directory, LIST);
   if (fs.existsSync(list)) {
@@ -110,7 +110,7 @@ export function writeObjects(directory: string, objects: readonly RenderedObject
       fs.rmSync(path.join(directory, file), { force: true });
   } else if (fs.existsSync(directory) && fs.readdirSync(directory).length > 0) {
     throw new pulumi.RunError(
-      `--out ${directory}: is not empty and was not written by this command; name a new or an empty directory`,
+      `--out ${directory}: is not empty and was not written by this command; choose a new or an empty directory`,
     );
   }
   for (const { file, text } of objects) {
@@ -153,20 +153,20 @@ export const program = command(
   ["npm run render -- --stack prod --out out/prod", "npm run --silent render -- --stack dev --out out/dev --json"],
 )
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
-  .requiredOption("--out <dir>", "where to: a new or empty directory, or one that this command wrote")
-  .option("--charts <dir>", "directory of the pinned charts and manifest files; default: the stack's, else stand-ins")
-  .option("--json", "prints the list of files as JSON")
+  .requiredOption("--out <dir>", "output directory: new, empty, or written by this command")
+  .option("--charts <dir>", "directory of the pinned charts and manifest files (default: the stack's, else stand-ins)")
+  .option("--json", "print the list of files as JSON")
   .addHelpText(
     "after",
-    "\nThe data of Secrets is masked. Of a Helm release its values are written; `helm template` shows what the chart makes " +
-      "of them.\nExit codes: 0 written, 2 wrong usage or config.",
+    "\nThe data of Secrets is masked. A Helm release is written as its values; `helm template` renders them." +
+      "\nExit codes: 0 written, 2 wrong usage or config.",
   )
   .action(async ({ stack, out, charts, json }: Options) => {
     const objects = renderObjects(await evaluateStack(stack, { ...(charts !== undefined && { charts }) }));
     writeObjects(out, objects);
     const list = objects.map(({ namespace, kind, name, file }) => ({ namespace, kind, name, file }));
     console.log(json ? JSON.stringify({ stack, directory: out, objects: list }, null, 2) : summary(objects));
-    if (!json) console.log(`${objects.length} objects of ${stack} are in ${out}; the data of Secrets is masked.`);
+    if (!json) console.log(`Wrote ${objects.length} objects of ${stack} to ${out}; the data of Secrets is masked.`);
   });
 
 if (require.main === module) void run(program);

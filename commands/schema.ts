@@ -10,7 +10,7 @@ import { command, run } from "./cli";
 
 const DRAFT = "http://json-schema.org/draft-07/schema#";
 
-/** The shape of a stack file: what an editor checks and completes. Rules across fields are the program's alone. */
+/** The JSON Schema of a stack file, for editors. Only the program checks rules across fields. */
 export function stackFileSchema(): object {
   const secure = {
     type: "object",
@@ -26,7 +26,7 @@ export function stackFileSchema(): object {
     },
   ]);
   const platform = jsonSchema(PlatformConfig);
-  delete platform["$schema"]; // it stands at the root
+  delete platform["$schema"]; // the root has it
   return {
     $schema: DRAFT,
     title: "A stack of 254Carbon: Pulumi.<stack>.yaml",
@@ -36,7 +36,7 @@ export function stackFileSchema(): object {
         type: "object",
         properties: { "carbon:platform": platform, ...(Object.fromEntries(secrets) as object) },
         required: ["carbon:platform"],
-        // Other namespaces belong to Pulumi; of ours, nothing else is read.
+        // Other namespaces belong to Pulumi; nothing else of `carbon:` is read.
         patternProperties: { "^(?!carbon:)[^:]+:": {} },
         additionalProperties: false,
       },
@@ -48,7 +48,7 @@ export function stackFileSchema(): object {
   };
 }
 
-/** The outputs of a stack: what other teams rely on. */
+/** The JSON Schema of the stack outputs, on which other teams rely. */
 export function outputsSchema(): object {
   return { title: "The outputs of a stack", ...jsonSchema(PlatformOutputs) };
 }
@@ -58,16 +58,16 @@ function jsonSchema(schema: z.ZodType): Record<string, unknown> {
     io: "input",
     target: "draft-07",
     override: ({ jsonSchema: node }) => {
-      // The bounds that zod gives every integer are JavaScript's, not ours.
+      // zod gives every integer JavaScript's bounds.
       if (node.minimum === Number.MIN_SAFE_INTEGER) delete node.minimum;
       if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
-      // No format of JSON Schema; the pattern beside it says the same.
+      // Not a JSON Schema format; the pattern is equivalent.
       if (node.format === "cidrv4") delete node.format;
     },
   });
 }
 
-/** The generated files, by their path in the repository. */
+/** The generated files, by path in the repository. */
 export const SCHEMAS: Readonly<Record<string, () => object>> = {
   "docs/schema/stack-config.json": stackFileSchema,
   "docs/schema/outputs.json": outputsSchema,

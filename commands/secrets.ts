@@ -4,23 +4,23 @@ import { SECRET_KEYS } from "../stacks/config/systems";
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 
-/** How a stack comes to a credential. */
+/** Where a stack gets a credential from. */
 export type SecretState = "set" | "generated" | "missing" | "plain text" | "unknown key";
 
 /** A credential of a stack, without its value. */
 export interface SecretReport {
   readonly key: string;
   readonly state: SecretState;
-  /** What its value must look like, and who reads it; absent where nobody does. */
+  /** The form of its value, and who uses it; absent for an unknown key. */
   readonly form?: string;
   readonly usedBy?: string;
-  /** The command that mends it, where something is wrong. */
+  /** The command that corrects a fault. */
   readonly command?: string;
 }
 
 const PREFIX = "carbon:";
 
-/** What a stack file says about each credential; its values are not looked at. */
+/** The state of each credential in a stack file; values are not read. */
 export function secretsOf(
   stack: string,
   file: Readonly<Record<string, unknown>>,
@@ -51,9 +51,9 @@ function stateOf(value: unknown, isRequired: boolean): SecretState {
 }
 
 const REASONS: Partial<Record<SecretState, string>> = {
-  missing: "secrets.required lists it, or only somebody else can issue it; set it:",
-  "plain text": "anybody who reads the stack file can read it; change it where it is used, then set it anew:",
-  "unknown key": `no credential is called so; allowed are ${Object.keys(SECRET_KEYS).join(", ")}; remove it:`,
+  missing: "secrets.required lists it, or a third party issues it; set it:",
+  "plain text": "anybody who reads the stack file can read it; change it where it is used, then set it again:",
+  "unknown key": `there is no such credential; allowed are ${Object.keys(SECRET_KEYS).join(", ")}; remove it:`,
 };
 
 function describe(secrets: readonly SecretReport[]): string {
@@ -71,10 +71,10 @@ export const program = command(
   ["npm run secrets -- --stack prod", "npm run --silent secrets -- --stack prod --json"],
 )
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
-  .option("--json", "prints the list as JSON")
+  .option("--json", "print the list as JSON")
   .addHelpText(
     "after",
-    "\nExit codes: 0 all is well, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
+    "\nExit codes: 0 no faults, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
   )
   .action(({ stack, json }: { stack: string; json?: true }) => {
     const secrets = secretsOf(stack, readStackFile(stack), wantedCredentials(stackConfig(stack)));

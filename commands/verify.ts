@@ -19,7 +19,7 @@ import { FULL, room } from "./verify/room";
 import { services, storage } from "./verify/storage";
 import { workloads } from "./verify/workloads";
 
-/** What a verification found. Written as it is by `--json`; keys are added, never changed. */
+/** The result of a verification, as `--json` writes it; keys are added, never changed. */
 export interface Verification {
   readonly stack: string;
   readonly before: boolean;
@@ -30,15 +30,15 @@ export interface Verification {
   readonly checks: readonly Check[];
 }
 
-/** How to verify. */
+/** Options of {@link verify}. */
 export interface VerifyOptions {
   readonly before: boolean;
-  /** How long a pod may start before that counts, in seconds. */
+  /** How long a pod may take to start, in seconds. */
   readonly patience: number;
   readonly progress: (line: string) => void;
 }
 
-/** Compares a cluster with what a stack's program says about it. It writes nothing but the one Job that it deletes. */
+/** Compares a cluster with a stack's program. It writes only one Job, which it deletes. */
 export async function verify(
   expected: Expected,
   kubeconfig: KubeConfig,
@@ -69,12 +69,12 @@ export async function verify(
   return { stack: expected.stack, before: isBefore, ok: passed === total, passed, total, checks };
 }
 
-// An API server behind a firewall that drops packets would let the first call hang for minutes.
+// Behind a firewall that drops packets, the first call would hang for minutes.
 const REACH_SECONDS = 15;
 
 async function late(): Promise<never> {
   await sleep(REACH_SECONDS * 1000, undefined, { ref: false });
-  throw new Unanswered(`no answer within ${REACH_SECONDS} s`, "see whether a firewall or VPN lies between");
+  throw new Unanswered(`no answer within ${REACH_SECONDS} s`, "check for a firewall or VPN in between");
 }
 
 function once(ask: () => Promise<HttpAnswer[]>): () => Promise<HttpAnswer[]> {
@@ -84,7 +84,7 @@ function once(ask: () => Promise<HttpAnswer[]>): () => Promise<HttpAnswer[]> {
 
 const MARKS: Readonly<Record<Check["state"], string>> = { ok: "✓", failed: "✗", unknown: "?" };
 
-/** The findings as people read them: all checks by topic, what is wrong with its next step, and the count. */
+/** Formats the findings for people: all checks by topic, the faults with their next step, and the count. */
 export function describe({ checks, passed, total }: Verification): string {
   const topics = [...new Set(checks.map(({ topic }) => topic))];
   const rows = topics.flatMap((topic) =>
@@ -99,7 +99,7 @@ export function describe({ checks, passed, total }: Verification): string {
   ].join("\n");
 }
 
-/** What is wrong or unknown, with the next step below all that it mends. */
+/** The faults and unknowns, grouped by next step. */
 function faultLines(checks: readonly Check[]): string[] {
   const byStep = new Map<string, string[]>();
   for (const { topic, name, state, faults } of checks) {
@@ -110,20 +110,20 @@ function faultLines(checks: readonly Check[]): string[] {
   return [...byStep].flatMap(([next, lines]) => [...lines, `    → ${next}`]);
 }
 
-// A prediction or a list of nodes would widen the table beyond any terminal; the JSON has it whole.
+// A prediction or a list of nodes would be wider than any terminal; the JSON has all of it.
 const WIDEST = 60;
 
 function cut(text: string): string {
   return text.length > WIDEST ? `${text.slice(0, WIDEST - 1)}…` : text;
 }
 
-// The image of Ray has some gigabytes: a node may pull it for minutes.
+// The Ray image has several gigabytes, which take a node minutes to pull.
 const PATIENCE_SECONDS = 600;
 
 /** The command line. */
 export const program = command(
   "verify",
-  "Compares a cluster with what a stack's program says about it, and asks its services from inside.",
+  "Compares a cluster with a stack's program, and calls its services from inside.",
   [
     "npm run verify -- --stack prod",
     "npm run verify -- --stack prod --before",
@@ -131,17 +131,17 @@ export const program = command(
   ],
 )
   .requiredOption("--stack <name>", "the stack whose cluster to verify")
-  .option("--before", "asks whether the cluster is ready for the first `up`", false)
-  .option("--json <file>", "writes the findings as JSON, too")
-  .option("--patience <seconds>", "how long a pod may start before that counts", seconds, PATIENCE_SECONDS)
+  .option("--before", "check whether the cluster is ready for the first `up`", false)
+  .option("--json <file>", "also write the findings as JSON")
+  .option("--patience <seconds>", "how long a pod may take to start", seconds, PATIENCE_SECONDS)
   .addHelpText(
     "after",
     `
-It uses the kubeconfig of your shell, at the context of the stack. It only reads, but for one Job in data-platform that it
-makes of the suspended CronJob \`verify\` and deletes: that asks MLflow, Feast, Ray, the application and Prometheus.
-The rights that it takes: docs/verify-rights.yaml. Quotas and nodes are full from ${FULL * 100} % on.
+It uses your shell's kubeconfig at the stack's context. It only reads, except for one Job in data-platform that it creates
+from the suspended CronJob \`verify\` and deletes; the Job calls MLflow, Feast, Ray, the application and Prometheus.
+docs/verify-rights.yaml lists the rights it needs. Quotas and nodes count as full from ${FULL * 100} %.
 
-✓ as it should be   ✗ wrong   ? could not be found out, and does not count as passed
+✓ passed   ✗ failed   ? unknown, which does not count as passed
 
 Exit codes: 0 every check passed, 1 some did not, 2 wrong usage or config, or the cluster cannot be reached.`,
   )
@@ -165,7 +165,7 @@ interface Options {
 
 function seconds(text: string): number {
   if (/^\d+$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("expected whole seconds, such as 600");
+  throw new InvalidArgumentError("expected a whole number of seconds, such as 600");
 }
 
 function say(line: string): void {

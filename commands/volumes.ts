@@ -3,16 +3,16 @@ import { command, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
 import { table } from "../rehearsal/simulation/tables";
 
-const program = command("volumes", "Lists the volumes of a stack's cluster, those first that nobody claims any more.", [
+const program = command("volumes", "Lists the volumes of a stack's cluster, unclaimed ones first.", [
   "npm run volumes -- --stack prod",
 ])
-  .requiredOption("--stack <name>", "the stack whose cluster to ask")
-  .option("--json", "as JSON", false)
+  .requiredOption("--stack <name>", "the stack whose cluster to read")
+  .option("--json", "print JSON", false)
   .addHelpText(
     "after",
     `
-\`pulumi destroy\` deletes claims, never volumes: they stay, Released, until somebody deletes them by name with
-kubectl. It uses the kubeconfig of your shell.`,
+\`pulumi destroy\` deletes claims, never volumes: these stay, Released, until you delete them with kubectl.
+It uses the kubeconfig of your shell.`,
   )
   .action(async ({ stack, json }: { stack: string; json: boolean }) => {
     const { items } = await kubeconfigOf(stack).makeApiClient(CoreV1Api).listPersistentVolume();
@@ -51,6 +51,6 @@ function tableOf(volumes: readonly Volume[]): string {
   const rows = volumes.map((v) => [v.phase, v.claim, v.size, v.node, v.reclaimPolicy, v.name]);
   return [
     table(["phase", "claim", "size", "node", "reclaim policy", "volume"], rows),
-    `${volumes.length} volumes, ${unowned} of them claimed by nobody.`,
+    `${volumes.length} volumes, ${unowned} of them unclaimed.`,
   ].join("\n");
 }

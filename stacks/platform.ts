@@ -16,7 +16,7 @@ import { streams } from "./layers/streams";
 import { verification } from "./layers/verification";
 import { workflows } from "./layers/workflows";
 
-/** The whole platform: layer after layer, each given what the ones below hand over. */
+/** The whole platform: each layer uses the outputs of those below. */
 export function platform(config: PlatformConfig): PlatformOutputs {
   const secrets = new Secrets("secrets", wantedCredentials(config));
   const ground = foundation(config);

@@ -188,7 +188,7 @@ describe("a chart's declaration", () => {
     assert.deepEqual(faults({ crds: ["c.d"] }, crd({})), [
       "declares.crds: lacks a.b, which the chart installs",
       "declares.crds: c.d is not installed",
-      "CRD a.b: goes with its release; have the values keep it",
+      "CRD a.b: is deleted with its release; set the values to keep it",
     ]);
   });
 });
@@ -205,7 +205,7 @@ describe("a rendered chart", () => {
     const once = [secret("a", { x: "1" }), secret("b", { x: "2" })];
     assert.deepEqual(generatedFaults(once, structuredClone(once)), []);
     assert.deepEqual(generatedFaults(once, [secret("a", { x: "1" }), secret("b", { x: "3" })]), [
-      "Secret s: data.x is made up anew each time; set what it comes from in the values",
+      "Secret s: data.x is generated at each rendering; set its source in the values",
     ]);
     assert.deepEqual(generatedFaults(once, []).length, 2);
   });

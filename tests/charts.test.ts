@@ -87,7 +87,7 @@ describe("the keys of a chart", () => {
 
   it("are not regenerated from a directory that holds no chart of ours", () => {
     fs.mkdirSync(path.join(directory, "charts", "foreign"), { recursive: true });
-    assert.throws(() => regenerate(directory), /holds no chart and no CRDs of ours; it needs charts as <chart>\//);
+    assert.throws(() => regenerate(directory), /has none of the pinned charts or CRDs; it needs charts as <chart>\//);
   });
 });
 

@@ -8,17 +8,17 @@ import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { plain } from "../../rehearsal/program/values";
 import { workloadsOf } from "./declaration";
 
-// KubeRay's CRDs are 1 MB each: on a busy machine the API server took more than a minute for them.
+// KubeRay's CRDs are 1 MB each: on a busy machine the API server needed more than a minute for them.
 const ESTABLISHED = "--timeout=300s";
 
-/** A simulated API server that is asked what it would accept: by kubectl, since typed clients drop the fields that they do not know. */
+/** A temporary API server that checks objects by kubectl's dry run, since typed clients drop unknown fields. */
 export class Admission {
   constructor(
     private readonly kubectl: string,
     private readonly kubeconfig: string,
   ) {}
 
-  /** Makes what objects of others stand on: the program's namespaces, priorities, classes, CRDs and accounts. */
+  /** Creates what other objects need: the program's namespaces, priorities, classes, CRDs and accounts. */
   async prepare({ registrations }: Evaluation): Promise<string[]> {
     const objects = registrations
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
@@ -28,11 +28,11 @@ export class Admission {
     return [...first, ...(await this.make(of("ServiceAccount")))];
   }
 
-  /** What the API server says against the objects of a release, and against the pods of its workloads. */
+  /** The API server's errors for the objects of a release and for the pods of its workloads. */
   async faults(objects: readonly Manifest[], namespace: string): Promise<string[]> {
-    // In what lies in no namespace, the API server drops it.
+    // The API server ignores the namespace of cluster-scoped objects.
     const inside = objects.map((object) => ({ ...object, metadata: { namespace, ...object.metadata } }));
-    // Custom resources and pods need these; what is left is only asked for.
+    // Custom resources and pods need these to exist; the rest is only a dry run.
     const needed = inside.filter(({ kind }) => ["CustomResourceDefinition", "ServiceAccount"].includes(kind));
     const refused = await this.make(needed);
     const others = [...inside.filter((object) => !needed.includes(object)), ...podsOf(inside)];
@@ -47,7 +47,7 @@ export class Admission {
     return refused;
   }
 
-  /** What the API server answers to each object, other than yes. */
+  /** The API server's errors. */
   private async refusals(objects: readonly Manifest[], verb: string, ...flags: string[]): Promise<string[]> {
     if (objects.length === 0) return [];
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-admission-"));
@@ -56,7 +56,7 @@ export class Admission {
         fs.writeFileSync(path.join(directory, `${index}.json`), JSON.stringify(object));
       }
       const said = await this.run(verb, "--validate=strict", "--filename", directory, ...flags);
-      // Each message names the file, that is the object, that it is about; what follows it without a name belongs to it.
+      // Each message names its object's file; lines without one belong to the message before.
       const messages = said.replaceAll("\n*", " *").split("\n").filter(Boolean);
       return messages.map((message) => {
         const file = /"[^"]*\/(\d+)\.json"/.exec(message)?.[1];
@@ -69,7 +69,7 @@ export class Admission {
     }
   }
 
-  /** Runs kubectl and returns what it complains about. */
+  /** Runs kubectl and returns its errors. */
   private async run(...args: string[]): Promise<string> {
     const options = { maxBuffer: 2 ** 26, env: { ...process.env, KUBECONFIG: this.kubeconfig } };
     return promisify(execFile)(this.kubectl, args, options).then(
@@ -79,7 +79,7 @@ export class Admission {
   }
 }
 
-/** A pod of each workload: with it the real admission answers for Pod Security, priorities and limits. */
+/** A pod of each workload, so that admission checks Pod Security, priorities and limits. */
 function podsOf(objects: readonly Manifest[]): Manifest[] {
   return workloadsOf(objects).flatMap(({ kind, name, template }) => {
     if (template === undefined || kind === "Pod") return [];

@@ -8,19 +8,19 @@ import { amountsOf } from "../../rehearsal/program/demand";
 import type { PodTemplate } from "../../rehearsal/program/pod-rules";
 import { bytes } from "../../rehearsal/program/quantity";
 
-/** A workload of a rendered chart, or one that an operator makes of a custom resource of the chart. */
+/** A workload of a rendered chart, or one that an operator makes from a custom resource of the chart. */
 export interface RunWorkload {
   readonly kind: string;
   readonly name: string;
-  /** When Helm runs it, where it is a hook. */
+  /** When Helm runs it, if it is a hook. */
   readonly hook?: DeclaredHook["when"];
-  /** Undefined where an operator writes it. */
+  /** Undefined if an operator writes it. */
   readonly template?: PodTemplate;
-  /** What counts for its size. */
+  /** What determines its size. */
   readonly pod: PodSpec;
   readonly labels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
-  /** Undefined where the nodes or an autoscaler decide. */
+  /** Undefined if the nodes or an autoscaler decide. */
   readonly replicas?: number;
   readonly claims: readonly Claim[];
 }
@@ -34,7 +34,7 @@ interface WorkloadSpec {
 
 const WORKLOADS = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
 
-/** Everything with pods that a rendered chart comes to. */
+/** Every workload of a rendered chart. */
 export function workloadsOf(objects: readonly Manifest[]): RunWorkload[] {
   return objects.flatMap((object) => {
     if (WORKLOADS.includes(object.kind)) return [workload(object, objects)];
@@ -82,7 +82,7 @@ function pod({ kind, metadata, spec }: Manifest): RunWorkload {
   };
 }
 
-/** The StatefulSets of which an operator makes the pods of a custom resource. */
+/** The StatefulSets that an operator makes from a custom resource. */
 function operated(object: Manifest, objects: readonly Manifest[]): RunWorkload[] {
   const demand = customKind(`${object.apiVersion}/${object.kind}`)?.demand(object as CustomResource, objects);
   return (demand?.podSets ?? []).map(({ name = object.metadata.name, replicas, labels = {}, spec, claims = [] }) => ({
@@ -93,14 +93,14 @@ function operated(object: Manifest, objects: readonly Manifest[]): RunWorkload[]
   }));
 }
 
-/** A Job that Helm runs, declared as one of its hooks, as a workload: its pods have the label of the Job controller. */
+/** A declared hook as a workload: its pods have the label of the Job controller. */
 function hookWorkload({ name, serviceAccount, size }: DeclaredHook): Expected {
   return { kind: "Job", name, labels: {}, serviceAccount, replicas: 1, size };
 }
 
 type Expected = Omit<DeclaredWorkload, "kind"> & { readonly kind: string };
 
-/** Where a rendered chart is not what the program declares about it: policies, quota and capacity rest on that. */
+/** Differences between a rendered chart and its declaration, on which policies, quota and capacity depend. */
 export function declarationFaults(release: DeclaredRelease, objects: readonly Manifest[]): string[] {
   const { declares } = release;
   const { hooks = [] } = declares;
@@ -153,7 +153,7 @@ function workloadFaults(declared: Expected, found: RunWorkload, all: readonly Ru
   for (const [name, port] of Object.entries(found.template ? ports : {})) {
     compare(`ports.${name}`, port, numberOf(name, found.template?.spec));
   }
-  // Policies made for one would hold for the others, too.
+  // Policies for one would also apply to the others.
   const others = found.hook ? [] : all.filter((one) => one !== found && isSelected(one.labels, labels));
   for (const other of others) faults.push(`${at}.labels: also select the pods of ${title(other)}`);
   if (found.replicas !== undefined) compare("replicas", declared.replicas, found.replicas);
@@ -187,7 +187,7 @@ function compareSize(
 
 const MIB = 2 ** 20;
 
-/** Sums in binary come to 0.12000000000000001. */
+/** Rounds away binary floating-point errors: 0.12, not 0.12000000000000001. */
 function inUnits(amount = 0, unit: number): number {
   return Math.round((amount / unit) * 1000) / 1000;
 }
@@ -204,7 +204,7 @@ function claimOf({ metadata, spec }: Claim): string {
   return `${metadata?.name} of ${sizeGiB} GiB in ${spec?.storageClassName}`;
 }
 
-/** Two makers of one service account are one too many. */
+/** A service account must not be made by both the chart and the program. */
 function accountFaults({ declares }: DeclaredRelease, objects: readonly Manifest[]): string[] {
   if (declares.serviceAccounts !== "program") return [];
   return objects
@@ -212,7 +212,7 @@ function accountFaults({ declares }: DeclaredRelease, objects: readonly Manifest
     .map(({ metadata: { name } }) => `declares.serviceAccounts: the chart makes ${name} itself; switch that off`);
 }
 
-/** A claim of a chart's own is kept or deleted by the chart, not by the program's protection of data. */
+/** The program's protection of data does not cover claims that a chart makes. */
 function claimFaults(objects: readonly Manifest[]): string[] {
   return objects
     .filter(({ kind }) => kind === "PersistentVolumeClaim")
@@ -266,7 +266,7 @@ function portFaults(
   return faults;
 }
 
-/** A port of a pod by its number or its name; the name where no container has such a port. */
+/** The number of a pod's port; its name if no container has such a port. */
 function numberOf(target: number | string, spec: V1PodSpec | undefined): number | string {
   const { containers = [], initContainers = [] } = spec ?? {};
   const ports = [...containers, ...initContainers].flatMap((container) => container.ports ?? []);
@@ -281,9 +281,9 @@ function crdFaults({ declares }: DeclaredRelease, objects: readonly Manifest[]):
       .filter((name) => !declares.crds.includes(name))
       .map((name) => `declares.crds: lacks ${name}, which the chart installs`),
     ...declares.crds.filter((name) => !names.includes(name)).map((name) => `declares.crds: ${name} is not installed`),
-    // With the CRD would go every object of it.
+    // Deleting the CRD would delete all its objects.
     ...made
       .filter(({ metadata }) => metadata.annotations?.["helm.sh/resource-policy"] !== "keep")
-      .map(({ metadata: { name } }) => `CRD ${name}: goes with its release; have the values keep it`),
+      .map(({ metadata: { name } }) => `CRD ${name}: is deleted with its release; set the values to keep it`),
   ];
 }

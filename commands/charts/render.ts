@@ -7,20 +7,20 @@ import type { Manifest } from "../../rehearsal/operators/operator";
 import type { DeclaredRelease } from "../../rehearsal/program/charts";
 import { plain } from "../../rehearsal/program/values";
 
-/** Where charts are rendered, and for which cluster. */
+/** How to render charts, and for which cluster. */
 export interface Renderer {
   readonly helm: string;
   /** Directory with one folder for each chart. */
   readonly charts: string;
   readonly kubernetesVersion: string;
-  /** What the cluster serves besides Kubernetes' own, as {@link apiVersions} has it. */
+  /** What the cluster serves besides Kubernetes' own APIs, from {@link apiVersions}. */
   readonly apiVersions: readonly string[];
 }
 
-/** What helm said when it could not render a chart. */
+/** Helm's error when it cannot render a chart. */
 export class RenderError extends Error {}
 
-/** Every object that an installation makes, hooks too; throws a {@link RenderError}. CRDs in `crds/` are the program's. */
+/** Every object that an installation makes, including hooks but not the CRDs in `crds/`; throws a {@link RenderError}. */
 export async function renderRelease(release: DeclaredRelease, renderer: Renderer): Promise<Manifest[]> {
   const { helm, charts, kubernetesVersion, apiVersions } = renderer;
   const child = spawn(helm, [
@@ -35,14 +35,14 @@ export async function renderRelease(release: DeclaredRelease, renderer: Renderer
   return manifestsOf(output);
 }
 
-/** Helm's error without its warnings and its advice. */
+/** Helm's error without warnings and hints. */
 function reason(errors: string): string {
   const [, ...said] = errors.split(/^Error: /m);
   const text = said.join("").replace("Use --debug flag to render out invalid YAML", "");
   return (text || errors).trim().replaceAll(/\s*\n\s*/g, " ");
 }
 
-/** The objects of a text of YAML documents, those of a list one by one, without the nulls that stand for nothing. */
+/** Parses YAML documents: flattens lists and drops empty documents. */
 function manifestsOf(yaml: string): Manifest[] {
   const documents = parseAllDocuments(yaml).map((document) => document.toJS() as Manifest | null);
   return documents.flatMap((object) => {
@@ -52,7 +52,7 @@ function manifestsOf(yaml: string): Manifest[] {
   });
 }
 
-/** How charts ask for the kinds of CRDs: `<group>/<version>` and `<group>/<version>/<Kind>`. */
+/** The API versions of CRDs, as charts test for them: `<group>/<version>` and `<group>/<version>/<Kind>`. */
 export function apiVersions(definitions: readonly Manifest[]): string[] {
   const all = (definitions as readonly Definition[]).flatMap(({ spec: { group, names, versions } }) => {
     const served = versions.filter((version) => version.served).map(({ name }) => `${group}/${name}`);

@@ -2,10 +2,10 @@ import type { Manifest } from "../../rehearsal/operators/operator";
 import { securityFaults, soundnessFaults } from "../../rehearsal/program/pod-rules";
 import { workloadsOf } from "./declaration";
 
-// Who looks at its node, and so cannot be restricted: their namespaces are not, for their sake alone.
+// Agents that inspect their node, the only pods that may be unrestricted.
 const AGENTS = ["kube-prometheus-stack-prometheus-node-exporter"];
 
-/** What a rendered chart does that this platform refuses of anybody. */
+/** What the platform's rules forbid in a rendered chart. */
 export function soundnessFaultsOf(objects: readonly Manifest[]): string[] {
   return [...secretDataFaults(objects), ...workloadsOf(objects).flatMap(podFaults)];
 }
@@ -16,26 +16,25 @@ function podFaults({ kind, name, template }: ReturnType<typeof workloadsOf>[numb
   return faults.map((fault) => `${kind} ${name}: ${fault}`);
 }
 
-/** A credential in a chart's Secret is one that the chart made up, or that stood in values: both end up in Helm's record. */
+/** A chart's Secret holds credentials that it generated or took from values: both end up in Helm's release record. */
 function secretDataFaults(objects: readonly Manifest[]): string[] {
   return objects
     .filter(({ kind }) => kind === "Secret")
     .flatMap(({ metadata: { name }, data, stringData }) => {
       const keys = Object.keys({ ...(data as object | null), ...(stringData as object | null) });
-      if (keys.length === 0) return []; // its operator fills it in
+      if (keys.length === 0) return []; // its operator fills it
       return [`Secret ${name}: the chart writes ${keys.join(", ")}; make the Secret here and give the chart its name`];
     });
 }
 
-/** What differs between two renderings with the same values: charts that make something up change with every upgrade. */
+/** Differences between two renderings with the same values: generated values would change with every upgrade. */
 export function generatedFaults(once: readonly Manifest[], again: readonly Manifest[]): string[] {
   const others = new Map(again.map((object) => [identity(object), object]));
   return once.flatMap((object) => {
     const other = others.get(identity(object));
-    if (other === undefined)
-      return [`${title(object)}: has another name each time it is rendered; fix it in the values`];
+    if (other === undefined) return [`${title(object)}: has a different name at each rendering; set it in the values`];
     return differences(object, other).map(
-      (place) => `${title(object)}: ${place} is made up anew each time; set what it comes from in the values`,
+      (place) => `${title(object)}: ${place} is generated at each rendering; set its source in the values`,
     );
   });
 }

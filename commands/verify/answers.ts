@@ -12,10 +12,10 @@ export interface HttpAnswer {
   readonly data: unknown;
 }
 
-/** The answers of one Job: rejects with the reason when there are none. */
+/** The answers of one Job; rejects with the reason if there are none. */
 export type HttpAnswers = () => Promise<readonly HttpAnswer[]>;
 
-/** What is asked from inside the cluster, as far as the program's template names where. */
+/** The questions that are asked from inside the cluster, for the addresses in the program's template. */
 export function answers(expected: Expected, cluster: ClusterView, asked: HttpAnswers): Question[] {
   const variables = templateVariables(expected);
   return QUESTIONS.filter(({ variable }) => variables.includes(variable)).map(
@@ -34,11 +34,11 @@ export function answers(expected: Expected, cluster: ClusterView, asked: HttpAns
 
 interface HttpQuestion {
   readonly question: string;
-  /** The variable of the template that says where to ask. */
+  /** The template's variable with the address to ask. */
   readonly variable: string;
   readonly topic: string;
   readonly name: string;
-  /** What to do when the answer is none. */
+  /** What to do if there is no answer. */
   readonly next: string;
   readonly judge?: (answer: HttpAnswer, expected: Expected, cluster: ClusterView) => Answer | Promise<Answer>;
 }
@@ -101,7 +101,7 @@ const QUESTIONS: readonly HttpQuestion[] = [
   },
 ];
 
-/** The names of the variables in the program's template of the Job. */
+/** The variable names in the program's Job template. */
 function templateVariables(expected: Expected): string[] {
   const template = ofKind(expected, "CronJob").find(({ name }) => name === TEMPLATE);
   const { spec } = (template?.inputs ?? {}) as V1CronJob;
@@ -109,13 +109,13 @@ function templateVariables(expected: Expected): string[] {
   return containers.flatMap(({ env = [] }) => env.map(({ name }) => name));
 }
 
-/** Name of the CronJob that is the template, and of the pods' label `app`. */
+/** Name of the template CronJob, and the pods' label `app`. */
 export const TEMPLATE = "verify";
 
 async function rayNodes({ data, found }: HttpAnswer, expected: Expected, cluster: ClusterView): Promise<Answer> {
   const alive = data as { readonly heads: number; readonly workers: number };
   const ready = rayPods(await cluster.pods(), dashboardApp(expected));
-  const next = "kubectl logs of the pods that did not join; a node that just came or went settles within a minute";
+  const next = "kubectl logs of the pods that did not join; a node that just joined or left settles within a minute";
   const faults = (["heads", "workers"] as const)
     .filter((role) => alive[role] !== ready[role])
     .map((role) => ({ what: `${alive[role]} ${role} are alive, but ${ready[role]} of their pods are ready`, next }));
@@ -129,7 +129,7 @@ interface Target {
   readonly error: string;
 }
 
-/** All targets are up, and every monitor of the program has found some. */
+/** Whether all targets are up, and every monitor of the program has some. */
 function targets({ data, found }: HttpAnswer, expected: Expected): Answer {
   const all = data as readonly Target[];
   const down = all
@@ -156,7 +156,7 @@ interface Rule {
   readonly error: string;
 }
 
-/** Every rule of the program's PrometheusRules is loaded and evaluates. */
+/** Whether every rule of the program's PrometheusRules is loaded and evaluates. */
 function rules({ data }: HttpAnswer, expected: Expected): Answer {
   const all = data as readonly Rule[];
   const loaded = new Set(all.map(({ name }) => name));
@@ -173,7 +173,7 @@ function rules({ data }: HttpAnswer, expected: Expected): Answer {
         what: `${name} of PrometheusRule ${file} is not loaded`,
         next: "kubectl logs of the prometheus-operator; see Prometheus' ruleSelector",
       })),
-      ...broken.map(({ name, error }) => ({ what: `${name}: ${error}`, next: "mend its expression" })),
+      ...broken.map(({ name, error }) => ({ what: `${name}: ${error}`, next: "correct its expression" })),
     ],
   };
 }

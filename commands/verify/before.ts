@@ -51,12 +51,12 @@ export function before(expected: Expected, cluster: ClusterView): Question[] {
   ];
 }
 
-/** `1.34` of `v1.34.2+k3s1`. */
+/** The minor version: `1.34` for `v1.34.2+k3s1`. */
 function minor(version: string): string {
   return /^v?(\d+\.\d+)/.exec(version)?.[1] ?? version;
 }
 
-/** Whether the server is of the version that the stack names. */
+/** Whether the server has the stack's version. */
 export function versionAnswer(found: string, declared: string, stack: string): Answer {
   const next = `set cluster.kubernetesVersion in Pulumi.${stack}.yaml to what runs, and rehearse`;
   return {
@@ -65,7 +65,7 @@ export function versionAnswer(found: string, declared: string, stack: string): A
   };
 }
 
-/** Whether the server is as new as each chart demands. */
+/** Whether the server is new enough for every chart. */
 export function chartsAnswer(found: string): Answer {
   const oldest = Object.values<ChartPin>(charts).map(({ chart, kubernetes = "1.0" }) => ({ chart, kubernetes }));
   const tooNew = oldest.filter(({ kubernetes }) => number(kubernetes) > number(found));
@@ -79,38 +79,38 @@ export function chartsAnswer(found: string): Answer {
   };
 }
 
-/** 1.9 is older than 1.34. */
+/** Makes versions comparable: 1.9 is older than 1.34. */
 function number(version: string): number {
   const [major = "0", minorPart = "0"] = version.split(".");
   return Number(major) * 1000 + Number(minorPart);
 }
 
-/** Whether a StorageClass keeps volumes, makes them, and puts them where their pods are. */
+/** Whether a StorageClass retains volumes, provisions them, and places them with their pods. */
 export function storageClassAnswer(classes: readonly V1StorageClass[], name: string): Answer {
   const live = classes.find(({ metadata }) => metadata?.name === name);
   if (live === undefined) {
     const known = classes.map(nameOf).join(", ") || "none";
-    const next = "make it, or name another under storage.className";
+    const next = "create it, or set storage.className to another";
     return { found: "none", faults: [{ what: `there is no StorageClass ${name}; there are ${known}`, next }] };
   }
   const { provisioner, reclaimPolicy = "Delete", volumeBindingMode = "Immediate" } = live;
-  const next = "a class cannot be changed: make another, and name it under storage.className";
+  const next = "a class cannot be changed: create another, and set storage.className to it";
   const faults: Fault[] = [];
-  if (provisioner === "kubernetes.io/no-provisioner") faults.push({ what: "nothing makes its volumes", next });
+  if (provisioner === "kubernetes.io/no-provisioner") faults.push({ what: "nothing provisions its volumes", next });
   if (reclaimPolicy !== "Retain") {
     faults.push({
-      what: `reclaimPolicy ${reclaimPolicy}: a deleted claim takes its data along; it takes Retain`,
+      what: `reclaimPolicy ${reclaimPolicy}: deleting a claim deletes its data; Retain is required`,
       next,
     });
   }
   if (volumeBindingMode !== "WaitForFirstConsumer") {
-    const what = `volumeBindingMode ${volumeBindingMode}: volumes lie where no pod may run; it takes WaitForFirstConsumer`;
+    const what = `volumeBindingMode ${volumeBindingMode}: volumes may be placed where their pods cannot run; WaitForFirstConsumer is required`;
     faults.push({ what, next });
   }
   return { found: `${provisioner}, ${reclaimPolicy}, ${volumeBindingMode}`, faults };
 }
 
-// DaemonSets of network plugins, and whether the plugin enforces NetworkPolicies by itself.
+// DaemonSets of network plugins, and whether the plugin enforces NetworkPolicies.
 const CNIS: readonly { readonly name: string; readonly daemonSet: RegExp; readonly enforces: boolean }[] = [
   { name: "Calico", daemonSet: /^(calico-node|canal)$/, enforces: true },
   { name: "Cilium", daemonSet: /^cilium$/, enforces: true },
@@ -120,31 +120,31 @@ const CNIS: readonly { readonly name: string; readonly daemonSet: RegExp; readon
   { name: "flannel", daemonSet: /^kube-flannel(-ds.*)?$/, enforces: false },
 ];
 
-/** Which network plugin runs, by the names of the DaemonSets, and whether it enforces policies. */
+/** Which network plugin runs, judging by the DaemonSets, and whether it enforces policies. */
 export function cniAnswer(daemonSets: readonly string[]): Answer {
   const found = CNIS.filter(({ daemonSet }) => daemonSets.some((name) => daemonSet.test(name)));
   const enforcing = found.find(({ enforces }) => enforces);
   if (enforcing !== undefined) return { found: enforcing.name };
   const [other] = found;
   if (other !== undefined) {
-    const what = `${other.name} ignores NetworkPolicies: every pod reaches every other`;
+    const what = `${other.name} ignores NetworkPolicies: every pod can reach every other`;
     return {
       found: other.name,
       faults: [{ what, next: "add an enforcer, such as Calico for policies alone (canal)" }],
     };
   }
   throw new Unanswered(
-    `no network plugin that this command knows runs here (${CNIS.map(({ name }) => name).join(", ")})`,
-    "look up whether yours enforces NetworkPolicies; k3s does, with kube-router inside its own process",
+    `no known network plugin runs here (${CNIS.map(({ name }) => name).join(", ")})`,
+    "find out whether yours enforces NetworkPolicies; k3s does, with its built-in kube-router",
   );
 }
 
 type DeclaredNode = PlatformConfig["cluster"]["nodes"][string];
 
-// A kernel keeps a little of the memory that is built in for itself.
+// The kernel keeps a little of the installed memory for itself.
 const MEMORY_TOLERANCE = 0.97;
 
-/** Where a node differs from the inventory: each by itself. */
+/** Each difference between a node and the inventory. */
 function nodeAnswer(nodes: readonly V1Node[], name: string, declared: DeclaredNode, kubernetesVersion: string): Answer {
   const node = nodes.find(({ metadata }) => metadata?.name === name);
   if (node === undefined) return { found: "none", faults: [missingNode(name)] };

@@ -1,25 +1,25 @@
 import { ApiException } from "@kubernetes/client-node";
 
-/** One thing to find out. Whatever keeps it from being found out makes it `unknown`. */
+/** One thing to find out. If that is not possible, it is `unknown`. */
 export interface Question {
   readonly topic: string;
   readonly name: string;
   readonly ask: () => Promise<Answer> | Answer;
 }
 
-/** What was found: it is as it should be when nothing is wrong. */
+/** What was found; the check passes without faults. */
 export interface Answer {
   readonly found: string;
   readonly faults?: readonly Fault[];
 }
 
-/** What is wrong, by name, and what to do about it. */
+/** What is wrong, and what to do about it. */
 export interface Fault {
   readonly what: string;
   readonly next: string;
 }
 
-/** A question and what came of it. `unknown` could not be found out, and does not count as passed. */
+/** A question with its result. `unknown` does not count as passed. */
 export interface Check {
   readonly topic: string;
   readonly name: string;
@@ -32,7 +32,7 @@ export interface Check {
 export class Unanswered extends Error {
   constructor(
     why: string,
-    /** What to do, so that it has one. */
+    /** What to do about it. */
     readonly next: string,
   ) {
     super(why);
@@ -54,17 +54,17 @@ export function askAll(questions: readonly Question[]): Promise<Check[]> {
   );
 }
 
-/** The reason behind what a call to the cluster threw; a fault of this program is thrown on. */
+/** The reason for a failed call to the cluster; rethrows errors of this program. */
 export function unanswered(error: unknown): Unanswered {
   if (error instanceof Unanswered) return error;
   if (error instanceof ApiException) {
     const why = messageOf(error);
     if (error.code === 401) return new Unanswered(why, "renew the login of the kubeconfig");
     if (error.code === 403) return new Unanswered(why, "have the rights of docs/verify-rights.yaml granted");
-    return new Unanswered(why, "run it again; look at the API server if it stays");
+    return new Unanswered(why, "run it again; if it persists, look at the API server");
   }
   const code = networkFault(error);
-  if (code !== undefined) return new Unanswered(code, "see whether the API server is up and KUBECONFIG leads to it");
+  if (code !== undefined) return new Unanswered(code, "check that the API server is up and KUBECONFIG points to it");
   throw error;
 }
 
@@ -82,7 +82,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** `connect ECONNREFUSED 127.0.0.1:6443`, from wherever in the chain of causes it stands. */
+/** The network error in a chain of causes, such as `connect ECONNREFUSED 127.0.0.1:6443`. */
 function networkFault(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code } = error as NodeJS.ErrnoException;

@@ -14,10 +14,10 @@ import {
   VersionApi,
 } from "@kubernetes/client-node";
 
-/** What is read of a cluster, each list once, and only when somebody asks for it. */
+/** A lazy view of a cluster, which reads each list once. */
 export type ClusterView = ReturnType<typeof lookAt>;
 
-/** Reads a cluster. Whatever cannot be read rejects where it is used. */
+/** Reads a cluster. A failed read rejects where it is used. */
 export function lookAt(kubeconfig: KubeConfig) {
   const client = <T extends Parameters<typeof kubeconfig.makeApiClient>[0]>(api: T) =>
     kubeconfig.makeApiClient(api) as InstanceType<T>;
@@ -58,7 +58,7 @@ export function lookAt(kubeconfig: KubeConfig) {
   };
 }
 
-/** What names an object. */
+/** What identifies an object. */
 export interface ObjectHeader {
   readonly apiVersion: string;
   readonly kind: string;
@@ -66,7 +66,7 @@ export interface ObjectHeader {
   readonly name: string;
 }
 
-/** An object as it is; undefined where it, or its kind, does not exist. */
+/** A live object; undefined if it, or its kind, does not exist. */
 async function readObject(api: KubernetesObjectApi, header: ObjectHeader): Promise<KubernetesObject | undefined> {
   const { apiVersion, kind, namespace, name } = header;
   try {
@@ -83,7 +83,7 @@ function once<T>(load: () => Promise<T>): () => Promise<T> {
   return () => (loaded ??= load());
 }
 
-/** `namespace/name`, or the name alone of what lies in no namespace. */
+/** `namespace/name`, or just the name of a cluster-scoped object. */
 export function nameOf({ metadata }: KubernetesObject): string {
   const { namespace, name = "" } = metadata ?? {};
   return namespace === undefined ? name : `${namespace}/${name}`;

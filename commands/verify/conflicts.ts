@@ -6,7 +6,7 @@ import { pluralOf } from "./rights";
 
 const TOPIC = "conflicts";
 
-/** What of somebody else's would stop the first `up`: CRDs, webhooks and objects of the program's names. */
+/** What would stop the first `up`: others' CRDs, webhooks, and objects with the program's names. */
 export function conflicts(expected: Expected, cluster: ClusterView): Question[] {
   return [
     {
@@ -48,7 +48,7 @@ export function conflicts(expected: Expected, cluster: ClusterView): Question[] 
   ];
 }
 
-// The provider signs every field that it sets with a manager of this name.
+// The provider's field manager.
 const FIELD_MANAGER = "pulumi-kubernetes";
 
 function takenFault(object: ExpectedObject, live: KubernetesObject | undefined, stack: string): Fault {
@@ -61,9 +61,9 @@ function takenFault(object: ExpectedObject, live: KubernetesObject | undefined, 
 
 interface WantedCrd {
   readonly name: string;
-  /** Versions that it will serve, where the program itself brings it. */
+  /** The versions it will serve, if the program itself installs it. */
   readonly served?: readonly string[];
-  /** The release that installs it, where a chart brings it. */
+  /** The release that installs it, if a chart does. */
   readonly release?: string;
 }
 
@@ -76,7 +76,7 @@ function crdsOf(expected: Expected): WantedCrd[] {
   return [...own, ...byCharts];
 }
 
-/** Why a CRD that is there already stops the program's own. */
+/** Why an existing CRD stops the program's. */
 export function crdFaults(
   { metadata, status }: V1CustomResourceDefinition,
   { name, served, release }: WantedCrd,
@@ -89,7 +89,7 @@ export function crdFaults(
     const by = owner === undefined ? (managers[0] ?? "somebody") : `Helm release ${owner}`;
     faults.push({
       what: `${name} exists, made by ${by}`,
-      next: "take that operator out, or bring the CRD in with npx pulumi import",
+      next: "remove that operator, or import the CRD with npx pulumi import",
     });
   }
   const stored = status?.storedVersions ?? [];
@@ -110,7 +110,7 @@ type WebhookConfiguration = KubernetesObject & {
   }[];
 };
 
-/** Webhooks that must answer before objects of the program's kinds are written, and whose Service is gone. */
+/** Webhooks for the program's kinds that must answer, but whose Service does not exist. */
 export function webhookFaults(
   configuration: WebhookConfiguration,
   expected: Pick<Expected, "objects">,

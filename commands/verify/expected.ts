@@ -7,11 +7,11 @@ import type { ObjectHeader } from "./cluster";
 /** An object that the program makes. */
 export interface ExpectedObject extends ObjectHeader {
   readonly inputs: Readonly<Record<string, unknown>>;
-  /** What the program waits for before it goes on: the annotation `pulumi.com/waitFor`. */
+  /** What the program waits for: the annotation `pulumi.com/waitFor`. */
   readonly waitFor?: string;
 }
 
-/** What a stack's program says that a cluster should hold. */
+/** What a cluster should contain according to a stack's program. */
 export interface Expected {
   readonly stack: string;
   readonly config: PlatformConfig;
@@ -33,7 +33,7 @@ export interface ExpectedRelease {
   readonly crds: readonly string[];
 }
 
-/** Reads from an evaluation what a cluster should hold. */
+/** Derives from an evaluation what a cluster should contain. */
 export function expectedOf(stack: string, evaluation: StackEvaluation): Expected {
   const { registrations, config } = evaluation;
   const objects = registrations.flatMap(({ type, inputs, read }): ExpectedObject[] => {
@@ -64,7 +64,7 @@ export function ofKind(expected: Expected, kind: string): ExpectedObject[] {
   return expected.objects.filter((object) => object.kind === kind);
 }
 
-/** `kind namespace/name`, as people and kubectl say it. */
+/** `kind namespace/name`. */
 export function title({ kind, namespace, name }: Pick<ObjectHeader, "kind" | "namespace" | "name">): string {
   return `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`;
 }

@@ -8,14 +8,14 @@ import type { ClusterView } from "./cluster";
 
 const NAMESPACE = "data-platform";
 const INTERVAL_MS = 1000;
-// Beyond the Job's own deadline, so that it is the Job that says why it ended.
+// Longer than the Job's own deadline, so that the Job reports why it ended.
 const MARGIN_SECONDS = 30;
-// The log is a few kilobytes; a kubelet that has not sent it by then will not.
+// The log is a few kilobytes; a kubelet that has not sent it by then never will.
 const LOG_SECONDS = 15;
 
 /**
- * Asks from inside the cluster: makes a Job of the suspended CronJob `verify`, waits for its end, reads its answers and
- * deletes it. It is all that a verification writes.
+ * Asks from inside the cluster: creates a Job from the suspended CronJob `verify`, waits for its end, reads its answers and
+ * deletes it. A verification writes nothing else.
  */
 export async function askInside(cluster: ClusterView, progress: (line: string) => void): Promise<HttpAnswer[]> {
   const template = await cluster.read({
@@ -40,13 +40,13 @@ export async function askInside(cluster: ClusterView, progress: (line: string) =
     await cluster.batch
       .deleteNamespacedJob({ namespace: NAMESPACE, name, propagationPolicy: "Background" })
       .catch((error: unknown) => {
-        // It goes by itself ten minutes after its end.
+        // Its TTL deletes it ten minutes after its end.
         progress(`Job ${NAMESPACE}/${name} could not be deleted: ${unanswered(error).message}`);
       });
   }
 }
 
-/** What `kubectl create job --from=cronjob/verify` makes. */
+/** The same Job as from `kubectl create job --from=cronjob/verify`. */
 function jobOf({ metadata, spec }: V1CronJob): V1Job {
   const { name = "", uid = "" } = metadata ?? {};
   return {
@@ -62,7 +62,7 @@ function jobOf({ metadata, spec }: V1CronJob): V1Job {
   };
 }
 
-/** Waits until the Job has ended; says on the way what its pod does. */
+/** Waits until the Job has ended, and reports the state of its pod. */
 async function ended(
   cluster: ClusterView,
   name: string,
@@ -99,7 +99,7 @@ async function podsOf(cluster: ClusterView, job: string) {
   return items;
 }
 
-/** Why the Job's controller may not make its pod, as by a quota: no waiting mends that. */
+/** Why the Job's controller may not create its pod, such as a quota; waiting would not help. */
 async function refusalOf(cluster: ClusterView, job: string): Promise<string | undefined> {
   const { items } = await cluster.core.listNamespacedEvent({
     namespace: NAMESPACE,
@@ -126,12 +126,12 @@ async function logOf(cluster: ClusterView, job: string): Promise<string> {
   const name = pod?.metadata?.name ?? "";
   const late = sleep(LOG_SECONDS * 1000, undefined, { ref: false }).then(() => {
     const what = `the log of pod ${NAMESPACE}/${name} did not come within ${LOG_SECONDS} s`;
-    throw new Unanswered(what, `see whether the API server reaches the kubelet of node ${pod?.spec?.nodeName}`);
+    throw new Unanswered(what, `check that the API server reaches the kubelet of node ${pod?.spec?.nodeName}`);
   });
   return Promise.race([cluster.core.readNamespacedPodLog({ namespace: NAMESPACE, name }), late]);
 }
 
-/** The answers in a pod's log: its last line of JSON. What Python warns about may stand around it. */
+/** The answers in a pod's log: its last line of JSON, possibly among Python's warnings. */
 export function parseAnswers(log: string): HttpAnswer[] {
   const line = log
     .split("\n")

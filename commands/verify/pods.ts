@@ -4,7 +4,7 @@ import { type ClusterView, nameOf } from "./cluster";
 import type { Expected } from "./expected";
 
 const TOPIC = "pods";
-// A kubelet may need some seconds more than the grace that a pod was given.
+// A kubelet may need a few seconds longer than a pod's grace period.
 const GOING_SECONDS = 60;
 
 /** Whether pods in the program's namespaces are stuck: where, why, and what to do. `patience` is in seconds. */
@@ -34,7 +34,7 @@ export function pods(expected: Expected, cluster: ClusterView, patience: number)
   ];
 }
 
-/** What the kubelet says of a container that does not run, and what to do about it. */
+/** The kubelet's reasons for a container that does not run, and what to do about each. */
 const KINDS: readonly {
   readonly name: string;
   readonly reasons: RegExp;
@@ -55,7 +55,7 @@ const KINDS: readonly {
   {
     name: "lack what their containers name",
     reasons: /^(CreateContainerConfigError|CreateContainerError)$/,
-    next: () => "make the Secret, ConfigMap or key that the message names: npx pulumi up",
+    next: () => "create the Secret, ConfigMap or key that the message names: npx pulumi up",
   },
 ];
 
@@ -76,7 +76,7 @@ function waitingText(pod: V1Pod, { name, state, lastState, restartCount }: V1Con
   ].join("; ");
 }
 
-/** A pod that has its node, has run for longer than `patience` and is not ready, for no reason that another check names. */
+/** A pod that is on a node and not ready after `patience`, for a reason that no other check names. */
 function slow(pod: V1Pod, patience: number): Fault[] {
   const { spec, status, metadata } = pod;
   const isReady = condition(pod, "Ready")?.status === "True";
@@ -92,7 +92,7 @@ function slow(pod: V1Pod, patience: number): Fault[] {
   return [{ what: `${nameOf(pod)}, ${stageOf(pod)} for ${seconds} s`, next }];
 }
 
-/** Where a pod's start is held up: `init container wait-for-head: running`, `container mlflow: ContainerCreating`. */
+/** What delays a pod's start: `init container wait-for-head: running`, `container mlflow: ContainerCreating`. */
 function stageOf(pod: V1Pod): string {
   const { initContainerStatuses = [], containerStatuses = [] } = pod.status ?? {};
   const init = initContainerStatuses.find(({ state }) => state?.terminated?.exitCode !== 0);
@@ -121,7 +121,7 @@ function unplaced(pod: V1Pod, stack: string): Fault[] {
   return [{ what: `${nameOf(pod)}: ${scheduled.reason}: ${scheduled.message}`, next }];
 }
 
-/** A failed pod of a Job is the Job's: its own check names it. */
+/** Failed pods, except those of Jobs, which have their own check. */
 function failed(pod: V1Pod): Fault[] {
   const { metadata, status } = pod;
   if (status?.phase !== "Failed" || metadata?.ownerReferences?.some(({ kind }) => kind === "Job")) return [];
@@ -132,9 +132,9 @@ function failed(pod: V1Pod): Fault[] {
 function lingering(pod: V1Pod): Fault[] {
   const { deletionTimestamp, namespace, name } = pod.metadata ?? {};
   if (deletionTimestamp === undefined) return [];
-  // The time stamp is when its grace ends.
+  // The timestamp is the end of the grace period.
   const seconds = Math.round((Date.now() - new Date(deletionTimestamp).getTime()) / 1000);
   if (seconds < GOING_SECONDS) return [];
   const next = `see whether node ${pod.spec?.nodeName} is up; kubectl describe pod -n ${namespace} ${name}`;
-  return [{ what: `${nameOf(pod)}: should be gone for ${seconds} s`, next }];
+  return [{ what: `${nameOf(pod)}: should have been gone for ${seconds} s`, next }];
 }

@@ -5,14 +5,14 @@ import type { Fault, Question } from "./check";
 import type { ClusterView } from "./cluster";
 import { type Expected, ofKind } from "./expected";
 
-/** The pods of a Ray cluster's nodes that are ready, by role. */
+/** The ready pods of a Ray cluster, by role. */
 export interface RayPods {
   readonly heads: number;
   readonly workers: number;
 }
 
 interface RayCluster {
-  /** Label `app` of its pods: the custom resource's name, or `ray` where there is none. */
+  /** Label `app` of its pods: the custom resource's name, or `ray` if there is none. */
   readonly app: string;
   readonly groups: readonly PodGroup[];
 }
@@ -28,7 +28,7 @@ export function ray(expected: Expected, cluster: ClusterView): Question[] {
         const { heads, workers } = rayPods(await cluster.pods(), app);
         const next = `kubectl get pods -A -l app=${app}`;
         const faults: Fault[] = [];
-        if (heads !== 1) faults.push({ what: `${heads} heads are ready, it takes 1`, next });
+        if (heads !== 1) faults.push({ what: `${heads} heads are ready, expected 1`, next });
         if (workers < min)
           faults.push({ what: `${workers} workers are ready, the config wants at least ${min}`, next });
         if (workers > max) faults.push({ what: `${workers} workers are ready, the config allows ${max}`, next });
@@ -40,7 +40,7 @@ export function ray(expected: Expected, cluster: ClusterView): Question[] {
 
 const STANDALONE = "ray";
 
-/** The clusters of KubeRay by their custom resources, or the one that runs without it. */
+/** KubeRay's clusters by their custom resources, or the standalone one. */
 function rayClusters(expected: Expected): RayCluster[] {
   const named = (kind: string, name: string) =>
     expected.groups.filter((group) => group.kind === kind && group.name.startsWith(`${name}-`));
@@ -59,12 +59,12 @@ function workersOf(groups: readonly PodGroup[]): { start: number; most: number }
   return { start: sum("start"), most: sum("most") };
 }
 
-/** The Ray cluster behind the dashboard: with KubeRay, the one that serves is another. */
+/** The Ray cluster behind the dashboard; KubeRay's serving cluster is a separate one. */
 export function dashboardApp(expected: Expected): string {
   return ofKind(expected, "RayCluster")[0]?.name ?? STANDALONE;
 }
 
-/** Counts a cluster's ready pods: all that are no head work. */
+/** Counts a cluster's ready pods; all but the head are workers. */
 export function rayPods(pods: readonly V1Pod[], app: string): RayPods {
   const ready = pods.filter(
     (pod) =>

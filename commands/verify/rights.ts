@@ -2,10 +2,10 @@ import type { Question } from "./check";
 import type { ClusterView } from "./cluster";
 import type { Expected } from "./expected";
 
-// What the provider does with every object: look, make, change, wait, delete.
+// What the provider does with every object: read, create, change, watch, delete.
 const VERBS = ["get", "list", "watch", "create", "patch", "delete"];
 
-/** What Helm and its charts need beside the program's own objects, by namespace of the release. */
+/** What Helm and its charts need besides the program's own objects, by namespace of the release. */
 const CHART_KINDS = {
   namespaced: [
     { group: "", kind: "Secret" }, // Helm's own records
@@ -28,11 +28,11 @@ const CHART_KINDS = {
 interface Resource {
   readonly group: string;
   readonly resource: string;
-  /** Absent for what lies in no namespace. */
+  /** Absent for cluster-scoped resources. */
   readonly namespace?: string;
 }
 
-/** Whether the user of the kubeconfig may do all that an `up` does: one check for each kind. */
+/** Whether the kubeconfig's user may do what an `up` does: one check per kind. */
 export function rights(expected: Expected, cluster: ClusterView): Question[] {
   const wanted = resourcesOf(expected);
   const kinds = [...new Set(wanted.map(kindName))].sort();
@@ -47,7 +47,7 @@ export function rights(expected: Expected, cluster: ClusterView): Question[] {
         found: places.length === 0 ? "cluster-wide" : places.join(", "),
         faults: refused.map(({ namespace, verbs }) => ({
           what: `may not ${verbs.join(", ")} ${kind}${namespace === undefined ? "" : ` in ${namespace}`}`,
-          next: "use a user who may, or have it granted",
+          next: "use an authorized user, or have it granted",
         })),
       };
     },
@@ -58,7 +58,7 @@ function kindName({ group, resource }: Resource): string {
   return group === "" ? resource : `${resource}.${group}`;
 }
 
-/** Each kind that the program or its charts write, once for each namespace. */
+/** Each kind that the program or its charts write, once per namespace. */
 export function resourcesOf(expected: Expected): Resource[] {
   const own = expected.objects.map(({ apiVersion, kind, namespace }) => ({
     group: apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "",
@@ -73,7 +73,7 @@ export function resourcesOf(expected: Expected): Resource[] {
   return [...all.values()];
 }
 
-/** The name under which the API serves a kind. */
+/** The plural name of a kind in the API. */
 export function pluralOf(kind: string): string {
   const name = kind.toLowerCase();
   if (/(s|x|ch|sh)$/.test(name)) return `${name}es`;

@@ -7,10 +7,10 @@ import type { Answer, Fault, Question } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
 import type { Expected } from "./expected";
 
-/** How full a quota or a node may be: the rest is what a rollout and a lost pod need. */
+/** How full a quota or a node may be: rollouts and replaced pods need the rest. */
 export const FULL = 0.9;
 
-/** Whether quotas and nodes have room left, and nodes are as the inventory has them. */
+/** Whether quotas and nodes have room left, and nodes match the inventory. */
 export function room(expected: Expected, cluster: ClusterView): Question[] {
   const { config, objects } = expected;
   const quotas = objects.filter(({ kind }) => kind === "ResourceQuota");
@@ -50,7 +50,7 @@ export function room(expected: Expected, cluster: ClusterView): Question[] {
   ];
 }
 
-/** A fault for each node that the inventory does not name: what lies on it was never counted. */
+/** A fault for each node that is not in the inventory: its capacity was never counted. */
 export function unlisted(nodes: readonly V1Node[], inventory: Readonly<Record<string, unknown>>): Answer {
   const unknown = nodes.map(nameOf).filter((name) => !(name in inventory));
   return {
@@ -90,9 +90,9 @@ async function ofNode(
   );
 }
 
-/** The fault of a node that the inventory names and the cluster lacks. */
+/** The fault of an inventory node that is not in the cluster. */
 export function missingNode(name: string): Fault {
-  return { what: `the cluster has no node ${name}`, next: "let it join, or take it out of cluster.nodes" };
+  return { what: `the cluster has no node ${name}`, next: "let it join, or remove it from cluster.nodes" };
 }
 
 function headRoom({ status }: V1Node, pods: readonly V1Pod[], stack: string): Answer {
@@ -117,7 +117,7 @@ function headRoom({ status }: V1Node, pods: readonly V1Pod[], stack: string): An
   };
 }
 
-/** Whether a node is ready, takes pods and is under no pressure. */
+/** Whether a node is ready, schedulable and under no pressure. */
 export function health({ metadata, spec, status }: V1Node): Answer {
   const conditions = status?.conditions ?? [];
   const ready = conditions.find(({ type }) => type === "Ready");
@@ -128,14 +128,14 @@ export function health({ metadata, spec, status }: V1Node): Answer {
     .map(({ type, message }) => ({ what: `${type}: ${message}`, next }));
   if (ready?.status !== "True") faults.push({ what: `not ready: ${ready?.message ?? "its kubelet is silent"}`, next });
   if (spec?.unschedulable === true)
-    faults.push({ what: "cordoned: it takes no pod", next: `kubectl uncordon ${name}` });
+    faults.push({ what: "cordoned: it takes no pods", next: `kubectl uncordon ${name}` });
   return { found: `${ready?.status === "True" ? "ready" : "not ready"}, ${status?.nodeInfo?.kubeletVersion}`, faults };
 }
 
-/** Whether a node offers the GPUs that the inventory gives it. */
+/** Whether a node offers the inventory's GPUs. */
 export function gpuAnswer({ status }: V1Node, gpus: { readonly product: string; readonly count: number }): Answer {
   const found = cores(status?.allocatable?.[GPU] ?? "0");
-  const next = "see whether the NVIDIA driver and device plugin run on it";
+  const next = "check that the NVIDIA driver and device plugin run on it";
   return {
     found: `${found} of ${gpus.count}`,
     faults: found < gpus.count ? [{ what: `${found} of ${gpus.count} ${gpus.product} are allocatable`, next }] : [],

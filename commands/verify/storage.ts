@@ -42,7 +42,7 @@ export function storage(expected: Expected, cluster: ClusterView): Question[] {
         return {
           found: `${all.length - unused.length} of ${all.length} used`,
           faults: unused.map((claim) => ({
-            what: `${nameOf(claim)}: no pod uses it, and the program does not make it`,
+            what: `${nameOf(claim)}: no pod uses it, and it is not in the program`,
             next: `look at its data, then kubectl delete pvc -n ${claim.metadata?.namespace} ${claim.metadata?.name}`,
           })),
         };
@@ -58,7 +58,7 @@ export function storage(expected: Expected, cluster: ClusterView): Question[] {
           found: `${ours.length - free.length} of ${ours.length} claimed`,
           faults: free.map((volume) => ({
             what: `${nameOf(volume)} is ${volume.status?.phase}${lastClaim(volume)}`,
-            next: `npm run volumes -- --stack ${stack}; take its data over or kubectl delete pv ${nameOf(volume)}`,
+            next: `npm run volumes -- --stack ${stack}; recover its data, or kubectl delete pv ${nameOf(volume)}`,
           })),
         };
       },
@@ -79,7 +79,7 @@ function isClaimUsed({ metadata }: V1PersistentVolumeClaim, pods: readonly V1Pod
   );
 }
 
-/** Volumes of others on the same cluster are theirs. */
+/** Other tenants' volumes are ignored. */
 function isOurs({ spec }: V1PersistentVolume, namespaces: readonly string[], className: string): boolean {
   const namespace = spec?.claimRef?.namespace;
   return namespace === undefined ? spec?.storageClassName === className : namespaces.includes(namespace);
@@ -90,7 +90,7 @@ function lastClaim({ spec }: V1PersistentVolume): string {
   return name === undefined ? "" : `; it belonged to ${namespace}/${name}`;
 }
 
-/** Whether Services have pods that are ready, and somebody who made them. */
+/** Whether Services have ready pods and a known owner. */
 export function services(expected: Expected, cluster: ClusterView): Question[] {
   const topic = "Services";
   const ours = async () => (await cluster.services()).filter(isIn(expected.namespaces));
@@ -105,7 +105,7 @@ export function services(expected: Expected, cluster: ClusterView): Question[] {
             .filter(hasReady)
             .map(({ metadata }) => `${metadata?.namespace}/${metadata?.labels?.["kubernetes.io/service-name"]}`),
         );
-        // What an operator makes may be empty by design, as PostgreSQL's `-ro` with one instance.
+        // An operator's Service may be empty by design, such as PostgreSQL's `-ro` with one instance.
         const served = all.filter(({ spec, metadata }) => spec?.selector && !metadata?.ownerReferences?.length);
         const empty = served.filter((service) => !ready.has(nameOf(service)));
         return {
@@ -130,8 +130,8 @@ export function services(expected: Expected, cluster: ClusterView): Question[] {
         return {
           found: `${all.length - foreign.length} of ${all.length}`,
           faults: foreign.map((service) => ({
-            what: `${nameOf(service)}: neither the program nor an operator of it makes it`,
-            next: `see who needs it, then kubectl delete service -n ${service.metadata?.namespace} ${service.metadata?.name}`,
+            what: `${nameOf(service)}: neither the program nor its operators make it`,
+            next: `find out who needs it, then kubectl delete service -n ${service.metadata?.namespace} ${service.metadata?.name}`,
           })),
         };
       },
@@ -139,7 +139,7 @@ export function services(expected: Expected, cluster: ClusterView): Question[] {
   ];
 }
 
-/** The API answers null where there are none, whatever its types say. */
+/** The API returns null if there are none, despite its type. */
 function hasReady({ endpoints }: { readonly endpoints: readonly V1Endpoint[] | null }): boolean {
   return endpoints?.some(({ conditions }) => conditions?.ready !== false) ?? false;
 }
@@ -150,7 +150,7 @@ function selectorOf({ spec }: V1Service): string {
     .join(",");
 }
 
-/** Made by an operator for an object of its own, or by one of the program's charts. */
+/** Made by an operator, or by one of the program's charts. */
 function hasOwner({ metadata }: V1Service, { releases }: Expected): boolean {
   const release = metadata?.annotations?.["meta.helm.sh/release-name"];
   return (metadata?.ownerReferences?.length ?? 0) > 0 || releases.some(({ name }) => name === release);

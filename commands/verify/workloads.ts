@@ -8,7 +8,7 @@ import { stillWaitsFor } from "./wait-for";
 
 const TOPIC = "workloads";
 
-/** Whether every workload has its pods, every Job succeeded and every custom resource is what the program waits for. */
+/** Whether every workload has its pods, every Job succeeded and every custom resource meets its `waitFor`. */
 export function workloads(expected: Expected, cluster: ClusterView): Question[] {
   const { groups, objects, stack } = expected;
   return [
@@ -23,7 +23,7 @@ export function workloads(expected: Expected, cluster: ClusterView): Question[] 
   ];
 }
 
-/** A workload whose pods are of several sizes, such as a RayCluster, is one workload. */
+/** Merges the groups of a workload with pods of several sizes, such as a RayCluster. */
 function merged(groups: readonly PodGroup[]): PodGroup[] {
   const byTitle = new Map<string, PodGroup>();
   for (const group of groups) {
@@ -54,7 +54,7 @@ function asked(group: PodGroup, cluster: ClusterView, stack: string): Promise<An
       return found(group, cluster.statefulSets, stack, ({ metadata, spec, status }) => ({
         wanted: spec?.replicas ?? 1,
         ready: status?.readyReplicas ?? 0,
-        // With a partition or OnDelete the rest is left to people.
+        // With a partition or OnDelete, people roll out the rest.
         updated: status?.currentRevision === status?.updateRevision ? Infinity : (status?.updatedReplicas ?? 0),
         isSeen: (status?.observedGeneration ?? 0) >= (metadata?.generation ?? 0),
       }));
@@ -78,7 +78,7 @@ interface Rollout {
   readonly wanted: number;
   readonly ready: number;
   readonly updated: number;
-  /** Whether its controller has seen the last change. */
+  /** Whether its controller has observed the last change. */
   readonly isSeen: boolean;
   readonly why?: string | undefined;
 }
@@ -132,7 +132,7 @@ async function job(group: PodGroup, cluster: ClusterView, stack: string): Promis
   if ((live.status?.succeeded ?? 0) > 0) return { found: "succeeded" };
   const failed = failureOf(live);
   if (failed !== undefined) {
-    const next = `kubectl logs -n ${group.namespace} job/${group.name}, mend it, then npx pulumi up -s ${stack}`;
+    const next = `kubectl logs -n ${group.namespace} job/${group.name}, correct it, then npx pulumi up -s ${stack}`;
     return { found: "failed", faults: [{ what: failed, next }] };
   }
   return { found: "under way", faults: [{ what: "it has not ended", next: describeCommand(group) }] };
@@ -143,7 +143,7 @@ function failureOf({ status }: V1Job): string | undefined {
   return failed && `${failed.reason}: ${failed.message}`;
 }
 
-/** A CronJob is there, and its last Job that ended did not fail. */
+/** Whether a CronJob exists and its last ended Job succeeded. */
 async function cronJob(group: PodGroup, cluster: ClusterView, stack: string): Promise<Answer> {
   const [cronJobs, jobs] = await Promise.all([cluster.cronJobs(), cluster.jobs()]);
   const live = cronJobs.find((one) => isSame(one, group));
@@ -167,7 +167,7 @@ function started({ metadata }: V1Job): number {
 
 const ENDED: ReadonlySet<string> = new Set(["Succeeded", "Failed"]);
 
-/** The pods that an operator makes of a custom resource: all whose chain of owners leads to it. */
+/** The pods that an operator makes for a custom resource: those whose chain of owners leads to it. */
 async function operated(group: PodGroup, cluster: ClusterView, stack: string): Promise<Answer> {
   const pods = (await cluster.pods()).filter(({ metadata }) => metadata?.namespace === group.namespace);
   const owned = await Promise.all(pods.map((pod) => isOwnedBy(pod, group, cluster)));
@@ -186,7 +186,7 @@ async function operated(group: PodGroup, cluster: ClusterView, stack: string): P
 
 async function isOwnedBy(pod: V1Pod, { kind, namespace, name }: PodGroup, cluster: ClusterView): Promise<boolean> {
   let owners: V1OwnerReference[] = pod.metadata?.ownerReferences ?? [];
-  // Pod, ReplicaSet or StatefulSet, custom resource, and one that made that.
+  // Pod, ReplicaSet or StatefulSet, custom resource, and the owner of that.
   for (let depth = 0; depth < 4 && owners.length > 0; depth++) {
     if (owners.some((owner) => owner.kind === kind && owner.name === name)) return true;
     const [owner] = owners;

@@ -33,7 +33,7 @@ const API = {
   ports: { http: 12345 },
 };
 
-/** What plans workflows, runs them and tells of them: servers that call each other. */
+/** The servers that plan workflows, run them and send alerts; they call each other. */
 const SERVERS = {
   master: {
     image: images.dolphinschedulerMaster,
@@ -63,18 +63,18 @@ export interface DolphinSchedulerArgs {
   readonly store: PostgresDatabase;
   /** Password of the user `admin`. */
   readonly adminPassword: pulumi.Output<string>;
-  /** Bucket of what people upload for their tasks, and of the tasks' logs. */
+  /** Bucket of uploaded task files and of the tasks' logs. */
   readonly resources: Bucket;
   readonly api: Replicas;
-  /** There is one: 3.2.2 does not renew the locks that two would need (docs/adr/0023-dolphinscheduler.md). */
+  /** Always one pod: 3.2.2 does not renew the locks that two would share (docs/adr/0023-dolphinscheduler.md). */
   readonly master: ContainerSize;
-  /** Tasks run in these pods, beside the worker itself. */
+  /** Tasks run inside these pods. */
   readonly worker: Replicas;
-  /** There is one, as of masters. */
+  /** Always one pod, for the same reason. */
   readonly alert: ContainerSize;
   /** Size of the Jobs that prepare the database. */
   readonly jobs: ContainerSize;
-  /** What tasks may talk to besides the database and the object store. */
+  /** What tasks may reach besides the database and the object store. */
   readonly tasksReach: readonly Destination[];
   /** Where alerts may be sent. */
   readonly alertsReach: readonly Destination[];
@@ -86,7 +86,7 @@ export interface Replicas extends ContainerSize {
   readonly replicas: number;
 }
 
-/** DolphinScheduler without ZooKeeper: API and pages, a master, workers and an alert server. */
+/** DolphinScheduler without ZooKeeper: API and UI, a master, workers and an alert server. */
 export class DolphinScheduler extends pulumi.ComponentResource {
   /** The API, under `/dolphinscheduler`. */
   readonly api: Endpoint<"http">;
@@ -117,7 +117,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** Makes the schema, and takes the vendor's password from `admin`, before any server starts. */
+  /** Creates the schema and replaces the vendor's password of `admin` before any server starts. */
   private prepare(
     name: string,
     { namespace, store, adminPassword, jobs: size }: DolphinSchedulerArgs,
@@ -134,7 +134,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         env: { ...COMMON, HEAP: heap(size) },
         secretEnv: [database],
         talksTo: [store.server],
-        // A migration that is stopped half-way is worse than a long one.
+        // An interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
       { parent: this, dependsOn: [...store.server.ready] },
@@ -162,12 +162,12 @@ export class DolphinScheduler extends pulumi.ComponentResource {
   }
 }
 
-/** What one kind of server is. */
+/** The properties of one kind of server. */
 interface Server {
   readonly image: string;
   readonly main: string;
   readonly pods: PodIdentity;
-  /** Where its actuator and everything else over HTTP begins. */
+  /** The base path of its HTTP API, including the actuator. */
   readonly path: string;
   readonly ports: { readonly http: number; readonly rpc?: number };
   /** @default 1 */
@@ -176,9 +176,9 @@ interface Server {
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
   readonly secretEnv: readonly EnvSecret[];
   readonly talksTo: readonly Destination[];
-  /** Whether others call its pods by their names: then these stay, whatever becomes of the pods. */
+  /** Whether others call its pods by name, which requires stable names. */
   readonly named?: boolean;
-  /** Whether it runs tasks, and writes the log of each. */
+  /** Whether it runs tasks and writes their logs. */
   readonly taskLogs?: boolean;
   /** Size of /tmp, in MiB. @default 256 */
   readonly tmpMiB?: number;
@@ -308,29 +308,29 @@ function startServer(
   return [entry, workload];
 }
 
-// Half of the memory: the other is for what Java keeps outside its heap and, in a worker, for tasks.
+// Half of the memory: the rest is for Java's off-heap memory and, in a worker, for tasks.
 function heap({ memoryMiB }: ContainerSize): string {
   return `-Xmx${Math.floor(memoryMiB.limit / 2)}m`;
 }
 
 function jvmFlags(size: ContainerSize): string[] {
-  // The uid has no name in the image, and workers put that name into paths.
+  // The uid has no name in the image, and workers use that name in paths.
   return [heap(size), "-XX:+ExitOnOutOfMemoryError", "-Duser.name=dolphinscheduler"];
 }
 
 const COMMON = {
   HOME: "/tmp",
-  // The images say Shanghai.
+  // The images' default is Shanghai.
   TZ: "UTC",
-  // In a cluster they would ask the API server for their settings first, and end without an answer.
+  // Otherwise servers in a cluster first ask the API server for settings, and exit without an answer.
   SPRING_CLOUD_KUBERNETES_ENABLED: "false",
   REGISTRY_TYPE: "jdbc",
 };
 
 const WORKER = {
-  // The usage that it would look at is the node's, of which Kubernetes takes care.
+  // It would check the node's load, which Kubernetes manages.
   WORKER_SERVERLOADPROTECTION_ENABLED: "false",
-  // No sudo: all tasks run as the user of the worker, who is the tenant `default`.
+  // No sudo: all tasks run as the worker's user, the tenant `default`.
   SUDO_ENABLE: "false",
   WORKER_TENANTCONFIG_AUTOCREATETENANTENABLED: "false",
   WORKER_TENANTCONFIG_DEFAULTTENANTENABLED: "true",
@@ -367,12 +367,12 @@ function databaseLogin(store: PostgresDatabase): Record<string, pulumi.Input<str
     SPRING_DATASOURCE_URL: jdbcUrl(store),
     SPRING_DATASOURCE_USERNAME: store.login.username,
     SPRING_DATASOURCE_PASSWORD: store.login.password,
-    // Of each server: its own default is 50, and all of them are many times what PostgreSQL takes.
+    // Per server: the default of 50 would exceed PostgreSQL's limit many times over.
     SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE: "10",
   };
 }
 
-// A worker knows the database as its registry alone.
+// A worker uses the database only as its registry.
 function registryLogin(store: PostgresDatabase): Record<string, pulumi.Input<string>> {
   return {
     REGISTRY_HIKARICONFIG_JDBCURL: jdbcUrl(store),
@@ -397,14 +397,14 @@ function psqlLogin({ server, database, login }: PostgresDatabase): Record<string
   };
 }
 
-// What upgrade-schema.sh and initialize-jdbc-registry.sh run, without the files that they write beside themselves.
+// The same as upgrade-schema.sh and initialize-jdbc-registry.sh, without the files that they write next to themselves.
 const SCHEMA = `set -e
 tools=${HOME}/tools
 run() { java "$HEAP" -cp "$tools/conf:$tools/libs/*:$tools/sql" "$@"; }
 run -Dspring.profiles.active=upgrade,postgresql org.apache.dolphinscheduler.tools.datasource.UpgradeDolphinScheduler
 run -Dspring.profiles.active=postgresql org.apache.dolphinscheduler.tools.command.CommandApplication`;
 
-// The hash of the product is this one, without salt. Sessions that the old password opened end with it.
+// The product's own unsalted hash. A new password ends existing sessions.
 const SET_ADMIN = `psql --no-psqlrc --set=ON_ERROR_STOP=1 --single-transaction <<'SQL'
 \\getenv user username
 \\getenv password password
@@ -422,13 +422,13 @@ const SETTINGS_ENV = {
 function settingsFiles(taskLogs: boolean): Record<string, string> {
   return {
     "logback.xml": logback(taskLogs),
-    // Not by the environment: Spring Cloud's own context would read the bean, too, and it has no registry.
+    // Not in the environment: Spring Cloud's own context, which has no registry, would also read the bean.
     "application.yaml": `spring.main.sources: file:${SETTINGS}/registry.xml\n`,
     "registry.xml": START_REGISTRY,
   };
 }
 
-// Nothing in 3.2.2 starts this registry: it would renew no entry, drop none of a server that is gone, and tell nobody.
+// Nothing in 3.2.2 starts this registry: entries would not be renewed, lost servers not removed, and nobody notified.
 const START_REGISTRY = `<beans xmlns="http://www.springframework.org/schema/beans"
        xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
        xsi:schemaLocation="http://www.springframework.org/schema/beans https://www.springframework.org/schema/beans/spring-beans.xsd">
@@ -439,9 +439,9 @@ const START_REGISTRY = `<beans xmlns="http://www.springframework.org/schema/bean
 </beans>
 `;
 
-/** Everything on standard output; the log of each task in a file of its own as well, from which the pages show it. */
+/** Logs everything to standard output, and each task also to its own file, which the UI shows. */
 function logback(taskLogs: boolean): string {
-  // The property is where the copies for the object store are looked for.
+  // The upload to the object store looks for files under this property.
   const perTask = `
   <property scope="context" name="log.base.ctx" value="${TASK_LOGS}"/>
   <appender name="TASKLOGFILE" class="ch.qos.logback.classic.sift.SiftingAppender">

@@ -25,16 +25,16 @@ const ROOT = "root";
 const SETUP_UID = 1000;
 const SETUP = fs.readFileSync(path.join(__dirname, "polaris-setup.py"), "utf8");
 
-/** What a client may do in the catalog: read what there is, or all that SQL can do. */
+/** A client's access to the catalog: read only, or everything that SQL can do. */
 export type CatalogAccess = "read" | "write";
 
-// As Polaris names privileges on a whole catalog.
+// Polaris' names of privileges on a whole catalog.
 const PRIVILEGES: Readonly<Record<CatalogAccess, readonly string[]>> = {
   read: ["NAMESPACE", "TABLE", "VIEW"].flatMap((kind) => [`${kind}_LIST`, `${kind}_READ_PROPERTIES`]),
   write: ["CATALOG_MANAGE_CONTENT"],
 };
 
-/** A client of the catalog; its name is that of its principal and its OAuth2 client id. */
+/** A client of the catalog; its name is also its principal's and its OAuth2 client ID. */
 export interface CatalogClient {
   readonly secret: pulumi.Output<string>;
   readonly access: CatalogAccess;
@@ -45,23 +45,23 @@ export interface PolarisArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
-  /** Database of the catalog's own entities. */
+  /** Database of the catalog's entities. */
   readonly store: PostgresDatabase;
-  /** Bucket of the tables, metadata and data. */
+  /** Bucket of the tables' metadata and data. */
   readonly warehouse: Bucket;
   readonly replicas: number;
   readonly size: ContainerSize;
   /** Size of the Jobs that set the server up. */
   readonly setupSize: ContainerSize;
-  /** Secret of the principal `root`, who may do everything: no client has it. */
+  /** Secret of the all-powerful principal `root`, which no client has. */
   readonly rootSecret: pulumi.Output<string>;
-  /** Signs the tokens, so that each server takes those of the others, and of the one before it. */
+  /** Signs the tokens, so that servers accept those of other and earlier ones. */
   readonly tokenKey: pulumi.Output<string>;
   readonly clients: Readonly<Record<string, CatalogClient>>;
   readonly metrics: Metrics;
 }
 
-/** Apache Polaris: the catalog of the Iceberg tables, behind Iceberg's REST API. */
+/** Apache Polaris: the catalog of the Iceberg tables, with Iceberg's REST API. */
 export class Polaris<Client extends string = string> extends pulumi.ComponentResource {
   /** The server, for clients inside the cluster. */
   readonly api: Endpoint<"http">;
@@ -228,7 +228,7 @@ function clientSecrets(clients: PolarisArgs["clients"]): Record<string, pulumi.O
   return Object.fromEntries(Object.entries(clients).map(([client, { secret }]) => [`CLIENT_SECRET_${client}`, secret]));
 }
 
-/** The catalog as Polaris' management API takes it. */
+/** The catalog in the format of Polaris' management API. */
 function catalogSpec({ name, store }: Bucket): pulumi.Output<string> {
   const location = `s3://${name}`;
   return pulumi.jsonStringify({
@@ -236,7 +236,7 @@ function catalogSpec({ name, store }: Bucket): pulumi.Output<string> {
     name: CATALOG,
     properties: {
       "default-base-location": location,
-      // Trino drops a table together with its files, and Polaris refuses that unless it is told to.
+      // Trino drops tables together with their files, which Polaris refuses by default.
       "polaris.config.drop-with-purge.enabled": "true",
     },
     storageConfigInfo: {
@@ -245,7 +245,7 @@ function catalogSpec({ name, store }: Bucket): pulumi.Output<string> {
       endpoint: store.url,
       region: store.region,
       pathStyleAccess: true,
-      // Neither does every store of ours have them, nor would Trino read what they vend: it ignores path style then (trino#25187).
+      // Not every store supports vended credentials, and with them Trino ignores path style (trino#25187).
       stsUnavailable: true,
       kmsUnavailable: true,
     },

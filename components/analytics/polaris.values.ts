@@ -4,18 +4,18 @@ import type { EnvSecret } from "../base/secret";
 
 /** Where clients reach the API. */
 export const API_PORT = 8181;
-/** Where health and metrics are asked. */
+/** Port of health and metrics. */
 const MANAGEMENT_PORT = 8182;
 /** The user of Polaris' images. */
 export const POLARIS_UID = 10000;
-/** The one tenant of the server. */
+/** The server's only tenant. */
 export const REALM = "POLARIS";
 /** Name of the catalog, which clients call the warehouse. */
 export const CATALOG = "iceberg";
-/** Key of the Secret that holds what tokens are signed with. */
+/** Key of the Secret with the token signing key. */
 export const SYMMETRIC_KEY = "symmetric.key";
 
-/** Port that answers with metrics. */
+/** Name of the metrics port. */
 export const METRICS = { name: "polaris-mgmt", number: MANAGEMENT_PORT };
 
 const POD_LABELS = { app: "polaris" };
@@ -49,7 +49,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     topologySpreadConstraints: [
       { maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "ScheduleAnyway" },
     ],
-    // The chart has no startup probe: a JVM on the requested CPU alone takes most of a minute.
+    // The chart has no startup probe, and on just the requested CPU a JVM takes most of a minute to start.
     livenessProbe: { initialDelaySeconds: 90, failureThreshold: 6, timeoutSeconds: 5 },
     readinessProbe: { failureThreshold: 2, timeoutSeconds: 5 },
     serviceMonitor: { enabled: false },
@@ -72,11 +72,11 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
         secret: { name: tokens.name, symmetricKey: { secretKey: SYMMETRIC_KEY } },
       },
     },
-    // What the server itself writes to the bucket, table metadata, it writes with the SDK's own credentials.
+    // The server writes table metadata to the bucket with the SDK's credentials.
     envFrom: [{ secretRef: { name: objectStore.name } }],
     extraEnv: [
       { name: "AWS_REGION", value: region },
-      // Of the memory limit: classes, threads and buffers take the rest.
+      // Share of the memory limit; classes, threads and buffers take the rest.
       { name: "JAVA_MAX_MEM_RATIO", value: "65" },
     ],
   };

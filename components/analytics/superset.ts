@@ -31,7 +31,7 @@ const HEARTBEAT_FILE = "/tmp/heartbeat";
 // How long a query may run in the background.
 const QUERY_SECONDS = 3600;
 const READER_PASSWORD = "READER_PASSWORD";
-// What runs longer when its worker must go is lost: holding up the drain of a node for an hour would be worse.
+// Longer queries are lost when their worker ends: blocking a node's drain for an hour would be worse.
 const WORKER_GRACE_SECONDS = 600;
 
 /** Inputs of {@link Superset}. */
@@ -46,15 +46,15 @@ export interface SupersetArgs {
   readonly secretKey: pulumi.Output<string>;
   /** Password of the user `admin`. */
   readonly adminPassword: pulumi.Output<string>;
-  /** A data source, where Trino is deployed. */
+  /** A data source, if Trino is deployed. */
   readonly trino?: Endpoint<"http">;
-  /** A data source: a database of the same server, under a role that may only read it. */
+  /** A data source: a database of the same server, with a read-only role. */
   readonly reader: PostgresDatabase;
   readonly web: SupersetWeb;
   readonly worker: SupersetWorker;
-  /** Size of the pod that starts tasks by the clock. */
+  /** Size of the pod that starts scheduled tasks. */
   readonly beat: ContainerSize;
-  /** Size of the Job that migrates the database and makes what is declared. */
+  /** Size of the Job that migrates the database and creates the declared objects. */
   readonly setup: ContainerSize;
 }
 
@@ -63,21 +63,21 @@ export interface SupersetWeb {
   readonly replicas: number;
   /** Processes of one pod. */
   readonly processes: number;
-  /** Threads of one process: each answers one request at a time. */
+  /** Threads of one process, each serving one request at a time. */
   readonly threads: number;
   readonly size: ContainerSize;
 }
 
-/** What runs queries and other tasks in the background. */
+/** The workers, which run queries and other tasks in the background. */
 export interface SupersetWorker {
   /** Pods, autoscaled by CPU. */
   readonly replicas: PodRange;
-  /** Tasks that one pod runs at a time: each is a process. */
+  /** Tasks that one pod runs in parallel, each in its own process. */
   readonly concurrency: number;
   readonly size: ContainerSize;
 }
 
-// What each client library of it sends, scripts included (Celery and its lock, the limiter).
+// The commands of each client library, including scripts (Celery and its lock, the limiter).
 const REDIS_COMMANDS = {
   connection: ["ping", "multi", "exec", "watch", "unwatch", "evalsha", "script|load"],
   cache: ["get", "mget", "set", "setex", "setnx", "del", "unlink", "exists"],
@@ -87,14 +87,14 @@ const REDIS_COMMANDS = {
   results: ["publish", "subscribe", "unsubscribe"],
 };
 
-/** What Superset does in Redis: its keys and channels begin with its name (superset_config.py). */
+/** Superset's rights in Redis: its keys and channels start with its name (superset_config.py). */
 export function supersetRedisAccess(): RedisAccess {
   return { keys: "superset:*", channels: "superset:*", commands: Object.values(REDIS_COMMANDS).flat() };
 }
 
-/** Superset: its web server, the workers of its queue, the one process that keeps the schedule, and the Job before them all. */
+/** Superset: web server, queue workers, the single scheduler (beat), and the Job that runs before them. */
 export class Superset extends pulumi.ComponentResource {
-  /** Pages and API. */
+  /** UI and API. */
   readonly http: Endpoint<"http">;
   readonly offers: Offer;
 
@@ -145,7 +145,7 @@ export class Superset extends pulumi.ComponentResource {
 
     run(podsNamed(`${name}-beat`, namespace), stores, {
       replicas: 1,
-      // Two would start everything twice: one ends before the next begins.
+      // Two would start everything twice, so one ends before the next starts.
       strategy: { type: "Recreate" },
       container: celery(args.beat, "beat --loglevel=INFO"),
     });
@@ -247,9 +247,9 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
       `--workers=${processes}`,
       "--worker-class=gthread",
       `--threads=${threads}`,
-      // Processes that load Superset side by side may share one CPU: after upstream's minute they would be killed.
+      // Several processes may load Superset on one CPU: upstream's timeout of a minute would kill them.
       "--timeout=300",
-      // On a disk its heartbeats could wait so long that it takes its own workers for dead.
+      // On a slow disk, heartbeats could be so late that it considers its workers dead.
       "--worker-tmp-dir=/dev/shm",
       "--access-logfile=-",
       "superset.app:create_app()",
@@ -260,12 +260,12 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
   };
 }
 
-// Workers need not know of each other. A process that has held large results gives their memory back when it ends.
+// Workers need no gossip. A process returns the memory of large results only when it ends.
 const WORKER_OPTIONS = "-O fair --loglevel=INFO --without-gossip --without-mingle --max-tasks-per-child=100";
 
 /**
- * A process of Celery. Asking it over the queue (`celery inspect ping`) would load all of Superset each time; so it touches a
- * file while it works (superset_config.py). What an earlier process of the pod left says nothing about this one.
+ * A Celery process. A probe over the queue (`celery inspect ping`) would load all of Superset each time, so the process touches
+ * a file while it works (superset_config.py). The file of an earlier process in the pod does not count.
  */
 function celery(size: ContainerSize, command: string): Process["container"] {
   const start = `rm -f ${HEARTBEAT_FILE} && exec celery --app=superset.tasks.celery_app:app ${command}`;
@@ -284,10 +284,10 @@ function read(...files: readonly string[]): Record<string, string> {
   return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(FILES, file), "utf8")]));
 }
 
-/** What initialize.py declares: never a password, but where it finds one. */
+/** The declarations for initialize.py, which refer to passwords but do not contain them. */
 function sourceList({ trino, reader }: SupersetArgs): pulumi.Output<string> {
   return pulumi.jsonStringify([
-    // Trino learns who asks.
+    // Tells Trino the user's name.
     ...(trino
       ? [{ name: "Trino", uri: pulumi.interpolate`trino://superset@${hostPort(trino)}`, impersonate: true }]
       : []),

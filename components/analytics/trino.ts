@@ -18,14 +18,14 @@ export interface TrinoArgs extends Topology {
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly sources: Sources;
-  /** What coordinator and workers know each other by. */
+  /** Secret with which coordinator and workers authenticate each other. */
   readonly sharedSecret: pulumi.Output<string>;
   readonly metrics: Metrics;
 }
 
-/** Trino: SQL over what the platform keeps, a catalog for each store. */
+/** Trino: SQL over the platform's stores, with a catalog for each. */
 export class Trino extends pulumi.ComponentResource {
-  /** The coordinator, for clients inside the cluster: it asks nobody for a password. */
+  /** The coordinator, for clients inside the cluster. It has no login. */
   readonly endpoint: Endpoint<"http">;
   readonly offers: Offer;
 
@@ -80,7 +80,7 @@ export class Trino extends pulumi.ComponentResource {
         declares,
         talksTo: Object.fromEntries(
           [coordinator, ...workers].map((node) => {
-            // Workers ask the coordinator for work, and each other for rows.
+            // Workers get work from the coordinator and rows from each other.
             const others = node === coordinator ? workers : [coordinator, ...workers];
             const nodes = others.map((server): Destination => ({
               kind: "pods",
@@ -111,7 +111,7 @@ export class Trino extends pulumi.ComponentResource {
   }
 }
 
-// What people watch: in all, a node has four thousand metrics.
+// The useful ones of a node's four thousand metrics.
 const METRICS = {
   "name[]": [
     ...["Running", "Queued", "Submitted", "Completed", "Failed"].map((state) => `${state}Queries`),

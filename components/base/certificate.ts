@@ -2,10 +2,10 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Trust } from "./endpoint";
 
-/** Password of every trust store: what lies in one is public, but the format wants a password. Java's own default. */
+/** Password of every trust store, Java's default: the contents are public, but the format requires a password. */
 export const TRUST_STORE_PASSWORD = "changeit";
 
-/** Who signs the certificates of our servers: an Issuer of cert-manager, in the namespace where the servers are. */
+/** The cert-manager Issuer that signs our servers' certificates, in the servers' namespace. */
 export interface Authority {
   readonly issuer: string;
   readonly ready: pulumi.Resource;
@@ -15,11 +15,11 @@ export interface Authority {
 export interface ServerCertificateArgs {
   readonly namespace: pulumi.Input<string>;
   readonly authority: Authority;
-  /** Every name under which clients reach the server; `*.x` stands for one label. */
+  /** Every DNS name of the server; `*.x` matches one label. */
   readonly dnsNames: readonly pulumi.Input<string>[];
 }
 
-/** A certificate and its key, which the server mounts, and what its clients trust. */
+/** A certificate with its key, which the server mounts, and the CA that its clients trust. */
 export interface ServerCertificate {
   /** Secret with `tls.crt`, `tls.key` and `ca.crt`. */
   readonly secretName: string;
@@ -45,14 +45,14 @@ export function serverCertificate(
         dnsNames: [...dnsNames],
         usages: ["digital signature", "key encipherment", "server auth", "client auth"],
         privateKey: { algorithm: "RSA", size: 2048, encoding: "PKCS8", rotationPolicy: "Always" },
-        // A trust store comes with it, for Java: `truststore.p12`.
+        // Also creates a trust store for Java: `truststore.p12`.
         keystores: { pkcs12: { create: true, profile: "Modern2023", password: TRUST_STORE_PASSWORD } },
         issuerRef: { kind: "Issuer", name: authority.issuer },
       },
     },
     { ...opts, dependsOn: authority.ready },
   );
-  // Clients mount only what is public: the key stays where it is.
+  // Clients mount only the public files, not the key.
   const items = ["ca.crt", "truststore.p12"].map((file) => ({ key: file, path: file }));
   return { secretName, trust: { volume: { secret: { secretName, items } } }, resource };
 }

@@ -22,28 +22,28 @@ export type HelmValue =
   | readonly HelmValue[]
   | { readonly [key: string]: HelmValue };
 
-/** A workload that a chart runs, itself or by an operator that it brings, from the same numbers as its values. */
+/** A workload that a chart runs, itself or through its operator, derived from the same numbers as its values. */
 export interface DeclaredWorkload {
   readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
   readonly name: string;
   /** Labels that select its pods. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Labels of its pods besides those: what tells their metrics apart. */
+  /** Other labels of its pods, which distinguish their metrics. */
   readonly podLabels?: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly replicas: number;
-  /** Named ports of its containers that Services or monitors of the program name. */
+  /** Named container ports that the program's Services or monitors use. */
   readonly ports?: Readonly<Record<string, number>>;
-  /** What one pod takes, all its containers together. */
+  /** The size of one pod, all its containers together. */
   readonly size: ContainerSize;
-  /** What each pod of a StatefulSet claims for itself. */
+  /** The volume claims of each pod of a StatefulSet. */
   readonly volume?: { readonly name: string; readonly storageClass: string; readonly sizeGiB: number };
 }
 
-/** A Job that a chart has Helm run before or after it installs or upgrades the rest. */
+/** A chart's hook: a Job that Helm runs before or after it installs or upgrades the rest. */
 export interface DeclaredHook {
   readonly name: string;
-  /** Helm waits for its success: before all else of the chart, or after. */
+  /** Whether Helm runs it before or after the rest of the chart; Helm waits for its success. */
   readonly when: "before" | "after";
   readonly serviceAccount: string;
   readonly size: ContainerSize;
@@ -58,15 +58,15 @@ export interface DeclaredService {
   readonly workload: string;
 }
 
-/** What a chart will run: the program relies on it, capacity counts it and a rehearsal without the chart simulates it. */
+/** What a chart runs: the program relies on it, capacity counts it, and a rehearsal without the chart simulates it. */
 export interface ChartDeclaration {
   readonly workloads: readonly DeclaredWorkload[];
   readonly services: readonly DeclaredService[];
   /** Its hooks that run pods; none where absent. */
   readonly hooks?: readonly DeclaredHook[];
-  /** Who makes the service accounts: the program does it where the chart's own would mount a token. @default "chart" */
+  /** Who creates the service accounts: the program if the chart's would mount a token. @default "chart" */
   readonly serviceAccounts?: "chart" | "program";
-  /** CRDs that the chart's own switch installs: `<plural>.<group>`. */
+  /** CRDs that the chart's templates install: `<plural>.<group>`. */
   readonly crds: readonly string[];
 }
 
@@ -77,7 +77,7 @@ export interface ChartReleaseArgs {
   readonly directory: string;
   readonly values: { readonly [key: string]: HelmValue };
   readonly declares: ChartDeclaration;
-  /** Who talks to whom: a pod of the chart, by the name of its declared workload or hook, and what it reaches. */
+  /** Wires from the chart's pods, by the name of their declared workload or hook. */
   readonly talksTo: Readonly<Record<string, readonly Destination[]>>;
   /** How long Helm waits for each hook, and then for the workloads, in seconds. @default 600 */
   readonly timeoutSeconds?: number;
@@ -91,7 +91,7 @@ export class ChartRelease extends pulumi.ComponentResource {
   private readonly identities: ReadonlyMap<string, PodIdentity>;
 
   constructor(name: string, pin: ChartPin, args: ChartReleaseArgs, opts: pulumi.ComponentResourceOptions) {
-    // The declaration is an input, so that an evaluation under mocks can read it.
+    // The declaration is an input so that evaluations under mocks can read it.
     super("carbon:base:ChartRelease", name, { chart: pin.chart, version: pin.version, declares: args.declares }, opts);
     const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600, protect = false } = args;
     const chart = findChart(directory, pin);
@@ -146,8 +146,8 @@ export function podsOf(
 }
 
 /**
- * Applies the manifests of a pinned file from the chart directory, one resource for each object: CRDs in a chart's
- * `crds/` would be installed once and never upgraded.
+ * Applies the manifests of a pinned file from the chart directory, with one resource per object: Helm would install CRDs in a
+ * chart's `crds/` once and never upgrade them.
  */
 export class ManifestFile extends pulumi.ComponentResource {
   constructor(name: string, pin: ManifestPin, directory: string, opts: pulumi.ComponentResourceOptions) {
@@ -159,7 +159,7 @@ export class ManifestFile extends pulumi.ComponentResource {
   }
 }
 
-/** Applies the CRDs in the `crds/` folder of a pinned chart, one resource for each: Releases leave them out. */
+/** Applies the CRDs in the `crds/` folder of a pinned chart, which Releases skip, with one resource per CRD. */
 export class ChartCrds extends pulumi.ComponentResource {
   constructor(name: string, pin: ChartPin, directory: string, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ChartCrds", name, { chart: pin.chart, version: pin.version }, opts);

@@ -2,7 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { ApiServer, Endpoint, ExternalPeer, PodIdentity, PodPorts } from "./endpoint";
 import { type Wire, wiringOf } from "./wiring";
 
-/** What pods may talk to. */
+/** What pods may reach. */
 export type Destination = Endpoint | PodPorts | ExternalPeer;
 
 export interface ConnectArgs {
@@ -11,8 +11,8 @@ export interface ConnectArgs {
 }
 
 /**
- * Lets pods reach what they were handed, and nothing else. Returns the policies that do it, those of the servers included:
- * a workload starts after them.
+ * Lets pods reach the endpoints that they were handed, and nothing else. Returns the policies for it, including the servers', on
+ * which the workload depends.
  */
 export function connect(parent: pulumi.Resource, { from, talksTo }: ConnectArgs): pulumi.Resource[] {
   const wiring = wiringOf(parent);
@@ -23,14 +23,14 @@ export function connect(parent: pulumi.Resource, { from, talksTo }: ConnectArgs)
 }
 
 /**
- * Lets an observer (scraper, gateway, verification) reach pods. Its labels are constants of observers.ts, its
- * pods may not exist yet, and nothing waits for it: so no cycle arises.
+ * Lets an observer (scraper, gateway, verification) reach pods. There are no cycles: its labels are constants in observers.ts, its
+ * pods need not exist yet, and nothing waits for it.
  */
 export function observe(parent: pulumi.Resource, by: PodIdentity, to: Endpoint | PodPorts): void {
   wiringOf(parent).add({ from: { kind: "pods", ...by }, observes: true, ...reached(to) });
 }
 
-/** Lets the API server, which is no pod, call a webhook of ours. Returns the policy that does it. */
+/** Lets the API server, which is not a pod, call one of our webhooks. Returns the policy for it. */
 export function admitApiServer(parent: pulumi.Resource, apiServer: ApiServer, webhook: PodPorts): pulumi.Resource[] {
   const { name, callsFrom } = apiServer;
   return wiringOf(parent).add({

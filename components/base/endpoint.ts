@@ -3,9 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 
 export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis" | "kafka" | "bolt";
 
-/** Pods as policies see them: where they run, how they are selected and who they are. */
+/** The identity of pods in policies: namespace, labels and service account. */
 export interface PodIdentity {
-  /** Short name for policies and diagrams: the workload's own. */
+  /** Short name for policies and diagrams: the workload's. */
   readonly name: string;
   readonly namespace: pulumi.Input<string>;
   readonly matchLabels: Readonly<Record<string, string>>;
@@ -36,7 +36,7 @@ export interface Endpoint<P extends Protocol = Protocol> {
   readonly ready: readonly pulumi.Resource[];
 }
 
-/** Ports of pods that belong together, where no Service is involved: the flows inside a system. */
+/** Ports of pods for flows inside a system, without a Service. */
 export interface PodPorts {
   readonly kind: "pods";
   readonly server: PodIdentity;
@@ -61,7 +61,7 @@ export interface ExternalPeer {
   readonly why: string;
 }
 
-/** The peer behind a URL that leads out of the cluster, to one of these networks. */
+/** The peer of a URL outside the cluster, in one of these networks. */
 export function externalPeer(name: string, address: string, cidrs: readonly string[]): ExternalPeer {
   const { port, protocol } = new URL(address);
   return {
@@ -78,9 +78,9 @@ export interface Credential {
   readonly password: pulumi.Output<string>;
 }
 
-/** The API server: where pods reach it, and from where it calls webhooks. */
+/** The API server: the addresses at which pods reach it, and from which it calls webhooks. */
 export interface ApiServer extends ExternalPeer {
-  /** Its own addresses and, where it reaches pods of other nodes through an overlay, those of the pod network. */
+  /** Its own addresses and, if it reaches pods of other nodes through an overlay, the pod network. */
   readonly callsFrom: readonly string[];
 }
 
@@ -91,11 +91,11 @@ export interface PostgresDatabase {
   readonly login: Credential;
 }
 
-/** What one client may do in Redis. */
+/** The rights of one client in Redis. */
 export interface RedisAccess {
   /** Keys that it may read and write, as a glob pattern. */
   readonly keys: string;
-  /** Channels that it may publish to and subscribe to, as a glob pattern; none unless named. */
+  /** Channels that it may publish and subscribe to, as a glob pattern. @default none */
   readonly channels?: string;
   /** Commands that it may send, by name. */
   readonly commands: readonly string[];
@@ -107,21 +107,21 @@ export interface RedisLogin {
   readonly login: Credential;
 }
 
-/** Whom a client of a TLS server trusts: a volume with `ca.crt` (PEM) and `truststore.p12` (PKCS 12, without keys). */
+/** The CA that a TLS client trusts: a volume with `ca.crt` (PEM) and `truststore.p12` (PKCS 12, without keys). */
 export interface Trust {
   /** The source of the volume, as a pod names it. */
   readonly volume: Pick<k8s.types.input.core.v1.Volume, "secret">;
 }
 
-/** What a user may do with a topic, in the words of Kafka's ACLs. */
+/** Operations on a topic, as in Kafka's ACLs. */
 export type TopicOperation =
   "Read" | "Write" | "Create" | "Delete" | "Alter" | "Describe" | "AlterConfigs" | "DescribeConfigs";
 
-/** What one client may do in Kafka. A name that ends with `*` stands for all that begin like it. */
+/** The rights of one client in Kafka. A trailing `*` makes a name a prefix. */
 export interface KafkaAccess {
-  /** Per topic what the client may do with it. */
+  /** Allowed operations by topic. */
   readonly topics: Readonly<Record<string, readonly TopicOperation[]>>;
-  /** Consumer groups that it may join; none where absent. */
+  /** Consumer groups that it may join. @default none */
   readonly groups?: readonly string[];
 }
 
@@ -133,11 +133,11 @@ export interface KafkaLogin {
   readonly trust: Trust;
 }
 
-/** What one client may do in Elasticsearch, in the privileges that its roles name. */
+/** The rights of one client in Elasticsearch, as privileges of its role. */
 export interface SearchAccess {
   /** Privileges on the cluster. */
   readonly cluster: readonly string[];
-  /** Privileges on indices, by patterns of their names. */
+  /** Privileges on indices, by name pattern. */
   readonly indices: readonly { readonly names: readonly string[]; readonly privileges: readonly string[] }[];
 }
 
@@ -154,7 +154,7 @@ export interface GraphLogin {
   readonly login: Credential;
 }
 
-/** A catalog behind Iceberg's REST API, and the OAuth2 client (id and secret) of one user of it. */
+/** A catalog with Iceberg's REST API, and the OAuth2 client (ID and secret) of one user. */
 export interface IcebergCatalog {
   readonly server: Endpoint<"http">;
   /** Path of the API below the server's address. */
@@ -170,7 +170,7 @@ export interface Bucket {
   readonly store: S3Store;
 }
 
-/** An S3 bucket with a user of its own. */
+/** An S3 bucket with its own user. */
 export interface OwnBucket {
   readonly name: string;
   readonly store: Omit<S3Store, "secret">;
@@ -181,11 +181,11 @@ export interface S3Store {
   /** Base URL of the API, without a path. */
   readonly url: pulumi.Output<string>;
   readonly region: string;
-  /** Where policies let clients go. */
+  /** The destination that policies open to clients. */
   readonly destination: Endpoint | ExternalPeer;
   /** Access key and secret key of the application user. */
   readonly login: Credential;
-  /** Namespace and name of the Secret that holds this login for people and jobs outside the program. */
+  /** Namespace and name of the Secret with this login, for people and jobs outside the program. */
   readonly secret: { readonly namespace: pulumi.Output<string>; readonly name: string };
   readonly ready: readonly pulumi.Resource[];
 }
@@ -228,7 +228,7 @@ export function url({ protocol, host, port, tls }: Endpoint, path = ""): pulumi.
   return pulumi.interpolate`${protocol === "http" && tls ? "https" : protocol}://${host}:${port}${path}`;
 }
 
-/** An endpoint as `host:port`, as clients of other protocols than HTTP write it. */
+/** An endpoint as `host:port`, for clients of protocols other than HTTP. */
 export function hostPort({ host, port }: Endpoint): pulumi.Output<string> {
   return pulumi.interpolate`${host}:${port}`;
 }
@@ -242,7 +242,7 @@ export function s3ClientEnv(store: S3Store): Record<string, pulumi.Input<string>
   };
 }
 
-/** The login of an S3 client, as data of a Secret whose keys become environment variables. */
+/** The login of an S3 client, as Secret data for environment variables. */
 export function s3ClientSecret(store: S3Store): Record<string, pulumi.Input<string>> {
   return { AWS_ACCESS_KEY_ID: store.login.username, AWS_SECRET_ACCESS_KEY: store.login.password };
 }

@@ -18,7 +18,7 @@ export interface FilesArgs {
   readonly files: Readonly<Record<string, pulumi.Input<string>>>;
 }
 
-/** Makes a ConfigMap of a fixed name: its keys are files that pods mount. Nothing in it is secret. */
+/** Makes a ConfigMap of a fixed name whose keys are files that pods mount. It must not contain secrets. */
 export function configFiles(
   name: string,
   { namespace, files }: FilesArgs,
@@ -32,7 +32,7 @@ export function configFiles(
   return { name, checksum, resource, volume: { configMap: { name } } };
 }
 
-/** Makes a Secret of a fixed name: its keys are files that pods mount. */
+/** Makes a Secret of a fixed name whose keys are files that pods mount. */
 export function secretFiles(
   name: string,
   { namespace, files }: FilesArgs,

@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity } from "./endpoint";
 
-/** Prometheus, as the prometheus-operator labels its pods, under the service account that we have the chart make. */
+/** Prometheus' pods, with the prometheus-operator's labels and the chart's service account. */
 export function prometheus(namespace: pulumi.Input<string>): PodIdentity {
   return {
     name: "prometheus",

@@ -2,21 +2,20 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 
-/** Where our own images are pushed. */
+/** Registry of our own images. */
 export const REGISTRY = "ghcr.io/254carbon";
 const IMAGES = path.join(__dirname, "..", "..", "images");
 
 /**
- * An image of ours, built from `images/<name>/`. Its tag is its base image's, the CUDA version where a label of the Dockerfile
- * names one (`cu117`), and the hash of that folder's files: a changed Dockerfile or lock file is another image, and no pod
- * runs what was built from something else.
+ * An image built from `images/<name>/`. Its tag consists of the base image's tag, the CUDA version if the Dockerfile has a label
+ * for it (`cu117`), and the hash of the folder's files, so that pods always run the image built from the current files.
  */
 export function ownImage(name: string, images = IMAGES): string {
   const directory = path.join(images, name);
   return `${REGISTRY}/${name}:${[...namedParts(directory), contentHash(directory)].join("-")}`;
 }
 
-/** Names of our own images: the folders under `images/`. */
+/** Names of our own images: the directories in `images/`. */
 export function ownImages(): string[] {
   return fs
     .readdirSync(IMAGES, { withFileTypes: true })

@@ -6,7 +6,7 @@ import type { EnvSecret } from "./secret";
 
 type Container = k8s.types.input.core.v1.Container;
 
-/** What the scheduler reserves, and what the kernel allows. */
+/** The request and limit of one resource. */
 export interface RequestLimit {
   readonly request: number;
   readonly limit: number;
@@ -18,7 +18,7 @@ export interface ContainerSize {
   readonly memoryMiB: RequestLimit;
 }
 
-/** A size as Kubernetes writes it, for containers and charts. */
+/** A size in Kubernetes' format, for containers and charts. */
 export function resources({ cpu, memoryMiB }: ContainerSize): ResourceQuantities {
   return {
     requests: { cpu: cores(cpu.request), memory: `${memoryMiB.request}Mi` },
@@ -32,7 +32,7 @@ export type ResourceQuantities = {
   readonly limits: { readonly cpu: string; readonly memory: string };
 };
 
-/** The size of several containers together: that of their pod. */
+/** The total size of several containers, which is their pod's. */
 export function total(...sizes: readonly ContainerSize[]): ContainerSize {
   const sum = (part: (size: ContainerSize) => number): number => sizes.reduce((all, size) => all + part(size), 0);
   return {
@@ -47,9 +47,9 @@ function cores(count: number): string {
 
 export type PriorityClassName = "critical-services" | "standard-services" | "low-priority-batch";
 
-/** What is asked for readiness and, six times as patiently, for liveness. */
+/** The check for readiness and, with six times the failures, for liveness. */
 export type Probe = (HttpCheck | GrpcCheck | CommandCheck) & {
-  /** How long a first start may take, in seconds. @default 120 */
+  /** How long the start may take, in seconds. @default 120 */
   readonly startupSeconds?: number;
 };
 
@@ -60,7 +60,7 @@ interface HttpCheck {
   readonly port: string;
 }
 
-/** Asks the standard health service of gRPC. */
+/** Uses gRPC's standard health service. */
 interface GrpcCheck {
   readonly kind: "grpc";
   readonly port: number;
@@ -85,7 +85,7 @@ export interface ContainerArgs {
   readonly mounts?: Readonly<Record<string, string>>;
 }
 
-/** A container that Pod Security `restricted` admits: no root, no escalation, a read-only root. */
+/** A container for Pod Security `restricted`, with a read-only root file system. */
 export function container(name: string, args: ContainerArgs): Container {
   const { image, size, command, ports = {}, env = {}, secretEnv = [], probe, mounts = {} } = args;
   return {
@@ -103,7 +103,7 @@ export function container(name: string, args: ContainerArgs): Container {
   };
 }
 
-/** What Pod Security `restricted` asks of a container, and a read-only root: for containers that others make for us. */
+/** The security context for Pod Security `restricted` with a read-only root file system, for containers that charts or operators make. */
 export const RESTRICTED = {
   allowPrivilegeEscalation: false,
   readOnlyRootFilesystem: true,
@@ -120,20 +120,20 @@ export interface PodArgs {
   readonly secretEnv?: readonly EnvSecret[];
   /** Memory-backed or disk scratch space: volume name to its limit in MiB. */
   readonly scratch?: Readonly<Record<string, { readonly sizeMiB: number; readonly medium?: "Memory" }>>;
-  /** Volume name to its files; the pods roll when they change. */
+  /** Volume name to its files; the pods roll when these change. */
   readonly files?: Readonly<Record<string, MountedFiles>>;
   readonly terminationGracePeriodSeconds?: number;
-  /** Set for the pods of a Job: `Never` keeps the log of one that failed. */
+  /** For the pods of a Job: `Never` keeps the log of a failed pod. */
   readonly restartPolicy?: "OnFailure" | "Never";
   /** Volumes besides the scratch space and the claims of a StatefulSet. */
   readonly volumes?: readonly k8s.types.input.core.v1.Volume[];
-  /** Labels of the nodes that they may run on. */
+  /** Node selector. */
   readonly nodeSelector?: Readonly<Record<string, string>>;
-  /** Taints of nodes that they may run on all the same. */
+  /** Tolerated taints. */
   readonly tolerations?: readonly k8s.types.input.core.v1.Toleration[];
 }
 
-/** The template of a workload's pods: spread over nodes where there are several, and without a service-account token. */
+/** The pod template of a workload: spread over nodes, and without a service account token. */
 export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { containers, initContainers = [], uid, priorityClass, secretEnv = [], scratch = {}, files = {} } = args;
   const checksums = [...secretEnv, ...Object.values(files)].map(
@@ -156,7 +156,7 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
         fsGroup: uid,
         seccompProfile: { type: "RuntimeDefault" },
       },
-      // Preferred, never required: on two nodes a required spread would block what a lost node should bring back.
+      // Preferred, never required: with two nodes a required spread would block the replacement of pods from a lost node.
       topologySpreadConstraints: [
         {
           maxSkew: 1,
@@ -185,7 +185,7 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
   };
 }
 
-/** A ServiceAccount for pods that do not talk to the API server: it mounts no token. */
+/** A ServiceAccount without a token, for pods that do not use the API server. */
 export function serviceAccount(
   { serviceAccount: name, namespace }: Pick<PodIdentity, "serviceAccount" | "namespace">,
   opts: pulumi.CustomResourceOptions,

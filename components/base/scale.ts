@@ -2,16 +2,16 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity } from "./endpoint";
 
-/** How many pods a workload has. */
+/** The number of a workload's pods. */
 export interface PodRange {
   readonly min: number;
   readonly max: number;
 }
 
-// Of what the pods request.
+// Percentage of the pods' requests.
 const CPU_PERCENT = 80;
 
-/** Scales a Deployment of the name of its pods by CPU. The Deployment names no `replicas`: they are the autoscaler's. */
+/** Scales the Deployment with the pods' name by CPU. The autoscaler owns its `replicas`, which the Deployment does not set. */
 export function autoscale(
   deployment: k8s.apps.v1.Deployment,
   { name, namespace }: PodIdentity,
@@ -23,7 +23,7 @@ export function autoscale(
   new k8s.autoscaling.v2.HorizontalPodAutoscaler(
     name,
     {
-      // Without metrics-server it keeps the minimum, and is not "able to scale": nothing must wait for that.
+      // Without metrics-server it stays at the minimum and is not "able to scale"; nothing must wait for that.
       metadata: { name, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
       spec: {
         scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name },
@@ -37,7 +37,7 @@ export function autoscale(
   );
 }
 
-/** Lets no drain take more than one of several pods at a time. With one, a budget would only block its node's drain. */
+/** Lets a drain evict only one of several pods at a time. With a single pod, a budget would only block the drain. */
 export function disruptionBudget(
   { name, namespace, matchLabels }: PodIdentity,
   replicas: number,

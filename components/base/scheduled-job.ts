@@ -10,7 +10,7 @@ export interface ScheduledJobArgs extends ContainerArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly uid: number;
-  /** When it runs, as five cron fields in UTC. */
+  /** Cron schedule with five fields, in UTC. */
   readonly schedule: string;
   readonly talksTo: readonly Destination[];
   /** Volume name to its files. */
@@ -21,7 +21,7 @@ export interface ScheduledJobArgs extends ContainerArgs {
   readonly timeoutSeconds: number;
 }
 
-/** A Job that runs by the clock, never twice at a time. A run that fails is not tried again before the next. */
+/** A Job that runs on a schedule, never concurrently. A failed run is not retried before the next. */
 export class ScheduledJob extends pulumi.ComponentResource {
   constructor(name: string, args: ScheduledJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ScheduledJob", name, {}, opts);

@@ -5,9 +5,9 @@ import type { PodIdentity } from "./endpoint";
 import { objectName } from "./names";
 import { service } from "./service";
 
-/** Who collects metrics, and what must stand before it can be asked to. */
+/** The scraper, and what it needs. */
 export interface Metrics {
-  /** The pods that scrape; they may not exist yet, their namespace does. */
+  /** The pods that scrape; they need not exist yet, but their namespace must. */
   readonly scraper: PodIdentity;
   /** The CRDs of the prometheus-operator. */
   readonly crds: pulumi.Resource;
@@ -16,18 +16,18 @@ export interface Metrics {
 /** Inputs of {@link scrape}. */
 export interface ScrapeArgs {
   readonly pods: PodIdentity;
-  /** The container port that answers with metrics, by name and number. */
+  /** Name and number of the metrics port. */
   readonly port: { readonly name: string; readonly number: number };
-  /** Where it answers, where that is not `/metrics`. */
+  /** Path of the metrics. @default "/metrics" */
   readonly path?: string;
-  /** Query parameters, where it takes some. */
+  /** Query parameters. */
   readonly params?: Readonly<Record<string, readonly string[]>>;
   readonly by: Metrics;
 }
 
 /**
- * Has every pod of a workload scraped, and lets the scraper in. Rules tell series apart by `job`, the pods' label `app`
- * whatever their monitor is called, and by `component` where a system has several kinds of pods.
+ * Lets Prometheus scrape every pod of a workload. Rules select series by `job`, which is the pods' label `app` regardless of the
+ * monitor's name, and by `component` if a system has several kinds of pods.
  */
 export function scrape(parent: pulumi.Resource, args: ScrapeArgs): void {
   monitor(parent, args, "PodMonitor", {
@@ -36,10 +36,10 @@ export function scrape(parent: pulumi.Resource, args: ScrapeArgs): void {
   });
 }
 
-/** As {@link scrape}, by a ServiceMonitor and a Service for it alone: of pods whose own Services select only some of them. */
+/** {@link scrape} with a ServiceMonitor and its own Service, for pods whose other Services select only some of them. */
 export function scrapeByService(parent: pulumi.Resource, args: ScrapeArgs): void {
   const { pods, port } = args;
-  // Other Services of these pods have the port too, and a pod must not be scraped twice.
+  // Other Services of these pods also have the port, and a pod must not be scraped twice.
   const labels = { component: "metrics" };
   const ports = { [port.name]: port.number };
   service(objectName(pods.name, "metrics"), pods, ports, { parent }, { headless: true, labels });

@@ -17,7 +17,7 @@ export interface EnvSecretArgs {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** Makes a Secret of a fixed name. Its values stay in it: pods and charts get its name. */
+/** Makes a Secret of a fixed name. Pods and charts get only its name. */
 export function envSecret(name: string, args: EnvSecretArgs, opts: pulumi.CustomResourceOptions): EnvSecret {
   const { namespace, data, type = "Opaque", labels } = args;
   const resource = new k8s.core.v1.Secret(
@@ -28,7 +28,7 @@ export function envSecret(name: string, args: EnvSecretArgs, opts: pulumi.Custom
   return { name, checksum: checksum(name, data), resource };
 }
 
-// Pods show their annotations to everybody who may list them: scrypt makes guessing a password from its checksum slow.
+// Everybody who may list pods sees their annotations: scrypt makes guessing a password from its checksum slow.
 function checksum(salt: string, data: Readonly<Record<string, pulumi.Input<string>>>): pulumi.Output<string> {
   const hash = pulumi.output(data).apply((values) => {
     const sorted = Object.entries(values).sort(([a], [b]) => a.localeCompare(b));
@@ -37,7 +37,7 @@ function checksum(salt: string, data: Readonly<Record<string, pulumi.Input<strin
   return pulumi.unsecret(hash);
 }
 
-// One takes 50 ms of a core: it runs beside the program, and once for commands and tests that evaluate the program often.
+// Each takes 50 ms of a core, so they run in parallel to the program and are cached for repeated evaluations.
 const hashes = new Map<string, Promise<string>>();
 
 function slowHash(text: string, salt: string): Promise<string> {

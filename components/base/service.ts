@@ -2,17 +2,17 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity } from "./endpoint";
 
-/** What a Service is besides an entry to pods that are ready. */
+/** Options of a Service. */
 export interface ServiceOptions {
-  /** A name for each pod instead of one address for all. */
+  /** Headless: a DNS name per pod instead of one address. */
   readonly headless?: boolean;
-  /** Whether pods have their names before they are ready, and while they end. */
+  /** Whether pods have DNS names before they are ready and while they terminate. */
   readonly unready?: boolean;
   /** Labels besides those of the pods. */
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** Makes a Service of a fixed name that leads to pods, each port to the container port of the same name. It bears their labels. */
+/** Makes a Service of a fixed name for pods, with their labels, that maps each port to the container port of the same name. */
 export function service(
   name: string,
   { namespace, matchLabels }: PodIdentity,
@@ -23,7 +23,7 @@ export function service(
   return new k8s.core.v1.Service(
     name,
     {
-      // Whoever runs the pods decides about readiness; waiting for endpoints would add 10 s to every Service.
+      // The pods' workload waits for readiness; waiting for endpoints would add 10 s to every Service.
       metadata: {
         name,
         namespace,

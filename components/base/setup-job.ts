@@ -13,16 +13,16 @@ export interface SetupJobArgs extends ContainerArgs {
   readonly talksTo: readonly Destination[];
   /** Volume name to its files; the Job runs again when they change. */
   readonly files?: Readonly<Record<string, MountedFiles>>;
-  /** How long it may take, all tries together, in seconds. @default 600 */
+  /** How long all tries together may take, in seconds. @default 600 */
   readonly timeoutSeconds?: number;
 }
 
 /**
- * A Job that prepares something once: idempotent, run again when its template changes (image, script, list or login),
- * because a Job's template is immutable and the changed one replaces it.
+ * An idempotent Job that prepares something. It runs again when its template changes (image, script, list or login), because a
+ * Job's template is immutable and a change replaces the Job.
  */
 export class SetupJob extends pulumi.ComponentResource {
-  /** The Job: what waits for it comes after its success. */
+  /** The Job; resources that depend on it wait for its success. */
   readonly job: k8s.batch.v1.Job;
 
   constructor(name: string, args: SetupJobArgs, opts: pulumi.ComponentResourceOptions) {
@@ -44,7 +44,7 @@ export class SetupJob extends pulumi.ComponentResource {
     this.job = new k8s.batch.v1.Job(
       name,
       {
-        // A Job that gave up stays failed: the next `up` must make it again instead of waiting for it.
+        // A failed Job stays failed: the next `up` must recreate it instead of waiting for it.
         metadata: { name, namespace, annotations: { "pulumi.com/replaceUnready": "true" } },
         spec: { backoffLimit: 6, activeDeadlineSeconds: timeoutSeconds, template },
       },
@@ -52,7 +52,7 @@ export class SetupJob extends pulumi.ComponentResource {
         parent: this,
         dependsOn: [account, ...wires, ...[...secretEnv, ...Object.values(files)].map((one) => one.resource)],
         deleteBeforeReplace: true,
-        // A little longer than the Job itself, so that it is the Job that says why it ended.
+        // A little longer than the Job's deadline, so that the Job reports why it ended.
         customTimeouts: { create: `${timeoutSeconds + 60}s`, update: `${timeoutSeconds + 60}s` },
       },
     );

@@ -1,8 +1,8 @@
 import { ownImage } from "./own-image";
 
 /**
- * Every version of a chart, an image or a set of CRDs that this program installs; nothing else names one but the
- * Dockerfiles of our own images. Renovate reads the literals below (renovate.json), so the field order is fixed.
+ * Every version of a chart, an image or a set of CRDs that this program installs, except for those in the Dockerfiles of our own
+ * images. Renovate reads the literals below (renovate.json), so the field order is fixed.
  */
 
 /** A Helm chart: its repository, its name there and the exact version. */
@@ -10,13 +10,13 @@ export interface ChartPin {
   readonly repo: string;
   readonly chart: string;
   readonly version: string;
-  /** The CRDs in its `crds/` folder, `<plural>.<group>`: Helm would never upgrade them, so they are resources of ours. */
+  /** The CRDs in its `crds/` folder, `<plural>.<group>`; they are our resources because Helm would never upgrade them. */
   readonly crds?: readonly string[];
-  /** Oldest Kubernetes that it installs on, where its `kubeVersion` names one. */
+  /** The minimum Kubernetes version in its `kubeVersion`, if any. */
   readonly kubernetes?: string;
 }
 
-/** A file of manifests that a GitHub release carries: CRDs that no chart of ours brings. */
+/** A manifest file of a GitHub release: CRDs that none of our charts install. */
 export interface ManifestPin {
   readonly repository: string;
   readonly asset: string;
@@ -100,13 +100,13 @@ export const manifests = {
   },
 } as const satisfies Record<string, ManifestPin>;
 
-/** Kafka itself: its image is the operator's, which knows a few versions. */
+/** Kafka's version, one of the few in the operator's image. */
 export const kafkaVersion = "4.3.1";
 
 export const images = {
   // The default of CloudNativePG 1.30.0.
   postgres: "ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie",
-  // The last images that upstream published before it archived MinIO (docs/adr/0008-object-store.md).
+  // Upstream's last images before it archived MinIO (docs/adr/0008-object-store.md).
   minio: "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z",
   minioClient: "quay.io/minio/mc:RELEASE.2025-08-13T08-35-41Z",
   // "-full" has psycopg2 and boto3; the plain image lacks both (mlflow#9513).
@@ -115,15 +115,15 @@ export const images = {
   feast: ownImage("feast"),
   superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
-  // That of the chart's appVersion; "-slim" has neither Trino nor Iceberg.
+  // The chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
-  // DataHub does not run its Analytics tab on Elasticsearch 9 (datahub#15955).
+  // DataHub's Analytics tab does not work with Elasticsearch 9 (datahub#15955).
   elasticsearch: "docker.elastic.co/elasticsearch/elasticsearch:8.19.24",
-  // The line with long-term support.
+  // The long-term support release.
   neo4j: "docker.io/library/neo4j:5.26.31-community",
-  // Of the same version as the chart of the server.
+  // The same version as the server's chart.
   polarisAdminTool: "apache/polaris-admin-tool:1.7.0",
-  // From 3.3 on they come without the plugins for PostgreSQL and S3 (dolphinscheduler#17557; docs/adr/0023-dolphinscheduler.md).
+  // From 3.3 on, images lack the plugins for PostgreSQL and S3 (dolphinscheduler#17557; docs/adr/0023-dolphinscheduler.md).
   dolphinschedulerApi: "apache/dolphinscheduler-api:3.2.2",
   dolphinschedulerMaster: "apache/dolphinscheduler-master:3.2.2",
   dolphinschedulerWorker: ownImage("dolphinscheduler-worker"),
@@ -131,14 +131,14 @@ export const images = {
   dolphinschedulerTools: "apache/dolphinscheduler-tools:3.2.2",
 } as const;
 
-/** What clients must have installed to talk to the services: read from the image tags, so that nothing can disagree. */
+/** The versions that clients of the services must match, derived from the image tags. */
 export const clientVersions = {
   mlflow: match(images.mlflow, /:v([\d.]+)-full$/),
   ray: match(images.ray, /:([\d.]+)-py/),
   python: match(images.ray, /-py(\d)(\d+)-/),
 };
 
-/** What ECK wants to know besides the image: what it may ask of the servers. */
+/** Elasticsearch's version, which ECK needs besides the image. */
 export const elasticsearchVersion = match(images.elasticsearch, /:([\d.]+)$/);
 
 function match(image: string, pattern: RegExp): string {

@@ -1,12 +1,12 @@
 import type * as k8s from "@pulumi/kubernetes";
 
-/** A volume that one pod keeps its data on. */
+/** The data volume of one pod. */
 export interface Volume {
   readonly storageClass: string;
   readonly sizeGiB: number;
 }
 
-/** The part of a StatefulSet that claims a volume for each pod and keeps it, whatever becomes of the pod or the set. */
+/** The part of a StatefulSet that claims a volume for each pod and keeps it even if the pod or the set is deleted. */
 export function keptVolume(
   name: string,
   { storageClass, sizeGiB }: Volume,

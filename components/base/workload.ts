@@ -54,7 +54,7 @@ export class Workload extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** The endpoint behind one of the named ports. */
+  /** The endpoint of a named port. */
   endpoint<P extends Protocol>(port: string, protocol: P): Endpoint<P> {
     const number = this.ports[port];
     if (number === undefined) throw new Error(`${this.identity.name} has no port ${port}`);

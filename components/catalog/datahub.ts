@@ -24,23 +24,23 @@ export type { DatahubSizes } from "./datahub.values";
 
 /** Name of the release: the chart derives the names of all its objects from it. */
 const RELEASE = "datahub";
-/** Who may do everything: a policy that DataHub brings names this user, so no other name will do. */
+/** The administrator; DataHub's built-in policy requires this name. */
 const ADMINISTRATOR = "datahub";
 /** What the chart calls the port of each. */
 const PORT_NAME = "http";
 const PORTS = { gms: 8080, frontend: 9002, maeConsumer: 9091, mceConsumer: 9090 };
 
-/** What DataHub's parts know each other by, and keep secrets with. */
+/** The credentials of DataHub's own services. */
 export interface DatahubKeys {
-  /** Password of the user `datahub`, who may do everything. */
+  /** Password of the administrator `datahub`. */
   readonly administrator: pulumi.Output<string>;
-  /** By which its own parts know each other: who has it is the system. */
+  /** Authenticates DataHub's own services, with the rights of the system. */
   readonly systemClient: pulumi.Output<string>;
-  /** Signs access tokens; who has it can make one for anybody. */
+  /** Signs access tokens. */
   readonly tokenSigning: pulumi.Output<string>;
-  /** Salts the hashes by which access tokens are kept. */
+  /** Salts the hashes of stored access tokens. */
   readonly tokenSalt: pulumi.Output<string>;
-  /** Encrypts the secrets that people keep in DataHub. */
+  /** Encrypts the secrets that people store in DataHub. */
   readonly encryption: pulumi.Output<string>;
   /** Signs the cookies of the browser. */
   readonly session: pulumi.Output<string>;
@@ -51,20 +51,20 @@ export interface DatahubArgs extends DatahubSizes {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
-  /** Database of all metadata; its role may make tables in it. */
+  /** Database of all metadata; its role may create tables. */
   readonly store: PostgresDatabase;
   /** The user for whom Kafka grants {@link kafkaAccess}. */
   readonly streams: KafkaLogin;
   /** The user to whom Elasticsearch grants {@link searchAccess}. */
   readonly search: SearchLogin;
-  /** Where relations between entities are kept. @default in Elasticsearch */
+  /** Store of the relations between entities. @default Elasticsearch */
   readonly graph?: GraphLogin;
   readonly keys: DatahubKeys;
-  /** Host name under which people reach the frontend from outside. */
+  /** Public host name of the frontend. */
   readonly publicHost: string;
 }
 
-/** What DataHub does in Kafka: it makes its topics itself, and its consumer groups begin in these ways. */
+/** DataHub's rights in Kafka: it creates its own topics, and its consumer groups have these prefixes. */
 export function kafkaAccess(): KafkaAccess {
   const operations = ["Create", "Describe", "DescribeConfigs", "Read", "Write"] as const;
   return {
@@ -73,7 +73,7 @@ export function kafkaAccess(): KafkaAccess {
   };
 }
 
-/** What DataHub does in Elasticsearch: everything in indices of its own name, which it makes by templates and lets age. */
+/** DataHub's rights in Elasticsearch: everything in its own indices, with templates and lifecycle policies. */
 export function searchAccess(): SearchAccess {
   return {
     cluster: ["monitor", "manage_index_templates", "manage_ilm"],
@@ -81,9 +81,9 @@ export function searchAccess(): SearchAccess {
   };
 }
 
-/** DataHub: the metadata service, its consumers and its frontend, by upstream's chart. */
+/** DataHub: the metadata service, its consumers and its frontend, from upstream's chart. */
 export class Datahub extends pulumi.ComponentResource {
-  /** The metadata service: GraphQL, REST and the schema registry. It asks everybody for a token. */
+  /** The metadata service: GraphQL, REST and the schema registry. It always requires a token. */
   readonly gms: Endpoint<"http">;
   readonly frontend: Endpoint<"http">;
   readonly offers: Offer;
@@ -145,7 +145,7 @@ export class Datahub extends pulumi.ComponentResource {
           crds: [],
         },
         talksTo,
-        // An upgrade may rewrite every index before the rest starts, and takes as long as the catalog is large.
+        // An upgrade may rewrite every index before the rest starts, which takes long for a large catalog.
         timeoutSeconds: 1800,
       },
       {
@@ -168,7 +168,7 @@ export class Datahub extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** A Service under the name that people use: the chart's own would repeat that of the release. */
+  /** A Service with the name that people use; the chart would repeat the release's name. */
   private entry(name: string, server: PodIdentity, port: number, release: pulumi.Resource): Endpoint<"http"> {
     const entry = service(name, server, { [PORT_NAME]: port }, { parent: this });
     return serviceEndpoint("http", port, { service: name, server, ready: [release, entry] });
@@ -200,14 +200,14 @@ export class Datahub extends pulumi.ComponentResource {
   }
 }
 
-/** A login by SCRAM, as Java's login configuration has it: in quotes, in which a backslash escapes. */
+/** A SCRAM login for Java's login configuration: quoted, with backslash escapes. */
 export function scramLogin([username, password]: readonly [string, string]): string {
   const quoted = (text: string) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
   const module = "org.apache.kafka.common.security.scram.ScramLoginModule";
   return `${module} required username=${quoted(username)} password=${quoted(password)};`;
 }
 
-/** A user of the frontend, as a line of Java's properties: a backslash escapes there. */
+/** A user of the frontend as a line of a Java properties file, with backslash escapes. */
 export function userLine(name: string, password: string): string {
   return `${name}:${password.replaceAll("\\", "\\\\")}\n`;
 }

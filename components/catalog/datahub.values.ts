@@ -7,10 +7,10 @@ import type { EnvSecret } from "../base/secret";
 
 /** User and group of every process: those of upstream's images. */
 const DATAHUB_UID = 1000;
-/** What every index is called at first, so that a role can be held to them. */
+/** Prefix of all indices, to which a role can be limited. */
 export const INDEX_PREFIX = "datahub";
 
-/** How large each pod is. */
+/** The size of each pod. */
 export interface DatahubSizes {
   readonly gms: ContainerSize;
   readonly frontend: ContainerSize;
@@ -20,7 +20,7 @@ export interface DatahubSizes {
   readonly systemUpdate: ContainerSize;
 }
 
-/** The keys of the Secrets that the values name. */
+/** The keys of the Secrets that the values refer to. */
 export const KEYS = {
   systemClientSecret: "system_client_secret",
   tokenSigningKey: "token_service_signing_key",
@@ -34,7 +34,7 @@ export const KEYS = {
   users: "user.props",
 } as const;
 
-/** The topics that DataHub makes, writes and reads, by the chart's keys: the chart's own names. */
+/** The topics that DataHub creates, writes and reads, by the chart's keys, with the chart's names. */
 export const TOPICS = {
   datahub_usage_event_name: "DataHubUsageEvent_v1",
   metadata_change_proposal_topic_name: "MetadataChangeProposal_v1",
@@ -45,10 +45,10 @@ export const TOPICS = {
   datahub_upgrade_history_topic_name: "DataHubUpgradeHistory_v1",
 } as const;
 
-/** The Secrets of DataHub, by what is in them. */
+/** DataHub's Secrets. */
 export type DatahubSecrets = Readonly<Record<"auth" | "encryption" | "stores" | "kafka" | "frontend", EnvSecret>>;
 
-/** What the values are made from. */
+/** Inputs of the values. */
 export interface ValuesArgs extends DatahubSizes {
   readonly store: PostgresDatabase;
   readonly streams: KafkaLogin;
@@ -71,7 +71,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       extraEnvs: [
         ...java(args),
         ...environment({ DATAHUB_BASE_URL: args.baseUrl }),
-        // The chart names it only where recipes are run by DataHub itself; without it the key would be upstream's.
+        // The chart sets it only if DataHub itself runs recipes; without it the key would be upstream's.
         secretEnv("SECRET_SERVICE_ENCRYPTION_KEY", secrets.encryption, KEYS.encryptionKey),
       ],
     },
@@ -83,18 +83,18 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       extraVolumes: [...volumes(args), { name: "users", secret: { secretName: secrets.frontend.name } }],
       extraVolumeMounts: [
         ...MOUNTS,
-        // In place of the image's own, which knows `datahub` by the password `datahub`.
+        // Replaces the image's file, which has the user `datahub` with the password `datahub`.
         { name: "users", mountPath: `/datahub-frontend/conf/${KEYS.users}`, subPath: KEYS.users, readOnly: true },
       ],
     },
     "datahub-mae-consumer": { ...pod(args, "maeConsumer", "standard-services"), extraEnvs: java(args) },
     "datahub-mce-consumer": { ...pod(args, "mceConsumer", "standard-services"), extraEnvs: java(args) },
-    // It runs recipes that people write in the browser; ours run as CronJobs.
+    // It runs recipes from the browser; ours run as CronJobs.
     "acryl-datahub-actions": { enabled: false },
     datahubSystemUpdate: {
-      // With zero-downtime upgrades it scales nothing down: it has no business with the API server.
+      // With zero-downtime upgrades it does not scale anything down, so it does not need the API server.
       serviceAccount: { create: false, name: serviceAccounts.systemUpdate, rbac: false },
-      // The chart takes a `createDatabase` that is false for one that nobody set: the Job gets what this makes from us.
+      // The chart treats `createDatabase: false` as unset, so the Job gets its environment from us.
       sql: { setup: { enabled: false } },
       resources: resources(args.systemUpdate),
       ...SECURITY,
@@ -104,7 +104,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       ],
       extraVolumes: volumes(args),
       extraVolumeMounts: MOUNTS,
-      // The chart would draw the hour anew for each release.
+      // The chart would choose a random hour for each release.
       bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "30 1 * * *" } } } },
     },
   };
@@ -116,13 +116,13 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
     graph_service_impl: graph === undefined ? "elasticsearch" : "neo4j",
     ...(graph && { neo4j: neo4j(graph, secrets.stores) }),
     datahub_standalone_consumers_enabled: true,
-    // The charts of the servers would have `mysql`, `broker` and others lead to an address of somebody's network.
+    // The servers' charts would map `mysql`, `broker` and others to a foreign address.
     hostAliases: [],
     elasticsearch: {
       host: search.server.host,
       port: `${search.server.port}`,
       useSSL: "true",
-      // The images would ask by a tool that does not know our authority; the program has waited for it anyway.
+      // The images' tool does not know our CA, and the program has already waited.
       skipcheck: "true",
       auth: {
         username: search.login.username,
@@ -132,7 +132,7 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
     },
     kafka: {
       bootstrap: { server: hostPort(streams.bootstrap) },
-      // As many as the brokers say by default.
+      // The brokers' default.
       replicationFactor: -1,
       topics: TOPICS,
       schemaregistry: { type: "INTERNAL" },
@@ -169,7 +169,7 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
         provisionSecret: { enabled: false },
       },
       managed_ingestion: { enabled: false },
-      // The consumers answer probes on this port alone, whether anybody reads their metrics or not.
+      // The consumers answer probes only on this port, even if nothing scrapes their metrics.
       monitoring: { enablePrometheus: true, metricsMode: "actuator_only" },
       metadata_service_authentication: {
         enabled: true,
@@ -192,14 +192,14 @@ function neo4j({ server, login }: GraphLogin, stores: EnvSecret): HelmValue {
   return {
     host: hostPort(server),
     uri: hostPort(server).apply((address) => `bolt://${address}`),
-    // The only one of Neo4j's community edition.
+    // The only database of Neo4j's community edition.
     database: "neo4j",
     username: login.username,
     password: { secretRef: stores.name, secretKey: KEYS.graphPassword },
   };
 }
 
-/** Where pods find whom they trust. */
+/** Directory of the trusted CA in pods. */
 const TRUST = { kafka: "/mnt/kafka-trust", search: "/mnt/search-trust" };
 
 const MOUNTS = [
@@ -211,17 +211,17 @@ const MOUNTS = [
 function volumes({ streams, search }: ValuesArgs): HelmValue[] {
   const trusted = { "kafka-trust": streams.trust, "search-trust": search.trust };
   return [
-    // Java unpacks libraries here, and logs are written here too.
+    // For unpacked Java libraries and logs.
     { name: "tmp", emptyDir: { sizeLimit: "1Gi" } },
-    // A volume's source is the same data for Helm as for the API server.
+    // Helm takes a volume's source in the API server's format.
     ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...(volume as { secret: HelmValue }) })),
   ];
 }
 
-// Left for what is not heap: threads, classes, buffers of Kafka and of HTTP.
+// Memory outside the heap: threads, classes, Kafka and HTTP buffers.
 const HEAP = "-XX:MaxRAMPercentage=60";
 
-/** The environment of the servers and of the Jobs that upgrade: how Java runs, and whom it trusts. */
+/** The environment of the servers and upgrade Jobs: Java's options and trust store. */
 function java({ graph }: ValuesArgs): HelmValue[] {
   return environment({
     JAVA_OPTS: HEAP,
@@ -229,9 +229,9 @@ function java({ graph }: ValuesArgs): HelmValue[] {
     ELASTICSEARCH_SSL_TRUSTSTORE_TYPE: "PKCS12",
     ELASTICSEARCH_SSL_TRUSTSTORE_PASSWORD: TRUST_STORE_PASSWORD,
     DATAHUB_TELEMETRY_ENABLED: "false",
-    // It would copy the whole program to /tmp for a faster start.
+    // It would copy the whole program to /tmp to start faster.
     EXTRACT_JAR_ENABLED: "false",
-    // The images would ask its HTTP port, which nothing else of DataHub uses.
+    // The images would check its HTTP port, which DataHub does not use otherwise.
     ...(graph && { SKIP_NEO4J_CHECK: "true" }),
   });
 }

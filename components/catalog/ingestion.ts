@@ -35,12 +35,12 @@ const UID = 1000;
 const RECIPES_PATH = "/recipes";
 const RECIPE_FILE = "recipe.yaml";
 const ACCOUNT_FILE = "account.json";
-/** Who the recipes are to DataHub, and to Trino. */
+/** User name of the recipes in DataHub and Trino. */
 const USER = "ingestion";
-// Queries at a time: as many as the old platform's PostgreSQL bore; Trino has one worker.
+// Parallel queries: for PostgreSQL as on the old platform; Trino has one worker.
 const PROFILING = { kind: "tables", workers: 5 } as const;
 
-/** Where metadata comes from; what is not there has no recipe. */
+/** The sources; each has a recipe if it is deployed. */
 export interface IngestionSources {
   /** As a role that may read all of it. */
   readonly postgres?: PostgresDatabase;
@@ -56,17 +56,17 @@ export interface IngestionArgs {
   /** The metadata service. */
   readonly gms: Endpoint<"http">;
   readonly keys: {
-    /** With which DataHub signs access tokens. */
+    /** DataHub's key for signing access tokens. */
     readonly tokenSigning: pulumi.Output<string>;
-    /** By which DataHub's own parts know each other. */
+    /** Authenticates DataHub's own services. */
     readonly systemClient: pulumi.Output<string>;
   };
   readonly sources: IngestionSources;
-  /** Size of the pod of one recipe. */
+  /** Size of a recipe's pod. */
   readonly size: ContainerSize;
 }
 
-/** A recipe, when it runs, and what it takes at its source. */
+/** A recipe with its schedule and its access to the source. */
 interface Plan {
   readonly schedule: string;
   readonly recipe: pulumi.Output<Recipe>;
@@ -75,12 +75,12 @@ interface Plan {
   readonly trust?: Trust;
 }
 
-/** What the recipe of Kafka does there: it looks at every topic, and reads none. */
+/** The Kafka recipe's rights: describe every topic, read none. */
 export function kafkaAccess(): KafkaAccess {
   return { topics: { "*": ["Describe", "DescribeConfigs"] } };
 }
 
-/** The recipes that fill DataHub: a CronJob for each source, and the user as whom they write. */
+/** DataHub's ingestion: a CronJob per source, and the user with which they write. */
 export class Ingestion extends pulumi.ComponentResource {
   constructor(name: string, args: IngestionArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:catalog:Ingestion", name, {}, opts);

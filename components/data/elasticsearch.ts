@@ -35,7 +35,7 @@ const ELASTICSEARCH_UID = 1000;
 const OPERATOR = "elastic-operator";
 const NODE_SET = "default";
 
-/** A client of the cluster, which is also the name of its user and of its role. */
+/** A client of the cluster, and the name of its user and role. */
 export interface SearchClient extends SearchAccess {
   readonly password: pulumi.Output<string>;
 }
@@ -48,11 +48,11 @@ export interface ElasticsearchArgs {
   readonly operatorNamespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
-  /** Signs the certificate that clients see. */
+  /** Signs the server certificate. */
   readonly authority: Authority;
-  /** Names of Services that lead to the cluster besides its own: its certificate bears them. @default [] */
+  /** Names of other Services for the cluster, which its certificate includes. @default [] */
   readonly aliases?: readonly string[];
-  /** Each may lead the cluster and holds data. Two are no safer than one: either is needed for a majority. */
+  /** Nodes, each eligible as master and holding data. Two are no safer than one, since a majority needs both. */
   readonly nodes: number;
   readonly size: ContainerSize;
   readonly operatorSize: ContainerSize;
@@ -62,7 +62,7 @@ export interface ElasticsearchArgs {
   readonly protect: boolean;
 }
 
-/** Elasticsearch by ECK: one cluster, and per client one user, its role and its Secret. */
+/** Elasticsearch managed by ECK: one cluster, and a user, role and Secret per client. */
 export class Elasticsearch<Client extends string = string> extends pulumi.ComponentResource {
   /** The HTTP API, for every client. */
   readonly endpoint: Endpoint<"http">;
@@ -81,7 +81,7 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
 
     const operator = this.operate(args, http);
     const account = serviceAccount(server, { parent: this });
-    // A node that stops tells the others over HTTP, so that they wait for it.
+    // A stopping node announces this over HTTP, so that the others wait for it.
     const wires = connect(this, {
       from: server,
       talksTo: [{ ...http, ports: [{ port: HTTP_PORT }, { port: TRANSPORT_PORT }], why: "nodes among themselves" }],
@@ -113,7 +113,7 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
       {
         apiVersion: "elasticsearch.k8s.elastic.co/v1",
         kind: "Elasticsearch",
-        // Health is no condition: one node alone is yellow as soon as a client's index asks for a replica.
+        // Does not wait for health: a single node is yellow as soon as an index has a replica.
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.phase}=Ready" } },
         spec: {
           ...clusterSpec(args, server),
@@ -176,7 +176,7 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
   }
 }
 
-// The last Service names each pod: a client that asks the cluster for its nodes is told these.
+// The last Service names each pod, as clients get them when they ask the cluster for its nodes.
 function dnsNames(name: string, { namespace, aliases = [] }: ElasticsearchArgs): pulumi.Input<string>[] {
   return [`${name}-es-http`, ...aliases, `*.${name}-es-${NODE_SET}`].flatMap((host) => [
     host,
@@ -203,18 +203,18 @@ function clusterSpec({ nodes, size, volume }: ElasticsearchArgs, server: PodIden
   return {
     version: elasticsearchVersion,
     image: images.elasticsearch,
-    // What the cluster leaves behind is kept; claims go only with a node whose data has moved to the others.
+    // Deleting the cluster keeps its claims; only scaling down deletes those of nodes whose data has moved.
     volumeClaimDeletePolicy: "DeleteOnScaledownOnly",
-    // The operator's own budget for one node would only block the drain of its node.
+    // The operator's budget for a single node would only block drains.
     ...(nodes === 1 && { podDisruptionBudget: {} }),
     nodeSets: [
       {
         name: NODE_SET,
         count: nodes,
-        // Memory maps need a kernel setting of the node that no restricted pod may change.
+        // Memory maps need a kernel setting that restricted pods cannot change.
         config: { "node.store.allow_mmap": false },
         podTemplate: podTemplate(server, {
-          // The rest comes from the operator: volumes for all that is written, probes, restricted init containers. The heap
+          // The operator adds the rest: writable volumes, probes, restricted init containers. The heap
           // is half of the memory, which the server reads from its limit.
           containers: [container("elasticsearch", { image: images.elasticsearch, size })],
           uid: ELASTICSEARCH_UID,
@@ -243,8 +243,8 @@ function operatorValues({ namespace, operatorSize }: ElasticsearchArgs): Operato
   return {
     managedNamespaces: [pulumi.output(namespace)],
     installCRDs: true,
-    // Rights in its own namespace and in the cluster's, instead of on every Secret there is. Webhook and StorageClasses would
-    // need more; what the webhook checks, the operator checks again before it acts.
+    // Rights in its own namespace and the cluster's, instead of on every Secret. The webhook and the StorageClass check would
+    // need more; the operator repeats the webhook's validation anyway.
     createClusterScopedResources: false,
     webhook: { enabled: false },
     config: { validateStorageClass: false },

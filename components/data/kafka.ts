@@ -24,7 +24,7 @@ import { absentTopics, acls } from "./kafka/access";
 import { strimzi } from "./kafka/operator";
 
 const CLIENT_PORT = 9092;
-// Fixed by Strimzi: controllers, replication and administration, and the agent that the operator asks how a node is.
+// Strimzi's fixed ports: controllers, replication and administration, and the agent that reports a node's state.
 const CONTROLLER_PORT = 9090;
 const REPLICATION_PORT = 9091;
 const AGENT_PORT = 8443;
@@ -33,28 +33,28 @@ const POOL = "broker";
 // The user of Strimzi's images.
 const STRIMZI_UID = 1001;
 const API_VERSION = "kafka.strimzi.io/v1";
-// What clients called the brokers so far, and may go on to.
+// The brokers' old name, which clients may still use.
 const LEGACY_NAME = "kafka-service";
 const DAY_MS = 24 * 60 * 60 * 1000;
-// Ten times Kafka's own: metadata of DataHub outgrows a megabyte.
+// Ten times Kafka's default, because DataHub's metadata exceeds 1 MB.
 const MAX_MESSAGE_BYTES = 10 * 1024 * 1024;
 
-/** What happens to old records: they go with time, or all but the last of each key go, or both. */
+/** The cleanup policy: delete old records, keep only the latest record of each key, or both. */
 export type Cleanup = "delete" | "compact" | "compact,delete";
 
 /** A topic of the platform. */
 export interface KafkaTopic {
   readonly partitions: number;
-  /** How long records are kept. Where `cleanup` is `compact` alone, the last of each key is kept for ever. */
+  /** How long records are kept. With `cleanup` `compact` the latest record of each key is kept for ever. */
   readonly retentionDays: number;
   readonly cleanup: Cleanup;
 }
 
-/** A client of the cluster; its name is that of its user. */
+/** A client of the cluster; its user has the same name. */
 export interface KafkaClient extends KafkaAccess {
-  /** Absent for a client outside the program: the operator makes one up. */
+  /** Absent for a client outside the program: the operator generates one. */
   readonly password?: pulumi.Output<string>;
-  /** Pods outside the program that act as this client: they reach the brokers. */
+  /** Pods outside the program that act as this client and may reach the brokers. */
   readonly pods?: PodIdentity;
 }
 
@@ -67,13 +67,13 @@ export interface KafkaArgs {
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
   readonly authority: Authority;
-  /** Nodes, each broker and controller: an odd number, since the controllers decide by majority. */
+  /** Nodes, each both broker and controller: an odd number, since controllers need a majority. */
   readonly brokers: number;
-  /** Size of one of them; its heap is half of its memory. */
+  /** Size of one node; its heap is half of its memory. */
   readonly size: ContainerSize;
   readonly volume: Volume;
   readonly operatorSize: ContainerSize;
-  /** Size of the container that keeps topics, and of the one that keeps users. */
+  /** Size of the topic operator's container and of the user operator's. */
   readonly entityOperatorSize: ContainerSize;
   readonly topics: Readonly<Record<string, KafkaTopic>>;
   readonly clients: Readonly<Record<string, KafkaClient>>;
@@ -82,12 +82,12 @@ export interface KafkaArgs {
   readonly protect: boolean;
 }
 
-/** Kafka by Strimzi: one cluster without ZooKeeper, its topics, and per client one user with rights on what it names. */
+/** Kafka managed by Strimzi: one cluster without ZooKeeper, its topics, and a user with its own rights per client. */
 export class Kafka<Client extends string = string> extends pulumi.ComponentResource {
-  /** Where every client starts. */
+  /** The bootstrap Service. */
   readonly bootstrap: Endpoint<"kafka">;
   readonly offers: Offer;
-  /** Names of the topics of the platform. */
+  /** Names of the platform's topics. */
   readonly topics: readonly string[];
   private readonly logins = new Map<string, KafkaLogin>();
 
@@ -122,7 +122,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
       talksTo: [kubeApi, { ...inside, ports: [...inside.ports, { port: AGENT_PORT }] }],
     });
     const wires = [
-      // They read their certificates from Secrets, by the API.
+      // They read their certificates from Secrets through the API.
       ...connect(this, { from: nodes, talksTo: [kubeApi, { ...inside, why: "replication" }] }),
       ...connect(this, { from: entityOperator, talksTo: [kubeApi, upkeep] }),
     ];
@@ -289,7 +289,7 @@ function refuseAbsentTopics(kafka: pulumi.Resource, clients: KafkaArgs["clients"
   if (faults.length > 0) throw new pulumi.ResourceError(`${faults.join("; ")}; add it to kafka.topics`, kafka, true);
 }
 
-// Three copies, of which two must have a record before it counts; as many as there are nodes, where there are fewer.
+// Three copies with two in sync for a write; with fewer nodes, as many as there are.
 function replication({ brokers }: KafkaArgs): { readonly factor: number; readonly inSync: number } {
   return { factor: Math.min(brokers, 3), inSync: Math.min(brokers, 2) };
 }
@@ -300,7 +300,7 @@ function poolSpec(name: string, { brokers, size, volume }: KafkaArgs): object {
     replicas: brokers,
     roles: ["controller", "broker"],
     resources: resources(size),
-    // The other half is the page cache, from which brokers serve what was just written.
+    // The other half is the page cache, from which brokers serve recent records.
     jvmOptions: { "-Xms": heap, "-Xmx": heap },
     storage: {
       type: "jbod",
@@ -316,7 +316,7 @@ function poolSpec(name: string, { brokers, size, volume }: KafkaArgs): object {
       ],
     },
     template: {
-      // Rules tell series apart by these two labels.
+      // Rules select series by these two labels.
       pod: pod(`${name}-kafka`, { app: name, component: POOL }),
       kafkaContainer: { securityContext: RESTRICTED },
     },
@@ -340,7 +340,7 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
           configuration: { brokerCertChainAndKey, useServiceDnsDomain: true },
         },
       ],
-      // Who has no rule may nothing; Strimzi's own users are let in by their certificates.
+      // Without a rule nothing is allowed; Strimzi's own users have certificates.
       authorization: { type: "simple" },
       config: {
         "auto.create.topics.enable": false,
@@ -355,13 +355,13 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
     },
     entityOperator: {
       topicOperator: operatorContainer,
-      // A user's Secret is named like the user: the prefix keeps it apart from those of the systems themselves.
+      // A user's Secret has the user's name: the prefix distinguishes it from the systems' own Secrets.
       userOperator: { ...operatorContainer, secretPrefix: `${name}-user-` },
       template: {
         pod: pod(`${name}-entity-operator`),
         topicOperatorContainer: {
           securityContext: RESTRICTED,
-          // With finalizers a KafkaTopic could not go once the operator has: `destroy` would wait for ever.
+          // With finalizers a KafkaTopic could not be deleted after the operator: `destroy` would wait for ever.
           env: [{ name: "STRIMZI_USE_FINALIZERS", value: "false" }],
         },
         userOperatorContainer: { securityContext: RESTRICTED },

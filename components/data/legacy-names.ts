@@ -11,8 +11,8 @@ export interface LegacyNamesArgs {
 }
 
 /**
- * The names under which clients of the platform before this one know its services: each an alias in DNS, so that whoever may
- * reach a service may reach it by either name. Ports, logins and TLS are those of the service.
+ * The old platform's service names, as DNS aliases: every client that may reach a service can use either name. Ports, logins and
+ * TLS are the service's.
  */
 export class LegacyNames extends pulumi.ComponentResource {
   constructor(name: string, { namespace, aliases }: LegacyNamesArgs, opts: pulumi.ComponentResourceOptions) {

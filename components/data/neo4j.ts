@@ -16,7 +16,7 @@ const DATA = "/data";
 const CONFIG = "/conf";
 const LOGS = "/logs";
 const RUN = "/tmp";
-/** The one user that the server knows at first; the community edition has no roles that others could be given. */
+/** The server's initial user; the community edition has no roles for others. */
 const USER = "neo4j";
 
 /** Inputs of {@link Neo4j}. */
@@ -25,13 +25,13 @@ export interface Neo4jArgs {
   readonly namespace: pulumi.Input<string>;
   readonly size: ContainerSize;
   readonly volume: Volume;
-  /** Password of the user. It is set with an empty volume; another one is set in Neo4j first (docs/adr/0021-search-and-graph.md). */
+  /** Password of the user, set only on an empty volume; change it in Neo4j first (docs/adr/0021-search-and-graph.md). */
   readonly password: pulumi.Output<string>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
 
-/** Neo4j, community edition: one pod that keeps its graphs on a volume. */
+/** Neo4j, community edition: one pod with a volume. */
 export class Neo4j extends pulumi.ComponentResource {
   readonly offers: Offer;
   private readonly graph: GraphLogin;
@@ -107,12 +107,12 @@ function configuration({ memoryMiB }: ContainerSize): string {
     "server.directories.data": DATA,
     "server.directories.logs": LOGS,
     "server.directories.run": RUN,
-    // The last quarter is for what a Java process takes besides.
+    // The last quarter is for Java's off-heap memory.
     "server.memory.heap.initial_size": share(1 / 2),
     "server.memory.heap.max_size": share(1 / 2),
     "server.memory.pagecache.size": share(1 / 4),
     "dbms.usage_report.enabled": "false",
-    // A query reads no files of the server.
+    // Queries must not read the server's files.
     "dbms.security.allow_csv_import_from_file_urls": "false",
   };
   return [...Object.entries(settings), ...JVM_OPTIONS.map((option) => ["server.jvm.additional", option])]

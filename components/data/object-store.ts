@@ -18,17 +18,17 @@ export interface ObjectStoreArgs {
   readonly url: pulumi.Output<string>;
   readonly region: string;
   readonly destination: Endpoint | ExternalPeer;
-  /** Who makes the buckets, and the application user where the server does not know it. @default the application user */
+  /** The login that creates the buckets and, if necessary, the application user. @default the application user */
   readonly administrator?: { readonly login: Credential; readonly makesUser: boolean };
-  /** The application user: it may use our buckets, and nothing else. */
+  /** The application user, which may use only our buckets. */
   readonly login: Credential;
   readonly buckets: readonly string[];
-  /** Buckets that the application user may not use: per bucket the user of its own. */
+  /** Buckets with their own user, which the application user may not use. */
   readonly ownBuckets: Readonly<Record<string, Credential>>;
   readonly setupSize: ContainerSize;
 }
 
-/** S3 buckets and the users that may use them, on a server of ours or of somebody else. */
+/** S3 buckets and their users, on our own or an external server. */
 export class ObjectStore<Name extends string = string, OwnName extends string = string>
   extends pulumi.ComponentResource
 {
@@ -85,7 +85,7 @@ export class ObjectStore<Name extends string = string, OwnName extends string = 
     return { name, store: this.store };
   }
 
-  /** The bucket that has a user of its own. */
+  /** A bucket with its own user. */
   ownBucket(name: OwnName): OwnBucket {
     const own = this.ownBuckets.get(name);
     if (own === undefined) throw new Error(`the object store has no bucket ${name} with a user of its own`);
@@ -93,15 +93,15 @@ export class ObjectStore<Name extends string = string, OwnName extends string = 
   }
 }
 
-/** A user, and the buckets that it alone may use. */
+/** A user, and the buckets that only it may use. */
 interface BucketUser {
-  /** What the server calls the rules of this user. */
+  /** Name of the user's policy on the server. */
   readonly policy: string;
   readonly login: Credential;
   readonly buckets: readonly string[];
 }
 
-/** The Job that makes buckets and, where the server does not know it, the user that may use them. */
+/** The Job that creates the buckets and, if necessary, their users. */
 function setUp(
   parent: pulumi.Resource,
   name: string,
@@ -147,8 +147,8 @@ function setUp(
   return job;
 }
 
-// mc reads logins from standard input, so that they stand on no command line. Every step may be repeated: attaching a
-// policy twice is an error to mc, so the script then looks whether it is attached. Its image has a shell, but no grep.
+// mc reads logins from standard input, to keep them off the command line. Every step can be repeated: attaching a policy
+// twice is an error in mc, so the script then checks whether it is attached. The image has a shell but no grep.
 const SETUP_SCRIPT = `set -eu
 printf '%s\\n%s\\n' "\${ADMIN_ACCESS_KEY:-$ACCESS_KEY}" "\${ADMIN_SECRET_KEY:-$SECRET_KEY}" | mc alias set store "$S3_URL"
 if [ -n "\${POLICY:-}" ]; then
@@ -164,7 +164,7 @@ for bucket in $BUCKETS; do
 done
 `;
 
-/** What a user may do: everything inside its buckets, nothing outside. */
+/** A user's policy: everything inside its buckets, nothing outside. */
 function bucketPolicy(buckets: readonly string[]): string {
   const resources = buckets.map((bucket) => `arn:aws:s3:::${bucket}`);
   return JSON.stringify({

@@ -27,15 +27,15 @@ const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
 const METRICS_PORT = { name: "metrics", number: 9187 };
-// What the pools of all services in prod may hold together, without their short-lived overflow: MLflow 80 (8 processes, two pools
-// of 5 each), Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers come with people's queries, and must not
-// take what services need.
+// The connection pools of all services in prod, without short-lived overflow: MLflow 80 (8 processes with two pools of 5),
+// Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers' queries must not take connections that services
+// need.
 const MAX_CONNECTIONS = "400";
 const READER_CONNECTIONS = 20;
 // The user `postgres` of the operator's images.
 const POSTGRES_UID = 26;
 
-/** A client that may read one database, and do nothing else on the server. */
+/** A client that may only read one database. */
 export interface PostgresReader {
   readonly database: string;
   readonly password: pulumi.Output<string>;
@@ -49,16 +49,16 @@ export interface PostgresArgs {
   readonly operatorNamespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
-  /** One primary, the others its replicas. */
+  /** Number of instances: one primary, the others replicas. */
   readonly instances: number;
   readonly size: ContainerSize;
   readonly operatorSize: ContainerSize;
   readonly volume: Volume;
-  /** Per database, which is also the name of its owner: the password of that role. */
+  /** The owner's password by database; the owner has the database's name. */
   readonly passwords: Readonly<Record<string, pulumi.Output<string>>>;
-  /** Who may read a database of another service, by the client's name. */
+  /** Readers of other services' databases, by client name. */
   readonly readers: Readonly<Record<string, PostgresReader>>;
-  /** The Job that grants readers what they may. */
+  /** Size of the Job that grants read access. */
   readonly setupSize: ContainerSize;
   /** @default none */
   readonly backups?: PostgresBackups;
@@ -68,8 +68,8 @@ export interface PostgresArgs {
 }
 
 /**
- * PostgreSQL by CloudNativePG: one server, and per service one database, its role and its Secret. A role enters its own
- * database and no other.
+ * PostgreSQL managed by CloudNativePG: one server, and a database, role and Secret per service. A role can connect only to its
+ * own database.
  */
 export class Postgres<Database extends string = string, Reader extends string = string>
   extends pulumi.ComponentResource
@@ -255,7 +255,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
     return found(this.databases, name, "database");
   }
 
-  /** The one database that a client may read, with a login for just that. */
+  /** The database that a client may read, with its read-only login. */
   reader(client: Reader): PostgresDatabase {
     return found(this.readers, client, "reader");
   }
@@ -284,14 +284,14 @@ function found<T>(all: ReadonlyMap<string, T>, name: string, what: string): T {
   return one;
 }
 
-// A role of its own name: a client may own a database besides.
+// A separate role name, since the client may also own a database.
 function readerRole(client: string): string {
   return `${client}_reader`;
 }
 
 /**
- * What the owner of a database, whoever runs this, lets its readers do: read the tables that are there and those that it
- * makes later, and make none, not even for a while.
+ * Grants that the owner of a database runs for its readers: they may read existing and future tables, but create none, not even
+ * temporary ones.
  */
 function grantReading(database: string, readers: readonly string[]): string[] {
   const roles = readers.map((reader) => `"${reader}"`).join(", ");
@@ -302,7 +302,7 @@ function grantReading(database: string, readers: readonly string[]): string[] {
   ];
 }
 
-// The operator's own rules come before these. Owners have the name of their database; over plain TCP nobody enters.
+// The operator's own rules precede these. Owners have the name of their database; plain TCP is rejected.
 function accessRules(readers: PostgresArgs["readers"]): string[] {
   return [
     "hostssl sameuser all all scram-sha-256",
@@ -315,12 +315,12 @@ function accessRules(readers: PostgresArgs["readers"]): string[] {
 
 function clusterSpec(name: string, { instances, size, volume, readers }: PostgresArgs): object {
   return {
-    // By it rules tell the series of these pods from others.
+    // Rules select these pods' series by this label.
     inheritedMetadata: { labels: { app: name } },
     instances,
     imageName: images.postgres,
     enableSuperuserAccess: false,
-    // A budget for one instance would only block the drain of its node.
+    // A budget for a single instance would only block drains.
     enablePDB: instances > 1,
     priorityClassName: "critical-services",
     resources: resources(size),

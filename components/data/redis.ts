@@ -17,7 +17,7 @@ const CONFIG_FILE = "valkey.conf";
 const ACL_FILE = "users.acl";
 const PROBE_USER = "probe";
 
-/** A client of the server, which is also the name of its user. */
+/** A client of the server, and the name of its user. */
 export interface RedisClient extends RedisAccess {
   readonly password: pulumi.Output<string>;
 }
@@ -33,7 +33,7 @@ export interface RedisArgs {
   readonly protect: boolean;
 }
 
-/** Valkey, which speaks Redis: one pod that keeps its data on a volume, and per client one user and its Secret. */
+/** Valkey, which is compatible with Redis: one pod with a volume, and a user and Secret per client. */
 export class Redis<Client extends string = string> extends pulumi.ComponentResource {
   readonly endpoint: Endpoint<"redis">;
   readonly offers: Offer;
@@ -105,7 +105,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
   }
 }
 
-// Exits with an error where the answer is one. Its user needs no password, and may do nothing but this.
+// Fails if the answer is an error. Its user needs no password and may do nothing else.
 const PING = ["valkey-cli", "-e", "--no-auth-warning", "--user", PROBE_USER, "--pass", "none", "ping"];
 
 function configuration({ memoryMiB }: ContainerSize): string {
@@ -113,12 +113,12 @@ function configuration({ memoryMiB }: ContainerSize): string {
     port: REDIS_PORT,
     dir: "/data",
     aclfile: `/etc/valkey-users/${ACL_FILE}`,
-    // Every write goes into a log that is synchronised each second; snapshots beside it would only cost.
+    // Every write goes to a log that is synchronized each second; additional snapshots would be useless.
     appendonly: "yes",
     save: '""',
-    // Half of the memory: rewriting that log forks, and in the worst case every page is copied.
+    // Half of the memory: rewriting the log forks, which copies every page in the worst case.
     maxmemory: `${Math.floor(memoryMiB.limit / 2)}mb`,
-    // Without room it forgets what expires anyway, caches; features and queues do not: rather is a write of theirs refused.
+    // When full, it evicts keys with an expiry, which caches have. It rejects writes rather than evict features and queues.
     "maxmemory-policy": "volatile-lru",
   };
   return Object.entries(settings)
@@ -126,8 +126,8 @@ function configuration({ memoryMiB }: ContainerSize): string {
     .join("");
 }
 
-// Each user starts with no key and no command; the default one is nobody. The list holds hashes: neither the characters of
-// a password nor a reader of this file can do harm.
+// Each user starts without keys and commands, and the default user is off. The list contains hashes, so that special
+// characters in passwords and readers of this file can do no harm.
 function accessList(clients: RedisArgs["clients"]): pulumi.Output<string> {
   const users = Object.entries(clients).map(([client, { password, keys, channels, commands }]) => {
     const reached = [`~${keys}`, ...(channels === undefined ? [] : [`&${channels}`])];

@@ -7,7 +7,7 @@ import { type EnvSecret, envSecret } from "../base/secret";
 import { charts } from "../base/versions";
 import type { Volume } from "../base/volume";
 
-// MinIO's port, so that one object store can follow another.
+// MinIO's port, so that one object store can replace the other.
 const S3_PORT = 9000;
 // HTTP and gRPC of master, volume server and filer.
 const PORTS = { master: [9333, 19333], volume: [8080, 18080], filer: [8888, 18888], s3: [S3_PORT] } as const;
@@ -15,7 +15,7 @@ const UID = 1000;
 
 type Part = keyof typeof PORTS;
 
-/** A pod that keeps something. */
+/** A pod with a volume. */
 export interface Keeper extends ContainerSize {
   readonly volume: Volume;
 }
@@ -25,20 +25,20 @@ export interface SeaweedfsArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
-  /** Knows which volume is where. */
+  /** Locates volumes. */
   readonly master: Keeper;
-  /** Keeps the content of objects. */
+  /** Stores object contents. */
   readonly volume: Keeper;
-  /** Keeps their names. */
+  /** Stores object names. */
   readonly filer: Keeper;
-  /** Answers the S3 API. */
+  /** Serves the S3 API. */
   readonly s3: ContainerSize;
-  /** Makes buckets; nobody else uses it. */
+  /** Login that only creates buckets. */
   readonly administrator: Credential;
-  /** May use the buckets, and nothing else. */
+  /** Login that may only use the buckets. */
   readonly login: Credential;
   readonly buckets: readonly string[];
-  /** Buckets that this user may not use: per bucket the user of its own. */
+  /** Buckets with their own user, which this user may not use. */
   readonly ownBuckets: Readonly<Record<string, Credential>>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
@@ -98,7 +98,7 @@ export class Seaweedfs extends pulumi.ComponentResource {
   }
 }
 
-// The gateway's own name of the file, and of the Secret's key.
+// The gateway's name for the file and the Secret's key.
 const USERS_FILE = "seaweedfs_s3_config";
 
 const SERVICES: readonly (readonly [string, Part])[] = [
@@ -109,7 +109,7 @@ const SERVICES: readonly (readonly [string, Part])[] = [
   ["s3", "s3"],
 ];
 
-/** Who may do what, as the S3 gateway reads it (`weed s3 -config`): an action may be narrowed to a bucket. */
+/** Users and rights in the format of `weed s3 -config`; an action can be limited to a bucket. */
 function identities({ administrator, login, buckets, ownBuckets }: SeaweedfsArgs): pulumi.Output<string> {
   return pulumi.all([administrator, login, ownBuckets]).apply(([root, application, owners]) =>
     JSON.stringify({
@@ -183,7 +183,7 @@ type GlobalValues = {
 
 type ClaimValues = { readonly type: "persistentVolumeClaim"; readonly size: string; readonly storageClass: string };
 
-/** What every part is given. */
+/** The common values of every part. */
 type PartValues = {
   readonly resources: ResourceQuantities;
   readonly serviceAccountName: string;
@@ -201,7 +201,7 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsV
     resources: resources(size),
     serviceAccountName: name,
     priorityClassName: "critical-services",
-    // The chart's own demands a node for each pod.
+    // The chart's affinity would require one node per pod.
     affinity: "",
     logs: { type: "emptyDir" },
     podSecurityContext: {
@@ -224,14 +224,14 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsV
     master: {
       ...part(args.master),
       data: claim(args.master.volume),
-      // A bucket has volumes of its own, of a GB each. By default each takes seven at once: six buckets would claim 42 GB.
+      // A bucket has its own volumes of 1 GB. By default each allocates seven at once: six buckets would take 42 GB.
       extraEnvironmentVars: { WEED_MASTER_VOLUME_GROWTH_COPY_1: "1" },
     },
     volume: {
       ...part(args.volume),
-      // As many of SeaweedFS's own volumes as there is room for.
+      // As many SeaweedFS volumes as fit.
       dataDirs: [{ name: "data", maxVolumes: 0, ...claim(args.volume.volume) }],
-      // A Job that deletes the StatefulSet where a size changes.
+      // A Job that deletes the StatefulSet when a size changes.
       resizeHook: { enabled: false },
     },
     filer: { ...part(args.filer), data: claim(args.filer.volume) },

@@ -17,7 +17,7 @@ export interface CertManagerArgs {
   readonly size: ContainerSize;
 }
 
-/** cert-manager: issues and renews the certificates that other systems ask for. */
+/** cert-manager, which issues and renews the certificates of other systems. */
 export class CertManager extends pulumi.ComponentResource {
   constructor(name: string, args: CertManagerArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ground:CertManager", name, {}, opts);
@@ -89,7 +89,7 @@ function values(size: ContainerSize): CertManagerValues {
     cainjector: pod,
     global: { priorityClassName: "critical-services", leaderElection: { namespace: "cert-manager" } },
     crds: { enabled: true, keep: true },
-    // Its only hook: a Job that asks the API that Helm has just waited for.
+    // Its only hook: a Job that checks the API for which Helm has already waited.
     startupapicheck: { enabled: false },
   };
 }

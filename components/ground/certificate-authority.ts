@@ -8,7 +8,7 @@ export interface CertificateAuthorityArgs {
   readonly namespace: pulumi.Input<string>;
 }
 
-/** The authority that signs the certificates of servers in one namespace, made and kept by cert-manager. */
+/** The CA that signs the server certificates of one namespace, managed by cert-manager. */
 export class CertificateAuthority extends pulumi.ComponentResource {
   readonly authority: Authority;
 
@@ -37,7 +37,7 @@ export class CertificateAuthority extends pulumi.ComponentResource {
           secretName: name,
           isCA: true,
           commonName: name,
-          // Ten years: clients read at their start whom they trust, so a new authority means new pods everywhere.
+          // Ten years: clients read the CA only at start, so a new one means restarting pods everywhere.
           duration: "87600h",
           privateKey: { algorithm: "ECDSA", size: 256, rotationPolicy: "Never" },
           issuerRef: { kind: "Issuer", name: `${name}-root` },

@@ -4,18 +4,18 @@ import { ClusterProvider } from "../base/wiring";
 
 /** Inputs of {@link Cluster}. */
 export interface ClusterArgs {
-  /** Context of the kubeconfig that leads to the cluster of this stack. */
+  /** kubeconfig context of this stack's cluster. */
   readonly context: string;
-  /** StorageClass of every volume; it must exist and keep the volumes of deleted claims. */
+  /** StorageClass of all volumes; it must exist and its reclaim policy must be Retain. */
   readonly storageClass: string;
 }
 
 /**
- * The one cluster that a stack belongs to. Its identity, the UID of Namespace kube-system, is kept in the state from the
- * first `up`; later runs against another cluster stop before anything is written.
+ * The cluster that a stack belongs to. The first `up` stores its identity, the UID of Namespace kube-system, in the state; later
+ * runs against another cluster stop before they write anything.
  */
 export class Cluster extends pulumi.ComponentResource {
-  /** Makes every object of the stack. */
+  /** The provider of all objects of the stack. */
   readonly provider: ClusterProvider;
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -45,10 +45,10 @@ export class Cluster extends pulumi.ComponentResource {
       name,
       {
         context: checked,
-        // Else a changed Secret of a fixed name is deleted before it is made again.
+        // Otherwise a changed Secret of a fixed name is deleted before it is recreated.
         enableSecretMutable: true,
         enableConfigMapMutable: true,
-        // client-go's default of 50 requests a second would be the limit, not the API server.
+        // Otherwise client-go's default of 50 requests per second would be the bottleneck.
         kubeClientSettings: { qps: 200, burst: 400 },
       },
       { parent: this },

@@ -8,9 +8,9 @@ const PRIORITIES: Readonly<Record<PriorityClassName, { value: number; descriptio
   "low-priority-batch": { value: 100, description: "Jobs and Ray workers: the first to give way" },
 };
 
-/** The PriorityClasses, which every workload names one of. */
+/** The PriorityClasses, one of which every workload uses. */
 export class Priorities extends pulumi.ComponentResource {
-  /** Known once all of them exist. */
+  /** Resolves once all of them exist. */
   readonly ready: pulumi.Output<unknown>;
 
   constructor(name: string, opts?: pulumi.ComponentResourceOptions) {

@@ -16,14 +16,14 @@ export interface QuotaArgs {
   readonly claims: number;
   /** Sum over all claims, in GiB. */
   readonly storageGiB: number;
-  /** What a container gets that names no size, and the most that one may ask for. */
+  /** Defaults for containers without a size, and the maximum for any container. */
   readonly container: {
     readonly cpu: RequestLimit & { readonly max: number };
     readonly memoryMiB: RequestLimit & { readonly max: number };
   };
 }
 
-/** What a namespace may use in all, and a net below it for containers that name no size. */
+/** The quota of a namespace, with defaults for containers without a size. */
 export class Quota extends pulumi.ComponentResource {
   constructor(name: string, args: QuotaArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Quota", name, {}, opts);
@@ -49,7 +49,7 @@ export class Quota extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    // A quota on limits refuses containers without any: this gives them some.
+    // A quota on limits rejects containers without limits; this gives them defaults.
     new k8s.core.v1.LimitRange(
       name,
       {

@@ -7,13 +7,13 @@ export type PodSecurityLevel = "restricted" | "baseline" | "privileged";
 export interface TenantArgs {
   /** Pod Security level that the API server enforces. @default "restricted" */
   readonly podSecurity?: PodSecurityLevel;
-  /** Refuses to delete the Namespace, and with it everything inside. @default false */
+  /** Refuses to delete the Namespace, which would delete everything inside. @default false */
   readonly protect?: boolean;
 }
 
-/** A Namespace whose pods reach nothing but DNS until a wire lets them. */
+/** A Namespace whose pods can reach only DNS unless a wire allows more. */
 export class Tenant extends pulumi.ComponentResource {
-  /** Name of the Namespace, known once its default policies stand. */
+  /** Name of the Namespace; resolves once its default policies exist. */
   readonly namespace: pulumi.Output<string>;
 
   constructor(name: string, args: TenantArgs, opts?: pulumi.ComponentResourceOptions) {

@@ -28,11 +28,11 @@ import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 
 const PORTS = { http: 6566, grpc: 6567 };
-// `feast serve` takes no other port for its metrics.
+// The fixed metrics port of `feast serve`.
 const METRICS_PORT = 8000;
 const FEAST_UID = 1000;
 const STORE_FILE = "feature_store.yaml";
-// How long a server may answer by definitions that have just been changed.
+// How long a server may use outdated definitions.
 const REGISTRY_CACHE_SECONDS = 30;
 
 /** Inputs of {@link Feast}. */
@@ -43,29 +43,29 @@ export interface FeastArgs {
   readonly project: string;
   /** Directory of the feature repository: its Python files define entities and feature views. */
   readonly repository: string;
-  /** Database of the registry: what is defined, and up to when it is materialized. */
+  /** Database of the registry: definitions, and the time up to which they are materialized. */
   readonly registry: PostgresDatabase;
   readonly onlineStore: RedisLogin;
   /** Bucket of the Parquet files that feature views read. */
   readonly offlineStore: Bucket;
   /** Server pods: autoscaled between `min` and `max` by CPU. */
   readonly replicas: PodRange;
-  /** Size of the container that answers HTTP. */
+  /** Size of the container that serves HTTP. */
   readonly http: ContainerSize;
-  /** Size of the container that answers gRPC. */
+  /** Size of the container that serves gRPC. */
   readonly grpc: ContainerSize;
-  /** Size of the Jobs: what registers definitions, and what copies features from the offline into the online store. */
+  /** Size of the Jobs that register definitions and that copy features from the offline to the online store. */
   readonly jobs: ContainerSize;
   readonly metrics: Metrics;
 }
 
-/** What Feast does in the Redis of a project: its keys end with the project's name. */
+/** Feast's rights in Redis: its keys end with the project's name. */
 export function onlineStoreAccess(project: string): RedisAccess {
-  // Reads, writes, and what `feast apply` sends to clear the features of a view that is gone.
+  // For reads, writes, and `feast apply`, which clears the features of removed views.
   return { keys: `*${project}`, commands: ["hmget", "hset", "hkeys", "hdel", "del", "scan"] };
 }
 
-/** The feature store: servers for HTTP and gRPC, a Job that registers what is defined, and CronJobs that materialize it. */
+/** The feature store: servers for HTTP and gRPC, a Job that registers definitions, and CronJobs that materialize features. */
 export class Feast extends pulumi.ComponentResource {
   /** `POST /get-online-features`, among others. */
   readonly http: Endpoint<"http">;
@@ -223,15 +223,15 @@ const APPLY =
 
 const TIME = "+%Y-%m-%dT%H:%M:%SZ";
 
-// Both may meet: what a later one writes is not undone by an earlier one, since Redis keeps the newest event of each key.
+// Both may run at the same time: Feast keeps the newest event of each key in Redis.
 const MATERIALIZATIONS = {
-  // What is new since the last run; then what arrived late, of a time that this run has passed already.
+  // New data since the last run, then late data from before that.
   hourly: {
     schedule: "5 * * * *",
     command: `feast --chdir /store materialize-incremental "$(date -u ${TIME})" && ${materialize("2 hours ago")}`,
     deadlineSeconds: 3000,
   },
-  // What arrived later still.
+  // Even later data.
   daily: {
     schedule: "0 2 * * *",
     command: materialize("7 days ago"),
@@ -243,7 +243,7 @@ function materialize(since: string): string {
   return `feast --chdir /store materialize "$(date -u -d '${since}' ${TIME})" "$(date -u ${TIME})"`;
 }
 
-/** The containers of a server pod: one process each, as Feast has no server that speaks both. */
+/** The containers of a server pod, since Feast has no server for both protocols. */
 function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<typeof container>[] {
   const feast = ["feast", "--chdir", "/store"];
   return [
@@ -258,7 +258,7 @@ function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<t
         `--registry_ttl_sec=${REGISTRY_CACHE_SECONDS}`,
         "--metrics",
         "--no-access-log",
-        // By default its only worker ends after a thousand requests, and cuts off whoever is connected.
+        // By default its only worker exits after a thousand requests and drops connections.
         "--max-requests=0",
       ],
       ports: { http: PORTS.http, metrics: METRICS_PORT },
@@ -279,7 +279,7 @@ function pythonFiles(directory: string): Record<string, string> {
   return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(directory, file), "utf8")]));
 }
 
-// Feast reads variables of its environment into this file.
+// Feast expands environment variables in this file.
 function storeConfig(project: string): string {
   return stringify({
     project,
@@ -288,7 +288,7 @@ function storeConfig(project: string): string {
       registry_type: "sql",
       path: "${FEAST_REGISTRY}",
       cache_ttl_seconds: REGISTRY_CACHE_SECONDS,
-      // Otherwise the servers refuse requests for a view while it is materialized (feast#6780).
+      // Otherwise the servers reject requests for a view during its materialization (feast#6780).
       serve_features_while_materializing: true,
     },
     online_store: { type: "redis", connection_string: "${FEAST_ONLINE_STORE}" },
@@ -302,13 +302,13 @@ function registryUri({ server, database, login }: PostgresDatabase): pulumi.Outp
   return pulumi.interpolate`postgresql+psycopg://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
 }
 
-// Feast splits it at its commas and takes each value for JSON; before that, it stands unquoted in the YAML of the store file.
+// Feast splits it at commas and parses each value as JSON; before that, it is unquoted in the store file's YAML.
 function connectionString({ server, login }: RedisLogin): pulumi.Output<string> {
   const password = login.password.apply(escaped);
   return pulumi.interpolate`${server.host}:${server.port},username=${login.username},password="${password}"`;
 }
 
-/** A text inside of JSON quotes, in letters, digits and backslashes alone. */
+/** The contents of a JSON string, using only letters, digits and backslashes. */
 function escaped(text: string): string {
   return text.replace(/[^A-Za-z0-9]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

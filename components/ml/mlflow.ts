@@ -25,18 +25,18 @@ export interface MlflowArgs {
   readonly namespace: pulumi.Input<string>;
   /** Database of runs and registered models. */
   readonly store: PostgresDatabase;
-  /** Encrypts the API keys that users store: upstream's default is a published text. */
+  /** Encrypts the API keys that users store; upstream's default is public. */
   readonly encryptionPassphrase: pulumi.Output<string>;
-  /** Bucket of the artifacts: clients reach it through the server, without S3 keys of their own. */
+  /** Bucket of the artifacts, which clients use through the server, without S3 keys. */
   readonly artifacts: Bucket;
   /** Tracking server pods. @default 2 */
   readonly replicas?: number;
   readonly size: ContainerSize;
-  /** Processes of one pod that answer requests. @default 2 */
+  /** Web server processes per pod. @default 2 */
   readonly webWorkers?: number;
-  /** Host name under which people reach the server from outside. */
+  /** Public host name. */
   readonly publicHost: string;
-  /** Network of all pods, as CIDR: Prometheus names the server by its pod's address. */
+  /** The pod network as CIDR, since Prometheus addresses the server by its pod's IP. */
   readonly podCidr: string;
   readonly metrics: Metrics;
 }
@@ -100,9 +100,9 @@ export class Mlflow extends pulumi.ComponentResource {
           HOME: "/tmp",
           ...s3ClientEnv(artifacts.store),
           MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, namespace, publicHost, podCidr),
-          // The page that the public host serves posts to that host, and the server compares no origin with its own name.
+          // The UI posts to the public host, and the server does not accept its own name as origin by default.
           MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `https://${publicHost}`,
-          // Ray runs the jobs here; MLflow's own runner would add a process for each kind of job.
+          // Ray runs the jobs; MLflow's own runner would add a process for each kind of job.
           MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
         },
         secretEnv: [database, objectStore],
@@ -143,13 +143,13 @@ const MIGRATION = `import os
 from mlflow.db import commands
 commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
 
-// The driver is named because SQLAlchemy 2.1 takes another one where none is, and the image has psycopg2.
+// Names the driver, because SQLAlchemy 2.1 defaults to another one and the image has psycopg2.
 function connectionUri({ server, database, login }: PostgresDatabase): pulumi.Output<string> {
   const password = login.password.apply(encodeURIComponent);
   return pulumi.interpolate`postgresql+psycopg2://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
 }
 
-// Since 3.5 the server answers 403 to any other Host header, and the port is part of the match (mlflow#22095).
+// Since 3.5 the server answers 403 to any other Host header, including the port (mlflow#22095).
 function allowedHosts(
   service: string,
   namespace: pulumi.Input<string>,
@@ -162,14 +162,14 @@ function allowedHosts(
     pulumi.interpolate`${service}.${namespace}.svc`,
     serviceHost(service, namespace),
     addressPattern(podCidr),
-    // What `kubectl port-forward` leads to.
+    // For `kubectl port-forward`.
     "localhost",
     "127.0.0.1",
   ];
   return pulumi.all(inside).apply((hosts) => [...hosts.flatMap((host) => [host, `${host}:*`]), publicHost].join(","));
 }
 
-/** 10.244.0.0/16 as the pattern 10.244.*: MLflow matches shell patterns, not networks. */
+/** The pattern 10.244.* for 10.244.0.0/16: MLflow matches shell patterns, not networks. */
 function addressPattern(cidr: string): string {
   const [address = "", bits = "0"] = cidr.split("/");
   return [...address.split(".").slice(0, Math.floor(Number(bits) / 8)), "*"].join(".");

@@ -20,34 +20,34 @@ import { type Standalone, standaloneCluster } from "./ray/standalone";
 
 /** Inputs of {@link Ray}. */
 export interface RayArgs {
-  /** Namespace of every object made here but the operator's; it must exist. */
+  /** Namespace of every object made here except the operator's; it must exist. */
   readonly namespace: pulumi.Input<string>;
-  /** Who runs the cluster, and what only that way of running it needs. */
+  /** The mode, with its own inputs. */
   readonly mode: Standalone | KubeRay;
   readonly workers: RayWorkers;
   /** Workers with GPUs. @default none */
   readonly gpuWorkers?: RayGpuWorkers;
-  /** What every node and client must show: without it Ray runs the code of anybody who reaches it. */
+  /** The token of every node and client; without it Ray would run code for anybody who reaches it. */
   readonly token: pulumi.Output<string>;
-  /** What tasks reach, by the environment variable that tells them its URL. */
+  /** The endpoints that tasks may reach, by the environment variable with the URL. */
   readonly services: Readonly<Record<string, Endpoint<"http">>>;
-  /** Where tasks find features and code, and keep artifacts; they act as its one user. */
+  /** The object store for features, code and artifacts; tasks use its application user. */
   readonly objectStore: S3Store;
   readonly access: RayAccess;
   readonly metrics: Metrics;
 }
 
-/** A Ray cluster: a head, and workers that join it and are drained before they go. */
+/** A Ray cluster: a head, and workers that are drained before they stop. */
 export class Ray extends pulumi.ComponentResource {
   /** Dashboard and job API. */
   readonly dashboard: Endpoint<"http">;
-  /** The global control store: what `ray start --address` joins. */
+  /** The global control store, for `ray start --address`. */
   readonly gcs: Endpoint<"grpc">;
-  /** The Ray client: what `ray.init("ray://…")` talks to. */
+  /** The Ray client server, for `ray.init("ray://…")`. */
   readonly client: Endpoint<"ray">;
-  /** The HTTP proxy of Ray Serve, once an application is deployed; by KubeRay only where something is served. */
+  /** The HTTP proxy of Ray Serve, once an application is deployed; with KubeRay only if there are applications. */
   readonly serve: Endpoint<"http"> | undefined;
-  /** Workers that each cluster has at least, by its name, the pods' label `app`. */
+  /** Minimum number of workers by cluster name, the pods' label `app`. */
   readonly workersMin: Readonly<Record<string, number>>;
   /** The Secret with the token, under the variable that clients read. */
   readonly auth: EnvSecret;
@@ -60,13 +60,13 @@ export class Ray extends pulumi.ComponentResource {
     const login = envSecret(`${name}-object-store`, { namespace, data: s3ClientSecret(objectStore) }, { parent: this });
     this.auth = envSecret(
       `${name}-auth`,
-      // KubeRay reads it under a name of its own.
+      // KubeRay uses another key.
       { namespace, data: { RAY_AUTH_TOKEN: token, ...(mode.kind === "kuberay" && { auth_token: token }) } },
       { parent: this },
     );
     const destinations = Object.values(services);
 
-    // The names that people use lead to whichever cluster there is: a switch of the mode moves them.
+    // These Services select the current mode's cluster, so their names survive a switch.
     const isOperated = mode.kind === "kuberay";
     const pods = isOperated ? operatedPods(`${name}-cluster`, namespace) : rayPods(name, namespace);
     const servers = isOperated ? operatedPods(`${name}-serve-cluster`, namespace) : pods;
@@ -137,12 +137,12 @@ export class Ray extends pulumi.ComponentResource {
   }
 }
 
-/** The pods of a cluster that KubeRay runs: the autoscaler beside the head needs rights, which workers do not get. */
+/** The pods of a KubeRay cluster: only the head's, which has the autoscaler, gets rights. */
 function operatedPods(name: string, namespace: pulumi.Input<string>): RayPods {
   return rayPods(name, namespace, `${name}-head`);
 }
 
-/** Those that answer requests: KubeRay labels workers, and the head while its proxy is well. */
+/** The pods that serve requests: KubeRay labels workers, and the head while its proxy is healthy. */
 function servingPods({ all }: RayPods): PodIdentity {
   return { ...all, matchLabels: { ...all.matchLabels, "ray.io/serve": "true" } };
 }

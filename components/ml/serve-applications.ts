@@ -13,34 +13,34 @@ import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 
 const RAY_UID = 1000;
-// A ConfigMap holds 1 MiB in all; its names and labels need a little.
+// A ConfigMap can have 1 MiB, including its metadata.
 const MAX_ZIP_BYTES = 1_000_000;
-// zip counts from 1980 on; a fixed date, so that the same code is the same file.
+// The earliest date in zip; fixed so that the same code gives the same file.
 const ZIP_DATE = new Date(1980, 0, 1);
-// What a client of the proxy waits at most.
+// The proxy's request timeout.
 const REQUEST_TIMEOUT_SECONDS = 30;
 
 /** A Python application that Ray Serve runs. */
 export interface ServeApplication {
-  /** Folder with its packages: the working directory of its processes. */
+  /** Directory with its packages, the working directory of its processes. */
   readonly directory: string;
-  /** `<module>:<builder>`, as Serve imports it. */
+  /** `<module>:<builder>` that Serve imports. */
   readonly importPath: string;
-  /** Path under which Serve answers for it. */
+  /** Path prefix of its requests. */
   readonly routePrefix: string;
-  /** What its builder is called with. */
+  /** Arguments of its builder. */
   readonly args: Readonly<Record<string, unknown>>;
-  /** Its deployments, by the names of their classes. */
+  /** Its deployments, by class name. */
   readonly deployments: Readonly<Record<string, DeploymentScale>>;
 }
 
-/** How many replicas a deployment has, and what each of them takes. */
+/** The scaling of a deployment. */
 export interface DeploymentScale {
   /** Scaled by how many requests wait. */
   readonly replicas: { readonly min: number; readonly max: number };
-  /** Requests per replica, running and waiting, that more replicas are started for. */
+  /** Running and queued requests per replica above which replicas are added. */
   readonly targetOngoingRequests: number;
-  /** Logical CPUs of one replica. */
+  /** Logical CPUs per replica. */
   readonly cpu: number;
 }
 
@@ -49,17 +49,17 @@ export interface ServeApplicationsArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly applications: Readonly<Record<string, ServeApplication>>;
-  /** Where their code goes; the nodes of the cluster read it with their own keys. */
+  /** Bucket of their code, which the cluster's nodes read with their own keys. */
   readonly bucket: Bucket;
-  /** Nodes that listen for requests: just the head, where one Service leads to it, or every node. */
+  /** The nodes that accept requests: just the head, or every node. */
   readonly proxies: "HeadOnly" | "EveryNode";
   /** Size of the Job that uploads. */
   readonly size: ContainerSize;
 }
 
-/** The code of Serve applications, in a bucket under the hash of its content, and the config by which Ray runs it. */
+/** The code of Serve applications, stored in a bucket by content hash, and Ray Serve's config. */
 export class ServeApplications extends pulumi.ComponentResource {
-  /** Ray Serve's config, as JSON; known once the code lies in the bucket. */
+  /** Ray Serve's config as JSON; resolves once the code is in the bucket. */
   readonly config: pulumi.Output<string>;
   /** Files with the alerts on what is served. */
   readonly alerts: readonly string[];
@@ -113,7 +113,7 @@ export class ServeApplications extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 
-  /** Where the code of an application lies, once it does: a working directory for Ray's jobs. */
+  /** URL of an application's code, once it is uploaded: the working directory of Ray's jobs. */
   code(app: string): pulumi.Output<string> {
     const uri = this.uris.get(app);
     if (uri === undefined) throw new Error(`there is no Serve application ${app}`);
@@ -121,14 +121,14 @@ export class ServeApplications extends pulumi.ComponentResource {
   }
 }
 
-// Older versions stay: a node that starts while a new one is deployed still fetches its own.
+// Older versions stay, because nodes that start during a deployment still fetch them.
 const UPLOAD = `import os, pathlib, boto3
 store = boto3.client("s3")
 for file in sorted(pathlib.Path("/applications").glob("*/*.zip")):
     store.upload_file(str(file), os.environ["BUCKET"], file.name)
     print("uploaded", file.name)`;
 
-/** What `PUT /api/serve/applications/` and a RayService take. It holds no credential: nodes bring theirs. */
+/** The config for `PUT /api/serve/applications/` and a RayService. It has no credentials: nodes use their own. */
 function serveConfig(
   applications: ServeApplicationsArgs["applications"],
   uris: Readonly<Record<string, string>>,
@@ -150,7 +150,7 @@ function serveConfig(
           max_replicas: replicas.max,
           target_ongoing_requests: targetOngoingRequests,
         },
-        // Above the target, so that a queue can grow that asks for another replica.
+        // Above the target, so that a queue can trigger scaling.
         max_ongoing_requests: Math.ceil(2 * targetOngoingRequests),
         ray_actor_options: { num_cpus: cpu },
       })),
@@ -198,7 +198,7 @@ export function pack(app: string, { directory, importPath }: ServeApplication): 
   return { file: `${app}-${hash}.zip`, zip, hash };
 }
 
-// What a run or a test of the code leaves beside it, and what only people and tools read.
+// Files that runs and tests leave behind, and files for people and tools.
 const LEFT_OUT = /(^|\/)(\.[^/]*|__pycache__|tests?)(\/|$)|\.pyc$/;
 
 function sourceFiles(directory: string): string[] {

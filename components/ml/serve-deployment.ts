@@ -10,7 +10,7 @@ import { images } from "../base/versions";
 
 const RAY_UID = 1000;
 const SCRIPT = fs.readFileSync(path.join(__dirname, "serve-deploy.py"), "utf8");
-// Replicas may wait for a worker, whose image may have to be pulled first.
+// Replicas may wait for a worker and its image pull.
 const DEPLOY_SECONDS = 600;
 
 /** Inputs of {@link ServeDeployment}. */
@@ -20,12 +20,12 @@ export interface ServeDeploymentArgs {
   /** Ray Serve's config, as JSON. */
   readonly config: pulumi.Output<string>;
   readonly dashboard: Endpoint<"http">;
-  /** The token that the dashboard demands, as RAY_AUTH_TOKEN. */
+  /** The dashboard's token, as RAY_AUTH_TOKEN. */
   readonly auth: EnvSecret;
   readonly size: ContainerSize;
 }
 
-/** Serve applications on a Ray cluster without an operator: deployed when they change, and again when a head has lost them. */
+/** Serve applications on a standalone Ray cluster, deployed when they change and when a restarted head has lost them. */
 export class ServeDeployment extends pulumi.ComponentResource {
   constructor(name: string, args: ServeDeploymentArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ml:ServeDeployment", name, {}, opts);
@@ -40,14 +40,14 @@ export class ServeDeployment extends pulumi.ComponentResource {
         HOME: "/tmp",
         RAY_DASHBOARD: url(dashboard),
         SERVE_CONFIG: config,
-        // Before the Job's own time is over, so that Ray's words stand in its log.
+        // Shorter than the Job's deadline, so that its log has Ray's message.
         TIMEOUT_SECONDS: `${DEPLOY_SECONDS - 60}`,
       },
       secretEnv: [auth],
       talksTo: [dashboard],
       timeoutSeconds: DEPLOY_SECONDS,
     };
-    // First: with the config before it would bring back an application that is no longer in this one.
+    // First, since it would redeploy removed applications with the previous config.
     const restore = new ScheduledJob(
       `${name}-restore`,
       { ...shared, command: ["python", "-c", SCRIPT, "--if-lost"], schedule: "*/2 * * * *" },

@@ -8,18 +8,18 @@ import { images } from "../base/versions";
 
 const RAY_UID = 1000;
 
-/** A job on the Ray cluster, by the clock. */
+/** A scheduled job on the Ray cluster. */
 export interface TrainingJob {
   readonly name: string;
-  /** When it runs, as five cron fields in UTC. */
+  /** Cron schedule with five fields, in UTC. */
   readonly schedule: string;
-  /** What Ray runs, word by word. */
+  /** Command that Ray runs. */
   readonly command: readonly string[];
-  /** Logical CPUs that it takes on a worker: without any Ray would start it on the head. */
+  /** Logical CPUs; without any Ray would start it on the head. */
   readonly cpu: number;
   /** How long it may take, in seconds. */
   readonly timeoutSeconds: number;
-  /** Where its code lies: a zip in a bucket. */
+  /** URL of its code, a zip in a bucket. */
   readonly code: pulumi.Output<string>;
 }
 
@@ -30,13 +30,13 @@ export interface ServeTrainingArgs {
   readonly jobs: readonly TrainingJob[];
   /** Dashboard and job API. */
   readonly dashboard: Endpoint<"http">;
-  /** The token that the job API demands, as RAY_AUTH_TOKEN. */
+  /** The job API's token, as RAY_AUTH_TOKEN. */
   readonly auth: EnvSecret;
   /** Size of the container that submits a job and follows its log. */
   readonly size: ContainerSize;
 }
 
-/** Training on the Ray cluster, by the clock: a Kubernetes Job fails when its Ray job does, and shows its log. */
+/** Scheduled training on the Ray cluster: a Kubernetes Job shows its Ray job's log and fails with it. */
 export class ServeTraining extends pulumi.ComponentResource {
   constructor(name: string, args: ServeTrainingArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ml:ServeTraining", name, {}, opts);
@@ -57,7 +57,7 @@ export class ServeTraining extends pulumi.ComponentResource {
             pulumi.interpolate`--working-dir=${job.code}`,
             `--entrypoint-num-cpus=${job.cpu}`,
             "--",
-            // Kubernetes ends what follows the Ray job, not the job itself.
+            // Kubernetes only stops following the Ray job; the job itself continues.
             "timeout",
             `${job.timeoutSeconds}`,
             ...job.command,

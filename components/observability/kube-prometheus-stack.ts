@@ -31,17 +31,17 @@ const PORTS = {
   nodeExporter: 9100,
   webhook: 10250,
   kubelet: 10250,
-  // Beside Prometheus and Alertmanager: what has them read a changed configuration.
+  // Sidecars of Prometheus and Alertmanager that reload their configuration.
   reloader: 8080,
 };
 
-/** Who is told of an alert. */
+/** The receiver of alerts. */
 export type Paging =
   | {
       readonly kind: "pagerduty" | "webhook";
       /** The routing key of a PagerDuty service, or the URL that takes Alertmanager's JSON. */
       readonly credential: pulumi.Output<string>;
-      /** Where that leads. */
+      /** Its network destination. */
       readonly destination: ExternalPeer;
     }
   | { readonly kind: "none" };
@@ -52,16 +52,16 @@ export interface KubePrometheusStackArgs extends StackSizes {
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
-  /** Networks of the nodes: their kubelets and exporters are asked there. */
+  /** Node networks, where kubelets and exporters are scraped. */
   readonly nodeCidrs: readonly string[];
-  /** Host name under which people reach Grafana from outside. */
+  /** Public host name of Grafana. */
   readonly publicHost: string;
   /** Password of Grafana's user `admin`. */
   readonly grafanaPassword: pulumi.Output<string>;
   readonly paging: Paging;
 }
 
-/** Prometheus, Alertmanager, Grafana and what they measure the cluster with, by the chart kube-prometheus-stack. */
+/** Prometheus, Alertmanager, Grafana and the cluster's exporters, from the chart kube-prometheus-stack. */
 export class KubePrometheusStack extends pulumi.ComponentResource {
   readonly prometheus: Endpoint<"http">;
   readonly alertmanager: Endpoint<"http">;
@@ -91,7 +91,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       { parent: this },
     );
     const dashboards = readConfigMaps(this, pods.grafana);
-    // As the observer that all scraped pods know it by, and not by the long name of its StatefulSet.
+    // With the observer's short name instead of its StatefulSet's.
     const wires = connect(this, {
       from: scraper,
       talksTo: [
@@ -162,7 +162,7 @@ function on(why: string, server: PodIdentity, ...ports: number[]): PodPorts {
 
 type WorkloadName = "operator" | "prometheus" | "alertmanager" | "grafana" | "kubeStateMetrics" | "nodeExporter";
 
-/** The StatefulSets are the operator's, from the custom resources Prometheus and Alertmanager of the chart. */
+/** The operator makes the StatefulSets from the chart's Prometheus and Alertmanager resources. */
 function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, DeclaredWorkload> {
   const { reloader } = args;
   const scraper = prometheus(args.namespace);
@@ -242,7 +242,7 @@ function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: 
   return [role, binding];
 }
 
-/** Alertmanager's configuration: critical alerts page at once and hourly, warnings daily, the rest is for dashboards. */
+/** Alertmanager's configuration: critical alerts page immediately and then hourly, warnings daily, the rest only shows in dashboards. */
 function alertmanagerConfig(paging: Paging): pulumi.Output<string> {
   const receiver = paging.kind === "none" ? "nobody" : "pager";
   const credential = paging.kind === "none" ? pulumi.output("") : paging.credential;
@@ -255,7 +255,7 @@ function alertmanagerConfig(paging: Paging): pulumi.Output<string> {
         group_interval: "5m",
         repeat_interval: "12h",
         routes: [
-          // It always fires: whoever looks for it knows that alerts get here. A page would tell nobody anything.
+          // It always fires, to show that alerts arrive here, and must not page.
           { matchers: ['alertname = "Watchdog"'], receiver: "nobody" },
           { matchers: ['severity = "critical"'], receiver, repeat_interval: "1h" },
           { matchers: ['severity = "warning"'], receiver, repeat_interval: "24h" },

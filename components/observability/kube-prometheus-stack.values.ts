@@ -2,15 +2,15 @@ import type { HelmValue } from "../base/chart-release";
 import { type ContainerSize, resources } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
 
-/** A volume for what one pod remembers. */
+/** The volume of one pod. */
 export interface Volume {
   readonly storageClass: string;
   readonly sizeGiB: number;
 }
 
-/** How large each part of the stack is. */
+/** The size of each part of the stack. */
 export interface StackSizes {
-  /** How long metrics are kept, in days, while the volume has room. */
+  /** Retention of metrics in days; shorter if the volume fills up. */
   readonly retentionDays: number;
   readonly prometheus: ContainerSize & { readonly volume: Volume };
   readonly alertmanager: ContainerSize & { readonly volume: Volume };
@@ -18,13 +18,13 @@ export interface StackSizes {
   readonly operator: ContainerSize;
   readonly kubeStateMetrics: ContainerSize;
   readonly nodeExporter: ContainerSize;
-  /** Each of the containers that watch configuration beside Prometheus, Alertmanager and Grafana. */
+  /** Each configuration reloader, a sidecar of Prometheus, Alertmanager and Grafana. */
   readonly reloader: ContainerSize;
 }
 
-/** What the values are made from. */
+/** Inputs of the values. */
 export interface ValuesArgs extends StackSizes {
-  /** Host name under which people reach Grafana from outside. */
+  /** Public host name of Grafana. */
   readonly publicHost: string;
   readonly prometheusServiceAccount: string;
   readonly grafanaSecret: EnvSecret;
@@ -37,12 +37,12 @@ export interface ValuesArgs extends StackSizes {
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
   return {
     crds: { enabled: false },
-    // kubeadm binds these to 127.0.0.1 of the control plane, where no scraper gets; with them go the chart's rules on them.
+    // kubeadm binds these to the control plane's 127.0.0.1, which cannot be scraped; this also disables the chart's rules for them.
     kubeControllerManager: { enabled: false },
     kubeEtcd: { enabled: false },
     kubeProxy: { enabled: false },
     kubeScheduler: { enabled: false },
-    // No rule reads it, and its pods are not ours to let a scraper in to.
+    // No rule uses it, and its pods are not ours to open to a scraper.
     coreDns: { enabled: false },
     prometheusOperator: operator(args),
     prometheus: prometheus(args),
@@ -52,10 +52,10 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     "kube-state-metrics": {
       resources: resources(args.kubeStateMetrics),
       priorityClassName: "standard-services",
-      // Nothing asks for metrics about Secrets, and reading them takes the right to read all that is in them.
+      // Nothing uses metrics about Secrets, and listing them would require the right to read them.
       collectorsExclude: ["secrets"],
     },
-    // It looks at the node itself, which Pod Security only admits as privileged; of that it needs to read.
+    // It inspects the node, which Pod Security allows only for `privileged`; it only needs to read.
     "prometheus-node-exporter": {
       resources: resources(args.nodeExporter),
       priorityClassName: "critical-services",
@@ -79,7 +79,7 @@ function prometheus({ prometheus: size, retentionDays, prometheusServiceAccount 
     prometheusSpec: {
       resources: resources(size),
       priorityClassName: "critical-services",
-      // Monitors and rules of every namespace, not only those that bear the label of this release.
+      // Monitors and rules of every namespace, not only those with this release's label.
       podMonitorSelectorNilUsesHelmValues: false,
       serviceMonitorSelectorNilUsesHelmValues: false,
       ruleSelectorNilUsesHelmValues: false,
@@ -126,19 +126,19 @@ function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHos
     resources: resources(size),
     priorityClassName: "standard-services",
     admin: { existingSecret: grafanaSecret.name },
-    // It takes the password over when it starts with an empty database, as each of its pods does.
+    // It reads the password when it starts with an empty database, which each of its pods does.
     podAnnotations: { [`checksum.254carbon.com/${grafanaSecret.name}`]: grafanaSecret.checksum },
     containerSecurityContext: { readOnlyRootFilesystem: true },
-    // Grafana and its sidecar do not start without a place for temporary files (kubara#302, grafana/helm-charts#3936).
+    // Grafana and its sidecar need a directory for temporary files (kubara#302, grafana/helm-charts#3936).
     extraVolumes: [{ name: "tmp", emptyDir: { sizeLimit: "64Mi" } }],
     extraVolumeMounts: [tmp],
-    // A pod with a test framework, run by `helm test` alone.
+    // A test pod, used only by `helm test`.
     testFramework: { enabled: false },
     rbac: { create: false },
     "grafana.ini": {
       server: { root_url: `https://${publicHost}` },
       analytics: { check_for_updates: false, check_for_plugin_updates: false, reporting_enabled: false },
-      // The image brings the plugin of Prometheus; all others would be fetched at each start.
+      // The image has the Prometheus plugin; all others would be downloaded at each start.
       plugins: { preinstall_disabled: true },
     },
     sidecar: {

@@ -8,16 +8,16 @@ import { container, type ContainerSize, podTemplate, serviceAccount } from "../b
 import type { EnvSecret } from "../base/secret";
 
 const UID = 1000;
-// Each question has three tries of 20 s, all at once; the rest is for the image and the volume of its layers.
+// Questions run in parallel with three tries of 20 s each; the rest is for the image pull.
 const DEADLINE_SECONDS = 300;
-// Long enough for its log to be read where the command that made it was killed.
+// Long enough to read its log if the command that created it was killed.
 const KEPT_SECONDS = 600;
 
-/** What is asked over HTTP, and where. */
+/** The endpoints to ask over HTTP. */
 export interface VerifyQuestions {
   readonly mlflow?: Endpoint<"http">;
   readonly feast?: Endpoint<"http">;
-  /** Ray's dashboard, and the token that it demands, as RAY_AUTH_TOKEN. */
+  /** Ray's dashboard, and its token as RAY_AUTH_TOKEN. */
   readonly ray?: { readonly dashboard: Endpoint<"http">; readonly auth: EnvSecret };
   /** A prediction: the JSON of `body`, posted to `path`. */
   readonly serve?: { readonly endpoint: Endpoint<"http">; readonly path: string; readonly body: object };
@@ -28,15 +28,15 @@ export interface VerifyQuestions {
 export interface VerifyArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
-  /** Any with Python 3.10 or later as `python`. */
+  /** Any image with Python 3.10 or later as `python`. */
   readonly image: string;
   readonly asks: VerifyQuestions;
   readonly size: ContainerSize;
 }
 
 /**
- * The part of `npm run verify` that asks from inside the cluster: a suspended CronJob, which is the template of the Job
- * that the command makes. Its pods hold no rights but their wires, and nothing waits for it.
+ * The part of `npm run verify` inside the cluster: a suspended CronJob, the template of the Job that the command creates. Its pods
+ * have no rights except their wires, and nothing waits for it.
  */
 export class Verify extends pulumi.ComponentResource {
   constructor(name: string, args: VerifyArgs, opts: pulumi.ComponentResourceOptions) {

@@ -15,27 +15,27 @@ import {
 import { bytes, cores } from "./quantity";
 import { isBytes, TOLERANCE, written } from "./units";
 
-/** What a program asks for against what its quotas and nodes have. */
+/** A program's demand compared with its quotas and nodes. */
 export interface Capacity {
   readonly systems: readonly SystemDemand[];
   readonly quotas: readonly QuotaCheck[];
   readonly nodes: readonly NodeLoad[];
   readonly lostNodes: readonly LostNode[];
-  /** Custom resources of which nobody said whether their operators make pods. */
+  /** Custom resources for which it is unknown whether their operators create pods. */
   readonly notCounted: readonly string[];
-  /** What does not fit, each with its numbers and what to change; none when all is well. */
+  /** What does not fit, with numbers and what to change. */
   readonly faults: readonly string[];
 }
 
-/** What one system asks for in one namespace. */
+/** The demand of one system in one namespace. */
 export interface SystemDemand {
   readonly system: string;
   readonly namespace: string;
-  /** Of all pods with every autoscaler at its maximum, without Jobs. */
+  /** All pods with every autoscaler at its maximum, without Jobs. */
   readonly most: Amounts;
   /** Pods that run at first. */
   readonly startPods: number;
-  /** Added while it is rolled out. */
+  /** Added during a rollout. */
   readonly surge: Amounts;
   readonly jobs: Amounts;
 }
@@ -56,14 +56,14 @@ export interface QuotaCheck {
   readonly allowed: number;
 }
 
-/** Checks quotas and nodes: the faults alone, for a rehearsal to stop at before its first call. */
+/** Checks quotas and nodes, so that a rehearsal can stop before its first call. */
 export function checkCapacity(evaluation: Evaluation, config: PlatformConfig): string[] {
   return [...capacity(evaluation, config).faults];
 }
 
 /**
- * Works out what fits. Every autoscaler is taken at its maximum, every rollout and every Job at the same time: a quota
- * that admits less stops a rollout half-way. Pods that are shutting down are left out, unless they may take minutes.
+ * Calculates what fits, with every autoscaler at its maximum and every rollout and Job at the same time: a smaller quota would
+ * stop a rollout half-way. Pods that are shutting down do not count unless they may take minutes.
  */
 export function capacity(evaluation: Evaluation, config: PlatformConfig): Capacity {
   const demand = demandOf(evaluation);
@@ -181,7 +181,7 @@ function checkQuota({ inputs }: Registration, groups: readonly CountedGroup[], d
   }));
 }
 
-// Where each resource of the quota is decided.
+// The config key of each quota resource.
 const QUOTA_KEYS: Readonly<Record<string, string>> = {
   "requests.cpu": "quota.cpu.request",
   "limits.cpu": "quota.cpu.limit",
@@ -214,7 +214,7 @@ function quotaFault(check: QuotaCheck, groups: readonly CountedGroup[]): string 
   );
 }
 
-/** How much of a resource each system asks for at its peak, the largest first. */
+/** Each system's peak demand for a resource, largest first. */
 function bySystem(groups: readonly CountedGroup[], resource: string): string[] {
   const sums = new Map<string, number>();
   for (const { group, most, surge } of groups) {
@@ -226,7 +226,7 @@ function bySystem(groups: readonly CountedGroup[], resource: string): string[] {
     .map(([system, amount]) => `${system} ${written(resource, amount)}`);
 }
 
-/** Containers that ask for more than the namespace lets one have: the API server would refuse their pods. */
+/** Containers that exceed the namespace's limit range: the API server would reject their pods. */
 function limitFaults({ inputs }: Registration, groups: readonly PodGroup[]): string[] {
   const { metadata, spec } = inputs as unknown as {
     metadata: { namespace: string };

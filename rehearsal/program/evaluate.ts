@@ -10,7 +10,7 @@ import { type Registration, startMockEngine } from "./mock-engine";
 
 export type { Registration };
 
-/** What a stack's program registers and hands out, without an engine or a cluster. */
+/** The registrations and outputs of a stack's program, without an engine or a cluster. */
 export interface Evaluation {
   readonly registrations: readonly Registration[];
   readonly outputs: unknown;
@@ -25,7 +25,7 @@ export const STACKS: readonly string[] = fs
   .flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? [])
   .sort();
 
-/** Reads the plain values of a stack from its file. Throws a RunError that lists the stacks there are. */
+/** Reads the plain values of a stack from its file. Throws a RunError that lists the existing stacks. */
 export function readStackFile(stack: string): Record<string, unknown> {
   const file = path.join(ROOT, `Pulumi.${stack}.yaml`);
   if (!STACKS.includes(stack)) {
@@ -35,7 +35,7 @@ export function readStackFile(stack: string): Record<string, unknown> {
   return config;
 }
 
-/** The values of a stack file with some of them replaced, `ray.workers.max` by `3`, or taken out, by `null`. */
+/** The values of a stack file with overrides, such as `3` for `ray.workers.max`; `null` removes a value. */
 export function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
   const copy = parse(stringify(values)) as Record<string, unknown>;
   for (const [keyPath, text] of Object.entries(overrides)) {
@@ -61,9 +61,8 @@ export function stackConfig(stack: string, chartDirectory?: string): PlatformCon
 }
 
 /**
- * Runs the program under Pulumi's mocks: every object it would make, with fixed stand-ins for what only a cluster knows.
- * Credentials that the stack file sets, and those that it must set, get a canary: their values are never read. `credentials`
- * are values to take instead.
+ * Runs the program under Pulumi's mocks, with fixed stand-ins for values that only a cluster knows. Credentials that the stack
+ * file sets or must set get a canary, or the value in `credentials`; their real values are never read.
  */
 export async function evaluate(
   stack: string,
@@ -86,7 +85,7 @@ function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
   return (pulumi.output(value) as unknown as { promise(): Promise<unknown> }).promise();
 }
 
-/** A credential's stand-in: of every form that SECRET_KEYS knows, and easy to find where it must not be. */
+/** A stand-in for a credential: valid for every form in SECRET_KEYS, and easy to find where it must not be. */
 export function canary(key: string): string {
   return `canary-${key}`;
 }

@@ -3,21 +3,21 @@ import type { PlatformConfig } from "../../stacks/config/schema";
 import { type Amounts, GPU, type PodGroup, total } from "./demand";
 import { TOLERANCE, written } from "./units";
 
-/** A node of the inventory, and what the pods take that come to lie on it at the peak. */
+/** A node of the inventory with its load at the peak. */
 export interface NodeLoad {
   readonly name: string;
   readonly allocatable: Amounts;
   readonly used: Amounts;
 }
 
-/** What the loss of one node means, roughly: volumes are taken to lie where the peak's placement has them. */
+/** The approximate effect of losing one node, with volumes where the peak's placement has their pods. */
 export interface LostNode {
   readonly name: string;
-  /** How many pods other nodes take over. */
+  /** Number of pods that move to other nodes. */
   readonly moving: number;
   /** Pods that fit on no other node. */
   readonly homeless: readonly string[];
-  /** Pods whose volumes lie on it: they wait until it is back. */
+  /** Pods whose volumes are on the node and that wait until it is back. */
   readonly waiting: readonly string[];
 }
 
@@ -27,7 +27,7 @@ export interface PlacedPod {
   readonly role: "running" | "surge" | "job";
 }
 
-/** A node while pods are placed. */
+/** A node during placement. */
 export interface Node extends NodeLoad {
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: PlatformConfig["cluster"]["nodes"][string]["taints"];
@@ -35,10 +35,10 @@ export interface Node extends NodeLoad {
   readonly pods: PlacedPod[];
 }
 
-/** What the GPU operator's feature discovery finds on a node with GPUs. */
+/** Labels that the GPU operator's feature discovery gives nodes with GPUs. */
 export const GPU_LABELS = { "nvidia.com/gpu.present": "true" };
 
-/** A node of the inventory, less what its system takes. */
+/** An empty node of the inventory, without its reserved resources. */
 export function emptyNode(name: string, node: PlatformConfig["cluster"]["nodes"][string]): Node {
   const { cpu, memoryGiB, pods, gpus, labels, taints, reserved } = node;
   return {
@@ -56,7 +56,7 @@ export function emptyNode(name: string, node: PlatformConfig["cluster"]["nodes"]
   };
 }
 
-/** Whether a node's labels and taints let a pod in. */
+/** Whether a node's labels and taints admit a pod. */
 export function admits({ labels, taints }: Node, { nodeSelector, tolerations }: PodGroup): boolean {
   return (
     Object.entries(nodeSelector).every(([key, value]) => labels[key] === value) &&
@@ -74,7 +74,7 @@ function hasRoom({ allocatable, used }: Node, pod: Amounts): boolean {
   return Object.entries(allocatable).every(([key, amount]) => (used[key] ?? 0) + (pod[key] ?? 0) <= amount + TOLERANCE);
 }
 
-/** Places pods, the largest first; returns those for which there is no room. */
+/** Places pods, largest first; returns those that do not fit. */
 export function place(pods: readonly PlacedPod[], nodes: readonly Node[]): PlacedPod[] {
   const size = ({ group }: PlacedPod): number =>
     Math.max(...nodes.flatMap((node) => ["requests.cpu", "requests.memory"].map((key) => share(group.pod, node, key))));
@@ -88,7 +88,7 @@ export function place(pods: readonly PlacedPod[], nodes: readonly Node[]): Place
           hasRoom(node, pod.group.pod) &&
           !(isPerNode && node.pods.some(({ group }) => group === pod.group)),
       );
-      // As the scheduler prefers: where fewest of the same workload are, then where most is free.
+      // Like the scheduler: prefer nodes with the fewest pods of the same workload, then those with the most free capacity.
       const [best] = fitting.sort((a, b) => alike(a, pod) - alike(b, pod) || busy(a) - busy(b));
       if (best === undefined) return true;
       best.used = total([best.used, pod.group.pod]);
@@ -109,7 +109,7 @@ function busy(node: Node): number {
   return share(node.used, node, "requests.cpu") + share(node.used, node, "requests.memory");
 }
 
-/** A fault for each workload with pods that no node has room for. */
+/** A fault for each workload with pods that fit on no node. */
 export function nodeFaults(homeless: readonly PlacedPod[], nodes: readonly Node[]): string[] {
   const groups = [...new Set(homeless.map(({ group }) => group))];
   return groups.map((group) => {
@@ -139,7 +139,7 @@ function freeOn({ allocatable, used }: Node, { pod }: PodGroup): string {
     .join(", ");
 }
 
-/** What has nowhere to go when a node is lost, of the pods that run for good. */
+/** The effect of losing a node on the long-running pods. */
 export function lose(lost: Node, nodes: readonly Node[]): LostNode {
   const isRunning = ({ role }: PlacedPod): boolean => role === "running";
   const others = nodes

@@ -23,7 +23,7 @@ const ALLOWED_VOLUMES = [
   "secret",
 ];
 
-/** What this platform refuses in a pod of its own. */
+/** Violations of the platform's rules for its own pods. */
 export function podFaults(template: PodTemplate, { longRunning }: { readonly longRunning: boolean }): string[] {
   const { spec } = template;
   return [
@@ -35,7 +35,7 @@ export function podFaults(template: PodTemplate, { longRunning }: { readonly lon
   ];
 }
 
-/** What Pod Security `restricted` (Kubernetes 1.36) would refuse in a pod. */
+/** Violations of Pod Security `restricted` (Kubernetes 1.36). */
 export function securityFaults(pod: V1PodSpec): string[] {
   const sharesHost = pod.hostNetwork ?? pod.hostPID ?? pod.hostIPC ?? false;
   const volumes = (pod.volumes ?? []).flatMap(({ name, ...source }) => {
@@ -60,7 +60,7 @@ export function securityFaults(pod: V1PodSpec): string[] {
   return [...(sharesHost ? ["shares a namespace of the host"] : []), ...volumes, ...containers];
 }
 
-/** What keeps a pod from being what it says: sizes, exact images that stay as they are, mounts that exist, names of DNS alone. */
+/** Violations of the rules for all pods: sizes, exact and read-only images, existing mounts, no host aliases. */
 export function soundnessFaults({ spec, claims = [] }: PodTemplate): string[] {
   const volumes = [...(spec.volumes ?? []).map(({ name }) => name), ...claims];
   const containers = containersOf(spec).flatMap((container) => {
@@ -82,11 +82,11 @@ export function soundnessFaults({ spec, claims = [] }: PodTemplate): string[] {
         .map(({ name }) => `${container.name} mounts ${name}, which no volume is`),
     ];
   });
-  // Of one name, such an alias is asked before DNS: a chart's example would hide a Service.
+  // Aliases precede DNS: a chart's example would hide a Service.
   return [...((spec.hostAliases ?? []).length > 0 ? ["has host aliases"] : []), ...containers];
 }
 
-/** Whether an image is one of Bitnami's: what it had published without a contract is gone, and the rest is frozen. */
+/** Whether an image is Bitnami's, whose free images are gone or frozen. */
 function isBitnami(image: string): boolean {
   return /(^|\/)bitnami/.test(image);
 }

@@ -2,7 +2,7 @@ import { customKind } from "../operators";
 import type { CustomResource, Manifest } from "../operators/operator";
 import { plain } from "./values";
 
-/** A place that reads a Secret; without keys it takes whatever is there. */
+/** A reference to a Secret; without keys it uses all of them. */
 export interface SecretReference {
   /** `Deployment data-platform/mlflow`. */
   readonly owner: string;
@@ -11,12 +11,12 @@ export interface SecretReference {
   readonly keys: readonly string[];
 }
 
-/** The keys of each Secret that there will be, by `<namespace>/<name>`. */
+/** The keys of each future Secret, by `<namespace>/<name>`. */
 export type KnownSecrets = ReadonlyMap<string, ReadonlySet<string>>;
 
 /**
- * The references to Secrets that lead nowhere: of each the reader, the Secret, the key, and what keys there are. A pod
- * with such a reference waits for ever, and nothing but its events says why.
+ * References to missing Secrets or keys, with the reader, the Secret, the key and the existing keys. A pod with such a
+ * reference waits for ever, and only its events say why.
  */
 export function secretFaults(objects: readonly Manifest[], known: KnownSecrets, namespace?: string): string[] {
   const faults = objects.flatMap((object) => secretReferences(object, namespace)).flatMap((one) => fault(one, known));
@@ -39,7 +39,7 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.join(", ");
 }
 
-/** Every Secret of some objects: those among them, and those that operators make of the others. */
+/** The Secrets among some objects, and those that operators create for the others. */
 export function knownSecrets(objects: readonly Manifest[], namespace?: string): KnownSecrets {
   const known = new Map<string, Set<string>>();
   // The schemas of custom resources were checked elsewhere.
@@ -47,7 +47,7 @@ export function knownSecrets(objects: readonly Manifest[], namespace?: string): 
   for (const object of all) {
     for (const [name, keys] of Object.entries(madeOf(object, all))) {
       const full = `${namespaceOf(object, namespace)}/${name}`;
-      // Several may add to one Secret; what they add is there.
+      // Several objects may contribute to one Secret.
       known.set(full, new Set([...(known.get(full) ?? []), ...keys]));
     }
   }
@@ -103,7 +103,7 @@ const REFERENCE =
   /^(secret|\w*Secret|\w*[sS]ecret(Key)?Ref|imagePullSecrets|certificateRefs|username|password|accessKeyId|secretAccessKey)$/;
 
 function namedBy(tree: Tree, property: string): string | undefined {
-  // Of a volume, of a listener's certificate, of a CA's issuer; the other is how the values of charts say it.
+  // `secretName` is for volumes, listeners' certificates and CA issuers, `secretRef` for chart values.
   const named = [tree["secretName"], tree["secretRef"]].find((one) => typeof one === "string");
   if (named !== undefined) return named;
   return REFERENCE.test(property) && typeof tree["name"] === "string" ? tree["name"] : undefined;

@@ -1,4 +1,4 @@
-// 0.1 + 0.2 of a core is not 0.3.
+// In floating point, 0.1 + 0.2 is not 0.3.
 export const TOLERANCE = 1e-6;
 
 /** Whether a quota counts a resource in bytes. */
@@ -6,7 +6,7 @@ export function isBytes(resource: string): boolean {
   return /memory|storage/.test(resource);
 }
 
-/** An amount as people write it: cores, MiB, GiB or things. */
+/** Formats an amount for people: cores, MiB, GiB or a count. */
 export function written(resource: string, amount: number): string {
   if (isBytes(resource)) {
     const isSmall = amount > 0 && amount < GIB;

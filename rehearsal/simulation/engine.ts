@@ -9,10 +9,10 @@ import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/conf
 import { ROOT } from "../program/evaluate";
 import { type Toolchain, versions } from "./toolchain";
 
-/** Where the engine of one run works: nothing of it lies outside of `directory`. */
+/** The engine of one run, all of whose files are in `directory`. */
 export interface EngineSpec {
   readonly toolchain: Toolchain;
-  /** The run's own directory: home, state and stack file go here. */
+  /** The run's directory, for home, state and stack file. */
   readonly directory: string;
   /** Directory with the plugins of both providers. */
   readonly plugins: string;
@@ -22,48 +22,48 @@ export interface EngineSpec {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** How one command of the engine ended. */
+/** The result of an engine command. */
 export interface EngineResult {
   readonly ok: boolean;
   readonly seconds: number;
-  /** Resources by what was done to them: `create`, `update`, `same`, … */
+  /** Number of resources by operation: `create`, `update`, `same`, … */
   readonly changes: Readonly<Record<string, number>>;
-  /** The errors that the engine reported, and what it printed when it reported none. */
+  /** The errors that the engine reported, or its output if it reported none. */
   readonly errors: readonly string[];
   /** Everything that it printed. */
   readonly output: string;
 }
 
-/** Operations of the engine that rehearsals and tests use. */
+/** Engine commands that rehearsals and tests use. */
 export type EngineCommand = "preview" | "up" | "refresh" | "destroy";
 
 export interface EngineOptions {
   readonly args?: readonly string[];
-  /** Previews first, as a user's command does: nothing is done when the preview finds a fault. @default false */
+  /** Previews first, as for a user, and stops if the preview fails. @default false */
   readonly preview?: boolean;
-  /** Saves the state at the end alone, not at each step: for a state that nobody needs after a kill. @default false */
+  /** Saves the state only at the end instead of at each step, if it is not needed after a kill. @default false */
   readonly saveOnce?: boolean;
-  /** Interrupts the command as Ctrl-C does: the engine cancels what is under way and saves its state. */
+  /** Interrupts the command like Ctrl-C: the engine cancels running operations and saves its state. */
   readonly signal?: AbortSignal;
-  /** Is told how many resources are done. */
+  /** Called with the number of finished resources. */
   readonly progress?: (done: number) => void;
 }
 
 /** The value of `carbon:platform`, as a stack file has it. */
 export type StackValues = z.input<typeof PlatformConfig>;
 
-/** Environment of a command that saves the state at its end alone. */
+/** Environment of a command that saves the state only at its end. */
 export const SAVE_ONCE = { PULUMI_SKIP_CHECKPOINTS: "true", PULUMI_EXPERIMENTAL: "true" };
 
 /** How long an interrupted engine may take to save its state before it is killed. */
 const CANCEL_SECONDS = 10;
 
 /**
- * The real Pulumi CLI on local state, run in the repository as a user would run it. Not by the automation API: that
- * reads and rewrites the stack file beside the program, which belongs to the user.
+ * The real Pulumi CLI with local state, run in the repository as a user would. The automation API would read and rewrite the
+ * user's stack file.
  */
 export class Engine {
-  /** What a shell needs to run `npx pulumi` and `kubectl` by hand on the same stack and cluster. */
+  /** The environment with which a shell runs `npx pulumi` and `kubectl` on the same stack and cluster. */
   readonly env: Readonly<Record<string, string>>;
   /** The values that stand in for the credentials of the stack. */
   readonly canaries: Readonly<Record<SecretName, string>>;
@@ -96,7 +96,7 @@ export class Engine {
     this.pulumi = path.join(home, "versions", versions.pulumi.slice(1), "bin", "pulumi");
   }
 
-  /** Makes the stack and its stack file, with a canary for each credential. */
+  /** Creates the stack and its stack file, with a canary for each credential. */
   static async create(spec: EngineSpec): Promise<Engine> {
     const engine = new Engine(spec);
     const { directory, stack } = spec;
@@ -148,14 +148,14 @@ export class Engine {
     };
   }
 
-  /** Changes the plain values of `carbon:platform`, as an editor would change the stack file. */
+  /** Changes the plain values of `carbon:platform` in the stack file. */
   setValues(change: (values: StackValues) => StackValues): void {
     const file = parse(fs.readFileSync(this.stackFile, "utf8")) as { config: { "carbon:platform": StackValues } };
     file.config["carbon:platform"] = change(file.config["carbon:platform"]);
     fs.writeFileSync(this.stackFile, stackFileText(file), { mode: 0o600 });
   }
 
-  /** Runs any other command of the CLI in the repository and returns what it prints. */
+  /** Runs any other CLI command in the repository and returns its output. */
   async query(...args: string[]): Promise<string> {
     return this.must([...args, "--stack", this.spec.stack]);
   }
@@ -172,15 +172,15 @@ export class Engine {
       // The event log is a command for debugging.
       env: { ...process.env, ...this.env, ...env, PULUMI_DEBUG_COMMANDS: "true" },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
-      // A session of its own: Ctrl-C in a terminal reaches it once, through us, and all that it starts can be found.
+      // A new session: Ctrl-C reaches it once, through us, and all its processes can be found.
       detached: true,
     });
   }
 }
 
 /**
- * Runs a command and then kills what it has left in its session, also when our end of the pipe closes because we were
- * killed: the engine's plugins are in process groups of their own, and a program whose engine was killed never ends.
+ * Runs a command and then kills the rest of its session, even if the pipe closes because we were killed: the engine's plugins
+ * are in separate process groups, and a program whose engine was killed never ends.
  */
 const GUARDED = `
 sweep() {
@@ -199,7 +199,7 @@ sweep
 exit $code
 `;
 
-/** The CLI behind a script that hands this run's stack file to every command that reads one. */
+/** A wrapper script that passes this run's stack file to every CLI command that reads one. */
 function launcher(pulumi: string, stackFile: string): string {
   return [
     "#!/bin/sh",
@@ -212,7 +212,7 @@ function launcher(pulumi: string, stackFile: string): string {
   ].join("\n");
 }
 
-/** A value that is recognised wherever it turns up, in plain, in Base64 or URL-encoded. */
+/** A value that can be found anywhere as plain text, Base64 or URL-encoded. */
 function canary(key: string, form: SecretForm): string {
   const unique = randomBytes(16).toString("hex");
   return form === "user" || form === "key" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
@@ -249,7 +249,7 @@ interface EngineEvent {
 
 function readEvents(log: string): { done: number; changes: Record<string, number>; errors: string[] } {
   const lines = fs.existsSync(log) ? fs.readFileSync(log, "utf8").split("\n") : [];
-  // The last line may be half written while the command runs.
+  // The last line may be incomplete while the command runs.
   const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
   return {
     done: events.filter((event) => event.resOutputsEvent !== undefined).length,
@@ -260,7 +260,7 @@ function readEvents(log: string): { done: number; changes: Record<string, number
   };
 }
 
-// Pulumi reads YAML 1.1, to which a moment without quotes is no text.
+// Pulumi reads YAML 1.1, in which a timestamp without quotes is not a string.
 function stackFileText(file: object): string {
   return stringify(file, { schema: "yaml-1.1" });
 }

@@ -6,19 +6,19 @@ import { bytes, cores } from "../program/quantity";
 import { bar, table } from "./tables";
 import { versions } from "./toolchain";
 
-/** What a rehearsal found. Written as it is by `--json`; keys are added, never changed. */
+/** The result of a rehearsal, as `--json` writes it; keys are added, never changed. */
 export interface Report {
   readonly stack: string;
   readonly ok: boolean;
-  /** Why `ok` is false: each fault by itself. */
+  /** The reasons why `ok` is false. */
   readonly faults: readonly string[];
   /** Where the kubernetes plugin came from. */
   readonly plugin: Plugins["kubernetes"];
   /** Charts and manifest files of the stack, and whether upstream published what was installed. */
   readonly charts: readonly FilledChart[];
-  /** Kubernetes that was simulated, and that of the stack's cluster. */
+  /** The simulated Kubernetes version, and that of the stack's cluster. */
   readonly kubernetes: { readonly simulated: string; readonly declared: string };
-  /** Resources of the stack, as the engine counts them. */
+  /** Number of the stack's resources according to the engine. */
   readonly resources: number;
   readonly pods: { readonly total: number; readonly ready: number };
   readonly claims: { readonly total: number; readonly bound: number };
@@ -31,14 +31,14 @@ export interface Report {
     readonly perResource: number;
     readonly total: number;
   };
-  /** Null where the system cannot tell. */
+  /** Null if the operating system does not report it. */
   readonly peakMemoryMiB: number | null;
   readonly outputs: unknown;
   readonly quotas: readonly QuotaUse[];
   readonly nodes: readonly NodeUse[];
   readonly volumes: readonly VolumeUse[];
   readonly lostNodes: readonly LostNode[];
-  /** Present when the rehearsal was kept. */
+  /** Present if the rehearsal was kept. */
   readonly kubeconfig?: string;
   readonly envFile?: string;
 }
@@ -66,18 +66,18 @@ interface VolumeUse {
   readonly node: string;
 }
 
-/** What the loss of one node means. */
+/** The effect of losing one node. */
 interface LostNode {
   readonly name: string;
   /** Pods that fit on no other node. */
   readonly homeless: readonly string[];
-  /** Pods whose volumes lie on it: they wait until it is back. */
+  /** Pods whose volumes are on the node and that wait until it is back. */
   readonly stranded: readonly string[];
   /** Replicated systems that lose half or more of their members. */
   readonly brokenQuorums: readonly string[];
 }
 
-/** Where a report reads from. */
+/** The sources of a report. */
 export interface Inspected {
   readonly stack: string;
   readonly plugins: Plugins;
@@ -96,7 +96,7 @@ interface Course {
   readonly totalSeconds: number;
 }
 
-/** Reads from the cluster what a rehearsal came to. */
+/** Reads the result of a rehearsal from the cluster. */
 export async function inspect(rehearsal: Inspected, course: Course): Promise<Report> {
   const { core } = rehearsal.api;
   const [pods, claims, nodes, quotas] = await Promise.all([
@@ -112,7 +112,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     ...up.errors,
     ...settled,
     ...(secondUp?.errors ?? []),
-    ...(changes > 0 ? [`the second up changed ${changes} resources; a preview says which`] : []),
+    ...(changes > 0 ? [`the second up changed ${changes} resources; a preview shows which`] : []),
   ];
   return {
     stack: rehearsal.stack,
@@ -145,12 +145,12 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
   };
 }
 
-/** How many resources a command of the engine touched: looking at one that is not ours is no change. */
+/** How many resources an engine command changed; reads do not count. */
 export function countChanges({ changes }: EngineResult): number {
   return sum(Object.entries(changes).map(([op, count]) => (op === "same" || op === "read" ? 0 : count)));
 }
 
-/** A pod that runs and is Ready, or has done its work. */
+/** Whether a pod is Ready or has completed. */
 export function isReadyOrDone({ status }: V1Pod): boolean {
   if (status?.phase === "Succeeded") return true;
   return status?.conditions?.some(({ type, status: value }) => type === "Ready" && value === "True") ?? false;
@@ -184,7 +184,7 @@ function activePods(pods: readonly V1Pod[]): V1Pod[] {
   return pods.filter(({ status }) => status?.phase !== "Succeeded" && status?.phase !== "Failed");
 }
 
-/** What the scheduler reserves: the sum of the containers, or one init container if that is more. Cores and bytes. */
+/** What the scheduler reserves, in cores and bytes: the sum of the containers, or the largest init container if that is more. */
 export function podRequests({ spec }: V1Pod): { cpu: number; memory: number; gpus: number } {
   const read = (name: string, amount: (text: string) => number): number => {
     const of = (c: { resources?: { requests?: Record<string, string> } }) =>
@@ -215,7 +215,7 @@ function lostNode(lost: V1Node, nodes: readonly V1Node[], pods: readonly V1Pod[]
   const gone = active.filter(({ spec }) => spec?.nodeName === name);
   const stranded = gone.filter((pod) => claimsOf(pod).length > 0);
   const room = nodes.filter((node) => node !== lost).map((node) => freeRoom(node, active));
-  // Largest first, as a scheduler that must place them all would want them.
+  // Largest first, which places the most pods.
   const movers = gone
     .filter((pod) => !stranded.includes(pod))
     .sort((a, b) => podRequests(b).memory - podRequests(a).memory);
@@ -267,12 +267,12 @@ function place(pod: V1Pod, rooms: Room[]): boolean {
   return true;
 }
 
-/** StatefulSets with several members of which the node holds half or more. */
+/** StatefulSets with several members, at least half of which are on the node. */
 function brokenQuorums(active: readonly V1Pod[], node: string): string[] {
   const members = new Map<string, V1Pod[]>();
   for (const pod of active) {
     const owner = pod.metadata?.ownerReferences?.[0];
-    // PostgreSQL's replicas need no quorum: the operator promotes one that is left.
+    // PostgreSQL needs no quorum: the operator promotes a remaining replica.
     if (owner?.kind !== "StatefulSet" || pod.metadata?.labels?.["cnpg.io/cluster"] !== undefined) continue;
     const name = `${pod.metadata?.namespace}/${owner.name}`;
     members.set(name, [...(members.get(name) ?? []), pod]);
@@ -288,13 +288,13 @@ function podName({ metadata }: V1Pod): string {
 }
 
 const NOT_SHOWN = [
-  "containers do not run: no image is pulled, no probe is asked, no Job does its work",
-  "operators are simulated from the specs of their custom resources; no webhook is called",
-  "network policies are stored, not enforced; traffic, DNS and certificates do not exist",
+  "containers do not run: no images are pulled, no probes are called, and Jobs do no work",
+  "operators are simulated from the specs of their custom resources; webhooks are not called",
+  "network policies are stored but not enforced; there is no traffic, DNS or certificates",
   "volumes are objects without a disk",
 ];
 
-/** How many charts were upstream's own, and the names of those that were not. */
+/** How many charts were upstream's, and the names of the stand-ins. */
 export function chartSummary(charts: readonly FilledChart[], separator = ", "): string {
   const standIns = charts
     .filter(({ source }) => source === "stand-in")
@@ -305,7 +305,7 @@ export function chartSummary(charts: readonly FilledChart[], separator = ", "): 
   );
 }
 
-/** The report as a person reads it. */
+/** Formats the report for people. */
 export function render(report: Report): string {
   const { pods, claims, seconds, secondUp } = report;
   const verdict = report.ok ? "all of it works" : `${report.faults.length} fault(s)`;
@@ -353,7 +353,7 @@ export function render(report: Report): string {
 const CELL = { width: 8.43, height: 18 };
 const MARGIN = 16;
 
-/** The report as a picture: an SVG of the text, for pull requests and documents. */
+/** The report as an SVG of the text, for pull requests and documents. */
 export function picture(report: Report): string {
   const lines = render(report).split("\n");
   const width = Math.ceil(Math.max(...lines.map(({ length }) => length)) * CELL.width) + 2 * MARGIN;
@@ -380,7 +380,7 @@ function escape(text: string): string {
 
 function kept(envFile: string, stack: string): string {
   return [
-    "It is left running. To use it by hand, in this directory:",
+    "The rehearsal is still running. To use it, run in this directory:",
     `  source ${envFile}`,
     `  npx pulumi preview -s ${stack}`,
     `To end it: npm run rehearse -- --stack ${stack} --down`,

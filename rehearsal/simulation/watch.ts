@@ -2,12 +2,12 @@ import type { CoreV1Api, CoreV1Event, V1Pod } from "@kubernetes/client-node";
 
 /** How often the cluster's events are read, in milliseconds. */
 const INTERVAL_MS = 1000;
-/** How long a pod may go without a place before that counts: a volume or a node may be about to come. */
+/** How long a pod may be unschedulable before that counts: a volume or a node may be about to appear. */
 const PATIENCE_MS = 4000;
 
 /**
- * Watches for what no waiting mends: a controller that may not create its pods (quota, Pod Security) and pods that fit on
- * no node. Without it both would only show as a time-out.
+ * Watches for permanent failures: a controller that may not create its pods (quota, Pod Security) and pods that fit on no
+ * node. Otherwise both would only show as timeouts.
  */
 export class FailureWatch {
   private readonly aborted = new AbortController();
@@ -20,25 +20,25 @@ export class FailureWatch {
     interrupted?: AbortSignal,
   ) {
     interrupted?.throwIfAborted();
-    // Not AbortSignal.any: on Node 20 the combined signal may be collected while it is waited for (nodejs/node#57736).
+    // Not AbortSignal.any: on Node 20 the combined signal may be garbage-collected while in use (nodejs/node#57736).
     interrupted?.addEventListener("abort", () => {
       this.aborted.abort();
     });
   }
 
-  /** Aborts when something fails for good, or when the user interrupts. */
+  /** Aborts on a permanent failure, or when the user interrupts. */
   get signal(): AbortSignal {
     return this.aborted.signal;
   }
 
-  /** What failed, in the words of the API server. */
+  /** The API server's message about the failure. */
   get failure(): string | undefined {
     return this.reason;
   }
 
   start(): void {
     const look = async (): Promise<void> => {
-      // The API server may be busy for a moment; when it is gone, the engine says so.
+      // The API server may be busy for a moment; if it is gone, the engine reports that.
       const found = await this.look().catch(() => undefined);
       if (found === undefined) {
         this.timer = setTimeout(() => void look(), INTERVAL_MS);
@@ -76,7 +76,7 @@ export class FailureWatch {
 }
 
 function isRefusal({ reason, message = "" }: CoreV1Event): boolean {
-  // A new quota has no status for a moment; the controller then tries again.
+  // A new quota has no status at first; the controller then retries.
   return (
     reason === "FailedCreate" &&
     /exceeded quota|violates PodSecurity|is forbidden/.test(message) &&

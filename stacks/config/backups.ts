@@ -2,7 +2,7 @@ import { BlockList } from "node:net";
 import type { z } from "zod";
 import type { ObjectStore, Postgres } from "./data";
 
-/** What is wrong with a value of `postgres`: its key and the reason. */
+/** A fault: the key below `postgres` and the reason. */
 export interface BackupFault {
   readonly path: readonly string[];
   readonly message: string;
@@ -14,7 +14,7 @@ interface Parts {
   readonly cluster: { readonly podCidr: string };
 }
 
-/** What is wrong with the backups of PostgreSQL, and with what it is restored from. */
+/** Faults in the backups of PostgreSQL and in its restore. */
 export function backupFaults({ postgres, objectStore, cluster }: Parts): BackupFault[] {
   if (postgres === undefined) return [];
   const { backups, restoreFrom } = postgres;
@@ -25,29 +25,29 @@ export function backupFaults({ postgres, objectStore, cluster }: Parts): BackupF
   if (target?.kind === "object-store" && objectStore === undefined) {
     fault(
       "backups.target.kind",
-      `"object-store" needs objectStore, which is off; describe it, or name an "external" one`,
+      `"object-store" needs objectStore, which is not configured; configure it, or use an "external" target`,
     );
   } else if (target !== undefined && target.acknowledges === undefined) {
     const reason = insideReason(target, objectStore, cluster);
     if (reason !== undefined) {
       fault(
         "backups.target",
-        `"${target.kind}" lies on volumes of the cluster that it protects, since ${reason}; ` +
-          `name an "external" one outside of it, or add \`acknowledges: lost-with-the-cluster\``,
+        `"${target.kind}" is stored on volumes of the cluster that it protects, since ${reason}; ` +
+          `use an "external" target outside the cluster, or add \`acknowledges: lost-with-the-cluster\``,
       );
     }
   }
   if (restoreFrom !== undefined && backups === undefined) {
     fault(
       "restoreFrom",
-      `needs postgres.backups, whose target holds "${restoreFrom.archive}"; describe postgres.backups`,
+      `needs postgres.backups, whose target holds "${restoreFrom.archive}"; configure postgres.backups`,
     );
   }
   if (restoreFrom !== undefined && restoreFrom.archive === backups?.archive) {
     fault(
       "backups.archive",
-      `"${restoreFrom.archive}" is what the server is restored from, and it may not write there; ` +
-        `name a new one such as ${restoreFrom.archive}-2`,
+      `the server is restored from "${restoreFrom.archive}" and may not write to it; ` +
+        `choose a new archive such as ${restoreFrom.archive}-2`,
     );
   }
   return faults;
@@ -55,7 +55,7 @@ export function backupFaults({ postgres, objectStore, cluster }: Parts): BackupF
 
 type Target = NonNullable<z.output<typeof Postgres>["backups"]>["target"];
 
-/** By what one sees that backups stay in the cluster; undefined where they leave it. */
+/** Why backups stay inside the cluster; undefined if they leave it. */
 function insideReason(
   target: Target,
   objectStore: Parts["objectStore"],
@@ -72,10 +72,10 @@ function addressReason(
   { podCidr }: Parts["cluster"],
 ): string | undefined {
   const { hostname } = new URL(url);
-  // One label, or a Service's full name, whatever the domain of the cluster is.
-  if (/^[^.:]+\.?$|\.svc(\.|$)/.test(hostname)) return `${key}.url names a Service, ${hostname}`;
+  // A single label or a Service's full name, whatever the cluster domain is.
+  if (/^[^.:]+\.?$|\.svc(\.|$)/.test(hostname)) return `${key}.url names the Service ${hostname}`;
   const inside = cidrs.find((cidr) => isWithin(podCidr, cidr));
-  return inside && `${inside} of ${key}.cidrs lies in cluster.podCidr`;
+  return inside && `${inside} of ${key}.cidrs is inside cluster.podCidr`;
 }
 
 function isWithin(network: string, cidr: string): boolean {

@@ -14,12 +14,12 @@ const nodeFields = z.strictObject({
   gpus: z
     .strictObject({ product: z.string(), count: z.int().min(1) })
     .optional()
-    .meta({ description: "NVIDIA GPUs, as the device plugin counts them: a K80 board shows as two" }),
+    .meta({ description: "NVIDIA GPUs as the device plugin counts them: one K80 board is two" }),
   labels: z.record(z.string(), z.string()).default({}),
   taints: z.array(Taint).default([]),
   reserved: z
     .strictObject({ cpu: z.number().min(0), memoryGiB: z.number().min(0) })
-    .meta({ description: "What the system and other tenants of the node take" }),
+    .meta({ description: "Used by the system and by other tenants of the node" }),
 });
 const Node = (["cpu", "memoryGiB"] as const).reduce(
   (schema, resource) =>
@@ -33,27 +33,27 @@ const Node = (["cpu", "memoryGiB"] as const).reduce(
   nodeFields,
 );
 
-/** The cluster: where it is, and what its nodes are. */
+/** The cluster: how to reach it, and its nodes. */
 export const Cluster = z.strictObject({
-  context: z.string().min(1).meta({ description: "Context of the kubeconfig that leads to this cluster" }),
+  context: z.string().min(1).meta({ description: "kubeconfig context of this cluster" }),
   kubernetesVersion: z
     .string()
     .regex(/^1\.\d+$/, "expected a minor version such as 1.34, in quotes")
-    .meta({ description: "Minor version that the nodes run" }),
+    .meta({ description: "Kubernetes minor version of the nodes" }),
   apiServer: z
     .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })
-    .meta({ description: "Where pods reach the API server, and from where it calls webhooks" }),
-  podCidr: cidr.meta({ description: "Network of all pods", immutable: true }),
-  nodeCidrs: z.array(cidr).min(1).meta({ description: "Networks of the nodes, where Prometheus asks kubelets" }),
+    .meta({ description: "Addresses at which pods reach the API server and from which it calls webhooks" }),
+  podCidr: cidr.meta({ description: "Pod network", immutable: true }),
+  nodeCidrs: z.array(cidr).min(1).meta({ description: "Node networks, where Prometheus scrapes the kubelets" }),
   nodes: z
     .record(kubernetesName, Node)
     .refine((nodes) => Object.keys(nodes).length > 0, "names no node; describe at least one")
-    .meta({ description: "The node inventory: rehearsals simulate it, capacity is checked against it" }),
+    .meta({ description: "Node inventory: rehearsals simulate it, and capacity checks use it" }),
 });
 
-/** What all pods of data-platform may take together, and one container of them. */
+/** Limits for all pods of data-platform together, and for one container. */
 export const Quota = z.strictObject({
-  cpu: requestLimit.meta({ description: "Cores of all pods together" }),
+  cpu: requestLimit.meta({ description: "CPU cores of all pods together" }),
   memoryGiB: requestLimit.meta({ description: "Memory of all pods together, in GiB" }),
   pods: z.int().min(1),
   services: z.int().min(1),
@@ -63,5 +63,5 @@ export const Quota = z.strictObject({
   storageGiB: z.int().min(1),
   container: z
     .strictObject({ cpu: sizeWithMax, memoryMiB: sizeWithMax })
-    .meta({ description: "What a container gets that names no size, and the most that one may ask for" }),
+    .meta({ description: "Defaults for containers without a size, and the maximum for any container" }),
 });

@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB } from "./shapes";
 
-/** An S3 API of somebody else. */
+/** An S3 API outside the cluster. */
 const externalS3 = {
   url: z
     .url({ protocol: /^https?$/, error: "expected an http or https URL", abort: true })
     .regex(/^[^:]+:\/\/[^/?#]+\/?$/, "expected an http or https URL without a path")
     .meta({ description: "Base URL of the S3 API, without a path" }),
-  cidrs: z.array(cidr).min(1).meta({ description: "Where that URL leads: what policies let pods reach" }),
+  cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the URL, opened to pods by network policies" }),
   region: z.string(),
 };
 
@@ -21,7 +21,7 @@ const bucket = z
 const acknowledges = z
   .literal("lost-with-the-cluster")
   .optional()
-  .meta({ description: "Where the backups lie on volumes of this cluster: that this is known" });
+  .meta({ description: "Confirms that backups stored on this cluster's volumes are lost with it" });
 
 const BackupTarget = z.discriminatedUnion("kind", [
   z.strictObject({
@@ -31,14 +31,14 @@ const BackupTarget = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("external"), ...externalS3, bucket, acknowledges }),
 ]);
 
-const archive = kubernetesName.meta({ description: "Folder of the bucket that one server wrote to" });
+const archive = kubernetesName.meta({ description: "Folder of the bucket that holds the backups of one server" });
 
 const PostgresBackups = z.strictObject({
-  target: BackupTarget.meta({ description: "Where backups go; with another one name another `archive`, too" }),
+  target: BackupTarget.meta({ description: "Where backups are stored; change `archive` whenever this changes" }),
   archive: archive.default("postgres"),
   schedule: cronSchedule,
-  retentionDays: z.int().min(1).meta({ description: "How far back a restore can reach" }),
-  plugin: Size.meta({ description: "What tells the operator how to back up" }),
+  retentionDays: z.int().min(1).meta({ description: "How far back a restore can go" }),
+  plugin: Size.meta({ description: "The operator's backup plugin" }),
 });
 
 /** PostgreSQL and its operator. */
@@ -47,7 +47,7 @@ export const Postgres = z.strictObject({
   ...size,
   volume: z.strictObject({ sizeGiB }),
   operator: Size,
-  setup: Size.meta({ description: "The Job that grants readers what they may" }),
+  setup: Size.meta({ description: "The Job that grants read access to databases" }),
   backups: PostgresBackups.optional(),
   restoreFrom: z
     .strictObject({
@@ -55,15 +55,15 @@ export const Postgres = z.strictObject({
       time: z.iso
         .datetime({ offset: true, error: 'expected a moment such as "2026-11-20T14:30:00Z", in quotes' })
         .optional()
-        .meta({ description: "The last moment that is restored; the end of the archive unless named" }),
+        .meta({ description: "Point in time to restore to; by default the end of the archive" }),
     })
     .optional()
-    .meta({ description: "What a new server starts from; remove the one that is there first (docs/backups.md)" }),
+    .meta({ description: "Backup from which a new server starts; delete the existing server first (docs/backups.md)" }),
 });
 
 const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
 
-/** The object store: one of ours, or somebody else's. */
+/** The object store: deployed by the platform, or external. */
 export const ObjectStore = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("minio"),
@@ -74,10 +74,10 @@ export const ObjectStore = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("seaweedfs"),
-    master: Keeper.meta({ description: "The pod that knows which volume is where" }),
-    volume: Keeper.meta({ description: "The pod that keeps the content of objects" }),
-    filer: Keeper.meta({ description: "The pod that keeps the names of objects" }),
-    s3: Size.meta({ description: "The pod that answers the S3 API" }),
+    master: Keeper.meta({ description: "The pod that locates volumes" }),
+    volume: Keeper.meta({ description: "The pod that stores object contents" }),
+    filer: Keeper.meta({ description: "The pod that stores object names" }),
+    s3: Size.meta({ description: "The pod that serves the S3 API" }),
     region: z.string().default("us-east-1"),
     setup: Size,
   }),

@@ -1,21 +1,21 @@
 /** What a GPU can run, by the product name that the inventory gives it. */
 interface GpuCard {
   readonly computeCapability: string;
-  /** The last driver branch that knows it. */
+  /** The last driver branch that supports it. */
   readonly driver: string;
-  /** The newest CUDA toolkit whose programs run on it, as [major, minor]. */
+  /** The newest CUDA toolkit that supports it, as [major, minor]. */
   readonly newestCuda: readonly [number, number];
 }
 
 /**
- * The cards that somebody looked up. R470 is the last driver branch for Kepler (NVIDIA's Unix driver archive), and CUDA 12.0
+ * The known cards. R470 is the last driver branch for Kepler (NVIDIA's Unix driver archive), and CUDA 12.0
  * removed compute capability 3.x (its release notes); toolkits up to 11.8 run on R470 by CUDA's minor-version compatibility.
  */
 const CARDS: Readonly<Record<string, GpuCard>> = {
   "Tesla-K80": { computeCapability: "3.7", driver: "R470", newestCuda: [11, 8] },
 };
 
-/** GPU workers as the config has them, and the nodes that they are to run on. */
+/** The GPU workers of the config, and the nodes they run on. */
 interface GpuPlan {
   readonly workers: { readonly image: string; readonly gpusPerWorker: number; readonly max: number };
   readonly nodes: Readonly<
@@ -23,28 +23,28 @@ interface GpuPlan {
   >;
 }
 
-/** What is wrong with a value: its key below `ray.gpuWorkers`, the reason, and what to do. */
+/** A fault: the key below `ray.gpuWorkers`, the reason, and what to do. */
 export interface GpuFault {
   readonly path: readonly string[];
   readonly message: string;
 }
 
-/** What the GPUs of the inventory cannot serve. */
+/** Faults in GPU workers that the GPUs of the inventory cannot run. */
 export function gpuFaults({ workers, nodes }: GpuPlan): GpuFault[] {
   const gpus = Object.values(nodes).flatMap((node) => node.gpus ?? []);
   if (gpus.length === 0) {
-    return [{ path: [], message: "no node of cluster.nodes has GPUs; remove it, or describe them" }];
+    return [{ path: [], message: "no node of cluster.nodes has GPUs; remove it, or add GPUs to a node" }];
   }
   const { image, gpusPerWorker, max } = workers;
   const images = [...new Set(gpus.map(({ product }) => product))].flatMap((product) => imageFault(image, product));
   const most = Math.max(...gpus.map(({ count }) => count));
   if (gpusPerWorker > most) {
-    const message = `${gpusPerWorker} is more than one node has: at most ${most}; lower it`;
+    const message = `${gpusPerWorker} is more than any node has, which is ${most}; lower it`;
     return [...images, { path: ["gpusPerWorker"], message }];
   }
   const fitting = gpus.reduce((sum, { count }) => sum + Math.floor(count / gpusPerWorker), 0);
   if (max <= fitting) return images;
-  const message = `${max} workers with ${gpusPerWorker} GPUs each do not fit cluster.nodes: at most ${fitting} do; lower it`;
+  const message = `${max} workers with ${gpusPerWorker} GPUs each do not fit cluster.nodes, at most ${fitting} do; lower it`;
   return [...images, { path: ["max"], message }];
 }
 
@@ -54,11 +54,11 @@ function imageFault(image: string, product: string): GpuFault[] {
   if (card === undefined) {
     const known = Object.keys(CARDS).join(", ");
     return fault(
-      `cannot be judged: nobody looked up ${product}; known are ${known}; add it to stacks/config/gpus.ts or correct it`,
+      `cannot be checked: ${product} is unknown; known are ${known}; add it to stacks/config/gpus.ts or correct it`,
     );
   }
   const { computeCapability, driver, newestCuda } = card;
-  const allowed = `a ${product} (compute ${computeCapability}, driver ${driver}) runs CUDA ${newestCuda.join(".")} and older of ${newestCuda[0]}`;
+  const allowed = `a ${product} (compute ${computeCapability}, driver ${driver}) runs CUDA ${newestCuda[0]}.0 to ${newestCuda.join(".")}`;
   const cuda = cudaOf(image);
   if (cuda === undefined) {
     return fault(
@@ -71,7 +71,7 @@ function imageFault(image: string, product: string): GpuFault[] {
   );
 }
 
-/** The CUDA version that a tag names: 11.8 for `…-cu118`. */
+/** The CUDA version in an image tag: 11.8 for `…-cu118`. */
 function cudaOf(image: string): readonly [number, number] | undefined {
   const [, major, minor] = /:[^/]*-cu(\d\d)(\d)(?![\d])/.exec(image) ?? [];
   return major === undefined || minor === undefined ? undefined : [Number(major), Number(minor)];

@@ -14,7 +14,7 @@ const RayWorkers = z
 const RayGpuWorkers = z
   .strictObject({
     image: z.string().min(1).meta({
-      description: "Image with the libraries that the cards need; its tag names the CUDA version, such as -cu117",
+      description: "Image with the CUDA libraries; its tag ends in the CUDA version, such as -cu117",
     }),
     gpusPerWorker: z.int().min(1),
     ...size,
@@ -26,9 +26,9 @@ const RayGpuWorkers = z
     error: ({ input }) => below(input, "max", "min"),
   })
   .optional()
-  .meta({ description: "Workers with GPUs; none unless they are described" });
+  .meta({ description: "GPU workers; by default none" });
 
-// Where pods of other systems run; all other namespaces are those of operators.
+// The namespaces of pods that are not operators.
 const CLIENT_NAMESPACES = ["data-platform", "monitoring", "kong"] as const;
 
 const RayAccess = z
@@ -44,18 +44,18 @@ const RayAccess = z
         }),
       )
       .default({})
-      .meta({ description: "Pods that reach the dashboard, the job API and the client port" }),
+      .meta({ description: "Pods that may reach the dashboard, the job API and the client port" }),
     groups: z
       .array(z.string().min(1))
       .default([])
-      .meta({ description: "Groups of people who may read the token and forward a port to the head" }),
+      .meta({ description: "Kubernetes groups that may read the token and forward a port to the head" }),
   })
   .default({ pods: {}, groups: [] })
-  .meta({ description: "Who may run code on Ray: nobody unless named here" });
+  .meta({ description: "Who may run code on Ray; by default nobody" });
 
 const ray = { workers: RayWorkers, gpuWorkers: RayGpuWorkers, access: RayAccess };
 
-/** Ray, with or without its operator. */
+/** Ray, standalone or managed by KubeRay. */
 export const Ray = z.discriminatedUnion("mode", [
   z.strictObject({
     mode: z.literal("standalone"),
@@ -68,18 +68,18 @@ export const Ray = z.discriminatedUnion("mode", [
     ...ray,
     serving: z
       .strictObject({ head: Size, workers: RayWorkers })
-      .meta({ description: "The cluster that runs Ray Serve; while it is replaced, there are two of it" }),
-    autoscaler: Size.meta({ description: "The container beside each head that scales the workers" }),
+      .meta({ description: "The cluster that runs Ray Serve; during an update there are two" }),
+    autoscaler: Size.meta({ description: "The sidecar of each head that scales the workers" }),
     operator: Size,
   }),
 ]);
 
 const ServeApplication = z.strictObject({
-  directory: z.string().min(1).meta({ description: "Folder with the application's Python packages" }),
+  directory: z.string().min(1).meta({ description: "Directory of the application's Python packages" }),
   importPath: z
     .string()
     .regex(/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$/, "expected <module>:<builder>")
-    .meta({ description: "What Ray Serve imports and calls with `args`" }),
+    .meta({ description: "Builder that Ray Serve imports and calls with `args`" }),
   routePrefix: z.string().regex(/^\/([\w.-]+(\/[\w.-]+)*)?$/, "expected a path such as / or /prices"),
   args: z.record(z.string(), z.unknown()).default({}).meta({ description: "Arguments of the builder" }),
   deployments: z
@@ -90,28 +90,28 @@ const ServeApplication = z.strictObject({
         targetOngoingRequests: z
           .number()
           .positive()
-          .meta({ description: "Requests per replica, running and waiting, that more replicas are started for" }),
-        cpu: z.number().positive().meta({ description: "Logical CPUs of one replica" }),
+          .meta({ description: "Running and queued requests per replica above which replicas are added" }),
+        cpu: z.number().positive().meta({ description: "Logical CPUs per replica" }),
       }),
     )
-    .meta({ description: "Scale of each deployment, by the name of its class" }),
+    .meta({ description: "Scaling of each deployment, by class name" }),
   training: z
     .record(
       kubernetesName,
       z.strictObject({
         schedule: cronSchedule,
-        command: z.array(z.string()).min(1).meta({ description: "What Ray runs on a worker, word by word" }),
-        cpu: z.number().positive().meta({ description: "Logical CPUs that it takes" }),
+        command: z.array(z.string()).min(1).meta({ description: "Command that Ray runs on a worker" }),
+        cpu: z.number().positive().meta({ description: "Logical CPUs that the job uses" }),
         timeoutSeconds: z.int().min(60).default(3600),
       }),
     )
     .default({})
-    .meta({ description: "Jobs on the Ray cluster, by the clock" }),
+    .meta({ description: "Scheduled jobs on the Ray cluster" }),
 });
 
-/** What Ray Serve runs, and what it trains. */
+/** The applications of Ray Serve and their training. */
 export const Serve = z.strictObject({
-  jobs: Size.meta({ description: "A Job that uploads code, deploys it or submits training" }),
+  jobs: Size.meta({ description: "The Jobs that upload code, deploy applications and submit training" }),
   applications: z
     .record(kubernetesName, ServeApplication)
     .refine(
@@ -121,13 +121,13 @@ export const Serve = z.strictObject({
       },
       { error: "two applications answer under one routePrefix; give each its own" },
     )
-    .meta({ description: "What Ray Serve runs: another application is another entry" }),
+    .meta({ description: "Ray Serve applications by name" }),
 });
 
 /** The feature server. */
 export const Feast = z.strictObject({
   replicas: range.meta({ description: "Pods, autoscaled by CPU" }),
-  http: Size.meta({ description: "The container that answers HTTP" }),
-  grpc: Size.meta({ description: "The container that answers gRPC" }),
-  jobs: Size.meta({ description: "A Job that registers definitions or materializes features" }),
+  http: Size.meta({ description: "The container that serves HTTP" }),
+  grpc: Size.meta({ description: "The container that serves gRPC" }),
+  jobs: Size.meta({ description: "The Jobs that register definitions and materialize features" }),
 });

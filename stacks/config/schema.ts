@@ -8,30 +8,30 @@ import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
 import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
 
-/** What owns data, by the name that `protection.lifted` takes. */
+/** The systems that own data, as `protection.lifted` names them. */
 export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka", "elasticsearch", "neo4j"] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
-// What is not described is not deployed.
+// A system that is left out is not deployed.
 const Systems = Object.fromEntries(partsOf("config").map(([name, config]) => [name, config.optional()])) as {
   [Name in keyof PartOf<"config">]: z.ZodOptional<PartOf<"config">[Name]>;
 };
 
-/** The values of a stack: everything in which environments differ, under the one key `carbon:platform`. */
+/** The configuration of a stack: every difference between environments, under the key `carbon:platform`. */
 export const PlatformConfig = z
   .strictObject({
     domain: z
       .string()
       .regex(/^[a-z0-9.-]+$/, "expected a DNS name")
-      .meta({ description: "DNS zone of every public host name" }),
+      .meta({ description: "DNS zone of all public host names" }),
     cluster: Cluster,
     charts: z
       .strictObject({ directory: z.string().min(1) })
-      .meta({ description: "Folder with the pinned charts; `npm run charts:pull` fills it" }),
+      .meta({ description: "Directory of the pinned charts, filled by `npm run charts:pull`" }),
     storage: z.strictObject({
-      provisioner: z.literal("existing").meta({ description: "The cluster brings the provisioner of its volumes" }),
+      provisioner: z.literal("existing").meta({ description: "The cluster already has a volume provisioner" }),
       className: kubernetesName.meta({
-        description: "StorageClass of all volumes; it must keep the volumes of deleted claims",
+        description: "StorageClass of all volumes; its reclaim policy must be Retain",
         immutable: true,
       }),
     }),
@@ -39,16 +39,16 @@ export const PlatformConfig = z
     protection: z
       .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
       .default({ lifted: [] })
-      .meta({ description: "What owns data and may be deleted or replaced all the same, by name" }),
+      .meta({ description: "Systems that own data and may still be deleted or replaced" }),
     certManager: Size,
     legacyNames: z.boolean().default(false).meta({
-      description: "Whether services are reachable under their names of before, such as kafka-service, too",
+      description: "Whether services are also reachable under their old names, such as kafka-service",
     }),
     ...Systems,
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })
-      .meta({ description: "Credentials that nobody may generate: `up` stops until they are set" }),
+      .meta({ description: "Credentials that are never generated: `up` stops until they are set" }),
   })
   .superRefine((config, context) => {
     for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
@@ -70,12 +70,12 @@ export const PlatformConfig = z
   });
 export type PlatformConfig = z.output<typeof PlatformConfig>;
 
-/** The values of the current stack. Throws one RunError that names every fault. */
+/** Loads the configuration of the current stack. Throws one RunError that lists every fault. */
 export function loadConfig(): PlatformConfig {
   return parseConfig(new pulumi.Config().getObject("platform"), `Pulumi.${pulumi.getStack()}.yaml`);
 }
 
-/** Checks the value of `carbon:platform`; `file` is where a reader mends it. */
+/** Parses the value of `carbon:platform`; error messages name `file`. */
 export function parseConfig(value: unknown, file: string): PlatformConfig {
   const parsed = PlatformConfig.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
@@ -83,7 +83,7 @@ export function parseConfig(value: unknown, file: string): PlatformConfig {
   throw new pulumi.RunError(`${file}, carbon:platform has ${faults.length} fault(s):${faults.join("")}`);
 }
 
-/** Per fault one line: the key, its value, what is allowed and the next step. */
+/** One line per fault: the key, its value, what is allowed and what to do. */
 function faultsOf(issue: z.core.$ZodIssue, file: string): string[] {
   const key = issue.path.join(".") || "carbon:platform";
   const expected = issue.message.replace(/^[^:]*: /, "").replace(/, received .*/, "");

@@ -3,14 +3,14 @@ import { size, Size, sizeGiB } from "./shapes";
 
 /** Elasticsearch and its operator. */
 export const Elasticsearch = z.strictObject({
-  nodes: z.int().min(1).meta({ description: "Each may lead the cluster and holds data; two are no safer than one" }),
+  nodes: z
+    .int()
+    .min(1)
+    .meta({ description: "Nodes, each eligible as master and holding data; two are no safer than one" }),
   ...size,
   volume: z.strictObject({ sizeGiB }),
   operator: Size,
-  readable: z
-    .array(z.string().min(1))
-    .min(1)
-    .meta({ description: "Indices that Trino may read, by patterns of their names" }),
+  readable: z.array(z.string().min(1)).min(1).meta({ description: "Name patterns of the indices that Trino may read" }),
 });
 
 /** Neo4j: one server. */

@@ -8,38 +8,38 @@ const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   user: { pattern: /^[A-Za-z0-9._-]{3,128}$/, allowed: "3 to 128 letters, digits, dots, dashes or underscores" },
   // Spring and Quarkus would expand ${.
   password: { pattern: /^(?!.*\$\{)[\x21-\x7e]{8,128}$/, allowed: "8 to 128 visible ASCII characters without ${" },
-  // DataHub's tokens want 256 bits, and its system client may hold no colon.
+  // DataHub's tokens need 256 bits, and its system client secret may not contain a colon.
   key: { pattern: /^[A-Za-z0-9._-]{32,128}$/, allowed: "32 to 128 letters, digits, dots, dashes or underscores" },
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },
 };
 
-/** The credentials that a stack must set: those that its config requires, and those that only somebody else can issue. */
+/** The credentials that a stack must set: those that its config requires, and those that a third party issues. */
 export function wantedCredentials(config: PlatformConfig): SecretName[] {
   const keys = Object.keys(SECRET_KEYS) as SecretName[];
   return keys.filter((key) => config.secrets.required.includes(key) || SECRET_KEYS[key].issuedWhere?.(config));
 }
 
-/** The credentials of a stack: what is set, and for the rest what is generated. */
+/** The credentials of a stack: set ones as they are, the rest generated. */
 export class Secrets extends pulumi.ComponentResource {
   private readonly config = new pulumi.Config();
 
-  /** `wanted` lists the keys that nobody may generate. Throws one RunError that names every one that is not set. */
+  /** `wanted` lists the keys that must be set. Throws one RunError that lists every one that is not. */
   constructor(name: string, wanted: readonly SecretName[]) {
     super("carbon:stacks:Secrets", name);
     const faults = wanted
       .filter((key) => this.config.getSecret(key) === undefined)
-      .map((key) => `carbon:${key} is not set, and nobody may generate it; run ${setCommand(key)}`);
+      .map((key) => `carbon:${key} is not set and must not be generated; run ${setCommand(key)}`);
     if (faults.length > 0) throw new pulumi.RunError(faults.join("\n"));
     this.registerOutputs();
   }
 
-  /** The value of a credential, which is generated unless it is set: a secret Output. */
+  /** The value of a credential as a secret Output; generated unless it is set. */
   get(key: SecretName): pulumi.Output<string> {
     const { length } = SECRET_KEYS[key];
     if (length === undefined || this.config.getSecret(key) !== undefined) {
       return this.config.requireSecret(key).apply((value) => checked(key, value));
     }
-    // Letters and digits only: the value goes into URLs and shell environments of products that quote differently.
+    // Letters and digits only: products quote the value differently in URLs and shell environments.
     return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
   }
 }
@@ -50,7 +50,7 @@ function checked(key: SecretName, value: string): string {
   if (pattern.test(value) && value.length <= (maxLength ?? Infinity)) return value;
   const most = maxLength === undefined ? "" : `, here at most ${maxLength}`;
   throw new pulumi.RunError(
-    `carbon:${key}: the value is not a ${form}; allowed are ${allowed}${most}; run ${setCommand(key)}`,
+    `carbon:${key}: the value is not a valid ${form}; allowed are ${allowed}${most}; run ${setCommand(key)}`,
   );
 }
 

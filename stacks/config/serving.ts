@@ -2,13 +2,13 @@ import type { z } from "zod";
 import { logicalCpus } from "../../components/ml/ray/pods";
 import type { Ray, Serve } from "./ml";
 
-/** What is wrong with a value: its key, the reason, and what to do. */
+/** A fault: the key, the reason, and what to do. */
 export interface ServeFault {
   readonly path: readonly string[];
   readonly message: string;
 }
 
-/** The replicas and trainings for which no worker has enough logical CPUs: Ray would wait for one for ever. */
+/** Faults in replicas and training jobs that need more logical CPUs than a worker has: Ray would wait for ever. */
 export function serveFaults(ray: z.output<typeof Ray>, { applications }: z.output<typeof Serve>): ServeFault[] {
   const serving = ray.mode === "kuberay" ? ray.serving.workers : ray.workers;
   return Object.entries(applications).flatMap(([application, { deployments, training }]) => {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** What the scheduler reserves and what the kernel allows, of one resource. */
+/** The request and limit of one resource. */
 export const requestLimit = z
   .strictObject({ request: z.number().positive(), limit: z.number().positive() })
   .refine(({ request, limit }) => request <= limit, {
@@ -8,13 +8,13 @@ export const requestLimit = z
     error: ({ input }) => below(input, "limit", "request"),
   });
 
-/** What a refinement says of a value below its bound: value, bound and next step; `parseConfig` adds the file. */
+/** The error for a value below its bound; `parseConfig` adds the file. */
 export function below(input: unknown, key: string, bound: string): string {
   const values = input as Record<string, number>;
   return `${values[key] ?? NaN} is below ${bound} (${values[bound] ?? NaN}); raise it`;
 }
 
-/** As {@link requestLimit}, with the most that anybody may ask for. */
+/** {@link requestLimit} with an upper bound for every limit. */
 export const sizeWithMax = z
   .strictObject({ request: z.number().positive(), limit: z.number().positive(), max: z.number().positive() })
   .refine(({ request, limit }) => request <= limit, {
@@ -23,30 +23,30 @@ export const sizeWithMax = z
   })
   .refine(({ limit, max }) => limit <= max, { path: ["max"], error: ({ input }) => below(input, "max", "limit") });
 
-/** The keys of a container's size. */
+/** The fields of a container's size. */
 export const size = {
-  cpu: requestLimit.meta({ description: "Cores of one container" }),
-  memoryMiB: requestLimit.meta({ description: "Memory of one container, in MiB" }),
+  cpu: requestLimit.meta({ description: "CPU cores per container" }),
+  memoryMiB: requestLimit.meta({ description: "Memory per container, in MiB" }),
 };
-/** The size of one container. */
+/** A container's CPU and memory. */
 export const Size = z.strictObject(size);
 
 /** The size of a volume. */
-export const sizeGiB = z.int().min(1).meta({ description: "Size of the volume, in GiB" });
+export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB" });
 /** An IPv4 network. */
 export const cidr = z.cidrv4("expected an IPv4 network such as 10.244.0.0/16");
-/** A name that goes into those of Kubernetes objects. */
+/** A name that becomes part of Kubernetes object names. */
 export const kubernetesName = z
   .string()
   .max(53)
   .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "expected lower-case letters, digits and dashes");
 
-/** Bounds between which something is scaled. */
+/** The bounds of an autoscaler. */
 export const range = z
   .strictObject({ min: z.int().min(1), max: z.int().min(1) })
   .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") });
 
-/** When something runs. */
+/** A cron schedule. */
 export const cronSchedule = z
   .string()
   .regex(/^\S+( \S+){4}$/, { error: "expected five cron fields such as 15 3 * * *", abort: true })
@@ -54,16 +54,16 @@ export const cronSchedule = z
     error: ({ input }) =>
       `"${String(input)}" names no time: minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-6 (Sunday is 0); correct it`,
   })
-  .meta({ description: "When it runs, in UTC" });
+  .meta({ description: "Cron schedule, in UTC" });
 
 interface CronField {
   readonly min: number;
   readonly max: number;
-  /** What stands for the numbers from `min` on. */
+  /** Names for the numbers, starting at `min`. */
   readonly names?: readonly string[];
 }
 
-// As Kubernetes and CloudNativePG read them (robfig/cron): a Sunday is never 7.
+// As robfig/cron parses them, which Kubernetes and CloudNativePG use: Sunday is 0, never 7.
 const CRON: readonly CronField[] = [
   { min: 0, max: 59 },
   { min: 0, max: 23 },
@@ -72,7 +72,7 @@ const CRON: readonly CronField[] = [
   { min: 0, max: 6, names: "sun mon tue wed thu fri sat".split(" ") },
 ];
 
-/** Whether each part of a field, such as `1-5`, `MON` or an asterisk with a step, stays in its range. */
+/** Whether every part of a field, such as `1-5`, `MON` or an asterisk with a step, is in range. */
 function fitsCron(field: string, { min, max, names = [] }: CronField = { min: 0, max: 0 }): boolean {
   const number = (text: string): number => {
     const index = names.indexOf(text.toLowerCase());

@@ -1,28 +1,28 @@
 import { z } from "zod";
 import { size, Size } from "./shapes";
 
-// Below, too little is left for a heap beside the GiB that the JVM takes for itself.
+// The JVM needs 1 GiB outside the heap.
 const MIN_MEMORY_MIB = 2048;
 
 const node = {
   cpu: size.cpu,
   memoryMiB: size.memoryMiB.refine(({ limit }) => limit >= MIN_MEMORY_MIB, {
     path: ["limit"],
-    error: `a node of Trino needs ${MIN_MEMORY_MIB} MiB; raise it`,
+    error: `a Trino node needs at least ${MIN_MEMORY_MIB} MiB; raise it`,
   }),
 };
 
-/** Trino: its coordinator, and who does the work. */
+/** Trino: its coordinator and workers. */
 export const Trino = z.strictObject({
   coordinator: z.strictObject(node),
   workers: z
     .strictObject({ replicas: z.int().min(0), ...node })
-    .meta({ description: "Pods that do the work; with none of them the coordinator does it itself" }),
+    .meta({ description: "Worker pods; with 0 replicas the coordinator runs the queries itself" }),
 });
 
 /** Apache Polaris, the catalog of the Iceberg tables. */
 export const Polaris = z.strictObject({
   replicas: z.int().min(1),
   ...size,
-  setup: Size.meta({ description: "A Job that makes the schema, the catalog or its clients" }),
+  setup: Size.meta({ description: "The Jobs that create the schema, the catalog and its clients" }),
 });

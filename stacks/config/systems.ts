@@ -11,50 +11,50 @@ import { Polaris, Trino } from "./sql";
 import { Kafka } from "./streams";
 import { DolphinScheduler } from "./workflows";
 
-/** What the value of a credential must look like. */
+/** The form of a credential's value. */
 export type SecretForm = "password" | "user" | "token" | "key";
 
 /** A credential of a system. */
 export interface SecretKey {
   readonly form: SecretForm;
-  /** Who reads it: shown by `npm run secrets`, and by editors. */
+  /** Who uses it, as `npm run secrets` and editors show. */
   readonly usedBy: string;
-  /** Length of a generated value. Absent where only somebody else can issue one. */
+  /** Length of a generated value. Absent if the value cannot be generated. */
   readonly length?: number;
-  /** The most characters that its product takes, where that is less than the form allows. */
+  /** Maximum length, if the product accepts less than the form allows. */
   readonly maxLength?: number;
-  /** Where only somebody else can issue a value, although it has a length: in such a stack. */
+  /** Whether a third party issues the value in a stack, although it has a length. */
   readonly issuedWhere?: (config: Issuers) => boolean;
 }
 
-/** The systems whose config decides who issues credentials. */
+/** The systems whose config determines who issues credentials. */
 interface Issuers {
   readonly objectStore?: z.output<typeof ObjectStore> | undefined;
   readonly postgres?: z.output<typeof Postgres> | undefined;
   readonly monitoring?: z.output<typeof Monitoring> | undefined;
 }
 
-/** A system of the platform, as a stack sees it. */
+/** A system of the platform. */
 interface System {
-  /** Its part of the stack file. What is not described is not deployed. */
+  /** Its part of the stack file. Without it the system is not deployed. */
   readonly config: z.ZodType;
-  /** The systems that it cannot do without. Every other connection is made only where both ends are there. */
+  /** The systems that it requires. Other connections are made only if both ends are deployed. */
   readonly needs?: readonly string[];
-  /** What a stack may set with `npx pulumi config set --secret carbon:<key>`. */
+  /** Credentials that a stack may set with `npx pulumi config set --secret carbon:<key>`. */
   readonly credentials?: Readonly<Record<string, SecretKey>>;
-  /** What it publishes. A removed or changed key raises `contract`. */
+  /** Its outputs. A removed or changed key raises `contract`. */
   readonly outputs?: z.ZodType;
-  /** The Secrets that it publishes: which of the credentials that it offers, by their key in the outputs. */
+  /** The Secrets that it publishes: names of its offered credentials, by key in the outputs. */
   readonly secrets?: Readonly<Record<string, string>>;
 }
 
-// ECK hashes passwords with bcrypt, which takes 72 bytes: with a longer one it leaves the user out, and says nothing.
+// ECK hashes passwords with bcrypt, which takes 72 bytes: it silently omits a user with a longer password.
 const BCRYPT_MAX = 72;
 
 const S3_CLIENTS =
   "MLflow, Feast, Ray, Serve, Polaris, Trino, DolphinScheduler, the object store's set-up and SeaweedFS; others by the Secret minio-credentials";
 
-// Somebody else's store knows only the keys that it issued.
+// An external store accepts only keys that it issued.
 const isOutside = ({ objectStore }: Issuers): boolean => objectStore?.kind === "external";
 const backsUpOutside = ({ objectStore, postgres }: Issuers): boolean => {
   const target = postgres?.backups?.target.kind;
@@ -122,7 +122,7 @@ export const SYSTEMS = {
   neo4j: {
     config: Neo4j,
     credentials: {
-      // Neo4j takes it once, with an empty volume (docs/adr/0021-search-and-graph.md).
+      // Neo4j reads it only once, when its volume is empty (docs/adr/0021-search-and-graph.md).
       neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
     },
     outputs: service("bolt"),
@@ -148,7 +148,7 @@ export const SYSTEMS = {
   },
   ray: {
     config: Ray,
-    // Its tasks find features and code, and keep artifacts, in buckets.
+    // Its tasks read features and code from buckets and store artifacts there.
     needs: ["objectStore"],
     credentials: {
       rayAuthToken: {
@@ -167,12 +167,10 @@ export const SYSTEMS = {
   },
   serve: {
     config: Serve,
-    // An application reads models and features; its code comes from a bucket.
+    // An application reads models and features, and loads its code from a bucket.
     needs: ["ray", "mlflow", "feast", "objectStore"],
     outputs: z.strictObject({
-      applications: z
-        .record(z.string(), z.string())
-        .meta({ description: "Where each Serve application answers, by its name" }),
+      applications: z.record(z.string(), z.string()).meta({ description: "URL of each Serve application, by name" }),
     }),
   },
   polaris: {
@@ -181,7 +179,7 @@ export const SYSTEMS = {
     credentials: {
       postgresPolarisPassword: { form: "password", usedBy: "PostgreSQL, Polaris", length: 32 },
       polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
-      // Of HMAC-SHA-256, which signs the tokens.
+      // The tokens are signed with HMAC-SHA-256.
       polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
     },
     outputs: service("http"),
@@ -247,7 +245,7 @@ export const SYSTEMS = {
         length: 32,
       },
       redisSupersetPassword: { form: "password", usedBy: "Superset", length: 32 },
-      // Another one makes what the old one encrypted unreadable: docs/superset.md.
+      // Changing it makes everything encrypted with the old key unreadable: docs/superset.md.
       supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
       supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
     },
@@ -282,12 +280,12 @@ export const SYSTEMS = {
     }),
     secrets: { grafana: "grafana" },
   },
-  verify: { config: Size.meta({ description: "The pod with which `npm run verify` asks from inside the cluster" }) },
+  verify: { config: Size.meta({ description: "The pod from which `npm run verify` tests the cluster" }) },
 } as const satisfies Record<string, System>;
 
 export type SystemName = keyof typeof SYSTEMS;
 
-/** What the systems that have a part say in it. */
+/** The values of a part, for the systems that have it. */
 export type PartOf<Name extends keyof System> = {
   [
     One in SystemName as (typeof SYSTEMS)[One] extends Readonly<Record<Name, unknown>> ? One : never

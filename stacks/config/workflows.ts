@@ -7,7 +7,7 @@ const outside = z.record(
 );
 const Replicas = z.strictObject({ replicas: z.int().min(1), ...size });
 
-/** Systems of the platform that a task may be let to. */
+/** The platform's systems that tasks may be allowed to reach. */
 export const TASK_SYSTEMS = ["mlflow", "feast", "trino"] as const;
 export type TaskSystem = (typeof TASK_SYSTEMS)[number];
 
@@ -17,10 +17,10 @@ export const DolphinScheduler = z.strictObject({
   master: Size,
   worker: Replicas,
   alert: Size,
-  jobs: Size.meta({ description: "A Job that prepares the database" }),
+  jobs: Size.meta({ description: "The Job that prepares the database" }),
   tasksReach: z
     .strictObject({ systems: z.array(z.enum(TASK_SYSTEMS)).default([]), outside: outside.default({}) })
     .default({ systems: [], outside: {} })
-    .meta({ description: "What tasks may talk to besides their database and bucket: nothing unless named here" }),
-  alertsReach: outside.default({}).meta({ description: "Mail servers and webhooks that alerts may be sent to" }),
+    .meta({ description: "What tasks may reach besides their database and bucket; by default nothing" }),
+  alertsReach: outside.default({}).meta({ description: "Mail servers and webhooks that may receive alerts" }),
 });

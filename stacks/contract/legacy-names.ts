@@ -4,7 +4,7 @@ import type { PlatformConfig } from "../config/schema";
 import type { Foundation } from "../layers/foundation";
 import type { Offers } from "./publish";
 
-/** The names that clients of the old platform use, for those systems that are deployed. */
+/** The old platform's service names, for the deployed systems. */
 export function legacyNames(config: PlatformConfig, offers: Offers, { opts, namespaces }: Foundation): void {
   if (!config.legacyNames) return;
   const aliases = Object.assign({}, ...Object.values(offers).map((offer) => offer.legacyNames)) as NonNullable<

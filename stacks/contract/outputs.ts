@@ -15,18 +15,18 @@ const secrets = Object.fromEntries(
 ) as Record<PublishedSecret, z.ZodOptional<typeof secretReference>>;
 
 /**
- * The public contract of a stack: what other teams and stacks read, of each system that is deployed. A removed or changed key
- * raises `contract`.
+ * The public contract of a stack for other teams and stacks, with the outputs of each deployed system. A removed or changed
+ * key raises `contract`.
  */
 export const PlatformOutputs = z.strictObject({
   contract: z.literal(1),
   ...systems,
   secrets: z.strictObject(secrets),
-  /** What clients must have installed to match the servers. */
+  /** The versions that clients must match. */
   versions: z.strictObject({ ray: z.string(), python: z.string(), mlflow: z.string() }),
 });
 
-/** T, in which any part may still be an Output. */
+/** T, any part of which may be an Output. */
 export type Lifted<T> = pulumi.Input<T extends object ? { [K in keyof T]: Lifted<T[K]> } : T>;
 export type PlatformOutputs = {
   [K in keyof z.output<typeof PlatformOutputs>]: Lifted<z.output<typeof PlatformOutputs>[K]>;

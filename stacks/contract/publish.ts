@@ -4,10 +4,10 @@ import { clientVersions } from "../../components/base/versions";
 import { partsOf, type SystemName } from "../config/systems";
 import type { PlatformOutputs } from "./outputs";
 
-/** What the systems that are deployed offer. */
+/** The offers of the deployed systems. */
 export type Offers = Readonly<Partial<Record<SystemName, Offer>>>;
 
-/** The outputs of a stack: what there is of each system that is deployed. */
+/** The outputs of a stack: those of each deployed system. */
 export function publish(offers: Offers): PlatformOutputs {
   const systems = partsOf("outputs").flatMap(([name]) => {
     const offer = offers[name];
@@ -27,7 +27,7 @@ export function publish(offers: Offers): PlatformOutputs {
   };
 }
 
-/** One service alone stands for its system; several have their names. */
+/** A single endpoint is published as the system itself, several by their names. */
 function published({ endpoints = {}, facts }: Offer): object {
   const services = Object.entries(endpoints).map(([name, endpoint]) => [name, serviceOf(endpoint)] as const);
   const [first, ...more] = services;

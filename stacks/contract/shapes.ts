@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** A service, as consumers read it. */
+/** A service as published to consumers. */
 export const service = <P extends string>(protocol: P) =>
   z.strictObject({
     protocol: z.literal(protocol),
@@ -9,7 +9,7 @@ export const service = <P extends string>(protocol: P) =>
     url: z.string(),
   });
 
-/** Where a credential lies. */
+/** The Secret with a credential. */
 export const secretReference = z
   .strictObject({ namespace: z.string(), name: z.string() })
-  .meta({ description: "Where a credential lies; never its value" });
+  .meta({ description: "The Secret with a credential; never its value" });

@@ -6,7 +6,7 @@ import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 import type { Sql } from "./sql";
 
-/** Superset, which queries Trino where that is deployed. */
+/** Superset, which queries Trino if that is deployed. */
 export function bi(
   { superset: config }: PlatformConfig,
   secrets: Secrets,

@@ -9,7 +9,7 @@ import type { Secrets } from "../config/secrets";
 import type { Sql } from "./sql";
 import type { Streams } from "./streams";
 
-/** What people find data by: DataHub, and the recipes that fill it. */
+/** DataHub and its ingestion. */
 export function catalog(
   { datahub: config }: PlatformConfig,
   secrets: Secrets,

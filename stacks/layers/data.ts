@@ -12,7 +12,7 @@ import type { Foundation } from "./foundation";
 import { BACKUP_BUCKET, backupBuckets, postgresOf } from "./postgres";
 import type { Secrets } from "../config/secrets";
 
-// All of them, whatever is deployed: a system that is switched off finds its data again.
+// All of them, regardless of what is deployed: a system that is switched off finds its data again.
 const BUCKETS = [
   "mlflow-artifacts",
   "ray-applications",
@@ -21,14 +21,14 @@ const BUCKETS = [
   "dolphinscheduler",
 ] as const;
 
-/** What the layers above keep their data in. */
+/** The data stores of the layers above. */
 export interface Data {
   readonly postgres: ReturnType<typeof postgresOf>;
   readonly objectStore: ObjectStore<(typeof BUCKETS)[number], typeof BACKUP_BUCKET> | undefined;
   readonly redis: Redis<"feast" | "superset"> | undefined;
 }
 
-/** The data stores, each protected unless the config lifts it by name. */
+/** The data stores, each protected unless the config lifts its protection. */
 export function data(config: PlatformConfig, secrets: Secrets, ground: Foundation): Data {
   const objectStore = objectStoreOf(config, secrets, ground);
   return {

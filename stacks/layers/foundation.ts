@@ -14,7 +14,7 @@ import { Quota } from "../../components/ground/quota";
 import { type PodSecurityLevel, Tenant } from "../../components/ground/tenant";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 
-// Not restricted are only what needs the node itself: the mesh's agents, GPU drivers and the node exporter.
+// Only namespaces with pods that need the node itself are unrestricted: mesh agents, GPU drivers and the node exporter.
 const NAMESPACES = {
   "data-platform": "restricted",
   "ray-system": "restricted",
@@ -28,35 +28,35 @@ const NAMESPACES = {
   "elastic-system": "restricted",
 } as const satisfies Record<string, PodSecurityLevel>;
 
-/** What the layers above stand on. */
+/** The basis of the layers above. */
 export interface Foundation {
-  /** Hands the cluster's provider to every component. */
+  /** Options with the cluster's provider, for every component. */
   readonly opts: pulumi.ComponentResourceOptions;
   /** Every hand-over; complete when the last layer stands. */
   readonly wiring: Wiring;
-  /** The namespaces by name: each Output is known once the namespace and its default policies stand. */
+  /** The namespaces by name; each Output resolves once the namespace and its default policies exist. */
   readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
   readonly kubeApi: ApiServer;
-  /** Network of all pods. */
+  /** The pod network. */
   readonly podCidr: string;
-  /** Networks of the nodes. */
+  /** The node networks. */
   readonly nodeCidrs: readonly string[];
   readonly metrics: Metrics;
-  /** Issues certificates: who asks for one waits for it. */
+  /** Issues certificates. Components that need one depend on it. */
   readonly certManager: CertManager;
-  /** Signs the certificates of servers in data-platform. */
+  /** Signs the server certificates in data-platform. */
   readonly authority: Authority;
   /** Directory of the pinned charts. */
   readonly chartDirectory: string;
-  /** Host name of a service for people outside the cluster. */
+  /** Public host name of a service. */
   readonly publicHost: (service: string) => string;
   /** StorageClass of every volume. */
   readonly storageClass: string;
-  /** Whether what owns data refuses to be deleted or replaced. */
+  /** Whether a data owner is protected from deletion and replacement. */
   readonly isProtected: (owner: DataOwner) => boolean;
 }
 
-/** The cluster itself: its identity, namespaces, quota, priorities, shared CRDs and certificates. */
+/** The cluster's identity, namespaces, quota, priorities, shared CRDs and certificates. */
 export function foundation(config: PlatformConfig): Foundation {
   const { cluster, quota } = config;
   const { directory: chartDirectory } = config.charts;

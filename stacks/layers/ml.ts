@@ -15,7 +15,7 @@ import type { Secrets } from "../config/secrets";
 
 type Config<System extends keyof PlatformConfig> = NonNullable<PlatformConfig[System]>;
 
-/** What trains, tracks and serves models. */
+/** The systems that train, track and serve models. */
 export interface Ml {
   readonly mlflow: Mlflow | undefined;
   readonly feast: Feast | undefined;
@@ -23,14 +23,14 @@ export interface Ml {
   readonly serve: Serving | undefined;
 }
 
-/** What Ray Serve runs. */
+/** The applications of Ray Serve. */
 export interface Serving {
-  /** Path under which each application answers, by its name. */
+  /** Path of each application, by name. */
   readonly applications: Readonly<Record<string, string>>;
   readonly offers: Offer;
 }
 
-/** The ML stack: tracking, features, the Ray cluster that is wired to both, and what that serves and trains. */
+/** The ML stack: tracking, features, the Ray cluster that uses both, and its applications and training. */
 export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
   const { opts, namespaces } = ground;
   const namespace = namespaces["data-platform"];
@@ -48,7 +48,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
         namespace,
         applications,
         bucket: needed(stores.objectStore).bucket("ray-applications"),
-        // Without an operator the Service leads to the head; KubeRay's leads to every node that has a proxy.
+        // Standalone, the Service selects the head; with KubeRay, every node with a proxy.
         proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
         size: jobs,
       },
@@ -58,7 +58,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     ...(mlflow && { MLFLOW_TRACKING_URI: mlflow.tracking }),
     ...(feast && { FEAST_URL: feast.http }),
   };
-  // KubeRay never calls a cluster ready that serves nothing.
+  // In KubeRay a cluster without applications never becomes ready.
   const served = Object.keys(applications).length > 0 ? code : undefined;
   const ray = rayOf(config.ray, services, served, secrets, stores, ground);
   if (jobs !== undefined && code !== undefined) {
@@ -148,7 +148,7 @@ function rayOf(
       access: {
         groups: access.groups,
         pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
-          // No workload of ours is called so: their policies would have one name.
+          // Distinct from the names of our workloads, whose policies would get the same name.
           name: `ray-client-${name}`,
           namespace: namespaces[home],
           matchLabels: labels,
@@ -176,7 +176,7 @@ function rayOf(
   }
 }
 
-/** The training of all applications: each with the code of its own. */
+/** The training jobs of all applications, each with its application's code. */
 function trainingJobs(applications: Config<"serve">["applications"], served: ServeApplications): TrainingJob[] {
   return Object.entries(applications).flatMap(([app, { training }]) =>
     Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),

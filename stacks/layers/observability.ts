@@ -6,12 +6,12 @@ import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
 import type { Secrets } from "../config/secrets";
 
-/** What watches the platform. */
+/** The monitoring systems. */
 export interface Observability {
   readonly monitoring: KubePrometheusStack | undefined;
 }
 
-/** Prometheus, Alertmanager and Grafana, and what they watch of what is deployed. */
+/** Prometheus, Alertmanager and Grafana, and the monitoring of the deployed systems. */
 export function observability(
   config: PlatformConfig,
   secrets: Secrets,

@@ -7,14 +7,14 @@ import { needed } from "../config/needs";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
-/** The bucket that is PostgreSQL's alone. */
+/** The bucket that only PostgreSQL uses. */
 export const BACKUP_BUCKET = "postgres-backups";
 
 type Database = "mlflow" | "feast" | "superset" | "datahub" | "dolphinscheduler" | "polaris";
 type Reader = "trino" | "ingestion" | "superset";
 type BackupStore = Pick<ObjectStore<string, typeof BACKUP_BUCKET>, "ownBucket">;
 
-/** PostgreSQL with the databases of all services, whatever is deployed: a system that is switched off finds its data again. */
+/** PostgreSQL with the databases of all services, even undeployed ones, so that a system that is switched off finds its data again. */
 export function postgresOf(
   platform: PlatformConfig,
   secrets: Secrets,
@@ -63,7 +63,7 @@ export function postgresOf(
   );
 }
 
-/** The buckets of the object store that are PostgreSQL's alone, each with its login. */
+/** The buckets of the object store that only PostgreSQL uses, each with its login. */
 export function backupBuckets(
   { postgres }: PlatformConfig,
   secrets: Secrets,
@@ -87,7 +87,7 @@ function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupSto
   };
 }
 
-/** Who reads DataHub's database besides DataHub. */
+/** The readers of DataHub's database. */
 function readersOf(config: PlatformConfig, secrets: Secrets): Partial<Record<Reader, PostgresReader>> {
   const database = "datahub";
   return {

@@ -6,13 +6,13 @@ import type { PlatformConfig } from "../config/schema";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
-/** What finds things: by words, and by how they hang together. */
+/** The search and graph stores. */
 export interface Search {
   readonly elasticsearch: Elasticsearch<"datahub" | "trino"> | undefined;
   readonly neo4j: Neo4j | undefined;
 }
 
-/** The search cluster and the graph database, each where the stack has it. */
+/** Elasticsearch and Neo4j, each if configured. */
 export function search(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search {
   return { elasticsearch: elasticsearch(config, secrets, ground), neo4j: neo4j(config, secrets, ground) };
 }
@@ -29,7 +29,7 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       chartDirectory,
       kubeApi,
       authority,
-      // The name that clients know from before.
+      // The old name, which clients still use.
       aliases: ["elasticsearch-service"],
       nodes,
       size,
@@ -65,7 +65,7 @@ function neo4j(config: PlatformConfig, secrets: Secrets, ground: Foundation): Ne
   );
 }
 
-/** What Trino does: it looks for nodes and shards, and reads. */
+/** Trino's rights: find nodes and shards, and read. */
 function queryAccess(names: readonly string[]): SearchAccess {
   return { cluster: ["monitor"], indices: [{ names, privileges: ["read", "view_index_metadata", "monitor"] }] };
 }

@@ -9,13 +9,13 @@ import type { Search } from "./search";
 import type { Secrets } from "../config/secrets";
 import type { Streams } from "./streams";
 
-/** SQL over what the platform keeps, and the catalog of the tables that are files. */
+/** The SQL engine, and the catalog of Iceberg tables. */
 export interface Sql {
   readonly polaris: Polaris<"trino" | "ingestion"> | undefined;
   readonly trino: Trino | undefined;
 }
 
-/** Polaris, and Trino with a catalog for each system that is there. */
+/** Polaris, and Trino with a catalog for each deployed system. */
 export function sql(
   config: PlatformConfig,
   secrets: Secrets,

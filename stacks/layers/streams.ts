@@ -7,7 +7,7 @@ import type { OwnClient } from "../config/streams";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
-/** What flows between systems. */
+/** The streaming systems. */
 export interface Streams {
   readonly kafka: Kafka<OwnClient> | undefined;
 }

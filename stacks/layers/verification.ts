@@ -6,7 +6,7 @@ import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
 import type { Observability } from "./observability";
 
-/** What `npm run verify` asks from inside the cluster: last, because it looks at every other layer. */
+/** The questions that `npm run verify` asks from inside the cluster. The last layer, because it uses all others. */
 export function verification(
   config: PlatformConfig,
   { mlflow, feast, ray, serve }: Ml,

@@ -9,7 +9,7 @@ import type { Ml } from "./ml";
 import type { Secrets } from "../config/secrets";
 import type { Sql } from "./sql";
 
-/** Workflows, whose tasks reach what the config names, as far as it is deployed. */
+/** DolphinScheduler, whose tasks can reach the deployed systems that the config lists. */
 export function workflows(
   config: PlatformConfig,
   secrets: Secrets,

@@ -177,7 +177,7 @@ describe("verify", () => {
         pod("minio-0", READY, { deletionTimestamp: new Date() }),
       );
       assert.match(text, /mlflow-1: Evicted: The node was low/);
-      assert.match(text, /ray-head-0: should be gone for \d{4} s/);
+      assert.match(text, /ray-head-0: should have been gone for \d{4} s/);
       assert.doesNotMatch(text, /migrate|minio/);
     });
 
@@ -202,7 +202,7 @@ describe("verify", () => {
         await of(head, worker("a"), worker("b"), worker("c")),
         "failed\n3 workers are ready, the config allows 2",
       );
-      assert.equal(await of(worker("a")), "failed\n0 heads are ready, it takes 1");
+      assert.equal(await of(worker("a")), "failed\n0 heads are ready, expected 1");
     });
 
     it("are counted for each of KubeRay's clusters by itself, and belong to its custom resource", async () => {
@@ -426,7 +426,7 @@ describe("verify", () => {
       assert.equal(await of("claims are bound", { claims }), "failed\ndata-platform/left-over is Pending (class slow)");
       assert.equal(
         await of("claims are used", { claims, pods: [user("data-minio-0")] }),
-        "failed\ndata-platform/left-over: no pod uses it, and the program does not make it",
+        "failed\ndata-platform/left-over: no pod uses it, and it is not in the program",
       );
     });
 

@@ -139,7 +139,7 @@ const CASES: Record<string, Case> = {
       }),
     faults: [
       "Secret generated: the chart writes password; make the Secret here and give the chart its name",
-      "Secret generated: data.password is made up anew each time; set what it comes from in the values",
+      "Secret generated: data.password is generated at each rendering; set its source in the values",
     ],
   },
   "names an image of Bitnami and one without an exact tag": {
@@ -246,7 +246,7 @@ describe("charts:check", function () {
     const [checked] = await check(VALUES, DECLARES, "2.0.0");
     assert.match(
       String(checked?.faults),
-      /example: holds version 1\.0\.0, but 2\.0\.0 is pinned; run `npm run charts:pull`/,
+      /example: has version 1\.0\.0, but 2\.0\.0 is pinned; run `npm run charts:pull`/,
     );
   });
 });

@@ -197,7 +197,7 @@ describe("charts:pull", function () {
     const faults = pullCharts(
       options({ update: true, charts: [{ repo: `${base}/lying`, chart: CHART, version: VERSION }] }),
     );
-    await assert.rejects(faults, /holds version v9\.9\.9 of example, but v1\.2\.3 is pinned/);
+    await assert.rejects(faults, /has version v9\.9\.9 of example, but v1\.2\.3 is pinned/);
     const pulled = path.join(directory, "charts");
     assert.match(fs.readFileSync(path.join(pulled, CHART, "Chart.yaml"), "utf8"), /version: v1\.2\.3/);
   });
@@ -206,7 +206,7 @@ describe("charts:pull", function () {
     const faults = pullCharts(
       options({ directory: path.join(directory, "x"), update: true, helm: "/nonexistent/helm" }),
     );
-    await assert.rejects(faults, /helm: is not there; install Helm 3, or name one with --helm FILE/);
+    await assert.rejects(faults, /helm: not found; install Helm 3, or pass one with --helm FILE/);
   });
 });
 

@@ -76,11 +76,11 @@ describe("a target of backups inside the cluster that they protect", () => {
   };
 
   for (const [address, reason] of [
-    [{ url: "http://minio-service.data-platform.svc:9000" }, "url names a Service, minio-service.data-platform.svc"],
-    [{ url: "http://minio.old.svc.cluster.local:9000" }, "url names a Service, minio.old.svc.cluster.local"],
-    [{ url: "http://minio:9000" }, "url names a Service, minio"],
-    [{ cidrs: ["203.0.113.0/24", "10.244.3.0/24"] }, "10.244.3.0/24 of KEY.cidrs lies in cluster.podCidr"],
-    [{ cidrs: ["10.244.0.0/16"] }, "10.244.0.0/16 of KEY.cidrs lies in cluster.podCidr"],
+    [{ url: "http://minio-service.data-platform.svc:9000" }, "url names the Service minio-service.data-platform.svc"],
+    [{ url: "http://minio.old.svc.cluster.local:9000" }, "url names the Service minio.old.svc.cluster.local"],
+    [{ url: "http://minio:9000" }, "url names the Service minio"],
+    [{ cidrs: ["203.0.113.0/24", "10.244.3.0/24"] }, "10.244.3.0/24 of KEY.cidrs is inside cluster.podCidr"],
+    [{ cidrs: ["10.244.0.0/16"] }, "10.244.0.0/16 of KEY.cidrs is inside cluster.podCidr"],
   ] as const) {
     it(`is refused, as a target and as the object store, unless somebody knows it: ${reason}`, () => {
       for (const [store, key] of [

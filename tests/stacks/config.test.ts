@@ -31,7 +31,7 @@ const OUTSIDE = {
 
 const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join("|");
 
-const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.8 and older of 11";
+const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.0 to 11.8";
 const NAME_IMAGE = "name an image whose tag has -cu118 or lower";
 
 // Per case: what is spoilt, and the whole line that the user gets: key, value, what is allowed, next step.
@@ -73,21 +73,21 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => ((c.cluster.nodes["k8s-worker"].gpus.product = "A100"), (c.ray.gpuWorkers = gpuWorkers({}))),
-    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu117" cannot be judged: nobody looked up A100; known are Tesla-K80; ` +
+    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu117" cannot be checked: A100 is unknown; known are Tesla-K80; ` +
       "add it to stacks/config/gpus.ts or correct it in FILE",
   ],
   [
     (c) => (c.ray.gpuWorkers = gpuWorkers({ gpusPerWorker: 17 })),
-    "ray.gpuWorkers.gpusPerWorker: 17 is more than one node has: at most 16; lower it in FILE",
+    "ray.gpuWorkers.gpusPerWorker: 17 is more than any node has, which is 16; lower it in FILE",
   ],
   [
     (c) => (c.ray.gpuWorkers = gpuWorkers({ gpusPerWorker: 5, max: 4 })),
-    "ray.gpuWorkers.max: 4 workers with 5 GPUs each do not fit cluster.nodes: at most 3 do; lower it in FILE",
+    "ray.gpuWorkers.max: 4 workers with 5 GPUs each do not fit cluster.nodes, at most 3 do; lower it in FILE",
   ],
   [(c) => (c.ray.gpuWorkers = gpuWorkers({ min: 3 })), "ray.gpuWorkers.max: 2 is below min (3); raise it in FILE"],
   [
     (c) => (delete c.cluster.nodes["k8s-worker"].gpus, (c.ray.gpuWorkers = gpuWorkers({}))),
-    "ray.gpuWorkers: no node of cluster.nodes has GPUs; remove it, or describe them in FILE",
+    "ray.gpuWorkers: no node of cluster.nodes has GPUs; remove it, or add GPUs to a node in FILE",
   ],
   [
     (c) => (c.ray.access = { pods: { portal: { namespace: "data-platform", labels: {} } } }),
@@ -161,7 +161,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [(c) => (c.kafka.brokers = 2), "kafka.brokers: 2 is not allowed: expected one of 1|3|5; correct it in FILE"],
   [
     (c) => (c.kafka.memoryMiB = { request: 64, limit: 64 }),
-    "kafka.memoryMiB.limit: a node of Kafka needs 1024 MiB; raise it in FILE",
+    "kafka.memoryMiB.limit: a Kafka node needs at least 1024 MiB; raise it in FILE",
   ],
   [
     (c) => (c.kafka.topics.raw = { partitions: 1, retentionDays: 0, cleanup: "delete" }),
@@ -177,7 +177,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.kafka.clients = { trino: { topics: { "*": ["Read"] } } }),
-    "kafka.clients.trino: this name is not allowed: a system of the platform has it; choose another; correct it in FILE",
+    "kafka.clients.trino: this name is not allowed: a system of the platform uses it; choose another; correct it in FILE",
   ],
   [
     (c) => (c.kafka.clients = { portal: { topics: { "audit-*": ["Create"] } } }),
@@ -205,7 +205,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => delete c.postgres.backups.target.acknowledges,
-    `postgres.backups.target: "object-store" lies on volumes of the cluster that it protects, since objectStore.kind is "minio"; name an "external" one outside of it, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
+    `postgres.backups.target: "object-store" is stored on volumes of the cluster that it protects, since objectStore.kind is "minio"; use an "external" target outside the cluster, or add \`acknowledges: lost-with-the-cluster\` in FILE`,
   ],
   [
     (c) => (c.postgres.backups.target.acknowledges = "yes"),
@@ -213,14 +213,14 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.postgres.restoreFrom = { archive: "postgres" }),
-    `postgres.backups.archive: "postgres" is what the server is restored from, and it may not write there; name a new one such as postgres-2 in FILE`,
+    `postgres.backups.archive: the server is restored from "postgres" and may not write to it; choose a new archive such as postgres-2 in FILE`,
   ],
   [
     (c) => {
       c.postgres.restoreFrom = { archive: "postgres" };
       delete c.postgres.backups;
     },
-    `postgres.restoreFrom: needs postgres.backups, whose target holds "postgres"; describe postgres.backups in FILE`,
+    `postgres.restoreFrom: needs postgres.backups, whose target holds "postgres"; configure postgres.backups in FILE`,
   ],
   [
     (c) => {

@@ -61,8 +61,8 @@ describe("Secrets", () => {
       (error: Error) => {
         assert.ok(pulumi.RunError.isInstance(error), "a fault of the config is a RunError: others show a stack trace");
         assert.deepEqual(error.message.split("\n"), [
-          "carbon:minioRootPassword is not set, and nobody may generate it; run `npx pulumi config set --secret carbon:minioRootPassword -s test`",
-          "carbon:postgresFeastPassword is not set, and nobody may generate it; run `npx pulumi config set --secret carbon:postgresFeastPassword -s test`",
+          "carbon:minioRootPassword is not set and must not be generated; run `npx pulumi config set --secret carbon:minioRootPassword -s test`",
+          "carbon:postgresFeastPassword is not set and must not be generated; run `npx pulumi config set --secret carbon:postgresFeastPassword -s test`",
         ]);
         return true;
       },
@@ -111,7 +111,7 @@ describe("Secrets", () => {
               "a fault of the config is a RunError: others show a stack trace",
             );
             assert.ok(
-              error.message.startsWith(`carbon:${key} is not set, and nobody may generate it; run `),
+              error.message.startsWith(`carbon:${key} is not set and must not be generated; run `),
               `${key}: ${String(error)} does not say what to run`,
             );
             return true;

@@ -39,7 +39,9 @@ describe("a system that is off", () => {
         assert.throws(
           () => parseConfig({ ...config, [need]: undefined }, "FILE"),
           ({ message }: Error) =>
-            message.includes(`${system}: needs ${need}, which is off; describe ${need}, or remove ${system} in FILE`),
+            message.includes(
+              `${system}: needs ${need}, which is not configured; configure ${need}, or remove ${system} in FILE`,
+            ),
         );
       }
     }

@@ -12,14 +12,14 @@ import {
   url,
 } from "../../base/endpoint";
 
-/** What Trino is to query: a catalog for each that is there. */
+/** The data sources, each with a catalog if it is deployed. */
 export interface Sources {
   readonly iceberg?: {
     readonly catalog: IcebergCatalog;
     /** Where the files of its tables are. */
     readonly store: S3Store;
   };
-  /** A database, with a role that may only read. */
+  /** A database with a read-only role. */
   readonly postgres?: PostgresDatabase;
   readonly elasticsearch?: SearchLogin;
   readonly kafka?: {
@@ -29,36 +29,36 @@ export interface Sources {
   };
 }
 
-/** One catalog of Trino's, without the credentials in it. */
+/** A Trino catalog, with references to its credentials. */
 export interface Catalog {
   readonly properties: Readonly<Record<string, pulumi.Input<string>>>;
-  /** Credentials, as the variables that properties name. */
+  /** Credentials, by the environment variables that properties refer to. */
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
-  /** Files with credentials, for a connector that reads no variables: they lie in {@link secretDirectory}. */
+  /** Files with credentials in {@link secretDirectory}, for connectors that cannot read variables. */
   readonly files?: Readonly<Record<string, pulumi.Input<string>>>;
-  /** Whom it trusts: mounted in {@link trustDirectory}. */
+  /** The CA certificates that it trusts, mounted in {@link trustDirectory}. */
   readonly trust?: Trust;
   readonly talksTo: readonly Destination[];
   readonly ready: readonly pulumi.Resource[];
 }
 
-/** Where pods find a catalog's files with credentials. */
+/** Directory of a catalog's files with credentials. */
 export function secretDirectory(catalog: string): string {
   return `/etc/trino-secrets/${catalog}`;
 }
 
-/** Where pods find what a catalog trusts. */
+/** Directory of a catalog's trusted CA certificates. */
 export function trustDirectory(catalog: string): string {
   return `/etc/trino-trust/${catalog}`;
 }
 
-/** What Trino needs in Kafka: it reads, and asks how a topic stamps its records. It joins no consumer group. */
+/** Trino's rights in Kafka: read, and describe how a topic timestamps records. It joins no consumer group. */
 export function trinoKafkaAccess(topics: readonly string[]) {
   const operations = ["Read", "Describe", "DescribeConfigs"] as const;
   return { topics: Object.fromEntries(topics.map((topic) => [topic, operations])) };
 }
 
-/** The catalogs by their names: those of the sources. */
+/** The catalogs by name, which is their source's. */
 export function catalogs({ iceberg, postgres, elasticsearch, kafka }: Sources): Readonly<Record<string, Catalog>> {
   return {
     ...(iceberg && { iceberg: icebergCatalog(iceberg.catalog, iceberg.store) }),
@@ -79,7 +79,7 @@ function icebergCatalog({ server, path, name, login }: IcebergCatalog, store: S3
       [`${rest}.security`]: "OAUTH2",
       [`${rest}.oauth2.server-uri`]: url(server, `${path}/v1/oauth/tokens`),
       [`${rest}.oauth2.credential`]: "${ENV:ICEBERG_CREDENTIAL}",
-      // Every role that the principal has: Polaris knows no other scope.
+      // All roles of the principal, the only scope that Polaris has.
       [`${rest}.oauth2.scope`]: "PRINCIPAL_ROLE:ALL",
       "fs.native-s3.enabled": "true",
       "s3.endpoint": store.url,
@@ -118,7 +118,7 @@ function elasticsearchCatalog({ server, login, trust }: SearchLogin): Catalog {
       "elasticsearch.host": server.host,
       "elasticsearch.port": `${server.port}`,
       "elasticsearch.default-schema-name": "default",
-      // Nodes publish the addresses of their pods, which no certificate names.
+      // Nodes publish their pods' addresses, which are not in the certificate.
       "elasticsearch.ignore-publish-address": "true",
       "elasticsearch.security": "PASSWORD",
       "elasticsearch.auth.user": "${ENV:ELASTICSEARCH_USER}",
@@ -139,9 +139,9 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
       "connector.name": "kafka",
       "kafka.nodes": hostPort(bootstrap),
       "kafka.table-names": topics.join(","),
-      // Without a description of its records, these columns are all that a topic has: key, message, time, offset.
+      // Without a record description, a topic has only these columns: key, message, timestamp, offset.
       "kafka.hide-internal-columns": "false",
-      // The connector's own properties know TLS but no login (Trino: "SASL authentication").
+      // The connector's properties support TLS but no login (Trino: "SASL authentication").
       "kafka.config.resources": `${secretDirectory("kafka")}/${file}`,
     },
     env: {},
@@ -175,12 +175,12 @@ function clientConfig(user: string, password: string): string {
     .join("");
 }
 
-/** A text in quotes, as JAAS reads it. */
+/** Quotes a string for JAAS. */
 function jaas(text: string): string {
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
-/** A value as java.util.Properties reads it. */
+/** Escapes a value for java.util.Properties. */
 function property(value: string): string {
   return value.replaceAll("\\", "\\\\");
 }

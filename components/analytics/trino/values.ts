@@ -1,35 +1,35 @@
 import type { ChartDeclaration, DeclaredWorkload, HelmValue } from "../../base/chart-release";
 import { type ContainerSize, resources, RESTRICTED } from "../../base/pod";
 
-/** Where the coordinator and the workers answer. */
+/** Port of the coordinator and the workers. */
 export const HTTP_PORT = 8080;
 export const COORDINATOR = "trino-coordinator";
 const WORKER = "trino-worker";
 
 // The user of Trino's image.
 const TRINO_UID = 1000;
-// How long a worker that is to go stays known before it stops to take work: longer than the coordinator asks for its state.
+// How long a terminating worker still accepts work: longer than the interval at which the coordinator polls its state.
 const SHUTDOWN_GRACE_SECONDS = 15;
-// What a running task may still take after that.
+// How long a running task may still take after that.
 const WORKER_STOP_SECONDS = 300;
 const GIB = 1024;
 
-/** The catalogs that the chart brings whatever its values say: Helm cannot be told through Pulumi to leave out a default. */
+/** The chart's default catalogs, which values cannot remove through Pulumi. */
 export const CHART_CATALOGS = ["tpcds", "tpch"];
 
-/** Which pods there are. */
+/** The size of the pods. */
 export interface Topology {
   readonly coordinator: ContainerSize;
-  /** With none of them the coordinator does the work itself. */
+  /** With 0 replicas the coordinator runs the queries itself. */
   readonly workers: ContainerSize & { readonly replicas: number };
 }
 
-/** What the values are made from. */
+/** Inputs of the values. */
 export interface ValuesArgs extends Topology {
   readonly serviceAccount: string;
-  /** Catalogs as files of properties, by their names. */
+  /** Catalogs as properties files, by name. */
   readonly catalogs: Readonly<Record<string, HelmValue>>;
-  /** Secret with the variables that properties name. */
+  /** Secret with the variables that properties refer to. */
   readonly env: string;
   /** Checksums that roll the pods when a Secret changes. */
   readonly annotations: Readonly<Record<string, HelmValue>>;
@@ -37,18 +37,18 @@ export interface ValuesArgs extends Topology {
   readonly volumes: Readonly<Record<string, { readonly name: string; readonly [source: string]: HelmValue }>>;
 }
 
-/** How a pod's memory is divided, in MiB. */
+/** The division of a pod's memory, in MiB. */
 export interface Memory {
   readonly heap: number;
-  /** What of the heap is kept for all that is not counted per query. */
+  /** Heap reserved for untracked allocations. */
   readonly headroom: number;
-  /** What of the heap one query may take. */
+  /** Heap that one query may use. */
   readonly query: number;
 }
 
 /**
- * The heap is three quarters of what the pod may have, and leaves a GiB at least: half of that is the code cache alone.
- * Trino refuses to start where headroom and a query are more than the heap.
+ * The heap is three quarters of the pod's limit, but leaves at least 1 GiB, half of which is the code cache. Trino does not
+ * start if headroom and a query's memory together exceed the heap.
  */
 export function memory({ memoryMiB: { limit } }: ContainerSize): Memory {
   const heap = Math.floor(Math.min(limit * 0.75, limit - GIB));
@@ -58,11 +58,11 @@ export function memory({ memoryMiB: { limit } }: ContainerSize): Memory {
 /** The values of the chart. */
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
   const { coordinator, workers, catalogs, env, serviceAccount } = args;
-  // What does the work: the memory of a query is what it may take on all of them together.
+  // A query's total memory is the sum over all working nodes.
   const alone = workers.replicas === 0;
   const nodes = alone ? { ...coordinator, replicas: 1 } : workers;
   return {
-    // Of the Service that clients know; the chart would call it after the release.
+    // The Service name that clients use; the chart would name it after the release.
     fullnameOverride: COORDINATOR,
     coordinatorNameOverride: COORDINATOR,
     workerNameOverride: WORKER,
@@ -80,7 +80,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     additionalConfigProperties: [
       "internal-communication.shared-secret=${ENV:TRINO_SHARED_SECRET}",
       `catalog.disabled-catalogs=${CHART_CATALOGS.join(",")}`,
-      // Prometheus gives no name: who reaches the port may read metrics, and nothing else is asked in this name.
+      // Prometheus sends no user name: anybody who reaches the port may read metrics. Nothing else uses this name.
       "management.user=management",
     ],
     server: {
@@ -95,7 +95,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     worker: {
       ...pod("worker", workers, args),
       config: limits(workers),
-      // Whoever drains a node must not end the queries on it: the worker is told to finish, and asked to end when it has.
+      // Draining a node must not end its queries: the worker is told to finish them and then to exit.
       terminationGracePeriodSeconds: WORKER_STOP_SECONDS,
       lifecycle: { preStop: { exec: { command: ["/bin/sh", "-c", STOP] } } },
       additionalConfigFiles: {
@@ -130,7 +130,7 @@ function pod(
   { annotations, volumes }: ValuesArgs,
 ): { readonly [key: string]: HelmValue } {
   const { heap } = memory(size);
-  // The data directory keeps a dump of a heap that was too small, until the pod goes.
+  // The data directory keeps the dump of an exhausted heap until the pod is deleted.
   const scratch = {
     "/data/trino": { name: "data", emptyDir: { sizeLimit: `${heap + GIB}Mi` } },
     "/tmp": { name: "tmp", emptyDir: { sizeLimit: `${GIB}Mi` } },
@@ -142,7 +142,7 @@ function pod(
     resources: resources(size),
     priorityClassName: "standard-services",
     jvm: { maxHeapSize: `${heap}M` },
-    // Twice what a start takes where it gets no more than its requested CPU.
+    // Twice the start time on just the requested CPU.
     startupProbe: { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 60 },
     additionalVolumes: mounts.map(([, volume]) => volume),
     additionalVolumeMounts: mounts.map(([mountPath, { name }]) => ({ name, mountPath })),

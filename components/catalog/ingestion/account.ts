@@ -1,10 +1,10 @@
 import { createHmac } from "node:crypto";
 import type { Recipe } from "./recipes";
 
-/** Who DataHub's own parts are to each other. */
+/** The user of DataHub's own services. */
 export const SYSTEM_CLIENT = "__datahub_system";
 
-/** Kinds of entities that recipes write: what describes data, and the record of their own runs. */
+/** Entity types that recipes write: metadata, and the records of their runs. */
 export const WRITTEN = [
   "container",
   "dataHubExecutionRequest",
@@ -17,7 +17,7 @@ export const WRITTEN = [
   "tag",
 ];
 
-/** One aspect of an entity, as DataHub takes changes. */
+/** A change of one aspect of an entity, in DataHub's format. */
 interface Change {
   readonly entityType: string;
   readonly entityUrn: string;
@@ -26,7 +26,7 @@ interface Change {
   readonly aspect: { readonly json: object };
 }
 
-/** A user of DataHub who may write {@link WRITTEN}, and nothing else that not everybody may. */
+/** A DataHub user with the rights of everybody, plus writing {@link WRITTEN}. */
 export function accountOf(user: string): Change[] {
   const change = (entityType: string, id: string, aspectName: string, json: object): Change => ({
     entityType,
@@ -43,7 +43,7 @@ export function accountOf(user: string): Change[] {
       type: "METADATA",
       state: "ACTIVE",
       editable: false,
-      // Who records a run of a recipe must be allowed to run it.
+      // Recording a recipe's run requires the right to run it.
       privileges: ["EDIT_ENTITY", "VIEW_ENTITY_PAGE", "EXECUTE_ENTITY"],
       actors: { users: [`urn:li:corpuser:${user}`], resourceOwners: false, allUsers: false, allGroups: false },
       resources: { filter: { criteria: [{ field: "TYPE", values: WRITTEN, condition: "EQUALS" }] } },
@@ -51,7 +51,7 @@ export function accountOf(user: string): Change[] {
   ];
 }
 
-/** The recipe that makes a user of a file with {@link accountOf}: without a token it writes as the system. */
+/** The recipe that creates the user from a file with {@link accountOf}; without a token it writes as the system. */
 export function accountRecipe(gms: string, file: string): Recipe {
   return {
     pipeline_name: "account",
@@ -61,8 +61,8 @@ export function accountRecipe(gms: string, file: string): Recipe {
 }
 
 /**
- * A token for a user of DataHub, as its service for tokens without a record signs them. It is good until the key changes, which
- * makes another one.
+ * A token for a DataHub user, like those of DataHub's stateless token service. It is valid until the key changes, which gives a
+ * new token.
  */
 export function accessToken(user: string, signingKey: string): string {
   const claims = {

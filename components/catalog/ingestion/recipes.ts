@@ -1,4 +1,4 @@
-/** What `datahub ingest` runs: where metadata comes from and where it goes. Credentials stand in it as `${VARIABLE}` alone. */
+/** A recipe for `datahub ingest`, with source and sink. It refers to credentials only as `${VARIABLE}`. */
 export interface Recipe {
   readonly pipeline_name: string;
   readonly source: { readonly type: string; readonly config: object };
@@ -6,15 +6,15 @@ export interface Recipe {
   readonly sink: { readonly type: "datahub-rest"; readonly config: object };
 }
 
-/** The environment that recipes read. */
+/** The environment variables of recipes. */
 export const TOKEN = "DATAHUB_GMS_TOKEN";
 export const USERNAME = "SOURCE_USERNAME";
 export const PASSWORD = "SOURCE_PASSWORD";
 
-/** Where pods of a recipe find whom they trust. */
+/** Directory of the trusted CA in a recipe's pods. */
 export const TRUST_PATH = "/trust";
 
-/** What is counted of tables: nothing, or their rows and columns. Figures on single fields are what no recipe here can ask for. */
+/** Profiling of tables: none, or counts of rows and columns. Recipes here cannot request column statistics. */
 export type Profiling = { readonly kind: "none" } | { readonly kind: "tables"; readonly workers: number };
 
 function profiling(profile: Profiling): object {
@@ -22,7 +22,7 @@ function profiling(profile: Profiling): object {
   return { enabled: true, profile_table_level_only: true, max_workers: profile.workers };
 }
 
-// What is gone at the source goes from the catalog, unless more than three quarters of it vanished at once: upstream's bound.
+// Removes entities that are gone from the source, unless more than upstream's limit of 75 % vanished at once.
 const FORGETS = { stateful_ingestion: { enabled: true, remove_stale_metadata: true } };
 
 function sink(gms: string): Recipe["sink"] {
@@ -39,7 +39,7 @@ export function postgresRecipe(args: {
   readonly hostPort: string;
   readonly database: string;
   readonly schema: string;
-  /** Beginnings of the names of tables that nobody looks for. */
+  /** Prefixes of ignored tables. */
   readonly ignored: readonly string[];
   readonly profiling: Profiling;
 }): Recipe {
@@ -66,11 +66,11 @@ export function postgresRecipe(args: {
   };
 }
 
-/** The topics of Kafka, with the schemas that DataHub's own registry has of them. */
+/** Kafka's topics, with their schemas from DataHub's registry. */
 export function kafkaRecipe(args: {
   readonly gms: string;
   readonly bootstrap: string;
-  /** Beginnings of the names of topics that nobody looks for. */
+  /** Prefixes of ignored topics. */
   readonly ignored: readonly string[];
 }): Recipe {
   return {
@@ -101,10 +101,10 @@ export function kafkaRecipe(args: {
 export function trinoRecipe(args: {
   readonly gms: string;
   readonly hostPort: string;
-  /** Who asks: what Trino lets it see is Trino's to say. */
+  /** The user name, on which Trino's access control depends. */
   readonly user: string;
   readonly catalog: string;
-  /** Beginnings of the names of schemas that are looked at. */
+  /** Prefixes of the ingested schemas. */
   readonly schemas: readonly string[];
   readonly profiling: Profiling;
 }): Recipe {
@@ -145,9 +145,9 @@ export function icebergRecipe(args: {
             uri: args.uri,
             warehouse,
             credential: `${variable(USERNAME)}:${variable(PASSWORD)}`,
-            // All that the catalog grants this client; Polaris wants it said.
+            // All roles of this client; Polaris requires a scope.
             scope: "PRINCIPAL_ROLE:ALL",
-            // pyiceberg asks by default for credentials of the store with every table: Polaris gives none to who may not read data.
+            // By default pyiceberg requests store credentials with every table, which Polaris denies to clients that may not read data.
             "header.X-Iceberg-Access-Delegation": "",
           },
         },

@@ -4,21 +4,21 @@ import type { Destination } from "../../base/connect";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
 import { charts } from "../../base/versions";
 
-// The chart gives its Deployment, its labels and its account this name, whatever the release is called.
+// The chart uses this name for its Deployment, labels and account, whatever the release's name.
 const OPERATOR = "strimzi-cluster-operator";
 
 /** Inputs of {@link strimzi}. */
 export interface StrimziArgs {
   /** Namespace of the operator; it must exist. */
   readonly namespace: pulumi.Input<string>;
-  /** The one namespace whose custom resources it acts on, besides its own. */
+  /** The only namespace besides its own whose custom resources it manages. */
   readonly watched: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly size: ContainerSize;
   readonly talksTo: readonly Destination[];
 }
 
-/** Installs the operator; returns what its custom resources wait for. */
+/** Installs the operator; returns the dependencies of its custom resources. */
 export function strimzi(parent: pulumi.Resource, args: StrimziArgs): pulumi.Resource[] {
   const { namespace, watched, chartDirectory, size, talksTo } = args;
   const crds = new ChartCrds("strimzi", charts.strimzi, chartDirectory, { parent });
@@ -63,7 +63,7 @@ function values(size: ContainerSize, watched: pulumi.Input<string>): OperatorVal
     watchNamespaces: [pulumi.output(watched)],
     resources: resources(size),
     priorityClassName: "critical-services",
-    // Its policies would admit every pod to the brokers: ours are the policy.
+    // Its policies would admit every pod to the brokers.
     generateNetworkPolicy: false,
   };
 }

@@ -10,29 +10,29 @@ import { charts } from "../../base/versions";
 const RELEASE = "barman-cloud";
 const GRPC_PORT = 9090;
 const PLUGIN = "barman-cloud.cloudnative-pg.io";
-// The container beside each instance runs barman, whose needs follow from the size of its chunks, not from the database's.
+// barman's sidecar of each instance; its needs depend on the size of its chunks, not on the database.
 const SIDECAR_SIZE: ContainerSize = { cpu: { request: 0.1, limit: 1 }, memoryMiB: { request: 128, limit: 512 } };
 
-/** How a server is backed up, and where to: its log of changes all the time, the whole by the clock. */
+/** How and where a server is backed up: continuous log archiving and scheduled full backups. */
 export interface PostgresBackups {
   readonly target: OwnBucket;
-  /** Folder of the bucket that this server writes to. One that another server wrote to is refused by barman. */
+  /** Folder of the bucket that this server writes to. barman rejects a folder of another server. */
   readonly archive: string;
-  /** When the whole is backed up, as five cron fields in UTC. */
+  /** Schedule of full backups: five cron fields in UTC. */
   readonly schedule: string;
   readonly retentionDays: number;
   readonly pluginSize: ContainerSize;
-  /** Issues the certificates with which operator and plugin know each other. */
+  /** Issues the certificates with which operator and plugin authenticate each other. */
   readonly certManager: pulumi.Resource;
-  /** Where a new server gets its data from. The operator refuses it for one that is there and began empty. */
+  /** Where a new server gets its data from. The operator rejects it for an existing server that started empty. */
   readonly restoreFrom?: {
     readonly archive: string;
-    /** The last moment that is restored, in ISO 8601. @default the end of the archive */
+    /** Point in time to restore to, in ISO 8601. @default the end of the archive */
     readonly time?: string | undefined;
   };
 }
 
-/** What the plugin and the store of its backups need to know of the server and its surroundings. */
+/** Inputs of the plugin and its backup store. */
 interface Surroundings {
   readonly namespace: pulumi.Input<string>;
   readonly operatorNamespace: pulumi.Input<string>;
@@ -41,12 +41,12 @@ interface Surroundings {
   readonly operator: pulumi.Resource;
 }
 
-/** Where the operator asks the plugin what an instance needs to be backed up. */
+/** Port at which the operator calls the plugin. */
 export function pluginPods({ pluginSize }: PostgresBackups, namespace: pulumi.Input<string>): PodPorts {
   return { kind: "pods", server: podsOf(workload(pluginSize), namespace), ports: [{ port: GRPC_PORT }], why: "grpc" };
 }
 
-/** Installs the plugin and describes the store; returns what an instance that writes there comes after. */
+/** Installs the plugin and creates the store; returns the dependencies of an instance that writes there. */
 export function backupStore(
   parent: pulumi.Resource,
   name: string,
@@ -101,7 +101,7 @@ export function backupStore(
   return [described, ...store.ready];
 }
 
-/** What a Cluster says of its backups, and of the one that it starts from. */
+/** The fields of a Cluster for its backups and its restore. */
 export function backupSpec(name: string, { archive, restoreFrom }: PostgresBackups): object {
   const plugin = (serverName: string) => ({
     name: PLUGIN,
@@ -121,14 +121,14 @@ export function backupSpec(name: string, { archive, restoreFrom }: PostgresBacku
   };
 }
 
-/** Has the whole backed up by the clock, and once at the start: a log of changes alone restores nothing. */
+/** Schedules full backups, with one at the start: the log alone cannot be restored. */
 export function backUpRegularly(
   parent: pulumi.Resource,
   name: string,
   { archive, schedule }: PostgresBackups,
   { namespace, cluster }: { readonly namespace: pulumi.Input<string>; readonly cluster: pulumi.Resource },
 ): void {
-  // Named after the archive: a new one begins with a backup of its own.
+  // Named after the archive, so that a new archive begins with a full backup.
   const object = objectName(name, "to", archive);
   new k8s.apiextensions.CustomResource(
     object,
@@ -138,7 +138,7 @@ export function backUpRegularly(
       metadata: { name: object, namespace },
       spec: {
         cluster: { name },
-        // The operator's fields begin with the second.
+        // The operator's cron fields start with the second.
         schedule: `0 ${schedule}`,
         immediate: true,
         method: "plugin",
@@ -165,7 +165,7 @@ type PluginValues = {
 function pluginValues(size: ContainerSize): PluginValues {
   return {
     fullnameOverride: RELEASE,
-    // The chart asks for "debug"; of two the last one counts.
+    // Overrides the chart's "debug", since the last flag wins.
     additionalArgs: ["--log-level=info"],
     resources: resources(size),
     priorityClassName: "critical-services",

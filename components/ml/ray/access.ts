@@ -4,15 +4,15 @@ import type { PodIdentity } from "../../base/endpoint";
 import { grant } from "./operator";
 import { HEAD_PORTS } from "./pods";
 
-/** Who may reach dashboard, job API and client port; nobody else does. */
+/** Who may reach the dashboard, job API and client port; nobody else can. */
 export interface RayAccess {
-  /** Pods of others: they reach the ports, and need the token besides. */
+  /** Pods that may reach the ports; they also need the token. */
   readonly pods: readonly PodIdentity[];
-  /** Groups of people: they may read the token and forward a port to the head, and nothing else. */
+  /** Kubernetes groups that may read the token and forward a port to the head. */
   readonly groups: readonly string[];
 }
 
-/** What somebody with access reaches. */
+/** What access is granted to. */
 export interface RayEntrance {
   readonly head: PodIdentity;
   /** The head's pod, which always has this name. */
@@ -20,7 +20,7 @@ export interface RayEntrance {
   readonly authSecret: string;
 }
 
-/** Lets the named ones in. */
+/** Grants the access. */
 export function grantAccess(
   parent: pulumi.Resource,
   name: string,
@@ -40,7 +40,7 @@ export function grantAccess(
   grant(parent, `${name}-user`, head.namespace, subjects, [
     { apiGroups: [""], resources: ["secrets"], resourceNames: [authSecret], verbs: ["get"] },
     { apiGroups: [""], resources: ["pods"], resourceNames: [podName], verbs: ["get"] },
-    // kubectl asks with POST or, over WebSockets, with GET.
+    // kubectl uses POST or, over WebSockets, GET.
     { apiGroups: [""], resources: ["pods/portforward"], resourceNames: [podName], verbs: ["create", "get"] },
   ]);
 }

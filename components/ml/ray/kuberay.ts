@@ -22,14 +22,14 @@ import {
   workerTemplate,
 } from "./pods";
 
-/** What a cluster by KubeRay needs. */
+/** Inputs of a KubeRay cluster. */
 export interface KubeRay {
   readonly kind: "kuberay";
   readonly operator: OperatorArgs;
   readonly head: ContainerSize;
-  /** Size of the container beside each head that scales the workers. */
+  /** Size of the autoscaler, a sidecar of each head. */
   readonly autoscaler: ContainerSize;
-  /** The cluster of its own that runs Ray Serve. @default none */
+  /** The separate cluster that runs Ray Serve. @default none */
   readonly serving?: {
     readonly head: ContainerSize;
     readonly workers: RayWorkers;
@@ -38,13 +38,13 @@ export interface KubeRay {
   };
 }
 
-/** Makes the operator, a RayCluster for jobs and, where something is served, a RayService. */
+/** Makes the operator, a RayCluster for jobs and, if there are applications, a RayService. */
 export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: ClusterArgs): Clusters {
   const { pods, servers, environment, workers, gpuWorkers, authSecret, after } = args;
   const { namespace } = pods.all;
   const { operator, head, autoscaler, serving } = mode;
 
-  // It deploys the applications, and asks the head's proxy whether it serves.
+  // It deploys the applications and checks the head's proxy.
   const asked: Destination = {
     kind: "pods",
     server: servers.head,
@@ -57,7 +57,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
   const dependsOn = [...ready, ...after, ...surroundings];
   const shared = { environment, authSecret, autoscaler };
 
-  // Beside `<cluster>-head-svc`, which is the operator's own.
+  // In addition to the operator's `<cluster>-head-svc`.
   service(pods.head.name, pods.head, HEAD_PORTS, { parent }, { headless: true });
   const jobs = new k8s.apiextensions.CustomResource(
     pods.all.name,
@@ -69,13 +69,13 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
         namespace,
         annotations: {
           "pulumi.com/waitFor": '["jsonpath={.status.state}=ready", "condition=HeadPodReady"]',
-          // The list of worker groups is one field to the API server, and the autoscaler writes into it.
+          // To the API server the list of worker groups is one field, and the autoscaler writes to it.
           "pulumi.com/patchForce": "true",
         },
       },
       spec: {
         ...clusterSpec(pods, { ...shared, head, workers, ...(gpuWorkers && { gpuWorkers }) }),
-        // Else a changed image, size or token would never reach a pod.
+        // Otherwise a changed image, size or token would never reach a pod.
         upgradeStrategy: { type: "Recreate" },
       },
     },
@@ -92,13 +92,13 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
       metadata: {
         name,
         namespace,
-        // Ready says that something answers; while a changed cluster is built, that is the old one.
+        // Ready means that something answers, which is the old cluster while a new one is built.
         annotations: { "pulumi.com/waitFor": '["condition=Ready", "condition=UpgradeInProgress=False"]' },
       },
       spec: {
         serveConfigV2: config,
         rayClusterConfig: clusterSpec(servers, { ...shared, ...sizes, serves: true }),
-        // A changed cluster is built beside the old one, which answers until the new one does: twice the resources.
+        // A new cluster is built while the old one still serves, which needs twice the resources.
         upgradeStrategy: { type: "NewCluster" },
       },
     },
@@ -107,7 +107,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
   return { jobs, serving: rayService, headPod: pods.head.name };
 }
 
-/** What the pods of a cluster find: their accounts, and wires to each other and to what tasks reach. */
+/** The accounts and wires of a cluster's pods. */
 function surround(
   parent: pulumi.Resource,
   { all, head }: RayPods,
@@ -182,7 +182,7 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
   };
 }
 
-/** Workers without a number: the autoscaler writes `replicas`, and begins with `minReplicas`. */
+/** Worker groups without `replicas`, which the autoscaler sets, starting with `minReplicas`. */
 function workerGroup(
   groupName: string,
   worker: PodIdentity,
@@ -198,7 +198,7 @@ function workerGroup(
     minReplicas: size.min,
     maxReplicas: size.max,
     rayStartParams: startParams(workerFlags(size, args.gpus?.count)),
-    // KubeRay has workers wait for their head, and tells them where it is.
+    // KubeRay makes workers wait for their head and passes them its address.
     template: workerTemplate(worker, { ...args, size, gcs: "$RAY_ADDRESS" }),
   };
 }
@@ -207,7 +207,7 @@ function startParams(flags: RayFlags): Record<string, string> {
   return Object.fromEntries(Object.entries(flags).map(([flag, value]) => [flag, String(value)]));
 }
 
-// In the autoscaler alone: the pod mounts none, and the head's container, where drivers of jobs run, gets none.
+// Only in the autoscaler: the head's container, where drivers of jobs run, gets no token.
 const AUTOSCALER_TOKEN = {
   name: TOKEN,
   projected: {

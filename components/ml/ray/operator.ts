@@ -20,7 +20,7 @@ export interface OperatorArgs {
   readonly size: ContainerSize;
 }
 
-/** Installs the operator with rights in one namespace; returns what its custom resources wait for. */
+/** Installs the operator with rights in one namespace; returns the dependencies of its custom resources. */
 export function rayOperator(
   parent: pulumi.Resource,
   { namespace, chartDirectory, kubeApi, size }: OperatorArgs,
@@ -63,7 +63,7 @@ export function rayOperator(
 
 type Rule = k8s.types.input.rbac.v1.PolicyRule;
 
-/** Lets subjects do what the rules say in one namespace. */
+/** Grants subjects the rules in one namespace. */
 export function grant(
   parent: pulumi.Resource,
   name: string,
@@ -90,14 +90,14 @@ const RULES: Rule[] = [
   { apiGroups: [""], resources: ["pods"], verbs: [...READ, "create", "update", "patch", "delete", "deletecollection"] },
   { apiGroups: [""], resources: ["services"], verbs: [...READ, "create", "update", "delete"] },
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: READ },
-  // Its cache holds every Secret of the namespace, although it reads just the token.
+  // Its cache reads every Secret of the namespace, although it needs only the token.
   { apiGroups: [""], resources: ["secrets"], verbs: READ },
   // A Role of each cluster for its autoscaler. To grant that, the operator must hold all of it: pods/resize, and to patch
   // pods and clusters.
   { apiGroups: [""], resources: ["serviceaccounts"], verbs: READ },
   { apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles", "rolebindings"], verbs: [...READ, "create"] },
   { apiGroups: [""], resources: ["pods/resize"], verbs: ["patch"] },
-  // What it only watches: it does not start otherwise.
+  // Only watched, because it does not start otherwise.
   { apiGroups: ["ray.io"], resources: ["rayjobs"], verbs: READ },
   { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: READ },
   { apiGroups: ["batch"], resources: ["jobs"], verbs: READ },
@@ -126,9 +126,9 @@ function values(size: ContainerSize, watched: pulumi.Input<string>): OperatorVal
     priorityClassName: "critical-services",
     singleNamespaceInstall: true,
     watchNamespace: [pulumi.output(watched)],
-    // The Roles above, which name less.
+    // Replaced by the smaller Roles above.
     rbacEnable: false,
-    // So that a Role can let people forward a port to the head, and to no other pod.
+    // So that a Role can restrict port forwarding to the head.
     env: [{ name: "ENABLE_DETERMINISTIC_HEAD_POD_NAME", value: "true" }],
   };
 }

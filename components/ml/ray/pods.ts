@@ -9,12 +9,12 @@ import { images } from "../../base/versions";
 
 type Container = ReturnType<typeof container>;
 
-/** Ports of a head, by the names that people, Services and KubeRay know. */
+/** The head's ports, by the names that Services and KubeRay use. */
 export const HEAD_PORTS = { gcs: 6379, dashboard: 8265, client: 10001, serve: 8000, metrics: 8080 };
 const AGENT_PORT = 52365;
 const WORKER_PORTS = { metrics: HEAD_PORTS.metrics, agent: AGENT_PORT };
 
-// Ray picks these at random unless they are pinned, and a policy cannot follow that.
+// By default Ray picks these at random, which policies cannot follow.
 const NODE_PORTS = {
   "object-manager-port": 8076,
   "node-manager-port": 8077,
@@ -27,19 +27,19 @@ const PROCESS_PORTS = { port: 10010, endPort: 10999 };
 const RAY_UID = 1000;
 // Ray's own default share of the memory for the object store.
 const OBJECT_STORE_SHARE = 0.3;
-// What a Ray task may still take when its pod is deleted.
+// How long a task may still run when its pod is deleted.
 const DRAIN_SECONDS = 300;
 
-/** Workers that are all alike, autoscaled between `min` and `max`. */
+/** Identical workers, autoscaled between `min` and `max`. */
 export interface RayWorkers extends ContainerSize, PodRange {}
 
-/** Workers with GPUs, and the image with the libraries that their cards need. */
+/** GPU workers, with the image that has the CUDA libraries. */
 export interface RayGpuWorkers extends RayWorkers {
   readonly image: string;
   readonly gpusPerWorker: number;
 }
 
-/** The pods of one Ray cluster, as policies see them: all of them, and each kind. */
+/** The identities of one Ray cluster's pods: all of them, and each kind. */
 export interface RayPods {
   readonly all: PodIdentity;
   readonly head: PodIdentity;
@@ -47,7 +47,7 @@ export interface RayPods {
   readonly gpuWorker: PodIdentity;
 }
 
-/** The identities of a cluster; its head has a service account of its own where it needs rights. */
+/** The identities of a cluster; a head that needs rights has its own service account. */
 export function rayPods(name: string, namespace: pulumi.Input<string>, headAccount = name): RayPods {
   const all: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
   const kind = (component: string): PodIdentity => ({
@@ -63,50 +63,50 @@ export function rayPods(name: string, namespace: pulumi.Input<string>, headAccou
   };
 }
 
-/** What all pods of a cluster are started with. */
+/** Common settings of all pods of a cluster. */
 export interface RayEnvironment {
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
   readonly secretEnv: readonly EnvSecret[];
 }
 
-/** What both modes make a cluster from. */
+/** Common inputs of both modes. */
 export interface ClusterArgs {
   /** The cluster for jobs. */
   readonly pods: RayPods;
-  /** The cluster that serves: the same one, or one of its own. */
+  /** The cluster that serves: the same one, or a separate one. */
   readonly servers: RayPods;
   readonly environment: RayEnvironment;
   /** Name of the Secret with the token. */
   readonly authSecret: string;
   readonly workers: RayWorkers;
   readonly gpuWorkers?: RayGpuWorkers;
-  /** What tasks reach. */
+  /** The endpoints that tasks may reach. */
   readonly talksTo: readonly Destination[];
-  /** What stands before the first pod. */
+  /** What must exist before the first pod. */
   readonly after: readonly pulumi.Resource[];
 }
 
-/** What a mode made. */
+/** The result of a mode. */
 export interface Clusters {
   /** Ready once jobs can run. */
   readonly jobs: pulumi.Resource;
   /** Ready once requests can be answered. */
   readonly serving: pulumi.Resource;
-  /** Name of the pod that is the head for jobs. */
+  /** Name of the head's pod for jobs. */
   readonly headPod: string;
 }
 
-/** The ports on which the nodes of a cluster talk among themselves. */
+/** The ports between the nodes of a cluster. */
 export function clusterPorts(server: PodIdentity): PodPorts {
   const single = [HEAD_PORTS.gcs, HEAD_PORTS.dashboard, HEAD_PORTS.client, ...Object.values(NODE_PORTS), AGENT_PORT];
   const ports = [...single.map((port) => ({ port })), PROCESS_PORTS];
   return { kind: "pods", server, ports, why: "nodes among themselves" };
 }
 
-/** Flags of `ray start`: what each node needs, without how it finds the head. */
+/** Flags of `ray start` for every node, without the head's address. */
 export type RayFlags = Readonly<Record<string, string | number | true>>;
 
-/** The flags of a head, which stays free of tasks: one that exhausts memory must not take the cluster along. */
+/** The flags of a head, which runs no tasks, since one that exhausts memory would bring down the cluster. */
 export function headFlags(size: ContainerSize): RayFlags {
   return {
     port: HEAD_PORTS.gcs,
@@ -127,7 +127,7 @@ export function workerFlags(size: ContainerSize, gpus = 0): RayFlags {
   };
 }
 
-/** What a worker offers to tasks, in whole CPUs: Ray takes no others. */
+/** The logical CPUs of a worker; Ray requires whole numbers. */
 export function logicalCpus({ cpu }: Pick<ContainerSize, "cpu">): number {
   return Math.max(1, Math.floor(cpu.limit));
 }
@@ -148,12 +148,12 @@ function objectStoreMiB({ memoryMiB }: ContainerSize): number {
   return Math.floor(memoryMiB.limit * OBJECT_STORE_SHARE);
 }
 
-/** What differs between the modes in a pod. */
+/** The differences between the modes' pods. */
 export interface NodeArgs {
   readonly environment: RayEnvironment;
   readonly size: ContainerSize;
   readonly command?: readonly pulumi.Input<string>[];
-  /** Mounted besides /tmp and /dev/shm: path to volume name. */
+  /** Mounts besides /tmp and /dev/shm: path to volume name. */
   readonly mounts?: Readonly<Record<string, string>>;
   readonly scratch?: PodArgs["scratch"];
   readonly volumes?: PodArgs["volumes"];
@@ -182,18 +182,18 @@ export function headTemplate(head: PodIdentity, args: NodeArgs): k8s.types.input
   });
 }
 
-/** What differs between kinds of workers. */
+/** The differences between kinds of workers. */
 export interface WorkerArgs extends NodeArgs {
   /** Shell expression of the control store's address. */
   readonly gcs: pulumi.Input<string>;
-  /** Waits for the head before the worker starts, where nobody else has it wait. */
+  /** Init container that waits for the head, if nothing else does. */
   readonly waits?: boolean;
   readonly gpus?: { readonly image: string; readonly count: number };
-  /** Answers requests of Ray Serve, and is ready only when it can. */
+  /** Whether it serves Ray Serve requests, and is ready only when it can. */
   readonly serves?: boolean;
 }
 
-/** The pod of a worker: it is drained before it goes. */
+/** The pod of a worker, which is drained before it stops. */
 export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { environment, size, command, gcs, waits = false, gpus, serves = false } = args;
   const shared = { ...environment, image: gpus?.image ?? images.ray, size, mounts: MOUNTS };
@@ -208,7 +208,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
       preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcs}; ${DRAIN}`] } },
     },
     ...(gpus && { resources: withGpus(size, gpus.count) }),
-    // The proxy has no replica to ask until an application runs here.
+    // The proxy has no replica until an application runs.
     ...(serves && { readinessProbe: { ...PROXY_PROBE, httpGet: { path: "/-/healthz", port: "serve" } } }),
   };
   return podTemplate(worker, {
@@ -233,7 +233,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
 const MOUNTS = { "/tmp": "tmp", "/dev/shm": "shm" };
 const PROXY_PROBE = { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 1 };
 
-// What the GPU operator's feature discovery labels nodes with, and the taint that its documentation gives them.
+// The labels of the GPU operator's feature discovery, and the taint from its documentation.
 const GPU_NODES = { "nvidia.com/gpu.present": "true" };
 const GPU_TOLERATIONS = [{ key: "nvidia.com/gpu", operator: "Exists", effect: "NoSchedule" }];
 
@@ -243,7 +243,7 @@ function withGpus(size: ContainerSize, count: number) {
 }
 
 function scratch(size: ContainerSize): NonNullable<PodArgs["scratch"]> {
-  // Plasma needs a little more than the objects themselves.
+  // Plasma needs slightly more than the objects.
   return { tmp: { sizeMiB: 4096 }, shm: { sizeMiB: objectStoreMiB(size) + 64, medium: "Memory" } };
 }
 
@@ -251,7 +251,7 @@ const WAIT_FOR_HEAD =
   "for attempt in $(seq 60); do ray health-check --address $GCS && exit; sleep 5; done; " +
   'echo "no Ray head at $GCS for five minutes" >&2; exit 1';
 
-// Prints the ID of the node that runs in this pod.
+// Prints the ID of this pod's node.
 const NODE_ID = `import os, socket
 from ray.util.state import list_nodes
 here = [("node_ip", "=", socket.gethostbyname(socket.gethostname())), ("state", "=", "ALIVE")]

@@ -27,7 +27,7 @@ export interface Standalone {
   readonly head: ContainerSize & { readonly volume: Volume };
 }
 
-/** Makes the head, a StatefulSet, and its workers, Deployments that are scaled by CPU. The same cluster serves. */
+/** Makes the head, a StatefulSet, and its workers, Deployments that are scaled by CPU. The same cluster serves applications. */
 export function standaloneCluster(
   parent: pulumi.Resource,
   { head }: Standalone,
@@ -83,7 +83,7 @@ function startCommand(flags: Readonly<Record<string, pulumi.Input<string | numbe
   return ["ray", "start", ...given.map(([flag, v]) => (v === true ? `--${flag}` : pulumi.interpolate`--${flag}=${v}`))];
 }
 
-/** Workers, scaled by CPU: up at once, down by one in five minutes after ten quiet ones. */
+/** Workers, scaled by CPU: up immediately, down by one every five minutes after ten quiet minutes. */
 function workerSet(
   pods: PodIdentity,
   workers: RayWorkers,
