@@ -131,7 +131,7 @@ function rulesOf(wires: readonly Wire[], direction: Direction, name: string): Ru
   for (const { from, to, ports, why } of wires) {
     const [own, peer] = direction === "egress" ? [from, to] : [to, from];
     if (own.kind !== "pods" || own.name !== name) continue;
-    const key = `${portNames(ports)} ${why}`;
+    const key = `${portNames(ports).join()} ${why}`;
     const rule = rules.get(key) ?? { ports, why, peers: new Map() };
     rules.set(key, rule);
     rule.peers.set(`${peer.name} ${peer.kind}`, peer);

@@ -15,7 +15,7 @@ for (const shape of SHAPES) {
       const services = all(seen, "kubernetes:core/v1:Service").filter(
         ({ inputs }) => inputs.spec.type !== "ExternalName",
       );
-      assert.ok(services.length > 0);
+      assert.ok(services.length > 0, "no Service was found: does the type still match?");
       for (const service of services) {
         const { metadata, spec } = service.inputs;
         const behind = selected(allPods(seen), metadata.namespace, spec.selector);
@@ -145,7 +145,7 @@ for (const shape of SHAPES) {
         ...all(seen, "kubernetes:ray.io/v1:RayCluster").map(({ inputs }) => inputs.spec),
         ...all(seen, "kubernetes:ray.io/v1:RayService").map(({ inputs }) => inputs.spec.rayClusterConfig),
       ];
-      assert.ok(scalers.length + clusters.length > 0);
+      assert.ok(scalers.length + clusters.length > 0, "nothing is autoscaled: do the types still match?");
       for (const group of clusters.flatMap((spec) => spec.workerGroupSpecs)) {
         assert.ok(!("replicas" in group) && group.minReplicas <= group.maxReplicas, group.groupName);
       }
@@ -207,7 +207,7 @@ function monitored(seen: readonly Registered[]) {
   const monitors = ["PodMonitor", "ServiceMonitor"].flatMap((kind) =>
     all(seen, `kubernetes:monitoring.coreos.com/v1:${kind}`),
   );
-  assert.ok(monitors.length > 0);
+  assert.ok(monitors.length > 0, "no monitor was found: does the type still match?");
   const services = all(seen, "kubernetes:core/v1:Service").map(({ inputs: { metadata, spec } }) => ({
     owner: metadata.name,
     namespace: metadata.namespace,

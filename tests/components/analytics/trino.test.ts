@@ -11,7 +11,6 @@ import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 
-const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const HOSTILE = `canary"\\#=`;
 
 async function trino(pick: (sources: Required<Sources>) => Sources, replicas = 2): Promise<Registered[]> {

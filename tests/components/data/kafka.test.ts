@@ -4,7 +4,7 @@ import type { PodIdentity } from "../../../components/base/endpoint";
 import { hostPort } from "../../../components/base/endpoint";
 import { Kafka, type KafkaArgs } from "../../../components/data/kafka";
 import { makeChartDirectory } from "../../support/chart-directory";
-import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { wires } from "../../support/manifests";
 import { kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";

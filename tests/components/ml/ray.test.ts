@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
-import { mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { wires } from "../../support/manifests";
 import { bucket, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";

@@ -9,7 +9,7 @@ import type { HttpAnswer } from "../../../commands/verify/answers";
 import { parseAnswers } from "../../../commands/verify/job";
 import { envSecret } from "../../../components/base/secret";
 import { wires } from "../../support/manifests";
-import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const TOKEN = "token-of-ray";
