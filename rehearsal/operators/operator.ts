@@ -59,7 +59,10 @@ export interface PodSet {
   readonly replicas: number | { readonly start: number; readonly most: number } | "each node";
   /** Pods that a rollout adds for a while. @default 0 */
   readonly surge?: number;
+  /** What policies and Services know them by. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Ports of their containers that monitors name, where the operator writes them. */
+  readonly ports?: Readonly<Record<string, number>>;
   readonly spec?: PodSpec | undefined;
   /** What each pod claims for itself. */
   readonly claims?: readonly Claim[];

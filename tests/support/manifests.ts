@@ -1,3 +1,4 @@
+import { customKind } from "../../rehearsal/operators";
 import { all, only, type Registered } from "./mocks";
 
 /** Labels, as selectors match them. */
@@ -104,58 +105,18 @@ export function allPods(seen: readonly Registered[]): Pods[] {
       ports,
     }));
   });
-  const postgres = all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").map((resource) => ({
-    owner: label(resource),
-    namespace: resource.inputs.metadata.namespace,
-    labels: { ...resource.inputs.spec.inheritedMetadata.labels, "cnpg.io/cluster": resource.inputs.metadata.name },
-    ports: { postgresql: 5432, metrics: 9187, status: 8000 },
-    replicas: resource.inputs.spec.instances,
-  }));
-  const elasticsearch = all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").map((resource) => ({
-    owner: label(resource),
-    namespace: resource.inputs.metadata.namespace,
-    labels: { "elasticsearch.k8s.elastic.co/cluster-name": resource.inputs.metadata.name },
-    replicas: resource.inputs.spec.nodeSets[0].count,
-  }));
-  return [...ourPods(seen), ...charts, ...postgres, ...kafkaPods(seen), ...elasticsearch];
-}
-
-/** The nodes of Kafka and its entity operator, as Strimzi makes them. */
-function kafkaPods(seen: readonly Registered[]): Pods[] {
-  const labelsOf = (cluster: string, name: string) => ({
-    "strimzi.io/cluster": cluster,
-    "strimzi.io/kind": "Kafka",
-    "strimzi.io/name": `${cluster}-${name}`,
+  const made = objects(seen).map((resource) => resource.inputs as any);
+  const operated = objects(seen).flatMap((resource) => {
+    const { apiVersion, kind, metadata } = resource.inputs;
+    // The pods of Ray are ours: KubeRay takes our templates.
+    const custom = apiVersion === "ray.io/v1" ? undefined : customKind(`${apiVersion}/${kind}`);
+    return (custom?.demand(resource.inputs as any, made).podSets ?? []).map(({ labels = {}, ports = {}, replicas }) => {
+      const count = typeof replicas === "number" ? replicas : 1;
+      return { owner: label(resource), namespace: metadata.namespace, labels, ports, replicas: count };
+    });
   });
-  const clusters = all(seen, `${STRIMZI}:Kafka`).map((resource) => ({
-    owner: `${label(resource)}, entity operator`,
-    namespace: resource.inputs.metadata.namespace,
-    labels: labelsOf(resource.inputs.metadata.name, "entity-operator"),
-    replicas: 1,
-  }));
-  const pools = all(seen, `${STRIMZI}:KafkaNodePool`).map((resource) => {
-    const { metadata, spec } = resource.inputs;
-    const cluster: string = metadata.labels["strimzi.io/cluster"];
-    const { listeners, metricsConfig } = only(seen, `${STRIMZI}:Kafka`, cluster).inputs.spec.kafka;
-    const clientPorts = listeners.map(({ name, port }: any) => [`tcp-${String(name)}`, port]);
-    return {
-      owner: label(resource),
-      namespace: metadata.namespace,
-      labels: {
-        ...spec.template.pod.metadata.labels,
-        ...labelsOf(cluster, "kafka"),
-        "strimzi.io/pool-name": metadata.name,
-        "strimzi.io/broker-role": String(spec.roles.includes("broker")),
-        "strimzi.io/controller-role": String(spec.roles.includes("controller")),
-      },
-      ports: { ...Object.fromEntries(clientPorts), ...(metricsConfig && { "tcp-prometheus": 9404 }) },
-      replicas: spec.replicas,
-    };
-  });
-  return [...clusters, ...pools];
+  return [...ourPods(seen), ...charts, ...operated];
 }
-
-const STRIMZI = "kubernetes:kafka.strimzi.io/v1";
 
 /** Whom policies name although nothing in the program makes them: the cluster's DNS. */
 export const OBSERVERS: readonly Pods[] = [

@@ -7,6 +7,7 @@ interface ClusterSpec {
   readonly storage: { readonly size: string };
   readonly walStorage?: { readonly size: string };
   readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
+  readonly inheritedMetadata?: { readonly labels?: Readonly<Record<string, string>> };
   readonly enableSuperuserAccess?: boolean;
 }
 
@@ -21,8 +22,8 @@ const cluster: CustomKind = {
    * A pod and a claim for each instance; a rollout replaces them one after the other. Where it is backed up, barman runs
    * beside it, in the size that the store names.
    */
-  demand: ({ spec }: CustomResource<ClusterSpec>, all) => {
-    const { instances, resources, storage, walStorage, plugins = [] } = spec;
+  demand: ({ metadata, spec }: CustomResource<ClusterSpec>, all) => {
+    const { instances: replicas, resources, storage, walStorage, plugins = [], inheritedMetadata } = spec;
     const stores = plugins.flatMap(({ parameters }) =>
       all.filter(({ kind, metadata }) => kind === "ObjectStore" && metadata.name === parameters?.barmanObjectName),
     );
@@ -32,8 +33,10 @@ const cluster: CustomKind = {
       ...sidecars.map(({ instanceSidecarConfiguration }) => ({ resources: instanceSidecarConfiguration?.resources })),
     ];
     const claims = [storage, ...(walStorage ? [walStorage] : [])].map(({ size }) => claim(size));
+    const labels = { ...inheritedMetadata?.labels, "cnpg.io/cluster": metadata.name };
+    const ports = { postgresql: 5432, metrics: 9187, status: 8000 };
     // <cluster>-rw, -ro and -r.
-    return { podSets: [{ replicas: instances, spec: { containers }, claims }], services: 3 };
+    return { podSets: [{ replicas, labels, ports, spec: { containers }, claims }], services: 3 };
   },
   secrets: ({ metadata: { name }, spec }: CustomResource<ClusterSpec>) => ({
     [`${name}-ca`]: ["ca.crt", "ca.key"],

@@ -17,6 +17,7 @@ const elasticsearch: CustomKind = {
     podSets: nodeSets.map(({ name, count, podTemplate, volumeClaimTemplates }) => ({
       name: `${metadata.name}-es-${name}`,
       replicas: count,
+      labels: { "elasticsearch.k8s.elastic.co/cluster-name": metadata.name },
       spec: podTemplate.spec,
       claims: volumeClaimTemplates,
     })),

@@ -9,7 +9,13 @@ import {
   type Operator,
 } from "../operator";
 
+type Labels = Readonly<Record<string, string>>;
+
 interface KafkaSpec {
+  readonly kafka: {
+    readonly listeners: readonly { readonly name: string; readonly port: number }[];
+    readonly metricsConfig?: object;
+  };
   readonly entityOperator: {
     readonly topicOperator: Container;
     readonly userOperator: Container & { readonly secretPrefix?: string };
@@ -22,8 +28,10 @@ const kafka: CustomKind = {
   /** Besides the nodes there are Services and the entity operator, which no rollout doubles. */
   demand: ({ metadata, spec: { entityOperator } }: CustomResource<KafkaSpec>) => {
     const containers = [entityOperator.topicOperator, entityOperator.userOperator];
+    const labels = labelsOf(metadata.name, "entity-operator");
+    const podSet = { name: `${metadata.name}-entity-operator`, replicas: 1, labels, spec: { containers } };
     // <cluster>-kafka-bootstrap and -kafka-brokers.
-    return { podSets: [{ name: `${metadata.name}-entity-operator`, replicas: 1, spec: { containers } }], services: 2 };
+    return { podSets: [podSet], services: 2 };
   },
   secrets: ({ metadata: { name } }) => ({
     [`${name}-cluster-ca-cert`]: AUTHORITY,
@@ -33,17 +41,33 @@ const kafka: CustomKind = {
 
 interface NodePoolSpec extends Container {
   readonly replicas: number;
+  readonly roles: readonly string[];
   readonly storage: { readonly volumes: readonly { readonly size: string }[] };
+  readonly template?: { readonly pod?: { readonly metadata?: { readonly labels?: Labels } } };
 }
 
 const nodePool: CustomKind = {
   ...INERT,
   /** A pod for each node, replaced one after the other. */
-  demand: (pool: CustomResource<NodePoolSpec>) => {
-    const { replicas, resources, storage } = pool.spec;
-    const claims = storage.volumes.map(({ size }) => claim(size));
-    const name = `${clusterOf(pool)}-${pool.metadata.name}`;
-    return { podSets: [{ name, replicas, spec: { containers: [{ resources }] }, claims }] };
+  demand: (pool: CustomResource<NodePoolSpec>, all) => {
+    const { replicas, roles, resources, storage, template } = pool.spec;
+    const { listeners = [], metricsConfig } = kafkaOf(pool, all)?.spec.kafka ?? {};
+    const ports = Object.fromEntries(listeners.map(({ name, port }) => [`tcp-${name}`, port]));
+    const nodes = {
+      name: `${clusterOf(pool)}-${pool.metadata.name}`,
+      replicas,
+      labels: {
+        ...template?.pod?.metadata?.labels,
+        ...labelsOf(clusterOf(pool), "kafka"),
+        "strimzi.io/pool-name": pool.metadata.name,
+        "strimzi.io/broker-role": String(roles.includes("broker")),
+        "strimzi.io/controller-role": String(roles.includes("controller")),
+      },
+      ports: { ...ports, ...(metricsConfig && { "tcp-prometheus": 9404 }) },
+      spec: { containers: [{ resources }] },
+      claims: storage.volumes.map(({ size }) => claim(size)),
+    };
+    return { podSets: [nodes] };
   },
 };
 
@@ -55,9 +79,7 @@ const user: CustomKind = {
   ...INERT,
   /** The cluster says how the name of such a Secret begins. */
   secrets: (one: CustomResource<UserSpec>, all) => {
-    const cluster = all.find(({ kind, metadata }) => kind === "Kafka" && metadata.name === clusterOf(one));
-    const { secretPrefix = "" } =
-      (cluster as CustomResource<KafkaSpec> | undefined)?.spec.entityOperator.userOperator ?? {};
+    const { secretPrefix = "" } = kafkaOf(one, all)?.spec.entityOperator.userOperator ?? {};
     const isScram = one.spec.authentication?.type === "scram-sha-512";
     const keys = isScram
       ? ["password", "sasl.jaas.config"]
@@ -65,6 +87,15 @@ const user: CustomKind = {
     return { [`${secretPrefix}${one.metadata.name}`]: keys };
   },
 };
+
+function kafkaOf(part: Manifest, all: readonly Manifest[]): CustomResource<KafkaSpec> | undefined {
+  const cluster = all.find(({ kind, metadata }) => kind === "Kafka" && metadata.name === clusterOf(part));
+  return cluster as CustomResource<KafkaSpec> | undefined;
+}
+
+function labelsOf(cluster: string, what: string): Labels {
+  return { "strimzi.io/cluster": cluster, "strimzi.io/kind": "Kafka", "strimzi.io/name": `${cluster}-${what}` };
+}
 
 function clusterOf({ metadata }: Manifest): string {
   return metadata.labels?.["strimzi.io/cluster"] ?? "";
