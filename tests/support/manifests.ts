@@ -1,5 +1,5 @@
 import { customKind } from "../../rehearsal/operators";
-import { all, only, type Registered } from "./mocks";
+import { all, type Registered } from "./mocks";
 
 /** Labels, as selectors match them. */
 export type Labels = Readonly<Record<string, string>>;
@@ -105,12 +105,12 @@ export function allPods(seen: readonly Registered[]): Pods[] {
       ports,
     }));
   });
-  const made = objects(seen).map((resource) => resource.inputs as any);
+  const made = objects(seen).map((resource) => resource.inputs);
   const operated = objects(seen).flatMap((resource) => {
     const { apiVersion, kind, metadata } = resource.inputs;
     // The pods of Ray are ours: KubeRay takes our templates.
     const custom = apiVersion === "ray.io/v1" ? undefined : customKind(`${apiVersion}/${kind}`);
-    return (custom?.demand(resource.inputs as any, made).podSets ?? []).map(({ labels = {}, ports = {}, replicas }) => {
+    return (custom?.demand(resource.inputs, made).podSets ?? []).map(({ labels = {}, ports = {}, replicas }) => {
       const count = typeof replicas === "number" ? replicas : 1;
       return { owner: label(resource), namespace: metadata.namespace, labels, ports, replicas: count };
     });
