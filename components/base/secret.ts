@@ -28,21 +28,21 @@ export function envSecret(name: string, args: EnvSecretArgs, opts: pulumi.Custom
   return { name, checksum: checksum(name, data), resource };
 }
 
-// Everybody who may list pods sees their annotations: scrypt makes guessing a password from its checksum slow.
 function checksum(salt: string, data: Readonly<Record<string, pulumi.Input<string>>>): pulumi.Output<string> {
   const hash = pulumi.output(data).apply((values) => {
     const sorted = Object.entries(values).sort(([a], [b]) => a.localeCompare(b));
-    return slowHash(JSON.stringify(sorted), salt);
+    return hashing.hash(JSON.stringify(sorted), salt);
   });
   return pulumi.unsecret(hash);
 }
 
-// Each takes 50 ms of a core, so they run in parallel to the program and are cached for repeated evaluations.
-const hashes = new Map<string, Promise<string>>();
-
-function slowHash(text: string, salt: string): Promise<string> {
-  const key = JSON.stringify([salt, text]);
-  const hash = hashes.get(key) ?? promisify(scrypt)(text, salt, 16).then((bytes) => (bytes as Buffer).toString("hex"));
-  hashes.set(key, hash);
-  return hash;
+/**
+ * Everybody who may list pods sees their annotations: scrypt makes guessing a password from its checksum slow. It takes
+ * 50 ms of a core, in parallel to the program.
+ */
+export async function slowHash(text: string, salt: string): Promise<string> {
+  return ((await promisify(scrypt)(text, salt, 16)) as Buffer).toString("hex");
 }
+
+/** What checksums are made with. Where no credential is real, as under mocks, a quick hash will do. */
+export const hashing = { hash: slowHash };

@@ -5,7 +5,7 @@ import { parse, stringify } from "yaml";
 import { type ChartDeclaration, manifestFileName } from "../../components/base/chart-release";
 import { type ChartPin, charts, type ManifestPin, manifests } from "../../components/base/versions";
 import type { PlatformConfig } from "../../stacks/config/schema";
-import { CrdLibrary, toYaml } from "../operators/crds";
+import { CrdLibrary } from "../operators/crds";
 import { evaluate, type Evaluation, ROOT, stackConfig } from "./evaluate";
 import { unwrapped } from "./values";
 
@@ -114,6 +114,6 @@ function fillManifests(directory: string, pin: ManifestPin, from: string): Fille
     fs.copyFileSync(real, path.join(directory, file));
     return { name, version: pin.version, source: "upstream" };
   }
-  fs.writeFileSync(path.join(directory, file), new CrdLibrary().operator(name).map(toYaml).join("---\n"));
+  fs.writeFileSync(path.join(directory, file), new CrdLibrary().operator(name).join("---\n"));
   return { name, version: pin.version, source: "stand-in" };
 }

@@ -91,8 +91,7 @@ export function canary(key: string): string {
 }
 
 function canaries(stack: string, required: readonly string[]): Record<string, string> {
-  const set = Object.keys(SECRET_KEYS).filter(
-    (key) => required.includes(key) || `carbon:${key}` in readStackFile(stack),
-  );
+  const values = readStackFile(stack);
+  const set = Object.keys(SECRET_KEYS).filter((key) => required.includes(key) || `carbon:${key}` in values);
   return Object.fromEntries(set.map((key) => [key, canary(key)]));
 }

@@ -1,10 +1,7 @@
-import { evaluateStack, type StackEvaluation } from "../../rehearsal/program/charts";
+import type { StackEvaluation } from "../../rehearsal/program/charts";
+import { program } from "../support/program";
 
-const evaluations = new Map<string, Promise<StackEvaluation>>();
-
-/** A stack as its file has it, evaluated once for all tests of commands. */
+/** A stack as its file has it, as commands evaluate it. */
 export function evaluated(stack: string): Promise<StackEvaluation> {
-  const known = evaluations.get(stack) ?? evaluateStack(stack);
-  evaluations.set(stack, known);
-  return known;
+  return program(stack);
 }

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import * as pulumi from "@pulumi/pulumi";
 import { type Registration, startMockEngine } from "../../rehearsal/program/mock-engine";
+import { unwrapped } from "../../rehearsal/program/values";
 
 /** One resource as the engine would have been asked for it. */
 export interface Registered extends Omit<Registration, "inputs"> {
@@ -19,17 +20,14 @@ export async function mockEngine(answers: Answers = {}, config: Record<string, s
     stack: "test",
     config,
     answers: (type, name) => ({ ...answers[type], ...answers[`${type}::${name}`] }),
-    onRegistration: (registration) => seen.push({ ...registration, inputs: unwrapped(registration.inputs) }),
+    onRegistration: (registration) => seen.push(registered(registration)),
   });
   return seen;
 }
 
-function unwrapped(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(unwrapped);
-  if (typeof value !== "object" || value === null) return value;
-  const entries = value as Record<string, unknown>;
-  if (entries[pulumi.runtime.specialSigKey] === pulumi.runtime.specialSecretSig) return unwrapped(entries["value"]);
-  return Object.fromEntries(Object.entries(entries).map(([key, inner]) => [key, unwrapped(inner)]));
+/** A registration as tests look at it. */
+export function registered(registration: Registration): Registered {
+  return { ...registration, inputs: unwrapped(registration.inputs) };
 }
 
 // What an apply throws surfaces as an unhandled rejection, which mocha hands on to whoever listens: without a listener

@@ -1,16 +1,19 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { canary, STACKS, stackConfig } from "../../rehearsal/program/evaluate";
+import { type Registration, startMockEngine } from "../../rehearsal/program/mock-engine";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { wantedCredentials } from "../../stacks/config/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import type { FullConfig } from "./full";
-import { mockEngine, type Registered, settled, valueOf } from "./mocks";
+import { type Registered, registered, settled, valueOf } from "./mocks";
 
 /** What the whole program registers and hands out. */
 export interface Program<Config = FullConfig> {
   readonly config: Config;
   readonly seen: readonly Registered[];
+  /** The same as commands have it, with secrets marked. */
+  readonly registrations: readonly Registration[];
   readonly outputs: unknown;
 }
 
@@ -33,10 +36,11 @@ export async function run<Config extends PlatformConfig>(
   const set = Object.fromEntries(
     Object.entries({ ...wanted, ...secrets }).map(([key, value]) => [`carbon:${key}`, value]),
   );
-  const seen = await mockEngine({}, set);
+  const registrations: Registration[] = [];
+  await startMockEngine({ stack: "test", config: set, onRegistration: (one) => registrations.push(one) });
   const outputs: unknown = await valueOf(platform(config) as pulumi.Input<unknown>);
   await settled();
-  return { config, seen, outputs };
+  return { config, seen: registrations.map(registered), registrations, outputs };
 }
 
 const size = (cpu: number, memoryMiB: number) => ({

@@ -7,7 +7,7 @@ import { ChartRelease, ManifestFile, manifestFileName } from "../../../component
 import { type Endpoint, serviceHost, url } from "../../../components/base/endpoint";
 import { objectName } from "../../../components/base/names";
 import { resources } from "../../../components/base/pod";
-import { envSecret } from "../../../components/base/secret";
+import { envSecret, slowHash } from "../../../components/base/secret";
 import { charts, manifests } from "../../../components/base/versions";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { mockEngine, only, settled, valueOf } from "../../support/mocks";
@@ -61,6 +61,12 @@ describe("envSecret", () => {
     const first = await checksum({ user: "a", password: "b" });
     assert.equal(await checksum({ password: "b", user: "a" }), first);
     assert.notEqual(await checksum({ user: "a", password: "c" }), first);
+  });
+
+  it("has a checksum of its own, so that a table of guesses serves for one Secret alone", async () => {
+    const checksums = await Promise.all([slowHash("b", "login"), slowHash("b", "other"), slowHash("c", "login")]);
+    assert.equal(new Set(checksums).size, 3);
+    for (const one of checksums) assert.match(one, /^[0-9a-f]{32}$/);
   });
 });
 
