@@ -6,6 +6,7 @@ import { evaluateStack } from "../rehearsal/program/charts";
 import { ROOT } from "../rehearsal/program/evaluate";
 import { command, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
+import { readObject } from "./verify/cluster";
 
 const program = command("recover", "Repairs a stack after a killed `up`; afterwards a plain `pulumi up` converges.", [
   "npm run recover -- --stack dev",
@@ -145,20 +146,12 @@ async function existing(
   for (const { apiVersion = "", kind = "", metadata } of planned) {
     const name = metadata?.name ?? "";
     const namespace = metadata?.namespace;
-    const found = await api
-      .read({ apiVersion, kind, metadata: { name, ...(namespace !== undefined && { namespace }) } })
-      .catch(ifAbsent);
+    const found = await readObject(api, { apiVersion, kind, name, ...(namespace !== undefined && { namespace }) });
     if (found === undefined) continue;
     const isOurs = found.metadata?.managedFields?.some(({ manager }) => manager?.startsWith(FIELD_MANAGER)) ?? false;
     (isOurs ? ours : foreign).push(`${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`);
   }
   return { ours, foreign };
-}
-
-/** The object need not exist, nor its kind before the CRD is installed. */
-function ifAbsent(error: unknown): undefined {
-  const { code, message } = error as { code?: number; message?: string };
-  if (code !== 404 && !message?.includes("Unrecognized API version and kind")) throw error;
 }
 
 function say(line: string): void {

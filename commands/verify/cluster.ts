@@ -66,8 +66,11 @@ export interface ObjectHeader {
   readonly name: string;
 }
 
-/** A live object; undefined if it, or its kind, does not exist. */
-async function readObject(api: KubernetesObjectApi, header: ObjectHeader): Promise<KubernetesObject | undefined> {
+/** An object as it is; undefined where it does not exist, or its kind, before its CRD is there. */
+export async function readObject(
+  api: KubernetesObjectApi,
+  header: ObjectHeader,
+): Promise<KubernetesObject | undefined> {
   const { apiVersion, kind, namespace, name } = header;
   try {
     return await api.read({ apiVersion, kind, metadata: { name, ...(namespace !== undefined && { namespace }) } });

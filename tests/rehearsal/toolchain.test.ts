@@ -24,7 +24,7 @@ const ROOT = path.resolve(__dirname, "../..");
 const GIB = 2 ** 30;
 
 describe("the toolchain", function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let directory: string;
   beforeEach(() => {
     directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-toolchain-"));
@@ -130,7 +130,10 @@ exec sleep 60
         "ensureTools({ ...REHEARSAL, releases: [] }, console.log);";
       const owner = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", code], {
         cwd: ROOT,
-        env: { HOME: home, PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}` },
+        env: {
+          ...{ HOME: home, PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}` },
+          SWC_NATIVE_BINDING_CACHE: path.join(directory, "transpiler"), // not the toolchain's
+        },
         stdio: "ignore",
       });
       await until(() => fs.existsSync(pidFile) && fs.readFileSync(pidFile, "utf8").endsWith("\n"));
@@ -148,6 +151,7 @@ exec sleep 60
     let base: string;
     let files: Map<string, Buffer | "cut">;
     let lines: string[];
+    let refusedAfter: number;
     const environment = { ...process.env };
     const go = (): string => path.join(directory, "go.called");
     const releasesAt = (publisher: string): Release[] => {
@@ -156,8 +160,13 @@ exec sleep 60
     };
     const installed = async (releases: Release[]): Promise<Record<string, string>> => {
       const set: ToolSet = { ...REHEARSAL, releases };
-      const bin = await ensureTools(set, (line) => lines.push(line));
-      assert.deepEqual(fs.readdirSync(bin).sort(), set.tools.map(({ name }) => name).sort(), "and nothing else");
+      const started = Date.now();
+      const bin = await ensureTools(set, (line) => {
+        lines.push(line);
+        if (line.startsWith("not downloaded: ")) refusedAfter = Date.now() - started;
+      });
+      const names = fs.readdirSync(bin).filter((name) => !name.endsWith(".built"));
+      assert.deepEqual(names.sort(), set.tools.map(({ name }) => name).sort(), "and nothing else");
       return Object.fromEntries(
         set.tools.map(({ name }) => [name, execFileSync(path.join(bin, name), { encoding: "utf8" }).trim()]),
       );
@@ -171,6 +180,7 @@ exec sleep 60
       fs.mkdirSync(bin);
       const script = `#!/bin/sh
 [ "$1" = version ] && { echo go version go1.26.8 linux/amd64; exit; }
+[ "$1" = mod ] && { echo '{"Dir":"/module"}'; exit; }
 echo "$@" >>${go()}
 while [ "$1" != -o ]; do shift; done
 printf '#!/bin/sh\\necho built\\n' >"$2" && chmod +x "$2"
@@ -231,9 +241,8 @@ printf '#!/bin/sh\\necho built\\n' >"$2" && chmod +x "$2"
       it(`gives way to a build within seconds where the network ${what}`, async () => {
         const [publisher, proxy = ""] = network();
         process.env["https_proxy"] = proxy;
-        const started = Date.now();
         assert.deepEqual(await installed(releasesAt(publisher)), all("built"));
-        assert.ok(Date.now() - started < 10_000, "no attempt is waited for long");
+        assert.ok(refusedAfter < 20_000, "no attempt is waited for long");
         const refusals = lines.filter((line) => line.startsWith("not downloaded: "));
         assert.equal(refusals.length, 1, "one cause is named once");
       });
@@ -256,6 +265,7 @@ printf '#!/bin/sh\\necho built\\n' >"$2" && chmod +x "$2"
         "kwok-darwin-arm64",
         `helm-${versions.helm}-darwin-arm64.tar.gz`,
         `pulumi-${versions.pulumi}-darwin-arm64.tar.gz`,
+        `pulumi-resource-kubernetes-${versions.kubernetesPlugin}-darwin-arm64.tar.gz`,
       ]);
       assert.deepEqual(officialReleases(versions, "freebsd", "x64"), []);
     });
@@ -343,15 +353,9 @@ function publish(releases: readonly Release[], directory: string): Map<string, B
     }
     const content = members.length === 0 ? Buffer.from(script) : execFileSync("tar", ["-czC", work, ...members]);
     const [name, digest] = [path.basename(url), crypto.createHash("sha256").update(content).digest("hex")];
-    const forms = {
-      ".sha256": digest,
-      kwok: JSON.stringify({ assets: [{ name, digest: `sha256:${digest}` }] }),
-      "": `${"0".repeat(64)}  other\n${digest}  ${name}\n`,
-    };
-    const [, text] = Object.entries(forms).find(([mark]) => checksum.includes(mark) && !checksum.endsWith("sum")) ?? [
-      "",
-      forms[""],
-    ];
+    const said = JSON.stringify({ assets: [{ name, digest: `sha256:${digest}` }] });
+    const list = `${"0".repeat(64)}  other\n${digest}  ${name}\n`;
+    const text = checksum.includes("/repos/") ? said : checksum.endsWith(".sha256") ? digest : list;
     files.set(url, content).set(checksum, Buffer.from(text));
   }
   return files;
@@ -359,7 +363,7 @@ function publish(releases: readonly Release[], directory: string): Map<string, B
 
 async function until(condition: () => boolean): Promise<void> {
   for (let waited = 0; !condition(); waited += 50) {
-    assert.ok(waited < 20_000, `still waiting for ${condition.toString()}`);
+    assert.ok(waited < 60_000, `still waiting for ${condition.toString()}`);
     await sleep(50);
   }
 }

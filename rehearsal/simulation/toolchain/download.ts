@@ -84,7 +84,12 @@ async function curl(url: string, file: string, more: readonly string[]): Promise
   const quiet = ["--fail", "--location", "--silent", "--show-error"];
   const { code, complaints } = await runGuarded(["curl", ...quiet, ...PATIENCE, ...more, "--output", file, url]);
   if (code === 127) throw new Error("curl is not in PATH");
-  if (code !== 0) throw new Error(`${new URL(url).host}: ${complaints.split("\n").at(-1)}`);
+  // Without the time that it took, one cause is one for all tools.
+  const why = complaints
+    .split("\n")
+    .at(-1)
+    ?.replace(/ after \d+ ms/, "");
+  if (code !== 0) throw new Error(`${new URL(url).host}: ${why}`);
 }
 
 /** The SHA-256 of a file, in any of the forms that {@link Release.checksum} names. */
