@@ -24,7 +24,11 @@ for (const stack of STACKS) {
       for (const [key, value] of Object.entries(config)) {
         if (key === "carbon:platform") continue;
         assert.ok(key.replace("carbon:", "") in SECRET_KEYS, `${key} is no credential`);
-        assert.deepEqual(Object.keys(value as object), ["secure"], `${key} is plain text`);
+        assert.deepEqual(
+          Object.keys(value as object),
+          ["secure"],
+          `${key} is plain text: whoever saw the file knows it; change it, and set it with \`npx pulumi config set --secret\``,
+        );
       }
     });
   });
