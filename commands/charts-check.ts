@@ -203,9 +203,9 @@ export const program = command(
     collect,
     {},
   )
-  .option("--json", "prints the result as JSON")
-  .option("--write", "writes the fixtures that `npm test` holds the declarations to")
-  .addHelpText("after", "\nExit codes: 0 all are as declared, 1 faults, 2 wrong usage or config.")
+  .option("--json", "print the result as JSON")
+  .option("--write", "write the fixtures against which `npm test` checks the declarations")
+  .addHelpText("after", "\nExit codes: 0 all releases are as declared, 1 faults found, 2 wrong usage or config.")
   .action(async ({ charts, stack, config, json, write = false }: Options) => {
     if (!fs.existsSync(charts)) {
       throw new pulumi.RunError(`--charts ${charts}: no such directory; \`npm run charts:pull\` creates one`);

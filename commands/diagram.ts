@@ -108,7 +108,7 @@ export function toMermaid({ systems, arrows }: Wiring): string {
   return ["flowchart LR", ...groups, ...lines, ""].join("\n");
 }
 
-/** Every row of the wiring table: pods, whom they reach, and what for. */
+/** Every row of the wiring table: pods, their destination, and the reason. */
 export function toTable(wires: readonly Wire[]): string {
   const rows = wires.map(({ from, to, ports, why }) => [placed(from), placed(to), ports.join(", "), why]);
   return `${table(
@@ -128,17 +128,18 @@ const FORMATS = {
 };
 
 /** The command line. */
-export const program = command("diagram", "Draws or lists who may talk to whom, from the program's wiring table.", [
-  "npm run diagram",
-  "npm run --silent diagram -- --format table",
-])
+export const program = command(
+  "diagram",
+  "Draws or lists which pods may connect to which, from the program's wiring table.",
+  ["npm run diagram", "npm run --silent diagram -- --format table"],
+)
   .option("--stack <name>", `the stack: ${STACKS.join(" or ")}`, "prod")
-  .option("--out <file>", `where to; by default ${path.relative(ROOT, WIRING_FILE)}, or standard output (-) for text`)
+  .option("--out <file>", `output file (default: ${path.relative(ROOT, WIRING_FILE)}, or standard output (-) for text)`)
   .option("--format <format>", "svg, mermaid or table", "svg")
   .addHelpText("after", "\nExit codes: 0 drawn, 2 wrong usage or config.")
   .action(async ({ stack, format, ...given }: { stack: string; out?: string; format: string }) => {
     if (!(format in FORMATS)) {
-      throw new pulumi.RunError(`--format ${format}: is not known; allowed are ${Object.keys(FORMATS).join(", ")}`);
+      throw new pulumi.RunError(`--format ${format}: unknown; allowed are ${Object.keys(FORMATS).join(", ")}`);
     }
     const text = await FORMATS[format as keyof typeof FORMATS](await evaluateStack(stack));
     const { out = format === "svg" ? path.relative(ROOT, WIRING_FILE) : "-" } = given;

@@ -212,7 +212,7 @@ function serversOf(
       size: args.master,
       env: { ...withObjectStore, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
       secretEnv: [database, objectStore],
-      // Itself, too: a workflow inside another is told of by a call.
+      // Including itself: it is notified of sub-workflows by a call.
       talksTo: [...stores, calls("master"), calls("worker")],
       named: true,
       taskLogs: true,
@@ -227,7 +227,7 @@ function serversOf(
       talksTo: [...stores, calls("master"), calls("alert"), ...args.tasksReach],
       named: true,
       taskLogs: true,
-      // Tasks unpack their resources and write their files here.
+      // Tasks unpack resources and write files here.
       tmpMiB: 8192,
     },
     alert: {
@@ -246,9 +246,9 @@ function serversOf(
       size: args.api,
       env: { ...withObjectStore, API_PYTHONGATEWAY_ENABLED: "false" },
       secretEnv: [database, objectStore],
-      // Logs, and commands to what runs.
+      // For logs, and for commands to running tasks.
       talksTo: [...stores, calls("master"), calls("worker"), calls("alert")],
-      // An upload lies here until the object store has it.
+      // Uploads are stored here until the object store has them.
       tmpMiB: 2048,
     },
   };
@@ -270,7 +270,7 @@ function startServer(
       container(name, {
         image: server.image,
         size,
-        // Not by the image's script: that ends without telling the server, and looks for its memory at the node's.
+        // Instead of the image's script, which does not forward SIGTERM and sizes the heap by the node's memory.
         command: ["java", ...jvmFlags(size), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
         ports,
         env: { ...server.env, ...SETTINGS_ENV },
@@ -284,7 +284,7 @@ function startServer(
     secretEnv,
     scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
     files: { settings },
-    // A worker stops its tasks, and the master gives them to another one.
+    // A worker stops its tasks, and the master reassigns them.
     terminationGracePeriodSeconds: 60,
   });
   const dependsOn = [...after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)];

@@ -184,7 +184,7 @@ export class Superset extends pulumi.ComponentResource {
         mounts: { ...SHARED.mounts, "/etc/superset-setup": "setup" },
         files: { config, setup: declarations },
         talksTo: [store.server],
-        // A large database takes its time, and a migration that is stopped half-way is worse than a long one.
+        // A large database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
       { parent: this, dependsOn: [...store.server.ready] },
@@ -233,7 +233,7 @@ interface ProcessArgs {
   readonly after: readonly pulumi.Resource[];
 }
 
-/** What differs between the processes. */
+/** The differences between the processes. */
 interface Process extends Omit<DeploymentArgs, "template"> {
   readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe">;
   readonly graceSeconds?: number;

@@ -10,8 +10,8 @@ import type { EnvSecret } from "./secret";
 import type { ChartPin, ManifestPin } from "./versions";
 
 /**
- * Plain data, as Helm takes it; no null, since the plugin never hands one over. A password never becomes a value: charts get the names of Secrets, and the checksums that
- * roll pods when these change.
+ * Helm values, without null, which the plugin drops. They never contain passwords: charts get the names of Secrets, and
+ * checksums that roll pods when these change.
  */
 export type HelmValue =
   | string

@@ -192,7 +192,7 @@ function role([client, { cluster, indices }]: [string, SearchAccess]): [string, 
 
 function authentication(roles: EnvSecret, users: readonly EnvSecret[]): object {
   return {
-    // Nobody needs the superuser: what the operator does, it does under a user of its own.
+    // Nobody needs the superuser: the operator has its own user.
     disableElasticUser: true,
     fileRealm: users.map(({ name }) => ({ secretName: name })),
     roles: [{ secretName: roles.name }],

@@ -189,7 +189,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
           config: { "cleanup.policy": cleanup, "retention.ms": retentionDays * DAY_MS },
         },
       },
-      // Deleting a KafkaTopic deletes its records: `destroy` leaves them to the volumes.
+      // Deleting a KafkaTopic would delete its records, which `destroy` keeps.
       { parent: this, protect: args.protect, retainOnDelete: true, dependsOn: made.cluster },
     );
   }
@@ -214,7 +214,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
           ...metadata,
           annotations: {
             ...annotations,
-            // The operator then notices a new password at once.
+            // Makes the operator notice a new password immediately.
             ...(secret && { [`checksum.254carbon.com/${secret.name}`]: secret.checksum }),
           },
         },
@@ -277,7 +277,7 @@ function dnsNames(name: string, namespace: pulumi.Input<string>): pulumi.Input<s
       pulumi.interpolate`${service}.${namespace}.svc`,
       serviceHost(service, namespace),
     ]),
-    // What the brokers tell clients to go on with.
+    // The brokers' advertised addresses.
     serviceHost(`*.${name}-kafka-brokers`, namespace),
   ];
 }

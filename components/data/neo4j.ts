@@ -62,11 +62,11 @@ export class Neo4j extends pulumi.ComponentResource {
         probePorts: { http: HTTP_PORT },
         env: { NEO4J_CONF: CONFIG },
         secretEnv: [login],
-        // After a crash it first repeats the transactions since the last checkpoint: those of 15 minutes.
+        // After a crash it first replays the transactions since the last checkpoint, up to 15 minutes of them.
         probe: { kind: "http", path: "/", port: "http", startupSeconds: 900 },
         uid: NEO4J_UID,
         files: { config },
-        // Its logs turn over at 160 MB each.
+        // Its logs rotate at 160 MB each.
         scratch: { logs: { sizeMiB: 1024 }, tmp: { sizeMiB: 256 } },
         mounts: { [CONFIG]: "config", [LOGS]: "logs", [RUN]: "tmp" },
         // It writes a checkpoint before it stops.

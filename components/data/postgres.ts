@@ -88,7 +88,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
   ) {
     super("carbon:data:Postgres", name, {}, opts);
     const { namespace, operatorNamespace, kubeApi, passwords, readers, backups, protect }: PostgresArgs = args;
-    // All pods of the cluster: the Jobs that initialise and join instances need the same wires.
+    // All pods of the cluster, since the Jobs that initialize and join instances need the same wires.
     const server = podsNamed(name, namespace, { "cnpg.io/cluster": name });
     const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
 
@@ -231,7 +231,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       {
         namespace,
         type: "kubernetes.io/basic-auth",
-        // The operator then notices a new password.
+        // Makes the operator notice a new password.
         labels: { "cnpg.io/reload": "true" },
         data: { username, password },
       },

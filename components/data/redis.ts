@@ -66,7 +66,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
         image: images.valkey,
         command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
         ports: { redis: REDIS_PORT },
-        // A server that still loads its data answers every command with an error: ten minutes are allowed for that.
+        // A server that is loading its data answers every command with an error; this may take ten minutes.
         probe: { kind: "command", command: PING, startupSeconds: 600 },
         uid: VALKEY_UID,
         files: { config, users },

@@ -173,7 +173,7 @@ export class Feast extends pulumi.ComponentResource {
   private materialize(name: string, { namespace }: FeastArgs, shared: Shared, applied: pulumi.Resource): void {
     const { job, store, stores } = shared;
     const materializer = `${name}-materialize`;
-    // Both CronJobs share it, so it bears the name of the system.
+    // Both CronJobs share it, so it has the system's name.
     const pods = { ...podsNamed(materializer, namespace), name };
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo: stores });
@@ -216,8 +216,8 @@ interface Shared {
   readonly stores: readonly Destination[];
 }
 
-// Feast takes the path of a file in its repository for the name of a module, and the links of a mounted ConfigMap lead
-// through a path that is none: so the files are copied, again where the container starts for another try.
+// Feast derives module names from file paths, and the links of a mounted ConfigMap contain invalid ones. So the files are
+// copied, also when the container restarts.
 const APPLY =
   "mkdir -p /tmp/repository && cp -fL /definitions/* /store/* /tmp/repository && feast --chdir /tmp/repository apply";
 

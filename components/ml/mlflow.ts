@@ -125,12 +125,12 @@ export class Mlflow extends pulumi.ComponentResource {
         image: images.mlflow,
         size,
         uid: MLFLOW_UID,
-        // `mlflow db upgrade URI` in one process: the URI holds the password and must not stand on a command line.
+        // The same as `mlflow db upgrade URI`, without the password in the URI on a command line.
         command: ["python", "-c", MIGRATION],
         env: { HOME: "/tmp" },
         secretEnv: [database],
         talksTo: [store.server],
-        // A large tracking database takes its time, and a migration that is stopped half-way is worse than a long one.
+        // A large tracking database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
       { parent: this, dependsOn: [...store.server.ready] },

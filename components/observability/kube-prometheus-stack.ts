@@ -222,7 +222,7 @@ function declaredServices(workloads: Record<WorkloadName, DeclaredWorkload>): De
   ];
 }
 
-/** Grafana's sidecar reads dashboards from ConfigMaps of its namespace; the chart's own role would show it all Secrets. */
+/** Grafana's sidecar reads dashboards from ConfigMaps of its namespace; the chart's role would also allow reading Secrets. */
 function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: PodIdentity): pulumi.Resource[] {
   const metadata = { name: "grafana-dashboards", namespace };
   const role = new k8s.rbac.v1.Role(

@@ -144,7 +144,7 @@ function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHos
     sidecar: {
       resources: resources(reloader),
       securityContext: { readOnlyRootFilesystem: true },
-      // Grafana itself looks for changed files every 30 s: no need to hand the sidecar its password.
+      // Grafana checks for changed files every 30 s, so the sidecar does not need its password.
       dashboards: { searchNamespace: "", resource: "configmap", skipReload: true, extraMounts: [tmp] },
       datasources: { enabled: false },
     },

@@ -21,7 +21,7 @@ import {
 
 const STORAGE = "ray-storage";
 
-/** What a cluster without an operator needs. */
+/** Inputs of a standalone cluster. */
 export interface Standalone {
   readonly kind: "standalone";
   readonly head: ContainerSize & { readonly volume: Volume };
