@@ -1,5 +1,5 @@
 import { customKind } from "../../rehearsal/operators";
-import { all, type Registered } from "./mocks";
+import { all, only, type Registered } from "./mocks";
 
 /** Labels, as selectors match them. */
 export type Labels = Readonly<Record<string, string>>;
