@@ -81,9 +81,7 @@ export class Engine {
       PULUMI_SKIP_UPDATE_CHECK: "true",
       PULUMI_NODEJS_TRANSPILE_ONLY: "true",
       PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS: "true",
-      // The API server is on this machine and serves nobody else: the plugin's 50 requests a second would be the limit.
-      PULUMI_K8S_CLIENT_QPS: "500",
-      PULUMI_K8S_CLIENT_BURST: "1000",
+      // By default the engine runs four operations for each core; most of them only wait.
       PULUMI_PARALLEL: "32",
       KUBECONFIG: kubeconfig,
       PATH: `${toolchain.bin}${path.delimiter}${process.env["PATH"] ?? ""}`,
