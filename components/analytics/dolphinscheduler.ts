@@ -107,8 +107,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         path: `${server.path}/actuator/prometheus`,
         by: args.metrics,
       });
-      const reached = server.talksTo.flatMap((to) => (to.kind === "endpoint" ? to.ready : []));
-      return startServer(this, server, [prepared, ...resources.store.ready, ...reached]);
+      return startServer(this, server, prepared);
     };
     const { master, worker, alert, api } = serversOf(name, args, { database, registry, objectStore });
     for (const server of [master, worker, alert]) run(server);
@@ -137,7 +136,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         // An interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [...store.server.ready] },
+      { parent: this },
     );
     const admin = envSecret(
       `${name}-admin`,
@@ -254,11 +253,7 @@ function serversOf(
   };
 }
 
-function startServer(
-  parent: pulumi.Resource,
-  server: Server,
-  after: readonly pulumi.Resource[],
-): readonly pulumi.Resource[] {
+function startServer(parent: pulumi.Resource, server: Server, after: pulumi.Resource): readonly pulumi.Resource[] {
   const { pods, ports, path, replicas = 1, size, secretEnv, named = false, taskLogs = false, tmpMiB = 256 } = server;
   const { name, namespace, matchLabels } = pods;
   const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(taskLogs) }, { parent });
@@ -287,7 +282,7 @@ function startServer(
     // A worker stops its tasks, and the master reassigns them.
     terminationGracePeriodSeconds: 60,
   });
-  const dependsOn = [...after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)];
+  const dependsOn = [after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)];
   const workload = named
     ? new k8s.apps.v1.StatefulSet(
         name,

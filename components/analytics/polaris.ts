@@ -93,12 +93,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       },
       {
         parent: this,
-        dependsOn: [
-          account,
-          bootstrap,
-          ...Object.values(secrets).map(({ resource }) => resource),
-          ...warehouse.store.ready,
-        ],
+        dependsOn: [account, bootstrap, ...Object.values(secrets).map(({ resource }) => resource)],
       },
     );
     disruptionBudget(server, replicas, { parent: this });
@@ -171,7 +166,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
         secretEnv: [database],
         talksTo: [store.server],
       },
-      { parent: this, dependsOn: [...store.server.ready] },
+      { parent: this },
     );
     return bootstrap.job;
   }
@@ -201,7 +196,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
         secretEnv: [logins],
         talksTo: [api],
       },
-      { parent: this, dependsOn: [...api.ready] },
+      { parent: this },
     );
     return setup.job;
   }

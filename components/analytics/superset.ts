@@ -187,7 +187,7 @@ export class Superset extends pulumi.ComponentResource {
         // A large database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [...store.server.ready] },
+      { parent: this },
     );
     return setup.job;
   }
@@ -204,11 +204,7 @@ export class Superset extends pulumi.ComponentResource {
       files: { config },
       ...(own.graceSeconds !== undefined && { terminationGracePeriodSeconds: own.graceSeconds }),
     });
-    return deployment(
-      pods,
-      { ...own, template },
-      { parent: this, dependsOn: [account, ...wires, ...after, ...talksTo.flatMap(({ ready }) => ready)] },
-    );
+    return deployment(pods, { ...own, template }, { parent: this, dependsOn: [account, ...wires, ...after] });
   }
 }
 

@@ -94,7 +94,7 @@ export class Trino extends pulumi.ComponentResource {
       },
       {
         parent: this,
-        dependsOn: [account, ...secrets.map((secret) => secret.resource), ...each.flatMap((one) => one.ready)],
+        dependsOn: [account, ...secrets.map((secret) => secret.resource)],
       },
     );
     for (const node of [coordinator, ...workers]) {

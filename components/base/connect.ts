@@ -11,23 +11,24 @@ export interface ConnectArgs {
 }
 
 /**
- * Lets pods reach the endpoints that they were handed, and nothing else. Returns the policies for it, including the servers', on
- * which the workload depends.
+ * Lets pods reach the endpoints that they were handed, and nothing else. Returns what the workload depends on: the policies for
+ * it, including the servers', and what must be ready there.
  */
 export function connect(parent: pulumi.Resource, { from, talksTo }: ConnectArgs): pulumi.Resource[] {
   const wiring = wiringOf(parent);
-  const policies = talksTo.flatMap((to) =>
-    wiring.add({ from: { kind: "pods", ...from }, observes: false, ...reached(to) }),
-  );
-  return [...new Set(policies)];
+  const needs = talksTo.flatMap((to) => [
+    ...wiring.add({ from: { kind: "pods", ...from }, observes: false, ...reached(to) }),
+    ...(to.kind === "pods" ? [] : (to.ready ?? [])),
+  ]);
+  return [...new Set(needs)];
 }
 
 /**
  * Lets an observer (scraper, gateway, verification) reach pods. There are no cycles: its labels are constants in observers.ts, its
- * pods need not exist yet, and nothing waits for it.
+ * pods need not exist yet, and nothing waits for it. Returns the policies.
  */
-export function observe(parent: pulumi.Resource, by: PodIdentity, to: Endpoint | PodPorts): void {
-  wiringOf(parent).add({ from: { kind: "pods", ...by }, observes: true, ...reached(to) });
+export function observe(parent: pulumi.Resource, by: PodIdentity, to: Endpoint | PodPorts): pulumi.Resource[] {
+  return wiringOf(parent).add({ from: { kind: "pods", ...by }, observes: true, ...reached(to) });
 }
 
 /** Lets the API server, which is not a pod, call one of our webhooks. Returns the policy for it. */

@@ -59,6 +59,8 @@ export interface ExternalPeer {
   readonly port: number;
   /** What is done there, in a word or two. */
   readonly why: string;
+  /** What must be done there before a client starts. @default nothing */
+  readonly ready?: readonly pulumi.Resource[];
 }
 
 /** The peer of a URL outside the cluster, in one of these networks. */
@@ -181,13 +183,12 @@ export interface S3Store {
   /** Base URL of the API, without a path. */
   readonly url: pulumi.Output<string>;
   readonly region: string;
-  /** The destination that policies open to clients. */
+  /** Where its clients are let, once the bucket and its user are there. */
   readonly destination: Endpoint | ExternalPeer;
   /** Access key and secret key of the application user. */
   readonly login: Credential;
   /** Namespace and name of the Secret with this login, for people and jobs outside the program. */
   readonly secret: { readonly namespace: pulumi.Output<string>; readonly name: string };
-  readonly ready: readonly pulumi.Resource[];
 }
 
 /** The DNS name of a Service: the only place that knows the cluster's domain. */

@@ -150,11 +150,7 @@ export class Datahub extends pulumi.ComponentResource {
       },
       {
         parent: this,
-        dependsOn: [
-          ...accounts,
-          ...Object.values(secrets).map(({ resource }) => resource),
-          ...stores.flatMap(({ ready }) => ready),
-        ],
+        dependsOn: [...accounts, ...Object.values(secrets).map(({ resource }) => resource)],
       },
     );
 

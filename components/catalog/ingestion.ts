@@ -117,7 +117,7 @@ export class Ingestion extends pulumi.ComponentResource {
         },
         talksTo: [gms],
       },
-      { parent: this, dependsOn: [...gms.ready] },
+      { parent: this },
     );
 
     const token = envSecret(
@@ -145,7 +145,7 @@ export class Ingestion extends pulumi.ComponentResource {
           talksTo: [gms, plan.source],
           timeoutSeconds: 3600,
         },
-        { parent: this, dependsOn: [account.job, ...plan.source.ready] },
+        { parent: this, dependsOn: account.job },
       );
     }
     this.registerOutputs();

@@ -57,16 +57,14 @@ export class ObjectStore<Name extends string = string, OwnName extends string = 
     this.store = {
       url,
       region,
-      destination,
+      destination: setUp(this, `${name}-setup`, args, { policy: "carbon-buckets", login, buckets }),
       login,
       secret: { namespace: pulumi.output(namespace), name: shared.name },
-      ready: [setUp(this, `${name}-setup`, args, { policy: "carbon-buckets", login, buckets })],
     };
     const own = Object.entries(ownBuckets).map(([bucket, user]) => {
-      const ready = [
-        setUp(this, objectName(name, "setup", bucket), args, { policy: bucket, login: user, buckets: [bucket] }),
-      ];
-      return [bucket, { name: bucket, store: { url, region, destination, login: user, ready } }] as const;
+      const only = { policy: bucket, login: user, buckets: [bucket] };
+      const prepared = setUp(this, objectName(name, "setup", bucket), args, only);
+      return [bucket, { name: bucket, store: { url, region, destination: prepared, login: user } }] as const;
     });
     this.ownBuckets = new Map(own);
     this.buckets = buckets;
@@ -101,13 +99,13 @@ interface BucketUser {
   readonly buckets: readonly string[];
 }
 
-/** The Job that creates the buckets and, if necessary, their users. */
+/** Makes the Job that creates the buckets and, if necessary, their users. Returns the destination for those who come after it. */
 function setUp(
   parent: pulumi.Resource,
   name: string,
   { namespace, url, region, destination, administrator, setupSize }: ObjectStoreArgs,
   { policy, login, buckets }: BucketUser,
-): pulumi.Resource {
+): S3Store["destination"] {
   const logins = envSecret(
     name,
     {
@@ -142,9 +140,9 @@ function setUp(
       secretEnv: [logins],
       talksTo: [destination],
     },
-    { parent, dependsOn: destination.kind === "endpoint" ? [...destination.ready] : [] },
+    { parent },
   );
-  return job;
+  return { ...destination, ready: [job] };
 }
 
 // mc reads logins from standard input, to keep them off the command line. Every step can be repeated: attaching a policy

@@ -121,7 +121,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       talksTo: [kubeApi, { ...nodes, why: "replication" }, ...(backups ? [backups.target.store.destination] : [])],
     });
     scrape(this, { pods: server, port: METRICS_PORT, by: args.metrics });
-    const archived = backups ? backupStore(this, name, backups, { ...args, operator }) : [];
+    const archive = backups && backupStore(this, name, backups, { ...args, operator });
     const cluster = new k8s.apiextensions.CustomResource(
       name,
       {
@@ -130,7 +130,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
         spec: { ...clusterSpec(name, args), ...(backups && backupSpec(name, backups)) },
       },
-      { parent: this, protect, dependsOn: [operator, ...webhook, ...wires, ...archived] },
+      { parent: this, protect, dependsOn: [operator, ...webhook, ...wires, ...(archive ? [archive] : [])] },
     );
 
     if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
@@ -210,7 +210,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
         secretEnv: [ownersPassword],
         talksTo: [owner.server],
       },
-      { parent: this, dependsOn: [...owner.server.ready, ...roles.map(({ resource }) => resource)] },
+      { parent: this, dependsOn: roles.map(({ resource }) => resource) },
     );
     for (const { client, login } of roles) {
       this.readers.set(client, { database, login, server: endpoint(made, [grants.job]) });

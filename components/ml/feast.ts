@@ -122,7 +122,7 @@ export class Feast extends pulumi.ComponentResource {
 
   /** Registers what the repository defines. */
   private apply(name: string, args: FeastArgs, { job, store, stores }: Shared): pulumi.Resource {
-    const { namespace, registry, onlineStore, offlineStore } = args;
+    const { namespace } = args;
     const definitions = configFiles(
       `${name}-definitions`,
       { namespace, files: pythonFiles(args.repository) },
@@ -139,10 +139,7 @@ export class Feast extends pulumi.ComponentResource {
         files: { store, definitions },
         talksTo: stores,
       },
-      {
-        parent: this,
-        dependsOn: [...registry.server.ready, ...onlineStore.server.ready, ...offlineStore.store.ready],
-      },
+      { parent: this },
     );
     return apply.job;
   }

@@ -109,7 +109,7 @@ export class Mlflow extends pulumi.ComponentResource {
         probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
         talksTo: [store.server, artifacts.store.destination],
       },
-      { parent: this, dependsOn: [migrated, ...artifacts.store.ready] },
+      { parent: this, dependsOn: migrated },
     );
     scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, by: metrics });
     this.tracking = server.endpoint("http", "http");
@@ -133,7 +133,7 @@ export class Mlflow extends pulumi.ComponentResource {
         // A large tracking database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
-      { parent: this, dependsOn: [...store.server.ready] },
+      { parent: this },
     );
     return migration.job;
   }

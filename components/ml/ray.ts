@@ -90,12 +90,7 @@ export class Ray extends pulumi.ComponentResource {
       workers,
       ...(gpuWorkers && { gpuWorkers }),
       talksTo: [...destinations, objectStore.destination],
-      after: [
-        login.resource,
-        this.auth.resource,
-        headService,
-        ...[...destinations, objectStore].flatMap(({ ready }) => ready),
-      ],
+      after: [login.resource, this.auth.resource, headService],
     };
     const made = mode.kind === "kuberay" ? kuberayClusters(this, mode, shared) : standaloneCluster(this, mode, shared);
     for (const cluster of new Set(serving ? [pods.all, servers.all] : [pods.all])) {

@@ -100,7 +100,7 @@ export class ServeApplications extends pulumi.ComponentResource {
         mounts: Object.fromEntries(Object.keys(files).map((app) => [`/applications/${app}`, app])),
         talksTo: [bucket.store.destination],
       },
-      { parent: this, dependsOn: [...bucket.store.ready] },
+      { parent: this },
     );
     const uris = Object.fromEntries(packed.map(([app, { file }]) => [app, `s3://${bucket.name}/${file}`]));
     const uploaded = <T>(value: T): pulumi.Output<T> => upload.job.id.apply(() => value);

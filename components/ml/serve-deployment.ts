@@ -51,13 +51,9 @@ export class ServeDeployment extends pulumi.ComponentResource {
     const restore = new ScheduledJob(
       `${name}-restore`,
       { ...shared, command: ["python", "-c", SCRIPT, "--if-lost"], schedule: "*/2 * * * *" },
-      { parent: this, dependsOn: [...dashboard.ready] },
+      { parent: this },
     );
-    new SetupJob(
-      name,
-      { ...shared, command: ["python", "-c", SCRIPT] },
-      { parent: this, dependsOn: [...dashboard.ready, restore] },
-    );
+    new SetupJob(name, { ...shared, command: ["python", "-c", SCRIPT] }, { parent: this, dependsOn: restore });
     this.registerOutputs();
   }
 }

@@ -68,7 +68,7 @@ export class ServeTraining extends pulumi.ComponentResource {
           schedule: job.schedule,
           timeoutSeconds: job.timeoutSeconds,
         },
-        { parent: this, dependsOn: [...dashboard.ready] },
+        { parent: this },
       );
     }
     this.registerOutputs();

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { connect } from "../base/connect";
+import { observe } from "../base/connect";
 import { type Endpoint, podsNamed, url } from "../base/endpoint";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
@@ -46,7 +46,7 @@ export class Verify extends pulumi.ComponentResource {
 
     const secretEnv = asks.ray ? [asks.ray.auth] : [];
     const account = serviceAccount(pods, { parent: this });
-    const wires = connect(this, { from: pods, talksTo: endpointsOf(asks) });
+    const wires = endpointsOf(asks).flatMap((endpoint) => observe(this, pods, endpoint));
     const template = podTemplate(pods, {
       containers: [
         container(name, {

@@ -81,10 +81,7 @@ function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupSto
   if (target.kind === "object-store") return needed(objectStore).ownBucket(BACKUP_BUCKET);
   const { url, cidrs, region, bucket } = target;
   const destination = externalPeer("backups", url, cidrs);
-  return {
-    name: bucket,
-    store: { url: pulumi.output(url), region, destination, login: backupLogin(secrets), ready: [] },
-  };
+  return { name: bucket, store: { url: pulumi.output(url), region, destination, login: backupLogin(secrets) } };
 }
 
 /** The readers of DataHub's database. */

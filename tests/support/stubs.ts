@@ -107,10 +107,9 @@ export function bucket(name = "artifacts"): Bucket {
     store: {
       url: pulumi.output("http://s3.elsewhere:9000"),
       region: "us-east-1",
-      destination: server,
+      destination: { ...server, ready: [...server.ready, marker("bucket-ready")] },
       login: { username: pulumi.secret("bucket-user"), password: pulumi.secret("bucket-password") },
       secret: { namespace: pulumi.output("elsewhere"), name: "s3-login" },
-      ready: [marker("bucket-ready")],
     },
   };
 }

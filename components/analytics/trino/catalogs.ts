@@ -39,7 +39,6 @@ export interface Catalog {
   /** The CA certificates that it trusts, mounted in {@link trustDirectory}. */
   readonly trust?: Trust;
   readonly talksTo: readonly Destination[];
-  readonly ready: readonly pulumi.Resource[];
 }
 
 /** Directory of a catalog's files with credentials. */
@@ -94,7 +93,6 @@ function icebergCatalog({ server, path, name, login }: IcebergCatalog, store: S3
       ICEBERG_S3_SECRET_KEY: store.login.password,
     },
     talksTo: [server, store.destination],
-    ready: [...server.ready, ...store.ready],
   };
 }
 
@@ -107,7 +105,7 @@ function postgresCatalog({ server, database, login }: PostgresDatabase): Catalog
       "connection-password": "${ENV:POSTGRES_PASSWORD}",
     },
     env: { POSTGRES_USER: login.username, POSTGRES_PASSWORD: login.password },
-    ...to(server),
+    talksTo: [server],
   };
 }
 
@@ -128,7 +126,7 @@ function elasticsearchCatalog({ server, login, trust }: SearchLogin): Catalog {
     },
     env: { ELASTICSEARCH_USER: login.username, ELASTICSEARCH_PASSWORD: login.password },
     trust,
-    ...to(server),
+    talksTo: [server],
   };
 }
 
@@ -149,12 +147,8 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
       [file]: pulumi.all([login.username, login.password]).apply(([user, password]) => clientConfig(user, password)),
     },
     trust,
-    ...to(bootstrap),
+    talksTo: [bootstrap],
   };
-}
-
-function to(server: Endpoint): Pick<Catalog, "talksTo" | "ready"> {
-  return { talksTo: [server], ready: server.ready };
 }
 
 // Both connectors read PEM, which takes no password.

@@ -52,7 +52,7 @@ export function backupStore(
   name: string,
   { target, retentionDays, pluginSize, certManager }: PostgresBackups,
   { namespace, operatorNamespace, chartDirectory, kubeApi, operator }: Surroundings,
-): pulumi.Resource[] {
+): pulumi.Resource {
   const plugin = new ChartRelease(
     RELEASE,
     charts.barmanCloud,
@@ -98,7 +98,7 @@ export function backupStore(
     },
     { parent, dependsOn: [plugin, login.resource] },
   );
-  return [described, ...store.ready];
+  return described;
 }
 
 /** The fields of a Cluster for its backups and its restore. */

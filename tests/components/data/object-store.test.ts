@@ -133,7 +133,8 @@ describe("ObjectStore", () => {
     const { seen, store } = await objectStore(ours);
     const job = only(seen, "kubernetes:batch/v1:Job");
     assertOrder(seen, job, only(seen, "kubernetes:core/v1:ConfigMap", "s3-ready"));
-    assert.equal(store.bucket("models").store.ready.length, 1);
+    const { ready = [] } = store.bucket("models").store.destination;
+    assert.deepEqual(await Promise.all(ready.map((one) => valueOf(one.urn))), [job.urn]);
     assert.throws(() => store.bucket("logs"), /no bucket logs/);
   });
 });
