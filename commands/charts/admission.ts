@@ -57,7 +57,11 @@ export class Admission {
       }
       const said = await this.run(verb, "--validate=strict", "--filename", directory, ...flags);
       // Each message names its object's file; lines without one belong to the message before.
-      const messages = said.replaceAll("\n*", " *").split("\n").filter(Boolean);
+      const messages = said
+        .replaceAll("\nensure CRDs are installed first", "")
+        .replaceAll("\n*", " *")
+        .split("\n")
+        .filter(Boolean);
       return messages.map((message) => {
         const file = /"[^"]*\/(\d+)\.json"/.exec(message)?.[1];
         const about = file === undefined ? undefined : objects[Number(file)];

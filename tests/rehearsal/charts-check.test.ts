@@ -165,7 +165,7 @@ const CASES: Record<string, Case> = {
     },
     faults: [
       "Deployment server: shares a namespace of the host",
-      /^Absent one: .* has no Absent in example\.com\/v1/,
+      /^Absent one: .* no matches for kind "Absent" in version "example\.com\/v1"/,
       /^Deployment server: .* unknown field "spec\.replica"/,
       /^Pod pod-of-server: .* is forbidden: violates PodSecurity "restricted:latest": host namespaces/,
     ],
