@@ -40,7 +40,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const offers = offersOf({ ...systems, ...watch });
   legacyNames(config, offers, ground);
   ground.wiring.complete();
-  return publish(offers);
+  return publish(offers, ground.clusterDomain);
 }
 
 function offersOf(systems: Readonly<Record<string, { readonly offers: Offer } | undefined>>): Offers {

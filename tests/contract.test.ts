@@ -55,6 +55,23 @@ for (const shape of SHAPES) {
   });
 }
 
+describe("a cluster with a DNS domain of its own", () => {
+  it("is named by it in the outputs, in certificates and by old names, and nowhere by another", async () => {
+    const prod = configOf("prod");
+    const { seen, outputs } = await run({ ...prod, cluster: { ...prod.cluster, dnsDomain: "cluster.test" } });
+    for (const { host } of addresses(parse(outputs))) assert.match(host, /\.svc\.cluster\.test$/);
+    for (const { metadata, spec } of servicesOf(seen).filter((one) => one.spec.type === "ExternalName")) {
+      assert.match(spec.externalName, /\.svc\.cluster\.test$/, metadata.name);
+    }
+    const elsewhere = seen.filter(({ inputs }) => JSON.stringify(inputs).includes("cluster.local"));
+    assert.deepEqual(
+      elsewhere.map(({ urn }) => urn),
+      [],
+      "hand these the cluster's domain, or the short name of the Service",
+    );
+  });
+});
+
 describe("the names of before", () => {
   const ALIASES = {
     "postgres-shared-service": "postgres-rw:5432",

@@ -191,9 +191,24 @@ export interface S3Store {
   readonly secret: { readonly namespace: pulumi.Output<string>; readonly name: string };
 }
 
-/** The DNS name of a Service: the only place that knows the cluster's domain. */
+/** The DNS name of a Service, as pods call it: their resolver adds the domain of whatever cluster they are in. */
 export function serviceHost(service: string, namespace: pulumi.Input<string>): pulumi.Output<string> {
-  return pulumi.interpolate`${service}.${namespace}.svc.cluster.local`;
+  return pulumi.interpolate`${service}.${namespace}.svc`;
+}
+
+/** An endpoint with a fully qualified host: for aliases, and for clients whose resolver adds no domain. */
+export function fullyQualified<P extends Protocol>(endpoint: Endpoint<P>, clusterDomain: string): Endpoint<P> {
+  return { ...endpoint, host: pulumi.interpolate`${endpoint.host}.${clusterDomain}` };
+}
+
+/** Every name by which pods may call a Service. */
+export function serviceNames(
+  service: string,
+  namespace: pulumi.Input<string>,
+  clusterDomain: string,
+): pulumi.Input<string>[] {
+  const host = serviceHost(service, namespace);
+  return [service, pulumi.interpolate`${service}.${namespace}`, host, pulumi.interpolate`${host}.${clusterDomain}`];
 }
 
 /** What a Service leads to. */

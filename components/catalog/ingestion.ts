@@ -49,6 +49,32 @@ export interface IngestionSources {
   readonly iceberg?: IcebergCatalog;
 }
 
+/** How each source is looked at. Schedules are five cron fields in UTC. */
+export interface IngestionSettings {
+  readonly postgres: {
+    readonly schedule: string;
+    /** Prefixes of tables that are left out. */
+    readonly ignoredTables: readonly string[];
+  };
+  readonly kafka: {
+    readonly schedule: string;
+    /** Prefixes of topics that are left out. */
+    readonly ignoredTopics: readonly string[];
+  };
+  readonly trino: {
+    readonly schedule: string;
+    /** Prefixes of the schemas that are looked at. */
+    readonly schemas: readonly string[];
+  };
+  readonly iceberg: {
+    readonly schedule: string;
+    /** Name of the catalog in DataHub's URNs. */
+    readonly platformInstance: string;
+    /** Tags that its tables get. */
+    readonly tags: readonly string[];
+  };
+}
+
 /** Inputs of {@link Ingestion}. */
 export interface IngestionArgs {
   /** Namespace of every object made here; it must exist. */
@@ -62,6 +88,7 @@ export interface IngestionArgs {
     readonly systemClient: pulumi.Output<string>;
   };
   readonly sources: IngestionSources;
+  readonly settings: IngestionSettings;
   /** Size of a recipe's pod. */
   readonly size: ContainerSize;
 }
@@ -84,7 +111,7 @@ export function kafkaAccess(): KafkaAccess {
 export class Ingestion extends pulumi.ComponentResource {
   constructor(name: string, args: IngestionArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:catalog:Ingestion", name, {}, opts);
-    const { namespace, gms, keys, sources, size } = args;
+    const { namespace, gms, keys, size } = args;
     const job = {
       namespace,
       uid: UID,
@@ -125,7 +152,7 @@ export class Ingestion extends pulumi.ComponentResource {
       { namespace, data: { [TOKEN]: keys.tokenSigning.apply((key) => accessToken(USER, key)) } },
       { parent: this },
     );
-    for (const [source, plan] of Object.entries(plans(gms, sources))) {
+    for (const [source, plan] of Object.entries(plans(args))) {
       const own = `${name}-${source}`;
       const { login, trust } = plan;
       const secretEnv = [token];
@@ -162,12 +189,13 @@ export class Ingestion extends pulumi.ComponentResource {
   }
 }
 
-function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: IngestionSources): Record<string, Plan> {
+function plans({ gms, sources, settings }: IngestionArgs): Record<string, Plan> {
+  const { postgres, kafka, trino, iceberg } = sources;
   const server = url(gms);
   return {
     ...(postgres && {
       postgres: {
-        schedule: "0 4 * * *",
+        schedule: settings.postgres.schedule,
         source: postgres.server,
         login: postgres.login,
         recipe: pulumi.all([server, hostPort(postgres.server)]).apply(([to, address]) =>
@@ -176,7 +204,7 @@ function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: Inges
             hostPort: address,
             database: postgres.database,
             schema: "public",
-            ignored: ["tmp_", "staging_"],
+            ignored: settings.postgres.ignoredTables,
             profiling: PROFILING,
           }),
         ),
@@ -184,18 +212,18 @@ function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: Inges
     }),
     ...(kafka && {
       kafka: {
-        schedule: "30 */4 * * *",
+        schedule: settings.kafka.schedule,
         source: kafka.bootstrap,
         login: kafka.login,
         trust: kafka.trust,
         recipe: pulumi
           .all([server, hostPort(kafka.bootstrap)])
-          .apply(([to, bootstrap]) => kafkaRecipe({ gms: to, bootstrap, ignored: ["_", "connect-"] })),
+          .apply(([to, bootstrap]) => kafkaRecipe({ gms: to, bootstrap, ignored: settings.kafka.ignoredTopics })),
       },
     }),
     ...(trino && {
       trino: {
-        schedule: "0 */6 * * *",
+        schedule: settings.trino.schedule,
         source: trino,
         recipe: pulumi.all([server, hostPort(trino)]).apply(([to, address]) =>
           trinoRecipe({
@@ -203,7 +231,7 @@ function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: Inges
             hostPort: address,
             user: USER,
             catalog: "iceberg",
-            schemas: ["data_", "analytics_", "warehouse_"],
+            schemas: settings.trino.schemas,
             profiling: PROFILING,
           }),
         ),
@@ -211,7 +239,7 @@ function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: Inges
     }),
     ...(iceberg && {
       iceberg: {
-        schedule: "0 */2 * * *",
+        schedule: settings.iceberg.schedule,
         source: iceberg.server,
         login: iceberg.login,
         recipe: pulumi.all([server, url(iceberg.server, iceberg.path)]).apply(([to, uri]) =>
@@ -219,8 +247,8 @@ function plans(gms: Endpoint<"http">, { postgres, kafka, trino, iceberg }: Inges
             gms: to,
             uri,
             warehouse: iceberg.name,
-            platformInstance: "hmco_iceberg",
-            tags: ["iceberg", "data-lake"],
+            platformInstance: settings.iceberg.platformInstance,
+            tags: settings.iceberg.tags,
           }),
         ),
       },

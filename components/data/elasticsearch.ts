@@ -12,7 +12,7 @@ import {
   type SearchAccess,
   type SearchLogin,
   serviceEndpoint,
-  serviceHost,
+  serviceNames,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
@@ -50,6 +50,8 @@ export interface ElasticsearchArgs {
   readonly kubeApi: ApiServer;
   /** Signs the server certificate. */
   readonly authority: Authority;
+  /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
+  readonly clusterDomain: string;
   /** Names of other Services for the cluster, which its certificate includes. @default [] */
   readonly aliases?: readonly string[];
   /** Nodes, each eligible as master and holding data. Two are no safer than one, since a majority needs both. */
@@ -177,13 +179,10 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
 }
 
 // The last Service names each pod, as clients get them when they ask the cluster for its nodes.
-function dnsNames(name: string, { namespace, aliases = [] }: ElasticsearchArgs): pulumi.Input<string>[] {
-  return [`${name}-es-http`, ...aliases, `*.${name}-es-${NODE_SET}`].flatMap((host) => [
-    host,
-    pulumi.interpolate`${host}.${namespace}`,
-    pulumi.interpolate`${host}.${namespace}.svc`,
-    serviceHost(host, namespace),
-  ]);
+function dnsNames(name: string, { namespace, aliases = [], clusterDomain }: ElasticsearchArgs): pulumi.Input<string>[] {
+  return [`${name}-es-http`, ...aliases, `*.${name}-es-${NODE_SET}`].flatMap((service) =>
+    serviceNames(service, namespace, clusterDomain),
+  );
 }
 
 function role([client, { cluster, indices }]: [string, SearchAccess]): [string, SearchAccess] {

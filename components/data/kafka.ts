@@ -10,7 +10,7 @@ import {
   type PodIdentity,
   podsNamed,
   serviceEndpoint,
-  serviceHost,
+  serviceNames,
   type Trust,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
@@ -67,6 +67,8 @@ export interface KafkaArgs {
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
   readonly authority: Authority;
+  /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
+  readonly clusterDomain: string;
   /** Nodes, each both broker and controller: an odd number, since controllers need a majority. */
   readonly brokers: number;
   /** Size of one node; its heap is half of its memory. */
@@ -128,7 +130,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
     ];
     const certificate = serverCertificate(
       name,
-      { namespace, authority: args.authority, dnsNames: dnsNames(name, namespace) },
+      { namespace, authority: args.authority, dnsNames: dnsNames(name, args) },
       { parent: this },
     );
     const pool = new k8s.apiextensions.CustomResource(
@@ -269,17 +271,11 @@ function bootstrapService(name: string): string {
   return `${name}-kafka-bootstrap`;
 }
 
-function dnsNames(name: string, namespace: pulumi.Input<string>): pulumi.Input<string>[] {
-  return [
-    ...[bootstrapService(name), LEGACY_NAME].flatMap((service) => [
-      service,
-      pulumi.interpolate`${service}.${namespace}`,
-      pulumi.interpolate`${service}.${namespace}.svc`,
-      serviceHost(service, namespace),
-    ]),
-    // The brokers' advertised addresses.
-    serviceHost(`*.${name}-kafka-brokers`, namespace),
-  ];
+function dnsNames(name: string, { namespace, clusterDomain }: KafkaArgs): pulumi.Input<string>[] {
+  // The last one names each broker, as they tell clients to go on.
+  return [bootstrapService(name), LEGACY_NAME, `*.${name}-kafka-brokers`].flatMap((service) =>
+    serviceNames(service, namespace, clusterDomain),
+  );
 }
 
 function refuseAbsentTopics(kafka: pulumi.Resource, clients: KafkaArgs["clients"], topics: readonly string[]): void {
@@ -337,7 +333,7 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
           type: "internal",
           tls: true,
           authentication: { type: "scram-sha-512" },
-          configuration: { brokerCertChainAndKey, useServiceDnsDomain: true },
+          configuration: { brokerCertChainAndKey },
         },
       ],
       // Without a rule nothing is allowed; Strimzi's own users have certificates.

@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import type { Endpoint } from "../base/endpoint";
+import { type Endpoint, fullyQualified } from "../base/endpoint";
 
 /** Inputs of {@link LegacyNames}. */
 export interface LegacyNamesArgs {
@@ -8,6 +8,8 @@ export interface LegacyNamesArgs {
   readonly namespace: pulumi.Input<string>;
   /** What each name leads to: endpoints of one host. */
   readonly aliases: Readonly<Record<string, readonly Endpoint[]>>;
+  /** The cluster's DNS domain: DNS resolves an alias's target without search domains. */
+  readonly clusterDomain: string;
 }
 
 /**
@@ -15,7 +17,11 @@ export interface LegacyNamesArgs {
  * TLS are the service's.
  */
 export class LegacyNames extends pulumi.ComponentResource {
-  constructor(name: string, { namespace, aliases }: LegacyNamesArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    { namespace, aliases, clusterDomain }: LegacyNamesArgs,
+    opts: pulumi.ComponentResourceOptions,
+  ) {
     super("carbon:data:LegacyNames", name, {}, opts);
     for (const [alias, endpoints] of Object.entries(aliases)) {
       const [first, ...more] = endpoints;
@@ -25,7 +31,7 @@ export class LegacyNames extends pulumi.ComponentResource {
         alias,
         {
           metadata: { name: alias, namespace, annotations: { "pulumi.com/skipAwait": "true" } },
-          spec: { type: "ExternalName", externalName: first.host, ports },
+          spec: { type: "ExternalName", externalName: fullyQualified(first, clusterDomain).host, ports },
         },
         { parent: this },
       );

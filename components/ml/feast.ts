@@ -56,6 +56,8 @@ export interface FeastArgs {
   readonly grpc: ContainerSize;
   /** Size of the Jobs that register definitions and that copy features from the offline to the online store. */
   readonly jobs: ContainerSize;
+  /** When features are copied, as five cron fields in UTC. */
+  readonly schedules: Readonly<Record<keyof typeof MATERIALIZATIONS, string>>;
   readonly metrics: Metrics;
 }
 
@@ -167,14 +169,20 @@ export class Feast extends pulumi.ComponentResource {
   }
 
   /** Copies features from the offline into the online store, as the schedules say. */
-  private materialize(name: string, { namespace }: FeastArgs, shared: Shared, applied: pulumi.Resource): void {
+  private materialize(
+    name: string,
+    { namespace, schedules }: FeastArgs,
+    shared: Shared,
+    applied: pulumi.Resource,
+  ): void {
     const { job, store, stores } = shared;
     const materializer = `${name}-materialize`;
     // Both CronJobs share it, so it has the system's name.
     const pods = { ...podsNamed(materializer, namespace), name };
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo: stores });
-    for (const [suffix, { schedule, command, deadlineSeconds }] of Object.entries(MATERIALIZATIONS)) {
+    for (const suffix of ["hourly", "daily"] as const) {
+      const { command, deadlineSeconds } = MATERIALIZATIONS[suffix];
       const cronJob = `${materializer}-${suffix}`;
       const template = podTemplate(pods, {
         containers: [container("materialize", { ...job, command: ["sh", "-c", command] })],
@@ -190,7 +198,7 @@ export class Feast extends pulumi.ComponentResource {
         {
           metadata: { name: cronJob, namespace, labels: pods.matchLabels },
           spec: {
-            schedule,
+            schedule: schedules[suffix],
             timeZone: "Etc/UTC",
             concurrencyPolicy: "Forbid",
             startingDeadlineSeconds: 600,
@@ -224,13 +232,11 @@ const TIME = "+%Y-%m-%dT%H:%M:%SZ";
 const MATERIALIZATIONS = {
   // New data since the last run, then late data from before that.
   hourly: {
-    schedule: "5 * * * *",
     command: `feast --chdir /store materialize-incremental "$(date -u ${TIME})" && ${materialize("2 hours ago")}`,
     deadlineSeconds: 3000,
   },
   // Even later data.
   daily: {
-    schedule: "0 2 * * *",
     command: materialize("7 days ago"),
     deadlineSeconds: 4 * 3600,
   },

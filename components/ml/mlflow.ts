@@ -6,7 +6,7 @@ import {
   type PostgresDatabase,
   s3ClientEnv,
   s3ClientSecret,
-  serviceHost,
+  serviceNames,
 } from "../base/endpoint";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
@@ -38,6 +38,8 @@ export interface MlflowArgs {
   readonly publicHost: string;
   /** The pod network as CIDR, since Prometheus addresses the server by its pod's IP. */
   readonly podCidr: string;
+  /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
+  readonly clusterDomain: string;
   readonly metrics: Metrics;
 }
 
@@ -58,7 +60,6 @@ export class Mlflow extends pulumi.ComponentResource {
       size,
       webWorkers = 2,
       publicHost,
-      podCidr,
       metrics,
     } = args;
 
@@ -99,7 +100,7 @@ export class Mlflow extends pulumi.ComponentResource {
         env: {
           HOME: "/tmp",
           ...s3ClientEnv(artifacts.store),
-          MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, namespace, publicHost, podCidr),
+          MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, args),
           // The UI posts to the public host, and the server does not accept its own name as origin by default.
           MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `https://${publicHost}`,
           // Ray runs the jobs; MLflow's own runner would add a process for each kind of job.
@@ -152,15 +153,10 @@ function connectionUri({ server, database, login }: PostgresDatabase): pulumi.Ou
 // Since 3.5 the server answers 403 to any other Host header, including the port (mlflow#22095).
 function allowedHosts(
   service: string,
-  namespace: pulumi.Input<string>,
-  publicHost: string,
-  podCidr: string,
+  { namespace, publicHost, podCidr, clusterDomain }: MlflowArgs,
 ): pulumi.Output<string> {
   const inside = [
-    service,
-    pulumi.interpolate`${service}.${namespace}`,
-    pulumi.interpolate`${service}.${namespace}.svc`,
-    serviceHost(service, namespace),
+    ...serviceNames(service, namespace, clusterDomain),
     addressPattern(podCidr),
     // For `kubectl port-forward`.
     "localhost",

@@ -43,6 +43,14 @@ export const Cluster = z.strictObject({
   apiServer: z
     .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })
     .meta({ description: "Addresses at which pods reach the API server and from which it calls webhooks" }),
+  dnsDomain: z
+    .string()
+    .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, "expected a DNS domain such as cluster.local")
+    .default("cluster.local")
+    .meta({
+      description:
+        "DNS domain of the cluster, the kubelets' `clusterDomain`: part of the names in certificates and outputs",
+    }),
   podCidr: cidr.meta({ description: "Pod network", immutable: true }),
   nodeCidrs: z.array(cidr).min(1).meta({ description: "Node networks, where Prometheus scrapes the kubelets" }),
   nodes: z

@@ -130,4 +130,15 @@ export const Feast = z.strictObject({
   http: Size.meta({ description: "The container that serves HTTP" }),
   grpc: Size.meta({ description: "The container that serves gRPC" }),
   jobs: Size.meta({ description: "The Jobs that register definitions and materialize features" }),
+  schedules: z
+    .strictObject({
+      hourly: cronSchedule
+        .default("5 * * * *")
+        .meta({ description: "When new features and those of the last two hours are copied to Redis, in UTC" }),
+      daily: cronSchedule
+        .default("0 2 * * *")
+        .meta({ description: "When the features of the last seven days are copied to Redis again, in UTC" }),
+    })
+    .prefault({})
+    .meta({ description: "Schedules of the jobs that materialize features" }),
 });

@@ -1,4 +1,4 @@
-import { type Endpoint, url } from "../../components/base/endpoint";
+import { type Endpoint, fullyQualified, url } from "../../components/base/endpoint";
 import type { Offer } from "../../components/base/offer";
 import { clientVersions } from "../../components/base/versions";
 import { partsOf, type SystemName } from "../config/systems";
@@ -8,10 +8,10 @@ import type { PlatformOutputs } from "./outputs";
 export type Offers = Readonly<Partial<Record<SystemName, Offer>>>;
 
 /** The outputs of a stack: those of each deployed system. */
-export function publish(offers: Offers): PlatformOutputs {
+export function publish(offers: Offers, clusterDomain: string): PlatformOutputs {
   const systems = partsOf("outputs").flatMap(([name]) => {
     const offer = offers[name];
-    return offer === undefined ? [] : [[name, published(offer)] as const];
+    return offer === undefined ? [] : [[name, published(offer, clusterDomain)] as const];
   });
   const secrets = partsOf("secrets").flatMap(([name, keys]) =>
     Object.entries(keys).flatMap(([key, credential]) => {
@@ -28,8 +28,10 @@ export function publish(offers: Offers): PlatformOutputs {
 }
 
 /** A single endpoint is published as the system itself, several by their names. */
-function published({ endpoints = {}, facts }: Offer): object {
-  const services = Object.entries(endpoints).map(([name, endpoint]) => [name, serviceOf(endpoint)] as const);
+function published({ endpoints = {}, facts }: Offer, clusterDomain: string): object {
+  const services = Object.entries(endpoints).map(
+    ([name, endpoint]) => [name, serviceOf(fullyQualified(endpoint, clusterDomain))] as const,
+  );
   const [first, ...more] = services;
   return first !== undefined && more.length === 0 && facts === undefined
     ? first[1]
@@ -37,5 +39,6 @@ function published({ endpoints = {}, facts }: Offer): object {
 }
 
 function serviceOf(endpoint: Endpoint) {
-  return { protocol: endpoint.protocol, host: endpoint.host, port: endpoint.port, url: url(endpoint) };
+  const { protocol, host, port } = endpoint;
+  return { protocol, host, port, url: url(endpoint) };
 }

@@ -43,6 +43,7 @@ export function catalog(
     opts,
   );
   if (ingestion !== undefined) {
+    const { cpu, memoryMiB, ...settings } = ingestion;
     new Ingestion(
       "datahub-ingestion",
       {
@@ -55,7 +56,8 @@ export function catalog(
           ...(trino && { trino: trino.endpoint }),
           ...(polaris && { iceberg: polaris.catalog("ingestion") }),
         },
-        size: ingestion,
+        settings,
+        size: { cpu, memoryMiB },
       },
       opts,
     );

@@ -37,6 +37,8 @@ export interface Foundation {
   /** The namespaces by name; each Output resolves once the namespace and its default policies exist. */
   readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
   readonly kubeApi: ApiServer;
+  /** The cluster's DNS domain. */
+  readonly clusterDomain: string;
   /** The pod network. */
   readonly podCidr: string;
   /** The node networks. */
@@ -108,6 +110,7 @@ export function foundation(config: PlatformConfig): Foundation {
     wiring: provider.wiring,
     namespaces,
     kubeApi,
+    clusterDomain: cluster.dnsDomain,
     podCidr,
     nodeCidrs,
     metrics,

@@ -1,4 +1,4 @@
-import { type Endpoint, url } from "../../components/base/endpoint";
+import { type Endpoint, fullyQualified, url } from "../../components/base/endpoint";
 import type { Offer } from "../../components/base/offer";
 import { Feast } from "../../components/ml/feast";
 import { Mlflow } from "../../components/ml/mlflow";
@@ -66,7 +66,12 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
     if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
     new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
   }
-  return { mlflow, feast, ray, serve: ray.serve && servingAt(ray.serve, applications, code) };
+  return {
+    mlflow,
+    feast,
+    ray,
+    serve: ray.serve && servingAt(fullyQualified(ray.serve, ground.clusterDomain), applications, code),
+  };
 }
 
 function servingAt(
@@ -86,7 +91,7 @@ function mlflowOf(
   { replicas, webWorkers, ...size }: Config<"mlflow">,
   secrets: Secrets,
   { postgres, objectStore }: Data,
-  { opts, namespaces, metrics, podCidr, publicHost }: Foundation,
+  { opts, namespaces, metrics, podCidr, clusterDomain, publicHost }: Foundation,
 ): Mlflow {
   return new Mlflow(
     "mlflow",
@@ -100,6 +105,7 @@ function mlflowOf(
       size,
       publicHost: publicHost("mlflow"),
       podCidr,
+      clusterDomain,
       metrics,
     },
     opts,

@@ -20,7 +20,7 @@ export function search(config: PlatformConfig, secrets: Secrets, ground: Foundat
 function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search["elasticsearch"] {
   if (config.elasticsearch === undefined) return undefined;
   const { nodes, volume, operator, readable, ...size } = config.elasticsearch;
-  const { opts, namespaces, kubeApi, authority, chartDirectory, storageClass, isProtected } = ground;
+  const { opts, namespaces, kubeApi, authority, clusterDomain, chartDirectory, storageClass, isProtected } = ground;
   return new Elasticsearch(
     "elasticsearch",
     {
@@ -29,6 +29,7 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       chartDirectory,
       kubeApi,
       authority,
+      clusterDomain,
       // The old name, which clients still use.
       aliases: ["elasticsearch-service"],
       nodes,

@@ -16,7 +16,8 @@ export interface Streams {
 export function streams(config: PlatformConfig, secrets: Secrets, ground: Foundation): Streams {
   if (config.kafka === undefined) return { kafka: undefined };
   const { brokers, volume, operator, entityOperator, topics, clients, ...size } = config.kafka;
-  const { opts, namespaces, chartDirectory, kubeApi, authority, metrics, storageClass, isProtected } = ground;
+  const { opts, namespaces, chartDirectory, kubeApi, authority, clusterDomain, metrics, storageClass, isProtected } =
+    ground;
   const namespace = namespaces["data-platform"];
 
   const kafka = new Kafka<OwnClient>(
@@ -27,6 +28,7 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       chartDirectory,
       kubeApi,
       authority,
+      clusterDomain,
       brokers,
       size,
       volume: { storageClass, sizeGiB: volume.sizeGiB },

@@ -128,7 +128,7 @@ describe("DataHub's recipes", () => {
   it("finds the tables of Iceberg as a client who may read no data", async () => {
     const polaris = new PolarisDouble(cluster.program.data("Secret", "polaris-logins")["ROOT_SECRET"] ?? "");
     const { namespace } = cluster.program.object("polaris-setup", "Job").metadata;
-    await polaris.listen(await cluster.play("polaris", namespace));
+    await polaris.listen(cluster.play("polaris", namespace));
     try {
       await cluster.job("polaris-setup", { again: true });
       const changes: any[] = await python(cluster, theJob("iceberg"), INGEST);

@@ -11,9 +11,7 @@ describe("the set-up of Polaris", () => {
     cluster = await theCluster();
     secrets = cluster.program.data("Secret", "polaris-logins");
     polaris = new PolarisDouble(secrets["ROOT_SECRET"] ?? "");
-    await polaris.listen(
-      await cluster.play("polaris", cluster.program.object("polaris-setup", "Job").metadata.namespace),
-    );
+    await polaris.listen(cluster.play("polaris", cluster.program.object("polaris-setup", "Job").metadata.namespace));
   });
   after(() => {
     polaris.close();

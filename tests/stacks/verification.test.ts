@@ -17,7 +17,7 @@ async function asksServe(routePrefix: string | undefined): Promise<string | unde
 }
 
 describe("the prediction that is verified", () => {
-  const host = "http://ray-serve.data-platform.svc.cluster.local:8000";
+  const host = "http://ray-serve.data-platform.svc:8000";
 
   it("is asked where the application answers", async () => {
     assert.equal(await asksServe("/"), `${host}/predict/price-forecast`);

@@ -32,8 +32,8 @@ describe("url", () => {
 
   it("is where clients reach an endpoint, encrypted where it is", async () => {
     await mockEngine();
-    assert.equal(await valueOf(url(at(false))), "http://api.ns.svc.cluster.local:8080");
-    assert.equal(await valueOf(url(at(true), "/v1")), "https://api.ns.svc.cluster.local:8080/v1");
+    assert.equal(await valueOf(url(at(false))), "http://api.ns.svc:8080");
+    assert.equal(await valueOf(url(at(true), "/v1")), "https://api.ns.svc:8080/v1");
   });
 });
 

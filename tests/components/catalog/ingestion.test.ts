@@ -2,12 +2,23 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
-import { Ingestion, type IngestionSources, kafkaAccess } from "../../../components/catalog/ingestion";
+import {
+  Ingestion,
+  type IngestionSettings,
+  type IngestionSources,
+  kafkaAccess,
+} from "../../../components/catalog/ingestion";
 import { accessToken, accountOf } from "../../../components/catalog/ingestion/account";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { database, endpoint, icebergCatalog, onCluster, SIZE, streams } from "../../support/stubs";
 
+const INGESTION: IngestionSettings = {
+  postgres: { schedule: "0 4 * * *", ignoredTables: ["tmp_", "staging_"] },
+  kafka: { schedule: "30 */4 * * *", ignoredTopics: ["_", "connect-"] },
+  trino: { schedule: "0 */6 * * *", schemas: ["data_", "analytics_"] },
+  iceberg: { schedule: "0 */2 * * *", platformInstance: "lake", tags: ["iceberg"] },
+};
 const PASSWORDS = ["sql-password", "kafka-password", "lake-secret", "system-key", "signing-key"];
 
 async function ingestion(sources: () => IngestionSources = everything): Promise<Registered[]> {
@@ -19,6 +30,7 @@ async function ingestion(sources: () => IngestionSources = everything): Promise<
       gms: endpoint("gms", "http", 8080),
       keys: { tokenSigning: pulumi.secret("signing-key"), systemClient: pulumi.secret("system-key") },
       sources: sources(),
+      settings: INGESTION,
       size: SIZE,
     },
     onCluster(),

@@ -25,6 +25,7 @@ async function elasticsearch(
       chartDirectory,
       kubeApi,
       authority: { issuer: "authority", ready: new k8s.core.v1.ConfigMap("authority") },
+      clusterDomain: "cluster.test",
       aliases: ["search-service"],
       nodes: 3,
       size: SIZE,
@@ -90,7 +91,7 @@ describe("Elasticsearch", () => {
   it("hands a client its user, the address and whom to trust", async () => {
     const { component } = await elasticsearch();
     const { server, login, trust } = component.login("catalog");
-    assert.equal(await valueOf(url(server)), "https://search-es-http.data.svc.cluster.local:9200");
+    assert.equal(await valueOf(url(server)), "https://search-es-http.data.svc:9200");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["catalog", "catalog-password"]);
     assert.equal(await pulumi.isSecret(login.password), true);
     assert.deepEqual(
@@ -105,7 +106,7 @@ describe("Elasticsearch", () => {
     const { dnsNames, secretName } = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs.spec;
     assert.equal(cluster(seen).inputs.spec.http.tls.certificate.secretName, secretName);
     for (const service of ["search-es-http", "search-service", `*.search-es-${String(nodeSet(seen).name)}`]) {
-      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.local"]) {
+      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.test"]) {
         assert.ok(dnsNames.includes(`${service}${suffix}`), `${service}${suffix}`);
       }
     }

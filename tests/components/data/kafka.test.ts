@@ -40,6 +40,7 @@ async function kafka(own: Partial<KafkaArgs> = {}): Promise<{ seen: Registered[]
       chartDirectory,
       kubeApi,
       authority: { issuer: "ca", ready: by.crds },
+      clusterDomain: "cluster.test",
       brokers: 3,
       size: SIZE,
       volume: { storageClass: "disk", sizeGiB: 10 },
@@ -140,15 +141,15 @@ describe("Kafka", () => {
     const [listener, ...others] = spec(seen).kafka.listeners;
     assert.deepEqual(others, []);
     assert.deepEqual([listener.port, listener.tls, listener.authentication], [9092, true, { type: "scram-sha-512" }]);
-    const { brokerCertChainAndKey, useServiceDnsDomain } = listener.configuration;
+    const { brokerCertChainAndKey, useServiceDnsDomain = false } = listener.configuration;
     const certificate = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs;
     assert.equal(brokerCertChainAndKey.secretName, certificate.spec.secretName);
     assert.deepEqual([brokerCertChainAndKey.certificate, brokerCertChainAndKey.key], ["tls.crt", "tls.key"]);
     const names: string[] = certificate.spec.dnsNames;
-    // A star stands for one label: brokers must be named under it, as they are with the domain of the cluster.
-    assert.equal(useServiceDnsDomain, true);
+    // A star stands for one label: brokers must be named under it.
+    assert.equal(useServiceDnsDomain, false);
     assert.ok(
-      names.includes("*.kafka-kafka-brokers.data.svc.cluster.local"),
+      names.includes("*.kafka-kafka-brokers.data.svc"),
       "clients are sent on to brokers whose names the certificate lacks",
     );
     assert.ok(
@@ -156,7 +157,7 @@ describe("Kafka", () => {
       "the certificate lacks the name that clients call first",
     );
     for (const service of ["kafka-kafka-bootstrap", "kafka-service"]) {
-      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.local"]) {
+      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.test"]) {
         assert.ok(names.includes(service + suffix), service + suffix);
       }
     }
@@ -183,7 +184,7 @@ describe("Kafka", () => {
   it("hands a client its user, the address, and whom to trust", async () => {
     const { component } = await kafka();
     const { bootstrap, login, trust } = component.login("catalog");
-    assert.equal(await valueOf(hostPort(bootstrap)), "kafka-kafka-bootstrap.data.svc.cluster.local:9092");
+    assert.equal(await valueOf(hostPort(bootstrap)), "kafka-kafka-bootstrap.data.svc:9092");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["catalog", "catalog-password"]);
     assert.equal(await pulumi.isSecret(login.password), true);
     assert.deepEqual(trust.volume, {

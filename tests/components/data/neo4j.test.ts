@@ -35,7 +35,7 @@ describe("Neo4j", () => {
   it("hands out its user and the address", async () => {
     const { component } = await neo4j();
     const { server: endpoint, login } = component.login();
-    assert.equal(await valueOf(url(endpoint)), "bolt://graph.data.svc.cluster.local:7687");
+    assert.equal(await valueOf(url(endpoint)), "bolt://graph.data.svc:7687");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["neo4j", "graph-password"]);
     assert.equal(await pulumi.isSecret(login.password), true);
   });

@@ -73,7 +73,7 @@ describe("Postgres", () => {
       assert.equal(secret.metadata.labels["cnpg.io/reload"], "true");
       const { server, login } = component.database(service);
       assert.equal(await valueOf(login.password), password);
-      assert.equal(await valueOf(server.host), "postgres-rw.data.svc.cluster.local");
+      assert.equal(await valueOf(server.host), "postgres-rw.data.svc");
     }
     assert.equal(all(seen, `${CNPG}:Database`).length, 2);
     assert.equal(all(seen, `${CNPG}:DatabaseRole`).length, 2);

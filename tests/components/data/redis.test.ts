@@ -69,7 +69,7 @@ describe("Redis", () => {
   it("hands a client its user and the address", async () => {
     const { component } = await redis();
     const { server: endpoint, login } = component.login("features");
-    assert.equal(await valueOf(url(endpoint)), "redis://redis.data.svc.cluster.local:6379");
+    assert.equal(await valueOf(url(endpoint)), "redis://redis.data.svc:6379");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["features", HOSTILE]);
     assert.equal(await pulumi.isSecret(login.password), true);
     assert.equal(component.offers.credentials?.["features"]?.name, "redis-features");

@@ -35,6 +35,7 @@ async function feast(own: Partial<FeastArgs> = {}): Promise<{ seen: Registered[]
       http: SIZE,
       grpc: SIZE,
       jobs: SIZE,
+      schedules: { hourly: "5 * * * *", daily: "0 2 * * *" },
       metrics: metrics(),
       ...own,
     },
@@ -86,7 +87,7 @@ describe("Feast", () => {
       { name: "http", port: 6566, targetPort: "http" },
       { name: "grpc", port: 6567, targetPort: "grpc" },
     ]);
-    assert.equal(await valueOf(component.http.host), "feast-server.ml.svc.cluster.local");
+    assert.equal(await valueOf(component.http.host), "feast-server.ml.svc");
     assert.deepEqual([component.http.podPort, component.grpc.podPort], [6566, 6567]);
   });
 

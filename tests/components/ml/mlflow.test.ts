@@ -19,6 +19,7 @@ async function mlflow(own: Partial<MlflowArgs> = {}): Promise<Registered[]> {
       size: SIZE,
       publicHost: "mlflow.example.com",
       podCidr: "10.244.0.0/16",
+      clusterDomain: "cluster.test",
       metrics: metrics(),
       ...own,
     },
@@ -52,7 +53,7 @@ describe("Mlflow", () => {
 
   it("answers to its Service's names and its pods' addresses, with and without the port, and to its public host", async () => {
     const hosts = envOf(await mlflow(), "MLFLOW_SERVER_ALLOWED_HOSTS").split(",");
-    const inside = ["mlflow", "mlflow.ml", "mlflow.ml.svc", "mlflow.ml.svc.cluster.local", "10.244.*"];
+    const inside = ["mlflow", "mlflow.ml", "mlflow.ml.svc", "mlflow.ml.svc.cluster.test", "10.244.*"];
     for (const host of [...inside, "localhost", "127.0.0.1"]) {
       assert.ok(hosts.includes(host) && hosts.includes(`${host}:*`), host);
     }

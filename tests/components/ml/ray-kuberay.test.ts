@@ -142,8 +142,8 @@ describe("Ray by KubeRay", () => {
       spec("ray-serve").ports.map(({ port }: any) => port),
       [8000],
     );
-    assert.equal(await valueOf(made.serve?.host), "ray-serve.ml.svc.cluster.local");
-    assert.equal(await valueOf(made.dashboard.host), "ray-head.ml.svc.cluster.local");
+    assert.equal(await valueOf(made.serve?.host), "ray-serve.ml.svc");
+    assert.equal(await valueOf(made.dashboard.host), "ray-head.ml.svc");
     assert.deepEqual(made.dashboard.server.matchLabels, { app: "ray-cluster", component: "head" });
   });
 

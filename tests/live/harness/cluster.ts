@@ -1,7 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { serviceHost } from "../../../components/base/endpoint";
 import { ROOT } from "../../../rehearsal/program/evaluate";
 import { Network } from "./network";
 import { Pod, type Site } from "./pod";
@@ -76,11 +75,11 @@ export class Cluster implements Site {
       const { template, volumeClaimTemplates: claims = [] } = spec;
       const pod = new Pod(this, { name, namespace: metadata.namespace, template, claims });
       await this.timed(`starting ${name}`, async () => {
-        this.network.publish(pod.address, [...(await namesOf(name, metadata.namespace, spec.serviceName)), name]);
+        this.network.publish(pod.address, [...namesOf(name, metadata.namespace, spec.serviceName), name]);
         await pod.start();
         await pod.ready();
       });
-      await this.publish(pod);
+      this.publish(pod);
       return pod;
     });
   }
@@ -90,7 +89,7 @@ export class Cluster implements Site {
     return once(this.servers, name, async () => {
       const server = await this.timed(`starting ${name}`, () => Postgres.start(this, name));
       const { metadata } = this.program.object(name, "Cluster");
-      await this.serve(`${name}-rw`, metadata.namespace, server.address);
+      this.serve(`${name}-rw`, metadata.namespace, server.address);
       return server;
     });
   }
@@ -147,8 +146,8 @@ export class Cluster implements Site {
   }
 
   /** Has the names of a Service lead to the tests themselves, who play what is behind it; returns the address to listen on. */
-  async play(service: string, namespace: string): Promise<string> {
-    await this.serve(service, namespace, this.network.own);
+  play(service: string, namespace: string): string {
+    this.serve(service, namespace, this.network.own);
     return this.network.own;
   }
 
@@ -157,14 +156,14 @@ export class Cluster implements Site {
   }
 
   /** Gives an address the names of a Service, and those of its aliases. */
-  private async serve(service: string, namespace: string, address: string): Promise<void> {
-    const whole = await hostOf(service, namespace);
+  private serve(service: string, namespace: string, address: string): void {
+    const whole = hostOf(service, namespace);
     this.network.publish(address, [service, `${service}.${namespace}`, `${service}.${namespace}.svc`, whole]);
     const aliases = this.program.all("Service").filter(({ spec }) => spec.externalName === whole);
-    for (const { metadata } of aliases) await this.serve(metadata.name, metadata.namespace, address);
+    for (const { metadata } of aliases) this.serve(metadata.name, metadata.namespace, address);
   }
 
-  private async publish(pod: Pod): Promise<void> {
+  private publish(pod: Pod): void {
     const services = this.program.all("Service").filter(({ metadata, spec }) => {
       const isSelecting = spec.selector !== undefined && metadata.namespace === pod.namespace;
       return isSelecting && selects(spec.selector, pod.labels);
@@ -181,7 +180,7 @@ export class Cluster implements Site {
           );
         }
       }
-      await this.serve(metadata.name, metadata.namespace, pod.address);
+      this.serve(metadata.name, metadata.namespace, pod.address);
     }
   }
 
@@ -199,12 +198,12 @@ export class Cluster implements Site {
 }
 
 /** What a pod of a StatefulSet is called besides its own name; the kubelet writes the whole name first. */
-async function namesOf(pod: string, namespace: string, service?: string): Promise<string[]> {
-  return service === undefined ? [] : [`${pod}.${await hostOf(service, namespace)}`, `${pod}.${service}`];
+function namesOf(pod: string, namespace: string, service?: string): string[] {
+  return service === undefined ? [] : [`${pod}.${hostOf(service, namespace)}`, `${pod}.${service}`];
 }
 
-function hostOf(service: string, namespace: string): Promise<string> {
-  return new Promise((resolve) => serviceHost(service, namespace).apply(resolve));
+function hostOf(service: string, namespace: string): string {
+  return `${service}.${namespace}.svc.cluster.local`;
 }
 
 /** Made by the command that also makes the namespaces: without those nothing may be mounted here. */

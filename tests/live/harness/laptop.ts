@@ -82,7 +82,7 @@ export class Laptop {
       void (async () => {
         try {
           const [command = "", ...args] = (await json(request)) as string[];
-          response.end(await this.play(command, args));
+          response.end(this.play(command, args));
         } catch (error) {
           response.statusCode = 500;
           response.end(`${String(error)}\n`);
