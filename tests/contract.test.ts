@@ -82,8 +82,6 @@ describe("the names of before", () => {
     "elasticsearch-service": "elasticsearch-es-http:9200",
     "graphdb-service": "neo4j:7687",
     "iceberg-rest-catalog": "polaris:8181",
-    "ray-cluster-head": "ray-head:6379,8265,10001",
-    "ray-cluster-head-svc": "ray-head:6379,8265,10001",
   };
   // These are the names that they still have.
   const KEPT = {
@@ -112,12 +110,6 @@ describe("the names of before", () => {
         name,
       );
     }
-  });
-
-  it("are left to KubeRay where it gives the head of its cluster one of them", async () => {
-    const { seen } = await program("prod with Ray by KubeRay and S3 from elsewhere");
-    const names = servicesOf(seen).map(({ metadata }) => metadata.name);
-    assert.ok(names.includes("ray-cluster-head") && !names.includes("ray-cluster-head-svc"), names.join(", "));
   });
 
   it("are not made where the config does not want them", async () => {

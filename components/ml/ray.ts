@@ -115,7 +115,6 @@ export class Ray extends pulumi.ComponentResource {
       [pods.all.name]: workers.min,
       ...(isOperated && mode.serving && { [servers.all.name]: mode.serving.workers.min }),
     };
-    const head = [this.gcs, this.dashboard, this.client];
     this.offers = {
       endpoints: {
         dashboard: this.dashboard,
@@ -124,8 +123,6 @@ export class Ray extends pulumi.ComponentResource {
         ...(this.serve && { serve: this.serve }),
       },
       credentials: { token: { namespace, name: this.auth.name } },
-      // With KubeRay the head of the cluster has both names already.
-      legacyNames: isOperated ? {} : { "ray-cluster-head": head, "ray-cluster-head-svc": head },
       alerts: [path.join(__dirname, "ray.alerts.yaml")],
     };
     this.registerOutputs();

@@ -52,7 +52,7 @@ async function installRandom(home: string, progress: (line: string) => void): Pr
     return "official, from RANDOM_PLUGIN";
   }
   const downloads = path.join(home, `random-v${randomSdk}`);
-  const binary = path.join(downloads, "pulumi-resource-random");
+  const binary = path.join(downloads, "random-plugin");
   const refusal = path.join(downloads, "not-downloaded");
   if (!(await isThere(binary)) && !(await isRecent(refusal))) {
     await fs.mkdir(downloads, { recursive: true });

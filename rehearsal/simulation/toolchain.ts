@@ -35,6 +35,8 @@ export interface ToolSet {
 const MODULE = path.join(__dirname, "toolchain");
 const LANGUAGE_HOST_MODULE = "nodejs"; // of its own: its SDK is too old for the CLI's module
 const KUBERNETES_PLUGIN_MODULE = "kubernetes-plugin"; // of its own: it does not compile with these versions of its libraries
+// Not as the engine calls it: that would find it in PATH, and pass over the one that KUBERNETES_PLUGIN names.
+const PLUGIN = "kubernetes-plugin";
 const KUBERNETES_PLUGIN = "github.com/pulumi/pulumi-kubernetes/provider/v4";
 
 /** The pinned versions, read from the go.mod files, which alone decide them. */
@@ -92,7 +94,7 @@ const TOOLS: readonly Tool[] = [
     seconds: 45,
   },
   {
-    name: "pulumi-resource-kubernetes",
+    name: PLUGIN,
     module: KUBERNETES_PLUGIN_MODULE,
     package: ".",
     ldflags: `${STRIP} -X ${KUBERNETES_PLUGIN}/pkg/version.Version=${versions.kubernetesPluginModule.slice(1)}`,
@@ -124,7 +126,7 @@ export const BUILD_SECONDS = totalSeconds(TOOLS);
  */
 export async function ensureToolchain(progress: (line: string) => void): Promise<Toolchain> {
   const bin = await ensureTools(REHEARSAL, progress);
-  const binary = path.join(bin, "pulumi-resource-kubernetes");
+  const binary = path.join(bin, PLUGIN);
   const isBuilt = fs.existsSync(`${binary}.built`);
   const version = isBuilt ? versions.kubernetesPluginModule : versions.kubernetesPlugin;
   return {

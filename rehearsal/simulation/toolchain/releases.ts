@@ -92,6 +92,6 @@ export function pluginRelease(
   return {
     url: `${publishers.github}/${releases}/download/${version}/${file}`,
     checksum: `${publishers.githubApi}/repos/${releases}/tags/${version}`,
-    tools: { [binary]: binary },
+    tools: { [`${name}-plugin`]: binary },
   };
 }
