@@ -19,7 +19,7 @@ function found(pattern: RegExp, files: readonly string[], allowed: readonly stri
 
 describe("the program", () => {
   it("knows the cluster's domain in one place", () => {
-    assert.deepEqual(found(/svc\.cluster|cluster\.local/, PROGRAM, ["components/base/endpoint.ts"]), []);
+    assert.deepEqual(found(/svc\.cluster|cluster\.local/, PROGRAM, ["stacks/config/cluster.ts"]), []);
   });
 
   it("names versions of charts, images and manifests in one place", () => {
