@@ -1,7 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
 import {
-  type Endpoint,
   hostPort,
   type IcebergCatalog,
   type KafkaLogin,
