@@ -23,14 +23,8 @@ export class Cluster extends pulumi.ComponentResource {
     const { context, storageClass } = args;
 
     const reader = new k8s.Provider(`${name}-reader`, { context }, { parent: this });
-    const kubeSystem = k8s.core.v1.Namespace.get(`${name}-identity`, "kube-system", {
-      parent: this,
-      provider: reader,
-    });
-    const volumes = k8s.storage.v1.StorageClass.get(`${name}-storage`, storageClass, {
-      parent: this,
-      provider: reader,
-    });
+    const kubeSystem = new Lookup(`${name}-identity`, "v1", "Namespace", "kube-system", reader, this);
+    const volumes = new Lookup(`${name}-storage`, "storage.k8s.io/v1", "StorageClass", storageClass, reader, this);
     const live = kubeSystem.metadata.uid;
     const recorded = new pulumi.Stash(`${name}-uid`, { input: live }, { parent: this });
     const checked = pulumi
@@ -54,6 +48,29 @@ export class Cluster extends pulumi.ComponentResource {
       { parent: this },
     );
     this.registerOutputs();
+  }
+}
+
+/**
+ * A cluster-wide object that is read and never written. The `get` of the SDK registers no inputs, so that a refresh, in which
+ * the plugin adds them, would report a change for ever.
+ */
+class Lookup extends pulumi.CustomResource {
+  declare readonly metadata: pulumi.Output<k8s.types.output.meta.v1.ObjectMeta>;
+  /** Of a StorageClass. */
+  declare readonly reclaimPolicy: pulumi.Output<string>;
+
+  constructor(
+    name: string,
+    apiVersion: string,
+    kind: string,
+    id: string,
+    provider: k8s.Provider,
+    parent: pulumi.Resource,
+  ) {
+    const group = apiVersion === "v1" ? "core/v1" : apiVersion;
+    const inputs = { apiVersion, kind, metadata: { name: id }, reclaimPolicy: undefined };
+    super(`kubernetes:${group}:${kind}`, name, inputs, { parent, provider, id });
   }
 }
 

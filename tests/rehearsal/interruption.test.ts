@@ -101,7 +101,9 @@ describe("npm run recover", () => {
 
   it("adopts nothing that somebody else made, names it, and leaves other people's Helm releases alone", async () => {
     const { engine, api } = rehearsal;
-    await api.core.createNamespace({ body: { metadata: { name: "kong" } } });
+    // The label is a conflict for versions of the plugin before 4.25, which adopt what exists where no field differs.
+    const enforce = { "pod-security.kubernetes.io/enforce": "privileged" };
+    await api.core.createNamespace({ body: { metadata: { name: "kong", labels: enforce } } });
     const labels = { owner: "helm", status: "pending-install", name: "theirs" };
     const theirs = { name: "sh.helm.release.v1.theirs.v1", namespace: "default" };
     await api.core.createNamespacedSecret({ namespace: "default", body: { metadata: { ...theirs, labels } } });
@@ -111,7 +113,7 @@ describe("npm run recover", () => {
     assert.notEqual(refused.code, 0);
     assert.match(refused.output, /made by no Pulumi program[^]*Namespace kong/);
     const kong = await api.core.readNamespace({ name: "kong" });
-    assert.deepEqual(Object.keys(kong.metadata?.labels ?? {}), ["kubernetes.io/metadata.name"]);
+    assert.deepEqual(kong.metadata?.labels, { ...enforce, "kubernetes.io/metadata.name": "kong" });
 
     await api.core.deleteNamespace({ name: "kong" });
     const recovered = await recover(rehearsal);
