@@ -99,7 +99,8 @@ export class Cluster implements Site {
     if (this.monitoring === undefined) {
       this.monitoring = new Prometheus(this);
       // The chart makes its Service: the program knows where it is.
-      this.network.publish(this.monitoring.address, [this.program.outputs.monitoring.prometheus.host]);
+      const [service = "", namespace = ""] = this.program.outputs.monitoring.prometheus.host.split(".");
+      this.serve(service, namespace, this.monitoring.address);
     }
     await this.monitoring.watch(await this.pods());
     return this.monitoring;
@@ -199,7 +200,9 @@ export class Cluster implements Site {
 
 /** What a pod of a StatefulSet is called besides its own name; the kubelet writes the whole name first. */
 function namesOf(pod: string, namespace: string, service?: string): string[] {
-  return service === undefined ? [] : [`${pod}.${hostOf(service, namespace)}`, `${pod}.${service}`];
+  return service === undefined
+    ? []
+    : [`${pod}.${hostOf(service, namespace)}`, `${pod}.${service}.${namespace}.svc`, `${pod}.${service}`];
 }
 
 function hostOf(service: string, namespace: string): string {

@@ -82,7 +82,7 @@ export class Laptop {
       void (async () => {
         try {
           const [command = "", ...args] = (await json(request)) as string[];
-          response.end(this.play(command, args));
+          response.end(await this.play(command, args));
         } catch (error) {
           response.statusCode = 500;
           response.end(`${String(error)}\n`);
@@ -192,6 +192,8 @@ export class Shell {
 
   /** Runs lines, and returns what they wrote; rejects with it when one of them fails. */
   run(lines: string): Promise<string> {
+    if (this.child.exitCode !== null)
+      return Promise.reject(new Error("the shell has ended with the lines before these"));
     const start = this.output.length;
     // Their standard input is empty: the shell's own is where the next lines come from.
     this.child.stdin?.write(`{\n${lines}\n} </dev/null\necho ${DONE}\n`);
