@@ -2,11 +2,9 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { gunzipSync } from "node:zlib";
 import { outputsSchema } from "../commands/schema";
 import { program } from "./support/program";
-
-const RELEASES = path.join(__dirname, "fixtures", "releases");
+import { RELEASES, releasedState, type ReleasedResource } from "./support/releases";
 
 interface Schema {
   readonly type?: string;
@@ -88,7 +86,7 @@ for (const release of fs.readdirSync(RELEASES)) {
   it(`takes over a stack of ${release}: nothing goes but policies and wires, and nothing is made anew`, async () => {
     const { seen } = await program("dev");
     const made = new Map(seen.map((one) => [placeOf(one), one]));
-    const released = resourcesOf(release);
+    const released = releasedState(release).filter(({ type }) => !MAY_GO.test(type));
     assert.ok(released.length > 300, "the state of the release holds too little to be one");
     const faults = released.flatMap((one) => {
       const place = placeOf(one);
@@ -103,22 +101,6 @@ for (const release of fs.readdirSync(RELEASES)) {
       "an `up` would delete or replace it: keep it, or give what moved `aliases` and name it in CHANGELOG.md";
     assert.deepEqual(faults, [], next);
   });
-}
-
-interface ReleasedResource {
-  readonly urn: string;
-  readonly type: string;
-  readonly parent?: string;
-  /** Only looked up, so that another one is looked up instead. */
-  readonly external?: boolean;
-  readonly inputs?: object;
-}
-
-/** The state of dev under a release, brought up with the official plugin and canaries for secrets. */
-function resourcesOf(release: string): ReleasedResource[] {
-  const state = gunzipSync(fs.readFileSync(path.join(RELEASES, release, "state.dev.json.gz"))).toString();
-  const { deployment } = JSON.parse(state) as { deployment: { resources: ReleasedResource[] } };
-  return deployment.resources.filter(({ type }) => !MAY_GO.test(type));
 }
 
 /** What the engine knows a resource by: its type and name, and those of its parent. */

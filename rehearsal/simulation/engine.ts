@@ -102,7 +102,10 @@ export class Engine {
     for (const folder of [project, path.join(directory, "state"), path.dirname(engine.pulumi)]) {
       fs.mkdirSync(folder, { recursive: true });
     }
-    fs.symlinkSync(spec.plugins, path.join(engine.env["PULUMI_HOME"] ?? "", "plugins"));
+    const home = engine.env["PULUMI_HOME"] ?? "";
+    fs.symlinkSync(spec.plugins, path.join(home, "plugins"));
+    // The CLI logs everything that it does into this directory: almost half of its own work. Without one it does not.
+    fs.writeFileSync(path.join(home, "logs"), "no logs: see engine.ts\n");
     fs.writeFileSync(engine.pulumi, launcher(spec.toolchain.pulumi, stackFile), { mode: 0o755 });
     fs.copyFileSync(path.join(ROOT, "Pulumi.yaml"), path.join(project, "Pulumi.yaml"));
     fs.writeFileSync(stackFile, stackFileText({ config: spec.config }), { mode: 0o600 });

@@ -8,25 +8,16 @@ import type { Report } from "../../rehearsal/simulation/report";
 import { SYSTEMS } from "../../stacks/config/systems";
 import { cacheDirectory } from "../../rehearsal/simulation/toolchain";
 
-// What the tests of the engine bring up.
-const ML: readonly string[] = [
-  "postgres",
-  "objectStore",
-  "redis",
-  "mlflow",
-  "feast",
-  "ray",
-  "serve",
-  "monitoring",
-  "verify",
-];
-const OTHERS = Object.keys(SYSTEMS).filter((system) => !ML.includes(system));
+/** What takes every system out of a stack but some: for tests of the engine, which need not wait for what else there is. */
+export function only(...systems: readonly string[]): Readonly<Record<string, string>> {
+  const others = Object.keys(SYSTEMS).filter((system) => !systems.includes(system));
+  return Object.fromEntries(others.map((system) => [system, "null"]));
+}
 
-/** Takes everything beyond the ML stack out: for tests of the engine, which need not wait for what else there is. */
-export const ML_STACK = Object.fromEntries(OTHERS.map((system) => [system, "null"]));
-/** {@link ML_STACK} on a command line. */
-export const ML_STACK_FLAGS = OTHERS.flatMap((system) => ["--config", `${system}=null`]);
-
+/** Two stores and who keeps his data in both: custom resources, releases, Jobs and plain workloads. */
+export const SMALL_STACK = only("postgres", "objectStore", "mlflow");
+/** {@link SMALL_STACK} on a command line. */
+export const SMALL_STACK_FLAGS = Object.entries(SMALL_STACK).flatMap(([key, value]) => ["--config", `${key}=${value}`]);
 /** How a command of this project ended. */
 export interface Ended {
   readonly code: number | null;
@@ -67,9 +58,13 @@ export function ownCache(): string {
 }
 
 /** Runs `npm run rehearse` and reads the report it wrote. */
-export async function rehearsed(stack: string, ...args: string[]): Promise<Ended & { readonly report: Report }> {
+export async function rehearsed(
+  stack: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Ended & { readonly report: Report }> {
   const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "carbon-report-")), "report.json");
-  const ended = await end(start("commands/rehearse.ts", ["--stack", stack, "--json", file, ...args]));
+  const ended = await end(start("commands/rehearse.ts", ["--stack", stack, "--json", file, ...args], env));
   if (!fs.existsSync(file)) throw new Error(`no report was written:\n${ended.output}`);
   const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report;
   fs.rmSync(path.dirname(file), { recursive: true });

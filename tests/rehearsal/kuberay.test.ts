@@ -11,7 +11,7 @@ import { stringify } from "yaml";
 import type { StackValues } from "../../rehearsal/simulation/engine";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
 import { countChanges } from "../../rehearsal/simulation/report";
-import { ML_STACK } from "./command";
+import { only } from "./command";
 
 const NAMESPACE = "data-platform";
 const OPERATOR = "system:serviceaccount:ray-system:kuberay-operator";
@@ -35,7 +35,8 @@ describe("Ray by KubeRay", () => {
   let standalone: StackValues["ray"];
 
   before(async () => {
-    const overrides = { ...ML_STACK, ray: stringify(KUBERAY) };
+    const others = only("postgres", "objectStore", "redis", "mlflow", "feast", "ray", "serve");
+    const overrides = { ...others, ray: stringify(KUBERAY) };
     rehearsal = await openRehearsal({ stack: "dev", overrides, progress: () => undefined });
     const kubeconfig = new KubeConfig();
     kubeconfig.loadFromFile(rehearsal.cluster.kubeconfig);

@@ -3,6 +3,7 @@ import { CustomObjectsApi, KubeConfig } from "@kubernetes/client-node";
 import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
 import { countChanges } from "../../rehearsal/simulation/report";
+import { SMALL_STACK } from "./command";
 
 const CLUSTER = {
   group: "postgresql.cnpg.io",
@@ -19,7 +20,11 @@ describe("a restore", () => {
 
   // A cluster and a state that know nothing of the lost ones: only the archive is left.
   before(async () => {
-    const overrides = { "postgres.restoreFrom": '{"archive":"postgres"}', "postgres.backups.archive": "postgres-2" };
+    const overrides = {
+      ...SMALL_STACK,
+      "postgres.restoreFrom": '{"archive":"postgres"}',
+      "postgres.backups.archive": "postgres-2",
+    };
     rehearsal = await openRehearsal({ stack: "dev", overrides, progress: () => undefined });
     const kubeconfig = new KubeConfig();
     kubeconfig.loadFromFile(rehearsal.cluster.kubeconfig);

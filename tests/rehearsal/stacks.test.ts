@@ -1,16 +1,33 @@
 import * as assert from "node:assert/strict";
-import { STACKS } from "../../rehearsal/program/evaluate";
+import { execFileSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { ROOT, STACKS } from "../../rehearsal/program/evaluate";
 import { PlatformOutputs } from "../../stacks/contract/outputs";
 import { shaped } from "../support/program";
-import { end, rehearsed, start } from "./command";
+import { end, endWithTests, ownCache, rehearsed, start } from "./command";
 
-// What a rehearsal may take on two cores, in seconds and MiB. The full CRDs weigh a gigabyte more, in the API server and the engine.
-const LIMITS = { seconds: 180, memoryMiB: process.env["CARBON_CRDS"] === undefined ? 3072 : 4096 };
+// What a rehearsal may take on two cores, in seconds and MiB.
+const LIMITS = { seconds: 180, memoryMiB: 3072 };
+
+// The stack that is kept, and used by hand.
+const KEPT = "dev";
 
 for (const stack of STACKS) {
   describe(`npm run rehearse -- --stack ${stack}`, () => {
+    const cache = ownCache();
+    const env = { CARBON_CACHE: cache };
+    let printed = "";
+    before(() => {
+      endWithTests(path.join(cache, "runs"));
+    });
+    after(() => {
+      fs.rmSync(cache, { recursive: true });
+    });
+
     it("brings everything up, changes nothing the second time, and keeps its promises on time and memory", async () => {
-      const { report, code, output } = await rehearsed(stack);
+      const { report, code, output } = await rehearsed(stack, stack === KEPT ? ["--keep"] : [], env);
+      printed = output;
       assert.equal(code, 0, output);
       assert.deepEqual(report.faults, []);
       assert.equal(report.ok, true);
@@ -32,17 +49,42 @@ for (const stack of STACKS) {
       assert.ok(seconds < LIMITS.seconds, `${seconds} s`);
       assert.ok((report.peakMemoryMiB ?? 0) < LIMITS.memoryMiB, `${report.peakMemoryMiB} MiB`);
     });
+
+    if (stack !== KEPT) return;
+
+    it("is kept if asked, can be used by hand, is not made twice, and is taken down", async () => {
+      const command = (...args: string[]) => end(start("commands/rehearse.ts", ["--stack", stack, ...args], env));
+      const stackFile = fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8");
+      const [, file = ""] = /source (\S+)/.exec(printed) ?? [];
+      const byHand = (line: string) =>
+        execFileSync("bash", ["-c", `source '${file}' && ${line}`], { cwd: ROOT, encoding: "utf8" });
+      assert.match(byHand(`npx pulumi preview -s ${stack} --non-interactive`), /\d+ unchanged/);
+      assert.match(byHand(`npx pulumi up -s ${stack} --yes --skip-preview --non-interactive`), /\d+ unchanged/);
+      assert.match(byHand("kubectl get pods --namespace data-platform"), /mlflow-.*Running/);
+      assert.match(byHand(`npm run --silent volumes -- --stack ${stack}`), /data-platform\/data-minio-0/);
+      // What is done by hand leaves the user's own stack file alone.
+      assert.equal(fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8"), stackFile);
+
+      const again = await command("--keep");
+      assert.equal(again.code, 2);
+      assert.match(again.output, /--keep: a rehearsal of dev is kept already/);
+
+      assert.equal((await command("--down")).code, 0);
+      assert.deepEqual(fs.readdirSync(path.join(cache, "runs")), []);
+    });
   });
 }
 
-describe("prod with Ray by KubeRay, GPU workers and SeaweedFS", () => {
+describe("npm run rehearse -- --stack prod, with Ray by KubeRay, GPU workers and SeaweedFS", () => {
   it("is brought up, fits, and changes nothing the second time", async () => {
     const { ray } = shaped("prod with Ray by KubeRay and S3 from elsewhere");
     const { objectStore } = shaped("prod with SeaweedFS");
-    const { report, code, output } = await rehearsed(
-      "prod",
-      ...["--config", `ray=${JSON.stringify(ray)}`, "--config", `objectStore=${JSON.stringify(objectStore)}`],
-    );
+    const { report, code, output } = await rehearsed("prod", [
+      "--config",
+      `ray=${JSON.stringify(ray)}`,
+      "--config",
+      `objectStore=${JSON.stringify(objectStore)}`,
+    ]);
     assert.equal(code, 0, output);
     assert.deepEqual([report.faults, report.secondUp], [[], { changes: 0 }]);
     assert.equal(report.pods.ready, report.pods.total);

@@ -1,0 +1,78 @@
+/**
+ * Registers what the state of a release holds, resource by resource: an `up` of this brings a stack up as that release did,
+ * without its program. RELEASE names the release. The cluster and the charts are those of the rehearsal.
+ */
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { releasedState, type ReleasedResource } from "../../support/releases";
+
+const charts = new pulumi.Config("carbon").requireObject<{ charts: { directory: string } }>("platform").charts
+  .directory;
+const made = new Map<string, pulumi.Resource>();
+
+// What a provider has from where it runs.
+const NOT_OF_THE_RELEASE = ["kubeconfig", "version", "__internal"];
+
+class Registered extends pulumi.CustomResource {
+  declare readonly metadata: pulumi.Output<{ readonly uid: string }>;
+}
+
+for (const one of releasedState(process.env["RELEASE"] ?? "")) {
+  if (one.type === "pulumi:pulumi:Stack" || one.type === "pulumi:providers:pulumi") continue;
+  made.set(one.urn, register(one));
+}
+
+function register(one: ReleasedResource): pulumi.Resource {
+  const { type, urn, parent = "", provider = "", dependencies = [], protect = false, custom } = one;
+  const name = urn.split("::").at(-1) ?? "";
+  const to = made.get(parent);
+  const options = {
+    ...(to && { parent: to }),
+    protect,
+    dependsOn: dependencies.flatMap((dependency) => made.get(dependency) ?? []),
+  };
+  if (!custom) return new pulumi.ComponentResource(type, name, {}, options);
+  if (type === "pulumi:providers:kubernetes") {
+    const own = Object.entries(one.inputs ?? {}).filter(([key]) => !NOT_OF_THE_RELEASE.includes(key));
+    return new KubernetesProvider(name, Object.fromEntries(own), options);
+  }
+  const use = made.get(provider.slice(0, provider.lastIndexOf("::")));
+  return new Registered(
+    type,
+    name,
+    { metadata: undefined, ...inputsOf(one) },
+    {
+      ...options,
+      ...(use instanceof pulumi.ProviderResource && { provider: use }),
+      ...(one.external && { id: one.id ?? "" }),
+      ...(one.retainOnDelete && { retainOnDelete: true }),
+      ...(one.customTimeouts && { customTimeouts: one.customTimeouts }),
+    },
+  );
+}
+
+class KubernetesProvider extends pulumi.ProviderResource {
+  constructor(name: string, inputs: pulumi.Inputs, options: pulumi.ResourceOptions) {
+    super("kubernetes", name, inputs, options);
+  }
+}
+
+function inputsOf({ type, inputs = {} }: ReleasedResource): object {
+  // The identity of the cluster is that of the one that runs now.
+  if (type !== "pulumi:index:Stash") return revived(inputs) as object;
+  const identity = [...made.values()].find((one) => one instanceof Registered && one.metadata);
+  return { input: (identity as Registered).metadata.uid };
+}
+
+/** A value of the state as a program gives it: secrets are secret, and charts lie where this rehearsal has them. */
+function revived(value: unknown): unknown {
+  if (typeof value === "string") return value.startsWith("/rehearsal/charts/") ? chart(value) : value;
+  if (Array.isArray(value)) return value.map(revived);
+  if (typeof value !== "object" || value === null) return value;
+  if ("plaintext" in value) return pulumi.secret(JSON.parse(value.plaintext as string));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, revived(member)]));
+}
+
+function chart(released: string): string {
+  return path.join(charts, path.basename(released));
+}

@@ -1,0 +1,47 @@
+import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
+import { countChanges } from "../../rehearsal/simulation/report";
+import { RELEASES } from "../support/releases";
+
+// One policy for each kind of pods took the place of two for each wire.
+const MAY_GO = ["carbon:base:Wire", "kubernetes:networking.k8s.io/v1:NetworkPolicy"];
+
+for (const release of fs.readdirSync(RELEASES)) {
+  describe(`a running stack of ${release}`, () => {
+    let rehearsal: Rehearsal;
+    before(async () => {
+      rehearsal = await openRehearsal({ stack: "dev", progress: () => undefined });
+      process.env["RELEASE"] = release;
+      const program = path.join(__dirname, "released");
+      const { errors } = await rehearsal.engine.run("up", { saveOnce: true, args: ["--cwd", program] });
+      assert.deepEqual(errors, []);
+    });
+    after(() => rehearsal.cluster.stop());
+
+    it("is taken over by one up, which deletes policies alone, replaces nothing, and leaves every volume", async () => {
+      const volumes = await claims();
+      assert.ok(volumes.length > 5, `${volumes.length} volumes`);
+      const result = await rehearsal.engine.run("up", { saveOnce: true });
+      assert.deepEqual(result.errors, []);
+      assert.equal(result.changes["replace"] ?? 0, 0, result.output);
+      const deleted = [...result.output.matchAll(/^ - +(\S+) /gm)].map(([, type]) => type ?? "");
+      assert.ok(deleted.length > 0, "what the release had for each wire is still there");
+      assert.deepEqual(
+        deleted.filter((type) => !MAY_GO.includes(type)),
+        [],
+      );
+      assert.deepEqual(await claims(), volumes);
+    });
+
+    it("has nothing left to do", async () => {
+      assert.equal(countChanges(await rehearsal.engine.run("up", { saveOnce: true })), 0);
+    });
+
+    async function claims(): Promise<string[]> {
+      const { items } = await rehearsal.api.core.listPersistentVolumeClaimForAllNamespaces();
+      return items.map(({ metadata, spec }) => `${metadata?.name} ${metadata?.uid} ${spec?.volumeName}`).sort();
+    }
+  });
+}
