@@ -1,10 +1,12 @@
+import * as assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import type { Socket } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import type { Report } from "../../rehearsal/simulation/report";
+import type { EngineResult } from "../../rehearsal/simulation/engine";
+import { countChanges, type Report } from "../../rehearsal/simulation/report";
 import { SYSTEMS } from "../../stacks/config/systems";
 import { cacheDirectory } from "../../rehearsal/simulation/toolchain";
 
@@ -18,6 +20,12 @@ export function only(...systems: readonly string[]): Readonly<Record<string, str
 export const SMALL_STACK = only("postgres", "objectStore", "mlflow");
 /** {@link SMALL_STACK} on a command line. */
 export const SMALL_STACK_FLAGS = Object.entries(SMALL_STACK).flatMap(([key, value]) => ["--config", `${key}=${value}`]);
+/** An engine command that did nothing, and did not fail either. */
+export function assertUnchanged(result: EngineResult): void {
+  assert.deepEqual(result.errors, []);
+  assert.equal(countChanges(result), 0);
+}
+
 /** How a command of this project ended. */
 export interface Ended {
   readonly code: number | null;

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { CustomObjectsApi, KubeConfig } from "@kubernetes/client-node";
 import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
-import { countChanges } from "../../rehearsal/simulation/report";
-import { SMALL_STACK } from "./command";
+import { assertUnchanged, SMALL_STACK } from "./command";
 
 const CLUSTER = {
   group: "postgresql.cnpg.io",
@@ -60,7 +59,7 @@ describe("a restore", () => {
     assert.equal(source({ spec }), "postgres");
     assert.equal(spec.plugins[0].parameters.serverName, "postgres-2");
     assert.equal(status.readyInstances, spec.instances);
-    assert.equal(countChanges(await up()), 0);
+    assertUnchanged(await up());
   });
 
   it("leaves the server alone when the config no longer says where it came from", async () => {
@@ -92,6 +91,6 @@ describe("a restore", () => {
     assert.equal(status.readyInstances, spec.instances);
     // The server and the schedule of its new archive, and the old schedule gone.
     assert.deepEqual([result.changes["create"], result.changes["replace"] ?? 0], [2, 0]);
-    assert.equal(countChanges(await up()), 0);
+    assertUnchanged(await up());
   });
 });

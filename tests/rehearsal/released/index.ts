@@ -17,9 +17,10 @@ class Registered extends pulumi.CustomResource {
   declare readonly metadata: pulumi.Output<{ readonly uid: string }>;
 }
 
-for (const one of releasedState(process.env["RELEASE"] ?? "")) {
-  if (one.type === "pulumi:pulumi:Stack" || one.type === "pulumi:providers:pulumi") continue;
-  made.set(one.urn, register(one));
+class KubernetesProvider extends pulumi.ProviderResource {
+  constructor(name: string, inputs: pulumi.Inputs, options: pulumi.ResourceOptions) {
+    super("kubernetes", name, inputs, options);
+  }
 }
 
 function register(one: ReleasedResource): pulumi.Resource {
@@ -51,16 +52,10 @@ function register(one: ReleasedResource): pulumi.Resource {
   );
 }
 
-class KubernetesProvider extends pulumi.ProviderResource {
-  constructor(name: string, inputs: pulumi.Inputs, options: pulumi.ResourceOptions) {
-    super("kubernetes", name, inputs, options);
-  }
-}
-
 function inputsOf({ type, inputs = {} }: ReleasedResource): object {
   // The identity of the cluster is that of the one that runs now.
   if (type !== "pulumi:index:Stash") return revived(inputs) as object;
-  const identity = [...made.values()].find((one) => one instanceof Registered && one.metadata);
+  const [, identity] = [...made].find(([urn]) => urn.endsWith("::cluster-identity")) ?? [];
   return { input: (identity as Registered).metadata.uid };
 }
 
@@ -75,4 +70,9 @@ function revived(value: unknown): unknown {
 
 function chart(released: string): string {
   return path.join(charts, path.basename(released));
+}
+
+for (const one of releasedState(process.env["RELEASE"] ?? "")) {
+  if (one.type === "pulumi:pulumi:Stack" || one.type === "pulumi:providers:pulumi") continue;
+  made.set(one.urn, register(one));
 }
