@@ -23,7 +23,7 @@ export const SMALL_STACK_FLAGS = Object.entries(SMALL_STACK).flatMap(([key, valu
 /** An engine command that did nothing, and did not fail either. */
 export function assertUnchanged(result: EngineResult): void {
   assert.deepEqual(result.errors, []);
-  assert.equal(countChanges(result), 0);
+  assert.equal(countChanges(result), 0, result.output);
 }
 
 /** How a command of this project ended. */

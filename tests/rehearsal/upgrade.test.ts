@@ -37,6 +37,9 @@ for (const release of fs.readdirSync(RELEASES)) {
     });
 
     it("has nothing left to do", async () => {
+      // Of several objects of a kind that are updated and waited for at once, the plugin may record one as it was before: its
+      // informer is late. A refresh, or the next `up`, puts the record right.
+      assert.deepEqual((await rehearsal.engine.run("refresh", { saveOnce: true })).errors, []);
       assertUnchanged(await rehearsal.engine.run("up", { saveOnce: true }));
     });
 
