@@ -1,10 +1,11 @@
-import { failOnRejections, mockEngine } from "./mocks";
+import { failOnRejections, mockEngine, watchRejections } from "./mocks";
 
 // Node's own limit, which mocha lifts: Pulumi takes a trace of each of its promises.
 Error.stackTraceLimit = 10;
 
 /** No run passes over a fault in an apply; and it ends with a fresh engine, for Pulumi fails a process with open work. */
 export const mochaHooks = {
+  beforeAll: watchRejections,
   async afterAll(): Promise<void> {
     await mockEngine();
     failOnRejections();

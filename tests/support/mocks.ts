@@ -34,10 +34,15 @@ export function registered(registration: Registration): Registered {
 // a broken program would pass.
 const rejections: Error[] = [];
 let rejected = new EventTarget();
-process.on("unhandledRejection", (reason) => {
+function onRejection(reason: unknown): void {
   rejections.push(reason instanceof Error ? reason : new Error("rejected", { cause: reason }));
   rejected.dispatchEvent(new Event("rejection"));
-});
+}
+
+/** Listens, once: for each file, since mocha's workers remove every listener after each. */
+export function watchRejections(): void {
+  process.off("unhandledRejection", onRejection).on("unhandledRejection", onRejection);
+}
 
 /** Waits until every registration has arrived. Throws what went wrong on the way: what waits for that never arrives. */
 export async function settled(): Promise<void> {
