@@ -1,23 +1,39 @@
-import { command, run } from "./cli";
 import { ownImage, ownImages } from "../components/base/own-image";
 import { table } from "../rehearsal/simulation/tables";
+import { command, run } from "./cli";
+import { digestOf } from "./images/registry";
+
+/** An image built from this repository. */
+interface OwnImage {
+  readonly name: string;
+  readonly directory: string;
+  readonly image: string;
+}
+
+/** Those of the images that their registry says it does not have. */
+export async function missing<Image extends { readonly image: string }>(images: readonly Image[]): Promise<Image[]> {
+  const digests = await Promise.all(images.map(({ image }) => digestOf(image)));
+  return images.filter((_, index) => digests[index] === undefined);
+}
 
 const program = command("images", "Lists the images built from this repository, with the tags that pods use.", [
   "npm run images",
-  "npm run --silent images -- --json",
+  "npm run --silent images -- --missing --json",
 ])
   .option("--json", "print JSON", false)
+  .option("--missing", "list only those that the registry says it does not have", false)
   .addHelpText(
     "after",
     `
 A tag contains the hash of the image's directory, so any change there gives a new tag. The workflow
-.github/workflows/images.yaml builds and pushes missing images.
+.github/workflows/images.yaml builds and pushes missing images. --missing uses the logins of \`docker login\`.
 
-Exit codes: 0 listed, 2 wrong usage.`,
+Exit codes: 0 listed, 2 wrong usage, or the registry gives no clear answer.`,
   )
-  .action(({ json }: { json: boolean }) => {
-    const images = ownImages().map((name) => ({ name, directory: `images/${name}`, image: ownImage(name) }));
-    if (json) console.log(JSON.stringify(images));
+  .action(async (options: { json: boolean; missing: boolean }) => {
+    const all: OwnImage[] = ownImages().map((name) => ({ name, directory: `images/${name}`, image: ownImage(name) }));
+    const images = options.missing ? await missing(all) : all;
+    if (options.json) console.log(JSON.stringify(images));
     else
       console.log(
         table(
@@ -27,4 +43,4 @@ Exit codes: 0 listed, 2 wrong usage.`,
       );
   });
 
-void run(program);
+if (require.main === module) void run(program);

@@ -8,7 +8,8 @@ const IMAGES = path.join(__dirname, "..", "..", "images");
 
 /**
  * An image built from `images/<name>/`. Its tag consists of the base image's tag, the CUDA version if the Dockerfile has a label
- * for it (`cu117`), and the hash of the folder's files, so that pods always run the image built from the current files.
+ * for it (`cu117`), and the hash of the folder's files, base image and packages among them, so that pods always run the image
+ * built from the current files.
  */
 export function ownImage(name: string, images = IMAGES): string {
   const directory = path.join(images, name);
@@ -26,8 +27,8 @@ export function ownImages(): string[] {
 function namedParts(directory: string): string[] {
   const file = path.join(directory, "Dockerfile");
   const dockerfile = fs.readFileSync(file, "utf8");
-  const tag = /^FROM \S+:([\w.-]+)$/m.exec(dockerfile)?.[1];
-  if (tag === undefined) throw new Error(`${file}: no line FROM <image>:<tag>; add one`);
+  const tag = /^FROM [^\s@]+:([\w.-]+)(?:@sha256:[0-9a-f]{64})?$/m.exec(dockerfile)?.[1];
+  if (tag === undefined) throw new Error(`${file}: no line FROM <image>:<tag>, with or without @<digest>; add one`);
   const cuda = /^LABEL cuda=(cu\d+)$/m.exec(dockerfile)?.[1];
   return cuda === undefined ? [tag] : [tag, cuda];
 }

@@ -43,6 +43,34 @@ describe("an image of ours", () => {
     );
   });
 
+  it("has the same names in its tag, whether its base image is given by digest or not", () => {
+    const copy = path.join(temporaryDirectory(), "images");
+    fs.cpSync(IMAGES, copy, { recursive: true });
+    const file = path.join(copy, "ray", "Dockerfile");
+    fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace(/^FROM \S+$/m, `$&@sha256:${"0".repeat(64)}`));
+    const names = (image: string) => image.replace(/-[0-9a-f]{12}$/, "");
+    assert.equal(names(ownImage("ray", copy)), names(ownImage("ray")));
+    assert.notEqual(ownImage("ray", copy), ownImage("ray"));
+  });
+
+  it("installs the versions that its requirements name", () => {
+    for (const name of ownImages()) {
+      const [wanted, lock] = [".in", ".lock"].map((end) => path.join(IMAGES, name, `requirements${end}`)) as [
+        string,
+        string,
+      ];
+      if (!fs.existsSync(wanted)) continue;
+      const locked = fs.readFileSync(lock, "utf8");
+      const pins = fs.readFileSync(wanted, "utf8").matchAll(/^([\w.-]+)(?:\[.*\])?==([\w.]+)$/gm);
+      for (const [, software = "", version = ""] of pins)
+        assert.match(
+          locked,
+          new RegExp(`^${software}==${version} `, "m"),
+          `${lock} is older than ${wanted}: write it anew`,
+        );
+    }
+  });
+
   it("installs only what its lock pins with a hash, Ray and MLflow in the versions of the servers", () => {
     const lock = fs.readFileSync(path.join(IMAGES, "ray", "requirements.lock"), "utf8");
     const [, ray] = /:([\d.]+)-py/.exec(images.ray) ?? [];
