@@ -45,10 +45,13 @@ export async function ensureVenv(name: keyof typeof locks, progress: (line: stri
 }
 
 /** Finds a tool of Python's in the cache, or installs it there; returns its path. */
-export async function ensureTool(tool: "uv" | "ruff", progress: (line: string) => void): Promise<string> {
+export async function ensureTool(
+  tool: "hadolint" | "ruff" | "uv" | "zizmor",
+  progress: (line: string) => void,
+): Promise<string> {
   const lock = path.join(REQUIREMENTS, "tools.lock");
   const directory = await installed("tools", lock, (target) => {
-    progress("installing uv and ruff");
+    progress("installing the tools that PyPI has");
     run(PYTHON, ["-m", "venv", target]);
     run(path.join(target, "bin/pip"), ["install", "--quiet", "--require-hashes", "--requirement", lock]);
   });
