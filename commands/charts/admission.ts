@@ -24,7 +24,10 @@ export class Admission {
       .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
       .map(({ inputs }) => plain(inputs) as Manifest);
     const of = (...kinds: string[]): Manifest[] => objects.filter(({ kind }) => kinds.includes(kind));
-    const first = await this.make(of("Namespace", "PriorityClass", "StorageClass", "CustomResourceDefinition"));
+    const first = await this.make([
+      ...of("Namespace", "PriorityClass", "StorageClass", "CustomResourceDefinition"),
+      ...of("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+    ]);
     return [...first, ...(await this.make(of("ServiceAccount")))];
   }
 

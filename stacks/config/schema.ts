@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { Cluster, Quota } from "./cluster";
 import { needFaults } from "./needs";
-import { kubernetesName, Size } from "./shapes";
+import { kubernetesName, registry, Size } from "./shapes";
 import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
@@ -35,6 +35,17 @@ export const PlatformConfig = z
         immutable: true,
       }),
     }),
+    images: z
+      .strictObject({
+        registries: z
+          .array(registry)
+          .min(1)
+          .optional()
+          .meta({
+            description: "Where images may come from; the API server refuses pods with others. Default: anywhere",
+          }),
+      })
+      .default({}),
     quota: Quota,
     protection: z
       .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })

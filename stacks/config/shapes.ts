@@ -41,6 +41,14 @@ export const kubernetesName = z
   .max(53)
   .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "expected lower-case letters, digits and dashes");
 
+/** A registry of images, or a part of it. */
+export const registry = z
+  .string()
+  .regex(
+    /^[a-z0-9.-]+(:[0-9]+)?(\/[a-z0-9._-]+)*$/,
+    "expected the host of a registry and perhaps a folder, such as ghcr.io/254carbon",
+  );
+
 /** The bounds of an autoscaler. */
 export const range = z
   .strictObject({ min: z.int().min(1), max: z.int().min(1) })

@@ -6,6 +6,7 @@ import { prometheus } from "../../components/base/observers";
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
 import type { Wiring } from "../../components/base/wiring";
+import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
@@ -75,6 +76,7 @@ export function foundation(config: PlatformConfig): Foundation {
     return [name, pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace)] as const;
   });
   const namespaces = Object.fromEntries(tenants) as unknown as Foundation["namespaces"];
+  new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: config.images.registries }, opts);
   new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
 
   const { podCidr, nodeCidrs, apiServer } = cluster;
