@@ -20,6 +20,8 @@ export interface ScrapeArgs {
   readonly port: { readonly name: string; readonly number: number };
   /** Path of the metrics. @default "/metrics" */
   readonly path?: string;
+  /** Where the pods speak TLS with a certificate that nobody vouches for. */
+  readonly tls?: "unverified";
   /** Query parameters. */
   readonly params?: Readonly<Record<string, readonly string[]>>;
   readonly by: Metrics;
@@ -68,6 +70,7 @@ function monitor(
   );
 }
 
-function metricsOf({ port, path = "/metrics", params }: ScrapeArgs): object {
-  return { port: port.name, path, ...(params && { params }), interval: "30s" };
+function metricsOf({ port, path = "/metrics", params, tls }: ScrapeArgs): object {
+  const unverified = { scheme: "https", tlsConfig: { insecureSkipVerify: true } };
+  return { port: port.name, path, ...(tls && unverified), ...(params && { params }), interval: "30s" };
 }

@@ -76,6 +76,11 @@ export const charts = {
       "strimzipodsets.core.strimzi.io",
     ],
   },
+  metricsServer: {
+    repo: "https://kubernetes-sigs.github.io/metrics-server/",
+    chart: "metrics-server",
+    version: "3.13.1",
+  },
   kubePrometheusStack: {
     repo: "oci://ghcr.io/prometheus-community/charts",
     chart: "kube-prometheus-stack",

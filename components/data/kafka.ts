@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type Authority, serverCertificate } from "../base/certificate";
@@ -169,7 +170,11 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
       // A name of its own: the client may be called like a system of ours.
       if (pods !== undefined) observe(this, { ...pods, name: objectName(name, "client", client) }, this.bootstrap);
     }
-    this.offers = { endpoints: { bootstrap: this.bootstrap }, legacyNames: { [LEGACY_NAME]: [this.bootstrap] } };
+    this.offers = {
+      endpoints: { bootstrap: this.bootstrap },
+      legacyNames: { [LEGACY_NAME]: [this.bootstrap] },
+      alerts: [path.join(__dirname, "kafka.alerts.yaml")],
+    };
     this.registerOutputs();
   }
 

@@ -28,7 +28,7 @@ export class AdmissionPolicies extends pulumi.ComponentResource {
     };
     for (const [role, rule] of Object.entries<Rule>(rules)) {
       const checked = Object.keys(namespaces).filter((one) => !rule.except?.includes(one));
-      refuse(this, `${name}-${role}`, { policy: `${role}.254carbon.com`, rule, namespaces: checked });
+      refuse(this, `${name}-${role}`, { rule, namespaces: checked });
     }
     this.registerOutputs();
   }
@@ -112,16 +112,15 @@ function containersWhere(condition: string, said: string): string {
 }
 
 interface Refusal {
-  readonly policy: string;
   readonly rule: Rule;
   readonly namespaces: readonly string[];
 }
 
-function refuse(parent: pulumi.Resource, name: string, { policy, rule, namespaces }: Refusal): void {
+function refuse(parent: pulumi.Resource, name: string, { rule, namespaces }: Refusal): void {
   const made = new k8s.admissionregistration.v1.ValidatingAdmissionPolicy(
     name,
     {
-      metadata: { name: policy },
+      metadata: { name },
       spec: {
         matchConstraints: {
           resourceRules: [
@@ -149,7 +148,7 @@ function refuse(parent: pulumi.Resource, name: string, { policy, rule, namespace
   new k8s.admissionregistration.v1.ValidatingAdmissionPolicyBinding(
     name,
     {
-      metadata: { name: policy },
+      metadata: { name },
       spec: {
         policyName: made.metadata.name,
         validationActions: ["Deny"],

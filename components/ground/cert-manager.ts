@@ -1,12 +1,15 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer } from "../base/connect";
 import type { ApiServer } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
+import { type Metrics, scrape } from "../base/scrape";
 import { charts } from "../base/versions";
 
 const WEBHOOK_PORT = 10250;
 const METRICS_PORT = 9402;
+const METRICS = "http-metrics";
 
 /** Inputs of {@link CertManager}. */
 export interface CertManagerArgs {
@@ -15,13 +18,17 @@ export interface CertManagerArgs {
   readonly kubeApi: ApiServer;
   /** Size of each of its three pods. */
   readonly size: ContainerSize;
+  readonly metrics: Metrics;
 }
 
 /** cert-manager, which issues and renews the certificates of other systems. */
 export class CertManager extends pulumi.ComponentResource {
+  /** Files with its alerts. */
+  readonly alerts = [path.join(__dirname, "cert-manager.alerts.yaml")];
+
   constructor(name: string, args: CertManagerArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ground:CertManager", name, {}, opts);
-    const { namespace, chartDirectory, kubeApi, size } = args;
+    const { namespace, chartDirectory, kubeApi, size, metrics } = args;
     const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
     const webhook = admitApiServer(this, kubeApi, {
       kind: "pods",
@@ -52,6 +59,8 @@ export class CertManager extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: webhook },
     );
+    const controller = podsOf(workload(name, "controller", size), namespace);
+    scrape(this, { pods: controller, port: { name: METRICS, number: METRICS_PORT }, by: metrics });
     this.registerOutputs();
   }
 }
@@ -75,7 +84,10 @@ function workload(release: string, component: string, size: ContainerSize): Decl
       "app.kubernetes.io/instance": release,
       "app.kubernetes.io/component": component,
     },
+    // The controller's is also its job.
+    podLabels: { app: component === "controller" ? "cert-manager" : component },
     serviceAccount: name,
+    ports: { [METRICS]: METRICS_PORT },
     replicas: 1,
     size,
   };

@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
@@ -147,6 +148,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
       // Keys `admin-user` and `admin-password`.
       credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
+      alerts: [path.join(__dirname, "platform.alerts.yaml")],
     };
     this.registerOutputs();
   }

@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { Cluster, Quota } from "./cluster";
 import { needFaults } from "./needs";
-import { kubernetesName, registry, Size } from "./shapes";
+import { kubernetesName, registry, Size, size } from "./shapes";
 import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
@@ -37,13 +37,9 @@ export const PlatformConfig = z
     }),
     images: z
       .strictObject({
-        registries: z
-          .array(registry)
-          .min(1)
-          .optional()
-          .meta({
-            description: "Where images may come from; the API server refuses pods with others. Default: anywhere",
-          }),
+        registries: z.array(registry).min(1).optional().meta({
+          description: "Where images may come from; the API server refuses pods with others. Default: anywhere",
+        }),
       })
       .default({}),
     quota: Quota,
@@ -52,6 +48,16 @@ export const PlatformConfig = z
       .default({ lifted: [] })
       .meta({ description: "Systems that own data and may still be deleted or replaced" }),
     certManager: Size,
+    metricsServer: z
+      .strictObject({
+        ...size,
+        kubeletCertificates: z.enum(["signed", "self-signed"]).default("signed").meta({
+          description:
+            "Who signed the kubelets' serving certificates: kubeadm leaves them self-signed, so that none verifies them",
+        }),
+      })
+      .optional()
+      .meta({ description: "What autoscalers and `kubectl top` ask; left out where the cluster has one" }),
     legacyNames: z.boolean().default(false).meta({
       description: "Whether services are also reachable under their old names, such as kafka-service",
     }),

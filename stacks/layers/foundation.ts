@@ -10,6 +10,7 @@ import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
+import { MetricsServer } from "../../components/ground/metrics-server";
 import { Priorities } from "../../components/ground/priorities";
 import { Quota } from "../../components/ground/quota";
 import { type PodSecurityLevel, Tenant } from "../../components/ground/tenant";
@@ -24,6 +25,7 @@ const NAMESPACES = {
   "istio-system": "privileged",
   "gpu-operator": "privileged",
   "cert-manager": "restricted",
+  "metrics-server": "restricted",
   "cnpg-system": "restricted",
   "strimzi-system": "restricted",
   "elastic-system": "restricted",
@@ -33,6 +35,8 @@ const NAMESPACES = {
 export interface Foundation {
   /** Options with the cluster's provider, for every component. */
   readonly opts: pulumi.ComponentResourceOptions;
+  /** Files with the alerts of what the cluster itself needs. */
+  readonly alerts: readonly string[];
   /** Every hand-over; complete when the last layer stands. */
   readonly wiring: Wiring;
   /** The namespaces by name; each Output resolves once the namespace and its default policies exist. */
@@ -99,6 +103,7 @@ export function foundation(config: PlatformConfig): Foundation {
       chartDirectory,
       kubeApi,
       size: config.certManager,
+      metrics,
     },
     opts,
   );
@@ -107,8 +112,22 @@ export function foundation(config: PlatformConfig): Foundation {
     { namespace: namespaces["data-platform"] },
     { ...opts, dependsOn: certManager },
   );
+  const alerts = [...certManager.alerts];
+  if (config.metricsServer !== undefined) {
+    const { kubeletCertificates, ...size } = config.metricsServer;
+    const metricsServer = new MetricsServer(
+      "metrics-server",
+      {
+        ...{ namespace: namespaces["metrics-server"], chartDirectory, kubeApi, clusterDomain: cluster.dnsDomain },
+        ...{ nodeCidrs, kubeletCertificates, size, metrics },
+      },
+      { ...opts, dependsOn: certManager },
+    );
+    alerts.push(...metricsServer.alerts);
+  }
   return {
     opts,
+    alerts,
     wiring: provider.wiring,
     namespaces,
     kubeApi,

@@ -45,7 +45,10 @@ export function observability(
     "ml-monitoring",
     {
       namespace: namespaces.monitoring,
-      alerts: Object.values(offers).flatMap(({ alerts = [] }) => alerts),
+      alerts: [
+        ...ground.alerts,
+        ...Object.values({ ...offers, monitoring: monitoring.offers }).flatMap(({ alerts = [] }) => alerts),
+      ],
       workloads: {
         namespace: namespaces["data-platform"],
         rayWorkersMin: ray?.workersMin ?? {},

@@ -22,7 +22,8 @@ for (const shape of SHAPES) {
     it("lie in namespaces of the program, never in default or kube-system", async () => {
       const { seen } = await program(shape);
       const made = all(seen, "kubernetes:core/v1:Namespace").filter(({ read }) => !read);
-      const clusterWide = ["Namespace", "PriorityClass", "CustomResourceDefinition"];
+      const policies = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+      const clusterWide = ["Namespace", "PriorityClass", "CustomResourceDefinition", ...policies];
       for (const one of [...objects(seen), ...all(seen, "kubernetes:helm.sh/v3:Release")]) {
         if (clusterWide.includes(one.inputs.kind)) continue;
         const namespace: string = one.inputs.metadata?.namespace ?? one.inputs.namespace;
