@@ -26,6 +26,7 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   const models = ml(config, secrets, stores, ground);
   const querying = sql(config, secrets, { ...stores, ...streaming, ...finding }, ground);
   const systems = {
+    mesh: ground.mesh,
     ...stores,
     ...streaming,
     ...finding,

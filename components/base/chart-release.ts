@@ -31,6 +31,8 @@ export interface DeclaredWorkload {
   /** Other labels of its pods, which distinguish their metrics. */
   readonly podLabels?: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
+  /** Why its pods are not in the mesh. @default they are */
+  readonly outsideMesh?: string;
   readonly replicas: number;
   /** Named container ports that the program's Services or monitors use. */
   readonly ports?: Readonly<Record<string, number>>;
@@ -87,7 +89,8 @@ export interface ChartReleaseArgs {
 
 /** A Helm release of a pinned chart, under a fixed name, from the chart directory. */
 export class ChartRelease extends pulumi.ComponentResource {
-  private readonly release: k8s.helm.v3.Release;
+  /** Resolves once Helm has installed it and its workloads are ready. */
+  readonly installed: pulumi.Output<string>;
   private readonly identities: ReadonlyMap<string, PodIdentity>;
 
   constructor(name: string, pin: ChartPin, args: ChartReleaseArgs, opts: pulumi.ComponentResourceOptions) {
@@ -105,7 +108,7 @@ export class ChartRelease extends pulumi.ComponentResource {
     const wires = Object.entries(talksTo).flatMap(([workload, destinations]) =>
       connect(this, { from: this.identity(workload), talksTo: destinations }),
     );
-    this.release = new k8s.helm.v3.Release(
+    const release = new k8s.helm.v3.Release(
       name,
       {
         name,
@@ -121,6 +124,7 @@ export class ChartRelease extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: wires, protect },
     );
+    this.installed = release.id;
     this.registerOutputs();
   }
 
@@ -139,10 +143,10 @@ function hookPods({ name, serviceAccount }: DeclaredHook, namespace: pulumi.Inpu
 
 /** The pods of a declared workload, as policies see them: for wires between the workloads of one chart. */
 export function podsOf(
-  { name, labels, serviceAccount }: DeclaredWorkload,
+  { name, labels, serviceAccount, outsideMesh }: DeclaredWorkload,
   namespace: pulumi.Input<string>,
 ): PodIdentity {
-  return { name, namespace, matchLabels: labels, serviceAccount };
+  return { name, namespace, matchLabels: labels, serviceAccount, ...(outsideMesh !== undefined && { outsideMesh }) };
 }
 
 /**

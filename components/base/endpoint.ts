@@ -9,7 +9,10 @@ export interface PodIdentity {
   readonly name: string;
   readonly namespace: pulumi.Input<string>;
   readonly matchLabels: Readonly<Record<string, string>>;
+  /** `*` for the pods of others, whose account nobody said. */
   readonly serviceAccount: string;
+  /** Why they are not in the mesh. @default they are */
+  readonly outsideMesh?: string;
 }
 
 /** The pods of a workload of ours, whose labels and service account follow from its name. */

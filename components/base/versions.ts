@@ -53,6 +53,10 @@ export const charts = {
     version: "3.5.0",
     kubernetes: "1.21",
   },
+  istioBase: { repo: "oci://registry.istio.io/release/charts", chart: "base", version: "1.30.3" },
+  istiod: { repo: "oci://registry.istio.io/release/charts", chart: "istiod", version: "1.30.3" },
+  istioCni: { repo: "oci://registry.istio.io/release/charts", chart: "cni", version: "1.30.3" },
+  ztunnel: { repo: "oci://registry.istio.io/release/charts", chart: "ztunnel", version: "1.30.3" },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",

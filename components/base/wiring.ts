@@ -22,6 +22,17 @@ export interface Wire {
 const POLICY_TYPES = { egress: "Egress", ingress: "Ingress" } as const;
 type Direction = keyof typeof POLICY_TYPES;
 
+/** The mesh, as far as policies know it. */
+export interface Mesh {
+  /** Its CRDs. */
+  readonly crds: pulumi.Resource;
+}
+
+// Where ztunnel takes in what pods of the mesh send each other (https://istio.io/latest/docs/ambient/usage/networkpolicy).
+const HBONE = { port: 15008 };
+// The part of an identity that names the mesh: istiod's default, whatever the cluster's DNS domain is.
+const TRUST_DOMAIN = "cluster.local";
+
 /** Leads to a cluster, and carries the wiring of all that is made there. */
 export class ClusterProvider extends k8s.Provider {
   readonly wiring = new Wiring(this);
@@ -29,12 +40,14 @@ export class ClusterProvider extends k8s.Provider {
 
 /**
  * The one table of who may talk to whom. Components add rows while the program runs; when it is complete, all pods that
- * bear one name get one egress and one ingress policy from it. What waits for a policy waits until then. Where the program
+ * bear one name get one egress and one ingress policy from it, and in a mesh one AuthorizationPolicy. What waits for a policy waits until then. Where the program
  * throws, the table stays open: a policy with half of its rows would cut off the others.
  */
 export class Wiring {
   private readonly wires: Wire[] = [];
-  private readonly policies = new Map<string, { readonly pods: PodIdentity; readonly policy: pulumi.Resource }>();
+  private readonly policies = new Map<string, { readonly pods: PodIdentity; readonly made: pulumi.Resource[] }>();
+  private readonly plaintext = new Map<string, pulumi.Resource>();
+  private mesh: Mesh | undefined;
   private readonly component: pulumi.ComponentResource;
   private readonly completed: Promise<void>;
   private finish?: (() => void) | undefined;
@@ -61,7 +74,12 @@ export class Wiring {
       );
     }
     this.wires.push(wire);
-    return [...this.policy("egress", from), ...this.policy("ingress", to)];
+    return [...this.policy("egress", from), ...this.policy("ingress", to), ...this.admitPlaintext(wire)];
+  }
+
+  /** From here on servers get policies of the mesh, too. */
+  join(mesh: Mesh): void {
+    this.mesh = mesh;
   }
 
   /** Makes the policies: the program has handed over everything. */
@@ -76,9 +94,9 @@ export class Wiring {
     const known = this.policies.get(name);
     if (known !== undefined) {
       refuseNamesake(known.pods, pods);
-      return [known.policy];
+      return known.made;
     }
-    const rules = () => rulesOf(this.wires, direction, pods.name);
+    const rules = () => rulesOf(this.wires, direction, pods.name, this.mesh !== undefined);
     const policy = new k8s.networking.v1.NetworkPolicy(
       name,
       {
@@ -95,8 +113,61 @@ export class Wiring {
       },
       { parent: this.component },
     );
-    this.policies.set(name, { pods, policy });
-    return [policy];
+    const made = [policy, ...(direction === "ingress" ? this.authorize(pods) : [])];
+    this.policies.set(name, { pods, made });
+    return made;
+  }
+
+  /** Lets those in by their identity whom a server has a wire from: ztunnel asks, with or without a CNI that enforces. */
+  private authorize(server: PodIdentity): pulumi.Resource[] {
+    if (this.mesh === undefined || server.outsideMesh !== undefined) return [];
+    const { name, namespace, matchLabels } = server;
+    const rules = () => rulesOf(this.wires, "ingress", name, true);
+    return [
+      new k8s.apiextensions.CustomResource(
+        objectName(name, "callers"),
+        {
+          apiVersion: "security.istio.io/v1",
+          kind: "AuthorizationPolicy",
+          metadata: { name, namespace },
+          spec: {
+            selector: { matchLabels },
+            action: "ALLOW",
+            rules: this.onceComplete(() => rules().map(authorizationRule)),
+          },
+        },
+        { parent: this.component, dependsOn: this.mesh.crds },
+      ),
+    ];
+  }
+
+  /** The mesh takes nothing without mTLS; who is not a pod, such as the API server, has none to offer. */
+  private admitPlaintext({ from, to }: Wire): pulumi.Resource[] {
+    if (this.mesh === undefined || from.kind === "pods" || to.kind === "networks" || to.outsideMesh !== undefined) {
+      return [];
+    }
+    const known = this.plaintext.get(to.name);
+    if (known !== undefined) return [known];
+    const ports = () =>
+      this.wires.filter((wire) => wire.from.kind === "networks" && wire.to.name === to.name).flatMap((w) => w.ports);
+    const exception = new k8s.apiextensions.CustomResource(
+      objectName(to.name, "plaintext"),
+      {
+        apiVersion: "security.istio.io/v1",
+        kind: "PeerAuthentication",
+        metadata: { name: to.name, namespace: to.namespace },
+        spec: {
+          selector: { matchLabels: to.matchLabels },
+          mtls: { mode: "STRICT" },
+          portLevelMtls: this.onceComplete(() =>
+            Object.fromEntries(ports().map(({ port }) => [`${port}`, { mode: "PERMISSIVE" }])),
+          ),
+        },
+      },
+      { parent: this.component, dependsOn: this.mesh.crds },
+    );
+    this.plaintext.set(to.name, exception);
+    return [exception];
   }
 
   private onceComplete<T>(make: () => T): pulumi.Output<pulumi.Unwrap<T>> {
@@ -122,17 +193,20 @@ function refuseNamesake(known: PodIdentity, pods: PodIdentity): void {
 interface Rule {
   readonly ports: readonly PortRange[];
   readonly why: string;
+  /** Whether the mesh carries it. */
+  readonly meshed: boolean;
   readonly peers: ReadonlyMap<string, WireEnd>;
 }
 
 /** The rows of some pods, in an order that does not depend on the program's: equal ports and reasons together. */
-function rulesOf(wires: readonly Wire[], direction: Direction, name: string): Rule[] {
-  const rules = new Map<string, { ports: readonly PortRange[]; why: string; peers: Map<string, WireEnd> }>();
+function rulesOf(wires: readonly Wire[], direction: Direction, name: string, hasMesh: boolean): Rule[] {
+  const rules = new Map<string, Rule & { peers: Map<string, WireEnd> }>();
   for (const { from, to, ports, why } of wires) {
     const [own, peer] = direction === "egress" ? [from, to] : [to, from];
     if (own.kind !== "pods" || own.name !== name) continue;
-    const key = `${portNames(ports).join()} ${why}`;
-    const rule = rules.get(key) ?? { ports, why, peers: new Map() };
+    const meshed = hasMesh && [own, peer].every((end) => end.kind === "pods" && end.outsideMesh === undefined);
+    const key = `${portNames(ports).join()} ${why} ${String(meshed)}`;
+    const rule = rules.get(key) ?? { ports, why, meshed, peers: new Map<string, WireEnd>() };
     rules.set(key, rule);
     rule.peers.set(`${peer.name} ${peer.kind}`, peer);
   }
@@ -147,10 +221,25 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
   return a < b ? -1 : 1;
 }
 
-function policyRule(direction: Direction, { ports, peers }: Rule): object {
+// The ports stay open beside the mesh's own: who is not in it yet, or no longer, still reaches what he may.
+function policyRule(direction: Direction, { ports, peers, meshed }: Rule): object {
   return {
     [direction === "egress" ? "to" : "from"]: [...peers.values()].flatMap(policyPeers),
-    ports: ports.map((range) => ({ protocol: "TCP", ...range })),
+    ports: [...ports, ...(meshed ? [HBONE] : [])].map((range) => ({ protocol: "TCP", ...range })),
+  };
+}
+
+function authorizationRule({ ports, peers }: Rule): object {
+  const ends = [...peers.values()];
+  const principals = ends.flatMap((end) =>
+    end.kind === "pods" ? [pulumi.interpolate`${TRUST_DOMAIN}/ns/${end.namespace}/sa/${end.serviceAccount}`] : [],
+  );
+  const ipBlocks = ends.flatMap((end) => (end.kind === "networks" ? end.cidrs : []));
+  const sources = [...(principals.length > 0 ? [{ principals }] : []), ...(ipBlocks.length > 0 ? [{ ipBlocks }] : [])];
+  return {
+    from: sources.map((source) => ({ source })),
+    // It knows no ranges of ports: those among Ray's nodes are left to the NetworkPolicy.
+    ...(ports.every(({ endPort }) => endPort === undefined) && { to: [{ operation: { ports: portNames(ports) } }] }),
   };
 }
 

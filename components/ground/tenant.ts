@@ -7,6 +7,8 @@ export type PodSecurityLevel = "restricted" | "baseline" | "privileged";
 export interface TenantArgs {
   /** Pod Security level that the API server enforces. @default "restricted" */
   readonly podSecurity?: PodSecurityLevel;
+  /** Whether the mesh carries what its pods send each other. @default false */
+  readonly meshed?: boolean;
   /** Refuses to delete the Namespace, which would delete everything inside. @default false */
   readonly protect?: boolean;
 }
@@ -18,16 +20,19 @@ export class Tenant extends pulumi.ComponentResource {
 
   constructor(name: string, args: TenantArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Tenant", name, {}, opts);
-    const { podSecurity = "restricted", protect = false } = args;
+    const { podSecurity = "restricted", meshed = false, protect = false } = args;
 
     const namespace = new k8s.core.v1.Namespace(
       name,
       {
         metadata: {
           name,
-          labels: Object.fromEntries(
-            ["enforce", "audit", "warn"].map((mode) => [`pod-security.kubernetes.io/${mode}`, podSecurity]),
-          ),
+          labels: {
+            ...Object.fromEntries(
+              ["enforce", "audit", "warn"].map((mode) => [`pod-security.kubernetes.io/${mode}`, podSecurity]),
+            ),
+            ...(meshed && { "istio.io/dataplane-mode": "ambient" }),
+          },
         },
       },
       { parent: this, protect },
@@ -66,7 +71,26 @@ export class Tenant extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    this.namespace = pulumi.all([inside, deny.id, dns.id]).apply(([n]) => n);
+    const policies = [deny, dns, ...(meshed ? [admitProbes(name, inside, this)] : [])];
+    this.namespace = pulumi.all([inside, pulumi.all(policies.map(({ id }) => id))]).apply(([made]) => made);
     this.registerOutputs();
   }
+}
+
+// In a mesh the kubelet's probes come from this address (https://istio.io/latest/docs/ambient/usage/networkpolicy).
+const PROBES = "169.254.7.127/32";
+
+function admitProbes(
+  name: string,
+  namespace: pulumi.Output<string>,
+  parent: pulumi.Resource,
+): k8s.networking.v1.NetworkPolicy {
+  return new k8s.networking.v1.NetworkPolicy(
+    `${name}-allow-probes`,
+    {
+      metadata: { name: "allow-probes", namespace },
+      spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ from: [{ ipBlock: { cidr: PROBES } }] }] },
+    },
+    { parent },
+  );
 }

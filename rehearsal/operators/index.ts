@@ -3,6 +3,7 @@ import { certManager } from "./cert-manager";
 import { cnpg } from "./cnpg";
 import { eck } from "./eck";
 import { gatewayApi } from "./gateway-api";
+import { istio } from "./istio";
 import { kuberay } from "./kuberay";
 import type { CustomKind, Operator } from "./operator";
 import { prometheusOperator } from "./prometheus-operator";
@@ -15,6 +16,7 @@ export const operators: readonly Operator[] = [
   cnpg,
   eck,
   gatewayApi,
+  istio,
   kuberay,
   prometheusOperator,
   strimzi,

@@ -3,6 +3,7 @@ import { service } from "../contract/shapes";
 import { Superset } from "./bi";
 import { Datahub } from "./catalog";
 import { ObjectStore, Postgres, Redis } from "./data";
+import { Mesh } from "./mesh";
 import { Feast, Mlflow, Ray, Serve } from "./ml";
 import { Monitoring } from "./observability";
 import { Elasticsearch, Neo4j } from "./search";
@@ -63,6 +64,7 @@ const backsUpOutside = ({ objectStore, postgres }: Issuers): boolean => {
 
 /** Every system that a stack may have. */
 export const SYSTEMS = {
+  mesh: { config: Mesh },
   postgres: {
     config: Postgres,
     credentials: {

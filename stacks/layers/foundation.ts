@@ -10,6 +10,7 @@ import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
+import { Mesh } from "../../components/ground/mesh";
 import { MetricsServer } from "../../components/ground/metrics-server";
 import { Priorities } from "../../components/ground/priorities";
 import { Quota } from "../../components/ground/quota";
@@ -31,6 +32,9 @@ const NAMESPACES = {
   "elastic-system": "restricted",
 } as const satisfies Record<string, PodSecurityLevel>;
 
+// The mesh itself, and pods that only serve the node they run on.
+const OUTSIDE_MESH: readonly string[] = ["istio-system", "gpu-operator"] satisfies (keyof typeof NAMESPACES)[];
+
 /** The basis of the layers above. */
 export interface Foundation {
   /** Options with the cluster's provider, for every component. */
@@ -49,6 +53,8 @@ export interface Foundation {
   /** The node networks. */
   readonly nodeCidrs: readonly string[];
   readonly metrics: Metrics;
+  /** mTLS and identities between pods, where the stack has a mesh. */
+  readonly mesh: Mesh | undefined;
   /** Issues certificates. Components that need one depend on it. */
   readonly certManager: CertManager;
   /** Signs the server certificates in data-platform. */
@@ -63,7 +69,7 @@ export interface Foundation {
   readonly isProtected: (owner: DataOwner) => boolean;
 }
 
-/** The cluster's identity, namespaces, quota, priorities, shared CRDs and certificates. */
+/** The cluster's identity, namespaces, quota, priorities, mesh, shared CRDs and certificates. */
 export function foundation(config: PlatformConfig): Foundation {
   const { cluster, quota } = config;
   const { directory: chartDirectory } = config.charts;
@@ -74,15 +80,13 @@ export function foundation(config: PlatformConfig): Foundation {
   const opts = { provider };
 
   const priorities = new Priorities("priorities", opts);
-  const tenants = Object.entries(NAMESPACES).map(([name, podSecurity]) => {
+  const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
+  const made = mapped(NAMESPACES, (name, podSecurity) => {
     const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
-    const tenant = new Tenant(name, { podSecurity, protect }, opts);
-    return [name, pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace)] as const;
+    const tenant = new Tenant(name, { podSecurity, meshed: isMeshed(name), protect }, opts);
+    return pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace);
   });
-  const namespaces = Object.fromEntries(tenants) as unknown as Foundation["namespaces"];
   new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: config.images.registries }, opts);
-  new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
-
   const { podCidr, nodeCidrs, apiServer } = cluster;
   const kubeApi: ApiServer = {
     kind: "external",
@@ -91,11 +95,21 @@ export function foundation(config: PlatformConfig): Foundation {
     why: "Kubernetes API",
     callsFrom: [...apiServer.cidrs, podCidr],
   };
+  const mesh =
+    config.mesh && new Mesh("mesh", { namespace: made["istio-system"], chartDirectory, kubeApi, ...config.mesh }, opts);
+  if (mesh !== undefined) provider.wiring.join(mesh);
+  // Pods of the mesh start when it can take them in.
+  const namespaces = mapped(made, (name, namespace) =>
+    mesh !== undefined && isMeshed(name) ? pulumi.all([namespace, mesh.ready]).apply(([ready]) => ready) : namespace,
+  );
+  new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
+
   new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
   const metrics = {
     scraper: prometheus(namespaces.monitoring),
     crds: new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
   };
+  mesh?.observedBy(metrics);
   const certManager = new CertManager(
     "cert-manager",
     {
@@ -135,6 +149,7 @@ export function foundation(config: PlatformConfig): Foundation {
     podCidr,
     nodeCidrs,
     metrics,
+    mesh,
     certManager,
     authority,
     chartDirectory,
@@ -142,4 +157,9 @@ export function foundation(config: PlatformConfig): Foundation {
     storageClass,
     isProtected,
   };
+}
+
+function mapped<K extends string, V, W>(record: Readonly<Record<K, V>>, make: (key: K, value: V) => W): Record<K, W> {
+  const entries = Object.entries(record) as [K, V][];
+  return Object.fromEntries(entries.map(([key, value]) => [key, make(key, value)])) as Record<K, W>;
 }

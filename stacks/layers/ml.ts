@@ -158,7 +158,7 @@ function rayOf(
           name: `ray-client-${name}`,
           namespace: namespaces[home],
           matchLabels: labels,
-          serviceAccount: name,
+          serviceAccount: "*",
         })),
       },
       metrics,

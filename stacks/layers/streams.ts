@@ -65,7 +65,7 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
           topics: rights,
           groups,
           ...(pods && {
-            pods: { name, namespace: namespaces[pods.namespace], matchLabels: pods.labels, serviceAccount: name },
+            pods: { name, namespace: namespaces[pods.namespace], matchLabels: pods.labels, serviceAccount: "*" },
           }),
         },
       ]),
