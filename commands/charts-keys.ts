@@ -49,6 +49,8 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
       springKafkaConfigurationOverrides: "any",
     },
   },
+  cni: { profile: "value" },
+  istiod: { profile: "value" },
   "kuberay-operator": { watchNamespace: "any" },
   seaweedfs: { s3: { affinity: "value" } },
   "kube-prometheus-stack": {
@@ -155,7 +157,9 @@ function writeKeys({ chart, version }: ChartPin, source: string): string {
 
 /** The keys of a chart's values: from values.yaml, from its schema and from its subcharts. */
 export function chartKeys(source: string): KeyTree {
-  const keys = keysOfValues("", readYaml(path.join(source, "values.yaml")));
+  const values = readYaml(path.join(source, "values.yaml")) as Record<string, unknown>;
+  // Istio's charts keep their defaults under this key, and take values without it.
+  const keys = keysOfValues("", values["_internal_defaults_do_not_set"] ?? values);
   const file = path.join(source, "values.schema.json");
   const schema = fs.existsSync(file) ? (JSON.parse(fs.readFileSync(file, "utf8")) as Schema) : undefined;
   const own = schema === undefined ? keys : merged(keys, keysOfSchema(schema, schema, []));

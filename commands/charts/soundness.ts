@@ -2,8 +2,8 @@ import type { Manifest } from "../../rehearsal/operators/operator";
 import { securityFaults, soundnessFaults } from "../../rehearsal/program/pod-rules";
 import { workloadsOf } from "./declaration";
 
-// Agents that inspect their node, the only pods that may be unrestricted.
-const AGENTS = ["kube-prometheus-stack-prometheus-node-exporter"];
+// Agents that serve their node, the only pods that may be unrestricted.
+const AGENTS = ["kube-prometheus-stack-prometheus-node-exporter", "istio-cni-node", "ztunnel"];
 
 /** What the platform's rules forbid in a rendered chart. */
 export function soundnessFaultsOf(objects: readonly Manifest[]): string[] {

@@ -9,8 +9,9 @@ export interface PodIdentity {
   readonly name: string;
   readonly namespace: pulumi.Input<string>;
   readonly matchLabels: Readonly<Record<string, string>>;
-  /** `*` for the pods of others, whose account nobody said. */
   readonly serviceAccount: string;
+  /** The accounts of some of them, where not all have the same. @default none */
+  readonly otherAccounts?: readonly string[];
   /** Why they are not in the mesh. @default they are */
   readonly outsideMesh?: string;
 }

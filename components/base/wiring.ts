@@ -56,12 +56,14 @@ export class Wiring {
     this.completed = new Promise((resolve) => {
       this.finish = resolve;
     });
-    this.component = new pulumi.ComponentResource(
-      "carbon:base:Wiring",
-      "wiring",
-      // An input, so that a preview shows changed rows and an evaluation under mocks can read them.
+    this.component = new pulumi.ComponentResource("carbon:base:Wiring", "wiring", {}, { provider });
+    // An input, so that a preview shows changed rows and an evaluation under mocks can read them. Not the parent of the
+    // policies: its rows name namespaces, and those of the mesh wait for policies.
+    new pulumi.ComponentResource(
+      "carbon:base:Wires",
+      "wires",
       { wires: this.onceComplete(() => this.wires.map(record)) },
-      { provider },
+      { parent: this.component },
     );
   }
 
@@ -232,15 +234,27 @@ function policyRule(direction: Direction, { ports, peers, meshed }: Rule): objec
 function authorizationRule({ ports, peers }: Rule): object {
   const ends = [...peers.values()];
   const principals = ends.flatMap((end) =>
-    end.kind === "pods" ? [pulumi.interpolate`${TRUST_DOMAIN}/ns/${end.namespace}/sa/${end.serviceAccount}`] : [],
+    end.kind === "networks"
+      ? []
+      : [end.serviceAccount, ...(end.otherAccounts ?? [])].map(
+          (account) => pulumi.interpolate`${TRUST_DOMAIN}/ns/${end.namespace}/sa/${account}`,
+        ),
   );
   const ipBlocks = ends.flatMap((end) => (end.kind === "networks" ? end.cidrs : []));
-  const sources = [...(principals.length > 0 ? [{ principals }] : []), ...(ipBlocks.length > 0 ? [{ ipBlocks }] : [])];
+  const sources = [
+    // Several kinds of pods may share an account.
+    ...(principals.length > 0 ? [{ principals: pulumi.all(principals).apply((all) => [...new Set(all)]) }] : []),
+    ...(ipBlocks.length > 0 ? [{ ipBlocks }] : []),
+  ];
   return {
     from: sources.map((source) => ({ source })),
-    // It knows no ranges of ports: those among Ray's nodes are left to the NetworkPolicy.
-    ...(ports.every(({ endPort }) => endPort === undefined) && { to: [{ operation: { ports: portNames(ports) } }] }),
+    // It knows no ranges of ports.
+    to: [{ operation: { ports: ports.flatMap(eachPort) } }],
   };
+}
+
+function eachPort({ port, endPort = port }: PortRange): string[] {
+  return Array.from({ length: endPort - port + 1 }, (_, index) => `${port + index}`);
 }
 
 function policyPeers(end: WireEnd): object[] {

@@ -66,8 +66,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
           // One is enough: without it nothing new joins, and what runs goes on for the life of its certificates, a day.
           autoscaleEnabled: false,
           global: { priorityClassName: "critical-services", defaultPodDisruptionBudget: { enabled: false } },
-          // Nothing here has a sidecar.
-          sidecarInjectorWebhook: { enableNamespacesByDefault: false },
+          seccompProfile: { type: "RuntimeDefault" },
         },
         workload: istiod,
         talksTo: [kubeApi],

@@ -45,7 +45,7 @@ export interface Wire {
 /** The program's wiring table. */
 export function wiresOf({ registrations }: Pick<Evaluation, "registrations">): readonly Wire[] {
   return registrations.flatMap(({ type, inputs }) =>
-    type === "carbon:base:Wiring" ? (inputs["wires"] as readonly Wire[]) : [],
+    type === "carbon:base:Wires" ? (inputs["wires"] as readonly Wire[]) : [],
   );
 }
 

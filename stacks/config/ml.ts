@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { below, cronSchedule, kubernetesName, range, size, Size, sizeGiB } from "./shapes";
+import { below, clientAccount, cronSchedule, kubernetesName, range, size, Size, sizeGiB } from "./shapes";
 
 /** The tracking server. */
 export const Mlflow = z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size });
@@ -41,6 +41,7 @@ const RayAccess = z
           labels: z
             .record(z.string(), z.string())
             .refine((labels) => Object.keys(labels).length > 0, "selects every pod; name at least one label"),
+          serviceAccount: clientAccount,
         }),
       )
       .default({})

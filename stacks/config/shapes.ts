@@ -48,6 +48,10 @@ export const registry = z
     /^[a-z0-9.-]+(:[0-9]+)?(\/[a-z0-9._-]+)*$/,
     "expected the host of a registry and perhaps a folder, such as ghcr.io/254carbon",
   );
+/** The account of pods that the program does not make. */
+export const clientAccount = kubernetesName
+  .default("default")
+  .meta({ description: "ServiceAccount of the pods: the mesh knows them by it" });
 
 /** The bounds of an autoscaler. */
 export const range = z

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { absentTopics } from "../../components/data/kafka/access";
-import { kubernetesName, size, Size, sizeGiB } from "./shapes";
+import { clientAccount, kubernetesName, size, Size, sizeGiB } from "./shapes";
 
 // The platform's own clients, whose rights are defined in code.
 const OWN_CLIENTS = ["datahub", "ingestion", "trino"] as const;
@@ -35,6 +35,7 @@ const Client = z.strictObject({
       labels: z
         .record(z.string(), z.string())
         .refine((labels) => Object.keys(labels).length > 0, "selects every pod; name at least one label"),
+      serviceAccount: clientAccount,
     })
     .optional()
     .meta({ description: "Pods of this client; without them it cannot reach the brokers" }),

@@ -153,12 +153,12 @@ function rayOf(
       objectStore: needed(objectStore).store,
       access: {
         groups: access.groups,
-        pods: Object.entries(access.pods).map(([name, { namespace: home, labels }]) => ({
+        pods: Object.entries(access.pods).map(([name, { namespace: home, labels, serviceAccount }]) => ({
           // Distinct from the names of our workloads, whose policies would get the same name.
           name: `ray-client-${name}`,
           namespace: namespaces[home],
           matchLabels: labels,
-          serviceAccount: "*",
+          serviceAccount,
         })),
       },
       metrics,

@@ -65,7 +65,10 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
           topics: rights,
           groups,
           ...(pods && {
-            pods: { name, namespace: namespaces[pods.namespace], matchLabels: pods.labels, serviceAccount: "*" },
+            pods: {
+              ...{ name, namespace: namespaces[pods.namespace] },
+              ...{ matchLabels: pods.labels, serviceAccount: pods.serviceAccount },
+            },
           }),
         },
       ]),

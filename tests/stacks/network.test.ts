@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { all, only, type Registered } from "../support/mocks";
 import { allPods, label, type Labels, OBSERVERS, ourPods, selected } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
-import { flows, holds, type Party, type Ports, reachability } from "../support/reachability";
+import { flows, HBONE, holds, meshReachability, type Party, type Ports, reachability } from "../support/reachability";
 
 const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const NAMESPACE = "kubernetes.io/metadata.name";
@@ -44,52 +44,69 @@ for (const shape of SHAPES) {
         ];
         for (const [namespace, labels] of ends) {
           const isDefault = Object.keys(labels).length === 0;
-          if (isDefault) assert.match(policy.name, /-(default-deny|allow-dns)$/, "only defaults cover all pods");
+          if (isDefault)
+            assert.match(policy.name, /-(default-deny|allow-dns|allow-probes)$/, "only defaults cover all pods");
           else assert.ok(selected(pods, namespace, labels).length > 0, `${label(policy)}: ${JSON.stringify(labels)}`);
         }
       }
     });
 
     it("lets pods reach what the wiring table says, and nothing else", async () => {
-      const { config, seen } = await program(shape);
-      const pods = allPods(seen).map((pod) => ({ ...pod, name: `${pod.owner} in ${pod.namespace}` }));
-      const { wires } = only(seen, "carbon:base:Wiring").inputs;
-      const cidrs = wires.flatMap(({ from, to }: any) => [...(from.cidrs ?? []), ...(to.cidrs ?? [])]);
-      const networks = [...new Set<string>(cidrs)].map((cidr) => ({ name: cidr, cidr }));
-
-      const parties = (end: any): Party[] =>
-        end.cidrs === undefined
-          ? selected(pods, end.namespace, end.labels)
-          : networks.filter(({ cidr }) => end.cidrs.some((one: string) => holds(one, cidr)));
-      const declared = new Map<string, { from: Party; to: Party; ports: Ports[] }>();
-      for (const wire of wires) {
-        const ports = wire.ports.map((range: string) => {
-          const [first, last = first] = range.split("-").map(Number);
-          return [first, last];
-        });
-        for (const from of parties(wire.from)) {
-          for (const to of parties(wire.to)) {
-            const flow = declared.get(`${from.name} ${to.name}`) ?? { from, to, ports: [] };
-            declared.set(`${from.name} ${to.name}`, { ...flow, ports: [...flow.ports, ...ports] });
-          }
-        }
-      }
-      const said = [...declared.values()].flatMap(({ from, to, ports }) => flows(from, to, ports));
-
-      const policies = all(seen, POLICY).map(({ inputs }) => inputs);
-      const open = reachability(policies, [...pods, ...networks], config.cluster.podCidr);
+      const { config, said, policies, parties, mesh } = await network(shape);
       const mend =
-        "policies are made from the table alone: mend components/base/wiring.ts, or the labels of these pods";
+        "policies are made from the table alone: mend components/base/wiring.ts, or the labels and accounts of these pods";
+      const open =
+        mesh === undefined
+          ? reachability(policies, parties, config.cluster.podCidr)
+          : meshReachability(policies, mesh, parties, { podCidr: config.cluster.podCidr, enforced: true });
       assert.ok(open.length > 100, `only ${open.length} connections are open`);
       assert.deepEqual(without(said, open), [], `the table has it, and policies do not let it pass; ${mend}`);
       assert.deepEqual(without(open, said), [], `policies let it pass, and the table does not have it; ${mend}`);
+    });
+
+    it("keeps servers in the mesh closed to whom the table does not name, where the CNI ignores policies", async () => {
+      const { config, seen, said, policies, parties, mesh } = await network(shape);
+      assert.ok(mesh !== undefined, "the stack has no mesh");
+      const { podCidr } = config.cluster;
+      const open = meshReachability(policies, mesh, parties, { podCidr, enforced: false });
+      const servers = new Set(said.map((flow) => flow.replace(/.* -> (.*) \S+$/, "$1")));
+      const meshed = parties.filter((one) => "namespace" in one && mesh.namespaces.includes(one.namespace));
+      const closed = meshed.filter(({ name }) => servers.has(name)).map(({ name }) => name);
+      assert.ok(closed.length >= 23, `only ${closed.length} kinds of servers are in the mesh`);
+      const ports = new Map<string, Set<string>>();
+      for (const wire of only(seen, "carbon:base:Wires").inputs.wires) {
+        // The API server calls without an identity, from addresses that pods may have as well.
+        if (wire.from.cidrs === undefined) continue;
+        for (const { name } of selected(named(seen), wire.to.namespace, wire.to.labels)) {
+          ports.set(
+            name,
+            new Set([...(ports.get(name) ?? []), ...wire.ports.map((port: string) => `${port}-${port}`)]),
+          );
+        }
+      }
+      const accounts = new Map(
+        parties.map((one) => [one.name, "namespace" in one ? `${one.namespace} ${one.serviceAccount}` : ""]),
+      );
+      const alike = new Set(
+        said.map((flow) => flow.replace(/^(.*) -> /, (_, from: string) => `${accounts.get(from) ?? ""} -> `)),
+      );
+      const more = without(open, said).filter((flow) => {
+        const [, from = "", to = "", range = ""] = /^(.*) -> (.*) (\S+)$/.exec(flow) ?? [];
+        if (!closed.includes(to) || ports.get(to)?.has(range)) return false;
+        // Pods of one account are one identity to the mesh.
+        return !alike.has(`${accounts.get(from) ?? ""} -> ${to} ${range}`);
+      });
+      assert.deepEqual(more, [], "the mesh lets it pass, and the table does not have it");
     });
 
     it("opens only ports that somebody listens on", async () => {
       const { seen } = await program(shape);
       for (const policy of all(seen, POLICY)) {
         const { metadata, spec } = policy.inputs;
-        for (const { ports } of spec.ingress ?? []) {
+        // The kubelet, which probes every port in a mesh.
+        if (metadata.name === "allow-probes") continue;
+        for (const { ports: open } of spec.ingress ?? []) {
+          const ports = open.filter(({ port }: any) => port !== HBONE);
           assert.ok(ports.length > 0, `${label(policy)} opens every port`);
           for (const pod of selected(ourPods(seen), metadata.namespace, spec.podSelector.matchLabels)) {
             // Ray's nodes talk among themselves on ports that no Service names: tests/components/ml/ray.test.ts.
@@ -124,10 +141,10 @@ for (const shape of SHAPES) {
         for (const { owner, replicas } of behind) assert.ok(replicas > 1, `${label(budget)}: ${owner}`);
       }
       const fixed = ourPods(seen).filter(({ resource }) => resource.inputs.spec.replicas > 1);
-      for (const { owner, replicas, namespace, labels } of fixed) {
+      for (const pods of fixed) {
         const covers = ({ inputs: { metadata, spec } }: { inputs: any }) =>
-          selected([{ owner, replicas, namespace, labels }], metadata.namespace, spec.selector.matchLabels).length > 0;
-        assert.ok(budgets.some(covers), `${owner} has ${replicas} pods and no budget`);
+          selected([pods], metadata.namespace, spec.selector.matchLabels).length > 0;
+        assert.ok(budgets.some(covers), `${pods.owner} has ${pods.replicas} pods and no budget`);
       }
       for (const { inputs } of all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster")) {
         assert.equal(inputs.spec.enablePDB, inputs.spec.instances > 1);
@@ -202,6 +219,60 @@ for (const shape of SHAPES) {
   });
 }
 
+/** All pods, by names that no two kinds share. */
+function named(seen: readonly Registered[]) {
+  return allPods(seen).map((pod) => ({ ...pod, name: `${pod.owner} in ${pod.namespace}` }));
+}
+
+/** What the wiring table of a stack says, and the policies that are to say the same. */
+async function network(shape: string) {
+  const { config, seen } = await program(shape);
+  const pods = named(seen);
+  const { wires } = only(seen, "carbon:base:Wires").inputs;
+  const cidrs = wires.flatMap(({ from, to }: any) => [...(from.cidrs ?? []), ...(to.cidrs ?? [])]);
+  const networks = [...new Set<string>(cidrs)].map((cidr) => ({ name: cidr, cidr }));
+
+  const parties = (end: any): Party[] =>
+    end.cidrs === undefined
+      ? selected(pods, end.namespace, end.labels)
+      : networks.filter(({ cidr }) => end.cidrs.some((one: string) => holds(one, cidr)));
+  const declared = new Map<string, { from: Party; to: Party; ports: Ports[] }>();
+  for (const wire of wires) {
+    const ports = wire.ports.map((range: string) => {
+      const [first, last = first] = range.split("-").map(Number);
+      return [first, last];
+    });
+    for (const from of parties(wire.from)) {
+      for (const to of parties(wire.to)) {
+        const flow = declared.get(`${from.name} ${to.name}`) ?? { from, to, ports: [] };
+        declared.set(`${from.name} ${to.name}`, { ...flow, ports: [...flow.ports, ...ports] });
+      }
+    }
+  }
+  const authentications = all(seen, "kubernetes:security.istio.io/v1:PeerAuthentication").map(({ inputs }) => inputs);
+  const namespaces = all(seen, "kubernetes:core/v1:Namespace").map(({ inputs }) => inputs.metadata);
+  return {
+    config,
+    seen,
+    said: [...declared.values()].flatMap(({ from, to, ports }) => flows(from, to, ports)),
+    policies: all(seen, POLICY).map(({ inputs }) => inputs),
+    parties: [...pods, ...networks],
+    mesh:
+      authentications.length === 0
+        ? undefined
+        : {
+            namespaces: namespaces
+              .filter(({ labels }) => labels?.["istio.io/dataplane-mode"] === "ambient")
+              .map(({ name }) => name as string),
+            root: "istio-system",
+            authorizations: all(seen, "kubernetes:security.istio.io/v1:AuthorizationPolicy").map(
+              ({ inputs }) => inputs,
+            ),
+            authentications,
+          },
+  };
+}
+
 /** Each monitor, and the pods that it has scraped: by their labels, or by a Service's. */
 function monitored(seen: readonly Registered[]) {
   const monitors = ["PodMonitor", "ServiceMonitor"].flatMap((kind) =>
@@ -212,6 +283,7 @@ function monitored(seen: readonly Registered[]) {
     owner: metadata.name,
     namespace: metadata.namespace,
     labels: metadata.labels ?? {},
+    serviceAccount: "",
     replicas: 0,
     selector: spec.selector,
   }));

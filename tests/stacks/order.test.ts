@@ -8,7 +8,7 @@ for (const shape of SHAPES) {
   describe(`the order of ${shape}`, () => {
     it("starts pods after the Secrets, accounts, priorities and policies that they need", async () => {
       const { seen } = await program(shape);
-      const { wires } = only(seen, "carbon:base:Wiring").inputs;
+      const { wires } = only(seen, "carbon:base:Wires").inputs;
       for (const pods of ourPods(seen)) {
         const { owner, namespace, template, resource } = pods;
         const { serviceAccountName, containers } = template.spec;

@@ -6,7 +6,7 @@ export type Labels = Readonly<Record<string, string>>;
 
 /** The rows of the wiring table, sorted: `CLIENT -> SERVER PORT,PORT`. */
 export function wires(seen: readonly Registered[]): string[] {
-  const rows: any[] = only(seen, "carbon:base:Wiring").inputs.wires;
+  const rows: any[] = only(seen, "carbon:base:Wires").inputs.wires;
   return rows.map(({ from, to, ports }) => `${from.name} -> ${to.name} ${ports.join()}`).sort();
 }
 
@@ -15,6 +15,7 @@ export interface Pods {
   readonly owner: string;
   readonly namespace: string;
   readonly labels: Labels;
+  readonly serviceAccount: string;
   /** Undefined for the pods of operators and charts: their containers are not ours. */
   readonly template?: any;
   /** Container ports by name. */
@@ -54,6 +55,7 @@ export function ourPods(
     return {
       ...pods,
       namespace: pods.resource.inputs.metadata.namespace,
+      serviceAccount: pods.template.spec.serviceAccountName,
       ports: Object.fromEntries(containers.flatMap((c) => c.ports ?? []).map((p) => [p.name, p.containerPort])),
     };
   });
@@ -94,13 +96,15 @@ export function allPods(seen: readonly Registered[]): Pods[] {
     const { workloads, hooks = [] } = inputs.declares;
     const jobs = hooks.map((hook: any) => ({
       name: hook.name,
+      serviceAccount: hook.serviceAccount,
       labels: { "batch.kubernetes.io/job-name": hook.name },
       replicas: 1,
     }));
-    return [...workloads, ...jobs].map(({ name: pod, labels, podLabels, replicas, ports }: any) => ({
+    return [...workloads, ...jobs].map(({ name: pod, labels, podLabels, serviceAccount, replicas, ports }: any) => ({
       owner: `chart ${name}, ${String(pod)}`,
       namespace: release?.inputs.namespace,
       labels: { ...labels, ...podLabels },
+      serviceAccount,
       replicas,
       ports,
     }));
@@ -110,9 +114,10 @@ export function allPods(seen: readonly Registered[]): Pods[] {
     const { apiVersion, kind, metadata } = resource.inputs;
     // The pods of Ray are ours: KubeRay takes our templates.
     const custom = apiVersion === "ray.io/v1" ? undefined : customKind(`${apiVersion}/${kind}`);
-    return (custom?.demand(resource.inputs, made).podSets ?? []).map(({ labels = {}, ports = {}, replicas }) => {
+    return (custom?.demand(resource.inputs, made).podSets ?? []).map(({ labels = {}, ports = {}, replicas, spec }) => {
       const count = typeof replicas === "number" ? replicas : 1;
-      return { owner: label(resource), namespace: metadata.namespace, labels, ports, replicas: count };
+      const { serviceAccountName: serviceAccount = "default" } = spec ?? {};
+      return { owner: label(resource), namespace: metadata.namespace, labels, serviceAccount, ports, replicas: count };
     });
   });
   return [...ourPods(seen), ...charts, ...operated];
@@ -120,7 +125,13 @@ export function allPods(seen: readonly Registered[]): Pods[] {
 
 /** Whom policies name although nothing in the program makes them: the cluster's DNS. */
 export const OBSERVERS: readonly Pods[] = [
-  { owner: "DNS", namespace: "kube-system", labels: { "k8s-app": "kube-dns" }, replicas: 1 },
+  {
+    owner: "DNS",
+    namespace: "kube-system",
+    labels: { "k8s-app": "kube-dns" },
+    serviceAccount: "coredns",
+    replicas: 1,
+  },
 ];
 
 /** The pods that a selector finds. */

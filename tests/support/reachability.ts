@@ -2,7 +2,7 @@ import { BlockList, isIPv6 } from "node:net";
 
 /** Whom policies tell apart: pods, or a network that holds none of them. */
 export type Party =
-  | { readonly name: string; readonly namespace: string; readonly labels: Labels }
+  | { readonly name: string; readonly namespace: string; readonly labels: Labels; readonly serviceAccount: string }
   | { readonly name: string; readonly cidr: string };
 type Labels = Readonly<Record<string, string>>;
 
@@ -134,4 +134,110 @@ export function holds(cidr: string, other: string): boolean {
   const list = new BlockList();
   list.addSubnet(address, Number(bits), family);
   return Number(bits) <= Number(otherBits) && list.check(first, isIPv6(first) ? "ipv6" : "ipv4");
+}
+
+/** The policies of an ambient mesh, as far as ours go: what is not here is refused. */
+export interface MeshPolicies {
+  /** Namespaces whose pods are in the mesh, and the one whose policies hold for all of them. */
+  readonly namespaces: readonly string[];
+  readonly root: string;
+  readonly authorizations: readonly AuthorizationPolicy[];
+  readonly authentications: readonly PeerAuthentication[];
+}
+interface AuthorizationPolicy {
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: { readonly selector?: Selector; readonly action: string; readonly rules?: readonly MeshRule[] };
+}
+interface MeshRule {
+  readonly from: readonly { readonly source: { readonly principals?: string[]; readonly ipBlocks?: string[] } }[];
+  readonly to: readonly { readonly operation: { readonly ports: readonly string[] } }[];
+}
+interface PeerAuthentication {
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: {
+    readonly selector?: Selector;
+    readonly mtls: { readonly mode: string };
+    readonly portLevelMtls?: Readonly<Record<string, { readonly mode: string }>>;
+  };
+}
+
+/** Where ztunnel takes in what pods of the mesh send each other. */
+export const HBONE = 15008;
+
+/**
+ * {@link reachability} with a mesh, as ztunnel reads its policies. `enforced`: whether the CNI heeds NetworkPolicies; without,
+ * whoever knows an address may call it, and the mesh alone refuses.
+ */
+export function meshReachability(
+  policies: readonly Policy[],
+  mesh: MeshPolicies,
+  parties: readonly Party[],
+  { podCidr, enforced }: { readonly podCidr: string; readonly enforced: boolean },
+): string[] {
+  const isIn = (party: Party): boolean => "labels" in party && mesh.namespaces.includes(party.namespace);
+  return parties
+    .flatMap((from) =>
+      parties.flatMap((to) => {
+        if (!("labels" in from) && !("labels" in to)) return [];
+        const passes = enforced
+          ? allowed(policies, from, "Egress", to, podCidr).flatMap((one) =>
+              allowed(policies, to, "Ingress", from, podCidr).flatMap((other) => overlap(one, other)),
+            )
+          : [EVERY_PORT];
+        if (!("labels" in to) || !isIn(to)) return flows(from, to, passes);
+        const admitted = authorized(mesh, from, to, podCidr);
+        // Inside the mesh a connection arrives at one port, whatever port it is for.
+        if (isIn(from)) return passes.some(([a, b]) => a <= HBONE && HBONE <= b) ? flows(from, to, admitted) : [];
+        const plain = plaintext(mesh, to);
+        const open = passes.flatMap((one) =>
+          admitted
+            .flatMap((other) => overlap(one, other))
+            .flatMap((one) => plain.flatMap((port) => overlap(one, port))),
+        );
+        return flows(from, to, open);
+      }),
+    )
+    .sort();
+}
+
+/** The ports of a pod that AuthorizationPolicies open to somebody. */
+function authorized(
+  { authorizations, root }: MeshPolicies,
+  from: Party,
+  to: Extract<Party, { readonly labels: Labels }>,
+  podCidr: string,
+): Ports[] {
+  const about = authorizations.filter(({ metadata: { namespace }, spec: { selector } }) =>
+    selector === undefined
+      ? [root, to.namespace].includes(namespace)
+      : namespace === to.namespace && matches(selector, to.labels),
+  );
+  if (about.length === 0) return [EVERY_PORT];
+  const isMeant = ({ principals, ipBlocks = [] }: MeshRule["from"][number]["source"]): boolean => {
+    if (!("labels" in from)) return principals === undefined && ipBlocks.some((block) => holds(block, from.cidr));
+    const identity = `cluster.local/ns/${from.namespace}/sa/${from.serviceAccount}`;
+    const isKnown = principals?.includes(identity);
+    return isKnown ?? ipBlocks.some((block) => holds(block, podCidr) || holds(podCidr, block));
+  };
+  return about.flatMap(({ spec: { action, rules = [] } }) => {
+    if (action !== "ALLOW") throw new Error(`action ${action} is not understood here`);
+    return rules
+      .filter((rule) => rule.from.some(({ source }) => isMeant(source)))
+      .flatMap((rule) => rule.to.flatMap(({ operation }) => operation.ports.map((port): Ports => [+port, +port])));
+  });
+}
+
+/** The ports of a pod that take connections without mTLS. */
+function plaintext({ authentications, root }: MeshPolicies, to: Extract<Party, { readonly labels: Labels }>): Ports[] {
+  const whole = authentications.find(({ metadata, spec }) => metadata.namespace === root && !spec.selector);
+  if (whole?.spec.mtls.mode !== "STRICT") return [EVERY_PORT];
+  return authentications
+    .filter(
+      ({ metadata, spec }) => metadata.namespace === to.namespace && spec.selector && matches(spec.selector, to.labels),
+    )
+    .flatMap(({ spec: { portLevelMtls = {} } }) =>
+      Object.entries(portLevelMtls).flatMap(([port, { mode }]) =>
+        mode === "PERMISSIVE" ? [[+port, +port] as Ports] : [],
+      ),
+    );
 }

@@ -49,7 +49,10 @@ export interface RayPods {
 
 /** The identities of a cluster; a head that needs rights has its own service account. */
 export function rayPods(name: string, namespace: pulumi.Input<string>, headAccount = name): RayPods {
-  const all: PodIdentity = { name, namespace, matchLabels: { app: name }, serviceAccount: name };
+  const all: PodIdentity = {
+    ...{ name, namespace, matchLabels: { app: name }, serviceAccount: name },
+    ...(headAccount !== name && { otherAccounts: [headAccount] }),
+  };
   const kind = (component: string): PodIdentity => ({
     ...all,
     name: `${name}-${component}`,

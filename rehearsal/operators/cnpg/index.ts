@@ -36,7 +36,8 @@ const cluster: CustomKind = {
     const labels = { ...inheritedMetadata?.labels, "cnpg.io/cluster": metadata.name };
     const ports = { postgresql: 5432, metrics: 9187, status: 8000 };
     // <cluster>-rw, -ro and -r.
-    return { podSets: [{ replicas, labels, ports, spec: { containers }, claims }], services: 3 };
+    const pods = { containers, serviceAccountName: metadata.name };
+    return { podSets: [{ replicas, labels, ports, spec: pods, claims }], services: 3 };
   },
   secrets: ({ metadata: { name }, spec }: CustomResource<ClusterSpec>) => ({
     [`${name}-ca`]: ["ca.crt", "ca.key"],

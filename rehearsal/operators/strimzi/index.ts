@@ -29,7 +29,8 @@ const kafka: CustomKind = {
   demand: ({ metadata, spec: { entityOperator } }: CustomResource<KafkaSpec>) => {
     const containers = [entityOperator.topicOperator, entityOperator.userOperator];
     const labels = labelsOf(metadata.name, "entity-operator");
-    const podSet = { name: `${metadata.name}-entity-operator`, replicas: 1, labels, spec: { containers } };
+    const name = `${metadata.name}-entity-operator`;
+    const podSet = { name, replicas: 1, labels, spec: { containers, serviceAccountName: name } };
     // <cluster>-kafka-bootstrap and -kafka-brokers.
     return { podSets: [podSet], services: 2 };
   },
@@ -64,7 +65,7 @@ const nodePool: CustomKind = {
         "strimzi.io/controller-role": String(roles.includes("controller")),
       },
       ports: { ...ports, ...(metricsConfig && { "tcp-prometheus": 9404 }) },
-      spec: { containers: [{ resources }] },
+      spec: { containers: [{ resources }], serviceAccountName: `${clusterOf(pool)}-kafka` },
       claims: storage.volumes.map(({ size }) => claim(size)),
     };
     return { podSets: [nodes] };
