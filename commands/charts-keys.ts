@@ -50,7 +50,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
     },
   },
   cni: { profile: "value" },
-  istiod: { profile: "value" },
+  istiod: { meshConfig: { trustDomain: "value" }, profile: "value" },
   "kuberay-operator": { watchNamespace: "any" },
   seaweedfs: { s3: { affinity: "value" } },
   "kube-prometheus-stack": {

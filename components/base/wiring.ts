@@ -26,12 +26,12 @@ type Direction = keyof typeof POLICY_TYPES;
 export interface Mesh {
   /** Its CRDs. */
   readonly crds: pulumi.Resource;
+  /** The part of each identity that names the mesh. */
+  readonly trustDomain: string;
 }
 
 // Where ztunnel takes in what pods of the mesh send each other (https://istio.io/latest/docs/ambient/usage/networkpolicy).
 const HBONE = { port: 15008 };
-// The part of an identity that names the mesh: istiod's default, whatever the cluster's DNS domain is.
-const TRUST_DOMAIN = "cluster.local";
 
 /** Leads to a cluster, and carries the wiring of all that is made there. */
 export class ClusterProvider extends k8s.Provider {
@@ -123,6 +123,7 @@ export class Wiring {
   /** Lets those in by their identity whom a server has a wire from: ztunnel asks, with or without a CNI that enforces. */
   private authorize(server: PodIdentity): pulumi.Resource[] {
     if (this.mesh === undefined || server.outsideMesh !== undefined) return [];
+    const { crds, trustDomain } = this.mesh;
     const { name, namespace, matchLabels } = server;
     const rules = () => rulesOf(this.wires, "ingress", name, true);
     return [
@@ -135,10 +136,10 @@ export class Wiring {
           spec: {
             selector: { matchLabels },
             action: "ALLOW",
-            rules: this.onceComplete(() => rules().map(authorizationRule)),
+            rules: this.onceComplete(() => rules().map((rule) => authorizationRule(rule, trustDomain))),
           },
         },
-        { parent: this.component, dependsOn: this.mesh.crds },
+        { parent: this.component, dependsOn: crds },
       ),
     ];
   }
@@ -231,13 +232,13 @@ function policyRule(direction: Direction, { ports, peers, meshed }: Rule): objec
   };
 }
 
-function authorizationRule({ ports, peers }: Rule): object {
+function authorizationRule({ ports, peers }: Rule, trustDomain: string): object {
   const ends = [...peers.values()];
   const principals = ends.flatMap((end) =>
     end.kind === "networks"
       ? []
       : [end.serviceAccount, ...(end.otherAccounts ?? [])].map(
-          (account) => pulumi.interpolate`${TRUST_DOMAIN}/ns/${end.namespace}/sa/${account}`,
+          (account) => pulumi.interpolate`${trustDomain}/ns/${end.namespace}/sa/${account}`,
         ),
   );
   const ipBlocks = ends.flatMap((end) => (end.kind === "networks" ? end.cidrs : []));

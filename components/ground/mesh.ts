@@ -25,6 +25,8 @@ export interface MeshArgs {
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
+  /** The cluster's DNS domain, which names the mesh in identities. */
+  readonly clusterDomain: string;
   readonly istiod: ContainerSize;
   readonly cni: ContainerSize;
   readonly ztunnel: ContainerSize;
@@ -36,6 +38,7 @@ export interface MeshArgs {
  */
 export class Mesh extends pulumi.ComponentResource implements Joined {
   readonly crds: pulumi.Resource;
+  readonly trustDomain: string;
   /** Resolves once new pods join. */
   readonly ready: pulumi.Output<unknown>;
   readonly offers: Offer = { alerts: [path.join(__dirname, "mesh.alerts.yaml")] };
@@ -46,6 +49,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
     super("carbon:ground:Mesh", name, {}, opts);
     const { namespace, kubeApi } = args;
     this.namespace = namespace;
+    this.trustDomain = args.clusterDomain;
     this.workloads = declaredWorkloads(args);
     const { istiod, cni, ztunnel } = this.workloads;
     const onIstiod = (port: number, why: string): PodPorts => ({
@@ -62,6 +66,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
       this.release("istiod", charts.istiod, args, {
         values: {
           profile: "ambient",
+          meshConfig: { trustDomain: this.trustDomain },
           resources: resources(args.istiod),
           // One is enough: without it nothing new joins, and what runs goes on for the life of its certificates, a day.
           autoscaleEnabled: false,

@@ -96,7 +96,12 @@ export function foundation(config: PlatformConfig): Foundation {
     callsFrom: [...apiServer.cidrs, podCidr],
   };
   const mesh =
-    config.mesh && new Mesh("mesh", { namespace: made["istio-system"], chartDirectory, kubeApi, ...config.mesh }, opts);
+    config.mesh &&
+    new Mesh(
+      "mesh",
+      { namespace: made["istio-system"], chartDirectory, kubeApi, clusterDomain: cluster.dnsDomain, ...config.mesh },
+      opts,
+    );
   if (mesh !== undefined) provider.wiring.join(mesh);
   // Pods of the mesh start when it can take them in.
   const namespaces = mapped(made, (name, namespace) =>
