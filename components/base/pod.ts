@@ -154,6 +154,8 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
         runAsUser: uid,
         runAsGroup: uid,
         fsGroup: uid,
+        // Else the kubelet would change the owner of every file of a volume at each start.
+        fsGroupChangePolicy: "OnRootMismatch",
         seccompProfile: { type: "RuntimeDefault" },
       },
       // Preferred, never required: with two nodes a required spread would block the replacement of pods from a lost node.

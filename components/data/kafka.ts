@@ -380,6 +380,7 @@ function pod(workload: string, labels?: Readonly<Record<string, string>>): objec
       runAsNonRoot: true,
       runAsUser: STRIMZI_UID,
       fsGroup: STRIMZI_UID,
+      fsGroupChangePolicy: "OnRootMismatch",
       seccompProfile: { type: "RuntimeDefault" },
     },
     topologySpreadConstraints: [

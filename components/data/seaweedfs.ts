@@ -210,6 +210,7 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsV
       runAsUser: UID,
       runAsGroup: UID,
       fsGroup: UID,
+      fsGroupChangePolicy: "OnRootMismatch",
       seccompProfile: { type: "RuntimeDefault" },
     },
     containerSecurityContext: { enabled: true, ...RESTRICTED },

@@ -82,8 +82,15 @@ export function soundnessFaults({ spec, claims = [] }: PodTemplate): string[] {
         .map(({ name }) => `${container.name} mounts ${name}, which no volume is`),
     ];
   });
-  // Aliases precede DNS: a chart's example would hide a Service.
-  return [...((spec.hostAliases ?? []).length > 0 ? ["has host aliases"] : []), ...containers];
+  const { fsGroup, fsGroupChangePolicy } = spec.securityContext ?? {};
+  return [
+    // Aliases precede DNS: a chart's example would hide a Service.
+    ...((spec.hostAliases ?? []).length > 0 ? ["has host aliases"] : []),
+    ...(fsGroup === undefined || fsGroupChangePolicy === "OnRootMismatch"
+      ? []
+      : ["has the owner of every file changed at each start: set fsGroupChangePolicy to OnRootMismatch"]),
+    ...containers,
+  ];
 }
 
 /** Whether an image is Bitnami's, whose free images are gone or frozen. */

@@ -110,6 +110,8 @@ describe("the check of pods", () => {
     "shares a namespace of the host": (pod) => (pod.hostNetwork = true),
     "volume tmp is a hostPath": (pod) => (pod.volumes = [{ name: "tmp", hostPath: { path: "/" } }]),
     "has host aliases": (pod) => (pod.hostAliases = [{ ip: "192.0.2.1", hostnames: ["mysql"] }]),
+    "has the owner of every file changed at each start: set fsGroupChangePolicy to OnRootMismatch": (pod) =>
+      (pod.securityContext.fsGroup = 1000),
     "mounts a token": (pod) => delete pod.automountServiceAccountToken,
     "has no priority": (pod) => delete pod.priorityClassName,
     "main may run as root": (pod) => (pod.securityContext.runAsUser = 0),

@@ -72,6 +72,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       runAsUser: TRINO_UID,
       runAsGroup: TRINO_UID,
       fsGroup: TRINO_UID,
+      fsGroupChangePolicy: "OnRootMismatch",
       seccompProfile: { type: "RuntimeDefault" },
     },
     containerSecurityContext: RESTRICTED,
