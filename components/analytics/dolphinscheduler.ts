@@ -13,6 +13,7 @@ import {
 import { configFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { jdbcUrl, libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -107,7 +108,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         path: `${server.path}/actuator/prometheus`,
         by: args.metrics,
       });
-      return startServer(this, server, prepared);
+      return startServer(this, server, store, prepared);
     };
     const { master, worker, alert, api } = serversOf(name, args, { database, registry, objectStore });
     for (const server of [master, worker, alert]) run(server);
@@ -132,6 +133,8 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         command: ["bash", "-c", SCHEMA],
         env: { ...COMMON, HEAP: heap(size) },
         secretEnv: [database],
+        mounts: POSTGRES_CA_MOUNT,
+        volumes: [postgresCaVolume(store)],
         talksTo: [store.server],
         // An interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
@@ -143,7 +146,11 @@ export class DolphinScheduler extends pulumi.ComponentResource {
       { namespace, type: "kubernetes.io/basic-auth", data: { username: ADMIN, password: adminPassword } },
       { parent: this },
     );
-    const login = envSecret(`${name}-psql`, { namespace, data: psqlLogin(store) }, { parent: this });
+    const login = envSecret(
+      `${name}-psql`,
+      { namespace, data: { ...libpqEnv(store), PGPASSWORD: store.login.password } },
+      { parent: this },
+    );
     const job = new SetupJob(
       `${name}-set-admin`,
       {
@@ -153,6 +160,8 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         uid: UID,
         command: ["bash", "-c", SET_ADMIN],
         secretEnv: [login, admin],
+        mounts: POSTGRES_CA_MOUNT,
+        volumes: [postgresCaVolume(store)],
         talksTo: [store.server],
       },
       { parent: this, dependsOn: schema.job },
@@ -253,7 +262,12 @@ function serversOf(
   };
 }
 
-function startServer(parent: pulumi.Resource, server: Server, after: pulumi.Resource): readonly pulumi.Resource[] {
+function startServer(
+  parent: pulumi.Resource,
+  server: Server,
+  store: PostgresDatabase,
+  after: pulumi.Resource,
+): readonly pulumi.Resource[] {
   const { pods, ports, path, replicas = 1, size, secretEnv, named = false, taskLogs = false, tmpMiB = 256 } = server;
   const { name, namespace, matchLabels } = pods;
   const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(taskLogs) }, { parent });
@@ -271,7 +285,12 @@ function startServer(parent: pulumi.Resource, server: Server, after: pulumi.Reso
         env: { ...server.env, ...SETTINGS_ENV },
         secretEnv,
         probe: { kind: "http", path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
-        mounts: { "/tmp": "tmp", [SETTINGS]: "settings", ...(taskLogs && { [TASK_LOGS]: "task-logs" }) },
+        mounts: {
+          "/tmp": "tmp",
+          [SETTINGS]: "settings",
+          ...POSTGRES_CA_MOUNT,
+          ...(taskLogs && { [TASK_LOGS]: "task-logs" }),
+        },
       }),
     ],
     uid: UID,
@@ -279,6 +298,7 @@ function startServer(parent: pulumi.Resource, server: Server, after: pulumi.Reso
     secretEnv,
     scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
     files: { settings },
+    volumes: [postgresCaVolume(store)],
     // A worker stops its tasks, and the master reassigns them.
     terminationGracePeriodSeconds: 60,
   });
@@ -374,21 +394,6 @@ function registryLogin(store: PostgresDatabase): Record<string, pulumi.Input<str
     REGISTRY_HIKARICONFIG_USERNAME: store.login.username,
     REGISTRY_HIKARICONFIG_PASSWORD: store.login.password,
     REGISTRY_HIKARICONFIG_MAXIMUMPOOLSIZE: "5",
-  };
-}
-
-function jdbcUrl({ server, database }: PostgresDatabase): pulumi.Output<string> {
-  return pulumi.interpolate`jdbc:postgresql://${server.host}:${server.port}/${database}?sslmode=require`;
-}
-
-function psqlLogin({ server, database, login }: PostgresDatabase): Record<string, pulumi.Input<string>> {
-  return {
-    PGHOST: server.host,
-    PGPORT: `${server.port}`,
-    PGDATABASE: database,
-    PGUSER: login.username,
-    PGPASSWORD: login.password,
-    PGSSLMODE: "require",
   };
 }
 

@@ -14,6 +14,7 @@ import {
 import { secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { type ContainerSize, serviceAccount } from "../base/pod";
+import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -87,7 +88,14 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       {
         namespace,
         directory: args.chartDirectory,
-        values: values({ replicas, size, serviceAccount: name, region: warehouse.store.region, ...secrets }),
+        values: values({
+          replicas,
+          size,
+          serviceAccount: name,
+          store,
+          region: warehouse.store.region,
+          ...secrets,
+        }),
         declares,
         talksTo: { [name]: [store.server, warehouse.store.destination] },
       },
@@ -161,8 +169,9 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
         uid: POLARIS_UID,
         // A file, since a command line shows to everybody.
         args: ["bootstrap", "--credentials-file=/etc/polaris-root/credentials.json"],
-        mounts: { "/etc/polaris-root": "root" },
+        mounts: { "/etc/polaris-root": "root", ...POSTGRES_CA_MOUNT },
         files: { root },
+        volumes: [postgresCaVolume(store)],
         secretEnv: [database],
         talksTo: [store.server],
       },
@@ -210,10 +219,6 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
 }
 
 type PolarisSecrets = Readonly<Record<"database" | "objectStore" | "tokens", EnvSecret>>;
-
-function jdbcUrl({ server, database }: PostgresDatabase): pulumi.Output<string> {
-  return pulumi.interpolate`jdbc:postgresql://${server.host}:${server.port}/${database}?sslmode=require`;
-}
 
 function rootCredentials(secret: pulumi.Output<string>): pulumi.Output<string> {
   return secret.apply((plain) => JSON.stringify({ [REALM]: { "client-id": ROOT, "client-secret": plain } }));

@@ -1,5 +1,7 @@
 import type { ChartDeclaration, DeclaredWorkload, HelmValue } from "../base/chart-release";
+import type { PostgresDatabase } from "../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED } from "../base/pod";
+import { POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import type { EnvSecret } from "../base/secret";
 
 /** Where clients reach the API. */
@@ -25,6 +27,7 @@ export interface ValuesArgs {
   readonly replicas: number;
   readonly size: ContainerSize;
   readonly serviceAccount: string;
+  readonly store: PostgresDatabase;
   readonly database: EnvSecret;
   readonly objectStore: EnvSecret;
   readonly tokens: EnvSecret;
@@ -34,7 +37,7 @@ export interface ValuesArgs {
 
 /** The values of the chart. */
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
-  const { replicas, size, database, objectStore, tokens, region } = args;
+  const { replicas, size, store, database, objectStore, tokens, region } = args;
   return {
     replicaCount: replicas,
     resources: resources(size),
@@ -44,7 +47,12 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     podAnnotations: Object.fromEntries(
       [database, objectStore, tokens].map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),
-    podSecurityContext: { runAsNonRoot: true, fsGroup: POLARIS_UID, seccompProfile: { type: "RuntimeDefault" } },
+    podSecurityContext: {
+      runAsNonRoot: true,
+      fsGroup: POLARIS_UID,
+      fsGroupChangePolicy: "OnRootMismatch",
+      seccompProfile: { type: "RuntimeDefault" },
+    },
     containerSecurityContext: { ...RESTRICTED, runAsUser: POLARIS_UID, runAsGroup: POLARIS_UID },
     topologySpreadConstraints: [
       { maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "ScheduleAnyway" },
@@ -72,6 +80,12 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
         secret: { name: tokens.name, symmetricKey: { secretKey: SYMMETRIC_KEY } },
       },
     },
+    extraVolumes: [postgresCaVolume(store)],
+    extraVolumeMounts: Object.entries(POSTGRES_CA_MOUNT).map(([mountPath, name]) => ({
+      name,
+      mountPath,
+      readOnly: true,
+    })),
     // The server writes table metadata to the bucket with the SDK's credentials.
     envFrom: [{ secretRef: { name: objectStore.name } }],
     extraEnv: [

@@ -17,6 +17,7 @@ import {
 import { configFiles, type MountedFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
@@ -108,7 +109,7 @@ export class Superset extends pulumi.ComponentResource {
         namespace,
         data: {
           SUPERSET_SECRET_KEY: args.secretKey,
-          SUPERSET_DATABASE_URI: databaseUri(store, store.login.password),
+          SUPERSET_DATABASE_URI: sqlalchemyUrl("psycopg2", store),
           SUPERSET_REDIS_URL: redisUrl(redis),
         },
       },
@@ -126,7 +127,7 @@ export class Superset extends pulumi.ComponentResource {
     );
     const setup = this.setUp(name, args, { config, logins, admin });
     const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment =>
-      this.run(pods, { config, logins, talksTo, own, after: [setup, ...reader.server.ready] });
+      this.run(pods, { store, config, logins, talksTo, own, after: [setup, ...reader.server.ready] });
 
     const stores = [store.server, redis.server];
     const queried = [...stores, ...(trino ? [trino] : [])];
@@ -183,6 +184,7 @@ export class Superset extends pulumi.ComponentResource {
         secretEnv: [logins, admin, sources],
         mounts: { ...SHARED.mounts, "/etc/superset-setup": "setup" },
         files: { config, setup: declarations },
+        volumes: [postgresCaVolume(store)],
         talksTo: [store.server],
         // A large database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
@@ -192,7 +194,7 @@ export class Superset extends pulumi.ComponentResource {
     return setup.job;
   }
 
-  private run(pods: PodIdentity, { config, logins, talksTo, own, after }: ProcessArgs): k8s.apps.v1.Deployment {
+  private run(pods: PodIdentity, { store, config, logins, talksTo, own, after }: ProcessArgs): k8s.apps.v1.Deployment {
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo });
     const template = podTemplate(pods, {
@@ -202,6 +204,7 @@ export class Superset extends pulumi.ComponentResource {
       secretEnv: [logins],
       scratch: { tmp: { sizeMiB: 512 } },
       files: { config },
+      volumes: [postgresCaVolume(store)],
       ...(own.graceSeconds !== undefined && { terminationGracePeriodSeconds: own.graceSeconds }),
     });
     return deployment(pods, { ...own, template }, { parent: this, dependsOn: [account, ...wires, ...after] });
@@ -218,10 +221,11 @@ const SHARED = {
     SUPERSET_QUERY_SECONDS: `${QUERY_SECONDS}`,
     HEARTBEAT_FILE,
   },
-  mounts: { "/tmp": "tmp", "/etc/superset": "config" },
+  mounts: { "/tmp": "tmp", "/etc/superset": "config", ...POSTGRES_CA_MOUNT },
 };
 
 interface ProcessArgs {
+  readonly store: PostgresDatabase;
   readonly config: MountedFiles;
   readonly logins: EnvSecret;
   readonly talksTo: readonly Endpoint[];
@@ -287,16 +291,12 @@ function sourceList({ trino, reader }: SupersetArgs): pulumi.Output<string> {
     ...(trino
       ? [{ name: "Trino", uri: pulumi.interpolate`trino://superset@${hostPort(trino)}`, impersonate: true }]
       : []),
-    { name: `PostgreSQL ${reader.database}`, uri: databaseUri(reader), passwordVariable: READER_PASSWORD },
+    {
+      name: `PostgreSQL ${reader.database}`,
+      uri: sqlalchemyUrl("psycopg2", reader, { password: false }),
+      passwordVariable: READER_PASSWORD,
+    },
   ]);
-}
-
-function databaseUri(
-  { server, database, login }: PostgresDatabase,
-  password?: pulumi.Output<string>,
-): pulumi.Output<string> {
-  const user = password ? pulumi.interpolate`${login.username}:${password.apply(encodeURIComponent)}` : login.username;
-  return pulumi.interpolate`postgresql+psycopg2://${user}@${hostPort(server)}/${database}?sslmode=require`;
 }
 
 function redisUrl({ server, login }: RedisLogin): pulumi.Output<string> {

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { ChartRelease, type HelmValue, podsOf } from "../base/chart-release";
+import { ChartRelease, podsOf } from "../base/chart-release";
 import type { Destination } from "../base/connect";
 import { type Endpoint, serviceEndpoint } from "../base/endpoint";
 import { secretFiles } from "../base/files";
@@ -144,9 +144,7 @@ function secretVolume(catalog: string, secretName: string) {
 function trustVolumes(known: Readonly<Record<string, Catalog>>) {
   return Object.fromEntries(
     Object.entries(known).flatMap(([catalog, { trust }]) =>
-      trust
-        ? [[trustDirectory(catalog), { name: `${catalog}-trust`, ...(trust.volume as { secret: HelmValue }) }]]
-        : [],
+      trust ? [[trustDirectory(catalog), { name: `${catalog}-trust`, ...trust.volume }]] : [],
     ),
   );
 }

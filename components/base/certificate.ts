@@ -17,6 +17,8 @@ export interface ServerCertificateArgs {
   readonly authority: Authority;
   /** Every DNS name of the server; `*.x` matches one label. */
   readonly dnsNames: readonly pulumi.Input<string>[];
+  /** Labels of the Secret. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** A certificate with its key, which the server mounts, and the CA that its clients trust. */
@@ -30,7 +32,7 @@ export interface ServerCertificate {
 /** Has cert-manager issue and renew a server's certificate, in the Secret `<name>-tls`. */
 export function serverCertificate(
   name: string,
-  { namespace, authority, dnsNames }: ServerCertificateArgs,
+  { namespace, authority, dnsNames, labels }: ServerCertificateArgs,
   opts: pulumi.CustomResourceOptions,
 ): ServerCertificate {
   const secretName = `${name}-tls`;
@@ -42,6 +44,7 @@ export function serverCertificate(
       metadata: { name: secretName, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
       spec: {
         secretName,
+        ...(labels && { secretTemplate: { labels } }),
         dnsNames: [...dnsNames],
         usages: ["digital signature", "key encipherment", "server auth", "client auth"],
         privateKey: { algorithm: "RSA", size: 2048, encoding: "PKCS8", rotationPolicy: "Always" },

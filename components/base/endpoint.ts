@@ -1,4 +1,3 @@
-import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis" | "kafka" | "bolt";
@@ -90,11 +89,12 @@ export interface ApiServer extends ExternalPeer {
   readonly callsFrom: readonly string[];
 }
 
-/** A database of one service, with the role that owns it. */
+/** A database of one service, over TLS, with the role that owns it. */
 export interface PostgresDatabase {
   readonly server: Endpoint<"postgresql">;
   readonly database: string;
   readonly login: Credential;
+  readonly trust: Trust;
 }
 
 /** The rights of one client in Redis. */
@@ -116,7 +116,9 @@ export interface RedisLogin {
 /** The CA that a TLS client trusts: a volume with `ca.crt` (PEM) and `truststore.p12` (PKCS 12, without keys). */
 export interface Trust {
   /** The source of the volume, as a pod names it. */
-  readonly volume: Pick<k8s.types.input.core.v1.Volume, "secret">;
+  readonly volume: {
+    readonly secret: { readonly secretName: string; readonly items: { readonly key: string; readonly path: string }[] };
+  };
 }
 
 /** Operations on a topic, as in Kafka's ACLs. */

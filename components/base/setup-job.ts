@@ -3,10 +3,10 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
 import { podsNamed } from "./endpoint";
 import type { MountedFiles } from "./files";
-import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
+import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
 
 /** Inputs of {@link SetupJob}. */
-export interface SetupJobArgs extends ContainerArgs {
+export interface SetupJobArgs extends ContainerArgs, Pick<PodArgs, "volumes"> {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly uid: number;
@@ -27,7 +27,7 @@ export class SetupJob extends pulumi.ComponentResource {
 
   constructor(name: string, args: SetupJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:SetupJob", name, {}, opts);
-    const { namespace, uid, talksTo, secretEnv = [], files = {}, timeoutSeconds = 600 } = args;
+    const { namespace, uid, talksTo, secretEnv = [], files = {}, volumes = [], timeoutSeconds = 600 } = args;
     const identity = podsNamed(name, namespace);
 
     const account = serviceAccount(identity, { parent: this });
@@ -39,6 +39,7 @@ export class SetupJob extends pulumi.ComponentResource {
       secretEnv,
       scratch: { tmp: { sizeMiB: 64 } },
       files,
+      volumes,
       restartPolicy: "OnFailure",
     });
     this.job = new k8s.batch.v1.Job(

@@ -2,12 +2,19 @@ import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "./connect";
 import { deployment } from "./deployment";
 import { type Endpoint, type PodIdentity, podsNamed, type Protocol, serviceEndpoint } from "./endpoint";
-import { container, type ContainerArgs, podTemplate, type PriorityClassName, serviceAccount } from "./pod";
+import {
+  container,
+  type ContainerArgs,
+  type PodArgs,
+  podTemplate,
+  type PriorityClassName,
+  serviceAccount,
+} from "./pod";
 import { disruptionBudget } from "./scale";
 import { service } from "./service";
 
 /** Inputs of {@link Workload}. */
-export interface WorkloadArgs extends ContainerArgs {
+export interface WorkloadArgs extends ContainerArgs, Pick<PodArgs, "volumes"> {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly ports: Readonly<Record<string, number>>;
@@ -28,7 +35,7 @@ export class Workload extends pulumi.ComponentResource {
 
   constructor(name: string, args: WorkloadArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:Workload", name, {}, opts);
-    const { namespace, ports, replicas, uid, priorityClass, tmpMiB = 256, talksTo } = args;
+    const { namespace, ports, replicas, uid, priorityClass, tmpMiB = 256, talksTo, volumes = [] } = args;
     this.identity = podsNamed(name, namespace);
     this.ports = ports;
 
@@ -45,6 +52,7 @@ export class Workload extends pulumi.ComponentResource {
           priorityClass,
           secretEnv: args.secretEnv ?? [],
           scratch: { tmp: { sizeMiB: tmpMiB } },
+          volumes,
         }),
       },
       { parent: this, dependsOn: [account, ...wires, ...(args.secretEnv ?? []).map((s) => s.resource)] },

@@ -1,8 +1,8 @@
-import type * as pulumi from "@pulumi/pulumi";
 import { TRUST_STORE_PASSWORD } from "../base/certificate";
 import type { HelmValue } from "../base/chart-release";
 import { type GraphLogin, hostPort, type KafkaLogin, type PostgresDatabase, type SearchLogin } from "../base/endpoint";
 import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } from "../base/pod";
+import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import type { EnvSecret } from "../base/secret";
 
 /** User and group of every process: those of upstream's images. */
@@ -184,10 +184,6 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
   };
 }
 
-function jdbcUrl({ server, database }: PostgresDatabase): pulumi.Output<string> {
-  return hostPort(server).apply((address) => `jdbc:postgresql://${address}/${database}?sslmode=require`);
-}
-
 function neo4j({ server, login }: GraphLogin, stores: EnvSecret): HelmValue {
   return {
     host: hostPort(server),
@@ -206,15 +202,16 @@ const MOUNTS = [
   { name: "tmp", mountPath: "/tmp" },
   { name: "kafka-trust", mountPath: TRUST.kafka, readOnly: true },
   { name: "search-trust", mountPath: TRUST.search, readOnly: true },
+  ...Object.entries(POSTGRES_CA_MOUNT).map(([mountPath, name]) => ({ name, mountPath, readOnly: true })),
 ];
 
-function volumes({ streams, search }: ValuesArgs): HelmValue[] {
+function volumes({ store, streams, search }: ValuesArgs): HelmValue[] {
   const trusted = { "kafka-trust": streams.trust, "search-trust": search.trust };
   return [
     // For unpacked Java libraries and logs.
     { name: "tmp", emptyDir: { sizeLimit: "1Gi" } },
-    // Helm takes a volume's source in the API server's format.
-    ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...(volume as { secret: HelmValue }) })),
+    ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...volume })),
+    postgresCaVolume(store),
   ];
 }
 
@@ -245,7 +242,11 @@ function secretEnv(name: string, secret: EnvSecret, key: string): HelmValue {
 }
 
 const SECURITY = {
-  podSecurityContext: { fsGroup: DATAHUB_UID, seccompProfile: { type: "RuntimeDefault" } },
+  podSecurityContext: {
+    fsGroup: DATAHUB_UID,
+    fsGroupChangePolicy: "OnRootMismatch",
+    seccompProfile: { type: "RuntimeDefault" },
+  },
   securityContext: { runAsNonRoot: true, runAsUser: DATAHUB_UID, runAsGroup: DATAHUB_UID, ...RESTRICTED },
 };
 

@@ -198,6 +198,7 @@ function plans({ gms, sources, settings }: IngestionArgs): Record<string, Plan> 
         schedule: settings.postgres.schedule,
         source: postgres.server,
         login: postgres.login,
+        trust: postgres.trust,
         recipe: pulumi.all([server, hostPort(postgres.server)]).apply(([to, address]) =>
           postgresRecipe({
             gms: to,

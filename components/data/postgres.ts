@@ -1,6 +1,7 @@
 import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { type Authority, serverCertificate } from "../base/certificate";
 import { type ChartDeclaration, ChartRelease } from "../base/chart-release";
 import { admitApiServer, connect } from "../base/connect";
 import {
@@ -11,11 +12,14 @@ import {
   podsNamed,
   type PostgresDatabase,
   serviceEndpoint,
+  serviceNames,
+  type Trust,
 } from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { Offer, SecretLocation } from "../base/offer";
 import { type Metrics, scrape } from "../base/scrape";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
+import { libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
@@ -27,6 +31,8 @@ const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
 const METRICS_PORT = { name: "metrics", number: 9187 };
+// The old platform's names of the server, which clients may still use.
+const LEGACY_NAMES = ["postgres-shared-service", "postgres-workflow-service"];
 // The connection pools of all services in prod, without short-lived overflow: MLflow 80 (8 processes with two pools of 5),
 // Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers' queries must not take connections that services
 // need.
@@ -49,6 +55,10 @@ export interface PostgresArgs {
   readonly operatorNamespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
+  /** Signs the server certificate. */
+  readonly authority: Authority;
+  /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
+  readonly clusterDomain: string;
   /** Number of instances: one primary, the others replicas. */
   readonly instances: number;
   readonly size: ContainerSize;
@@ -121,6 +131,17 @@ export class Postgres<Database extends string = string, Reader extends string = 
       talksTo: [kubeApi, { ...nodes, why: "replication" }, ...(backups ? [backups.target.store.destination] : [])],
     });
     scrape(this, { pods: server, port: METRICS_PORT, by: args.metrics });
+    const certificate = serverCertificate(
+      name,
+      {
+        namespace,
+        authority: args.authority,
+        dnsNames: dnsNames(name, args),
+        // Makes instances notice a renewal.
+        labels: { "cnpg.io/reload": "true" },
+      },
+      { parent: this },
+    );
     const archive = backups && backupStore(this, name, backups, { ...args, operator });
     const cluster = new k8s.apiextensions.CustomResource(
       name,
@@ -128,13 +149,22 @@ export class Postgres<Database extends string = string, Reader extends string = 
         apiVersion: "postgresql.cnpg.io/v1",
         kind: "Cluster",
         metadata: { name, namespace, annotations: { "pulumi.com/waitFor": "condition=Ready" } },
-        spec: { ...clusterSpec(name, args), ...(backups && backupSpec(name, backups)) },
+        spec: {
+          ...clusterSpec(name, args),
+          // The certificates of replication stay the operator's.
+          certificates: { serverTLSSecret: certificate.secretName, serverCASecret: certificate.secretName },
+          ...(backups && backupSpec(name, backups)),
+        },
       },
-      { parent: this, protect, dependsOn: [operator, ...webhook, ...wires, ...(archive ? [archive] : [])] },
+      {
+        parent: this,
+        protect,
+        dependsOn: [operator, certificate.resource, ...webhook, ...wires, ...(archive ? [archive] : [])],
+      },
     );
 
     if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
-    const made: Made = { name, namespace, server, cluster, protect };
+    const made: Made = { name, namespace, server, cluster, protect, trust: certificate.trust };
     const credentials = Object.entries(passwords).map(
       ([database, password]) => [database, this.own(made, database, password)] as const,
     );
@@ -145,7 +175,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
     this.offers = {
       endpoints: { server: entry },
       credentials: Object.fromEntries(credentials),
-      legacyNames: { "postgres-shared-service": [entry], "postgres-workflow-service": [entry] },
+      legacyNames: Object.fromEntries(LEGACY_NAMES.map((alias) => [alias, [entry]])),
       alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
     };
     this.registerOutputs();
@@ -165,7 +195,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       },
       { parent: this, protect, dependsOn: resource },
     );
-    this.databases.set(database, { database, login, server: endpoint(made, [owned]) });
+    this.databases.set(database, { database, login, server: endpoint(made, [owned]), trust: made.trust });
     return { namespace, name: secret.name };
   }
 
@@ -200,20 +230,16 @@ export class Postgres<Database extends string = string, Reader extends string = 
           ...["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--single-transaction"],
           ...statements.map((statement) => `--command=${statement}`),
         ],
-        env: {
-          PGHOST: owner.server.host,
-          PGPORT: `${POSTGRES_PORT}`,
-          PGSSLMODE: "require",
-          PGDATABASE: database,
-          PGUSER: owner.login.username,
-        },
+        env: libpqEnv(owner),
         secretEnv: [ownersPassword],
+        mounts: POSTGRES_CA_MOUNT,
+        volumes: [postgresCaVolume(owner)],
         talksTo: [owner.server],
       },
       { parent: this, dependsOn: roles.map(({ resource }) => resource) },
     );
     for (const { client, login } of roles) {
-      this.readers.set(client, { database, login, server: endpoint(made, [grants.job]) });
+      this.readers.set(client, { database, login, server: endpoint(made, [grants.job]), trust: made.trust });
     }
   }
 
@@ -268,6 +294,7 @@ interface Made {
   readonly server: PodIdentity;
   readonly cluster: pulumi.Resource;
   readonly protect: boolean;
+  readonly trust: Trust;
 }
 
 function applied({ namespace }: Made) {
@@ -276,6 +303,13 @@ function applied({ namespace }: Made) {
 
 function endpoint({ name, server }: Made, ready: readonly pulumi.Resource[]): Endpoint<"postgresql"> {
   return serviceEndpoint("postgresql", POSTGRES_PORT, { service: `${name}-rw`, tls: true, server, ready });
+}
+
+// The operator's Services for the primary, for replicas and for any instance.
+function dnsNames(name: string, { namespace, clusterDomain }: PostgresArgs): pulumi.Input<string>[] {
+  return [...["rw", "ro", "r"].map((role) => `${name}-${role}`), ...LEGACY_NAMES].flatMap((service) =>
+    serviceNames(service, namespace, clusterDomain),
+  );
 }
 
 function found<T>(all: ReadonlyMap<string, T>, name: string, what: string): T {

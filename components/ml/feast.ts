@@ -19,7 +19,15 @@ import {
 } from "../base/endpoint";
 import { configFiles, type MountedFiles } from "../base/files";
 import type { Offer } from "../base/offer";
-import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import {
+  container,
+  type ContainerArgs,
+  type ContainerSize,
+  type PodArgs,
+  podTemplate,
+  serviceAccount,
+} from "../base/pod";
+import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -83,7 +91,7 @@ export class Feast extends pulumi.ComponentResource {
       `${name}-stores`,
       {
         namespace,
-        data: { FEAST_REGISTRY: registryUri(registry), FEAST_ONLINE_STORE: connectionString(onlineStore) },
+        data: { FEAST_REGISTRY: sqlalchemyUrl("psycopg", registry), FEAST_ONLINE_STORE: connectionString(onlineStore) },
       },
       { parent: this },
     );
@@ -103,10 +111,11 @@ export class Feast extends pulumi.ComponentResource {
         size: args.jobs,
         env: { HOME: "/tmp", ...s3ClientEnv(offlineStore.store) },
         secretEnv: [logins, objectStore],
-        mounts: { "/tmp": "tmp", "/store": "store" },
+        mounts: { "/tmp": "tmp", "/store": "store", ...POSTGRES_CA_MOUNT },
       },
       logins,
       store,
+      volumes: [postgresCaVolume(registry)],
       stores: [registry.server, onlineStore.server, offlineStore.store.destination],
     };
     const applied = this.apply(name, args, shared);
@@ -123,7 +132,7 @@ export class Feast extends pulumi.ComponentResource {
   }
 
   /** Registers what the repository defines. */
-  private apply(name: string, args: FeastArgs, { job, store, stores }: Shared): pulumi.Resource {
+  private apply(name: string, args: FeastArgs, { job, store, volumes, stores }: Shared): pulumi.Resource {
     const { namespace } = args;
     const definitions = configFiles(
       `${name}-definitions`,
@@ -139,6 +148,7 @@ export class Feast extends pulumi.ComponentResource {
         command: ["sh", "-c", APPLY],
         mounts: { ...job.mounts, "/definitions": "definitions" },
         files: { store, definitions },
+        volumes,
         talksTo: stores,
       },
       { parent: this },
@@ -148,7 +158,7 @@ export class Feast extends pulumi.ComponentResource {
 
   private serve(name: string, args: FeastArgs, shared: Shared, applied: pulumi.Resource): ServiceTarget {
     const { namespace, registry, onlineStore, replicas } = args;
-    const { job, logins, store } = shared;
+    const { job, logins, store, volumes } = shared;
     const pods = podsNamed(`${name}-server`, namespace, { app: name, component: "feature-server" });
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo: [registry.server, onlineStore.server] });
@@ -160,6 +170,7 @@ export class Feast extends pulumi.ComponentResource {
       secretEnv: [logins],
       scratch: { tmp: { sizeMiB: 256 } },
       files: { store },
+      volumes,
     });
     const server = deployment(pods, { template }, { parent: this, dependsOn: [applied, account, ...wires] });
     autoscale(server, pods, replicas, { parent: this });
@@ -175,7 +186,7 @@ export class Feast extends pulumi.ComponentResource {
     shared: Shared,
     applied: pulumi.Resource,
   ): void {
-    const { job, store, stores } = shared;
+    const { job, store, volumes, stores } = shared;
     const materializer = `${name}-materialize`;
     // Both CronJobs share it, so it has the system's name.
     const pods = { ...podsNamed(materializer, namespace), name };
@@ -191,6 +202,7 @@ export class Feast extends pulumi.ComponentResource {
         secretEnv: job.secretEnv,
         scratch: { tmp: { sizeMiB: 1024 } },
         files: { store },
+        volumes,
         restartPolicy: "OnFailure",
       });
       new k8s.batch.v1.CronJob(
@@ -218,6 +230,8 @@ interface Shared {
   readonly job: ContainerArgs & { readonly secretEnv: readonly EnvSecret[] };
   readonly logins: EnvSecret;
   readonly store: MountedFiles;
+  /** Volumes besides the files. */
+  readonly volumes: NonNullable<PodArgs["volumes"]>;
   readonly stores: readonly Destination[];
 }
 
@@ -298,11 +312,6 @@ function storeConfig(project: string): string {
     offline_store: { type: "file" },
     entity_key_serialization_version: 3,
   });
-}
-
-function registryUri({ server, database, login }: PostgresDatabase): pulumi.Output<string> {
-  const password = login.password.apply(encodeURIComponent);
-  return pulumi.interpolate`postgresql+psycopg://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
 }
 
 // Feast splits it at commas and parses each value as JSON; before that, it is unquoted in the store file's YAML.

@@ -10,6 +10,7 @@ import {
 } from "../base/endpoint";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
+import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
@@ -67,7 +68,10 @@ export class Mlflow extends pulumi.ComponentResource {
       `${name}-database`,
       {
         namespace,
-        data: { MLFLOW_BACKEND_STORE_URI: connectionUri(store), MLFLOW_CRYPTO_KEK_PASSPHRASE: encryptionPassphrase },
+        data: {
+          MLFLOW_BACKEND_STORE_URI: sqlalchemyUrl("psycopg2", store),
+          MLFLOW_CRYPTO_KEK_PASSPHRASE: encryptionPassphrase,
+        },
       },
       { parent: this },
     );
@@ -108,6 +112,8 @@ export class Mlflow extends pulumi.ComponentResource {
         },
         secretEnv: [database, objectStore],
         probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
+        mounts: POSTGRES_CA_MOUNT,
+        volumes: [postgresCaVolume(store)],
         talksTo: [store.server, artifacts.store.destination],
       },
       { parent: this, dependsOn: migrated },
@@ -130,6 +136,8 @@ export class Mlflow extends pulumi.ComponentResource {
         command: ["python", "-c", MIGRATION],
         env: { HOME: "/tmp" },
         secretEnv: [database],
+        mounts: POSTGRES_CA_MOUNT,
+        volumes: [postgresCaVolume(store)],
         talksTo: [store.server],
         // A large tracking database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
@@ -143,12 +151,6 @@ export class Mlflow extends pulumi.ComponentResource {
 const MIGRATION = `import os
 from mlflow.db import commands
 commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
-
-// Names the driver, because SQLAlchemy 2.1 defaults to another one and the image has psycopg2.
-function connectionUri({ server, database, login }: PostgresDatabase): pulumi.Output<string> {
-  const password = login.password.apply(encodeURIComponent);
-  return pulumi.interpolate`postgresql+psycopg2://${login.username}:${password}@${server.host}:${server.port}/${database}?sslmode=require`;
-}
 
 // Since 3.5 the server answers 403 to any other Host header, including the port (mlflow#22095).
 function allowedHosts(

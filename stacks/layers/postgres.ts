@@ -19,7 +19,18 @@ export function postgresOf(
   platform: PlatformConfig,
   secrets: Secrets,
   objectStore: BackupStore | undefined,
-  { opts, namespaces, kubeApi, chartDirectory, certManager, metrics, storageClass, isProtected }: Foundation,
+  {
+    opts,
+    namespaces,
+    kubeApi,
+    chartDirectory,
+    certManager,
+    authority,
+    clusterDomain,
+    metrics,
+    storageClass,
+    isProtected,
+  }: Foundation,
 ): Postgres<Database, Reader> | undefined {
   const { postgres: config } = platform;
   if (config === undefined) return undefined;
@@ -31,6 +42,8 @@ export function postgresOf(
       operatorNamespace: namespaces["cnpg-system"],
       chartDirectory,
       kubeApi,
+      authority,
+      clusterDomain,
       instances: server.instances,
       size: server,
       operatorSize: operator,

@@ -63,6 +63,7 @@ export function database(password: string, name = "runs"): PostgresDatabase {
     server: endpoint("db", "postgresql", 5432),
     database: name,
     login: { username: pulumi.output("runner"), password: pulumi.secret(password) },
+    trust: trust("db"),
   };
 }
 

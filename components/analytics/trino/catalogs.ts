@@ -10,6 +10,7 @@ import {
   type Trust,
   url,
 } from "../../base/endpoint";
+import { jdbcUrl } from "../../base/postgres-client";
 
 /** The data sources, each with a catalog if it is deployed. */
 export interface Sources {
@@ -95,15 +96,17 @@ function icebergCatalog({ server, path, name, login }: IcebergCatalog, store: S3
   };
 }
 
-function postgresCatalog({ server, database, login }: PostgresDatabase): Catalog {
+function postgresCatalog(reader: PostgresDatabase): Catalog {
+  const { server, login, trust } = reader;
   return {
     properties: {
       "connector.name": "postgresql",
-      "connection-url": pulumi.interpolate`jdbc:postgresql://${hostPort(server)}/${database}?sslmode=require`,
+      "connection-url": jdbcUrl(reader, authority("postgres")),
       "connection-user": "${ENV:POSTGRES_USER}",
       "connection-password": "${ENV:POSTGRES_PASSWORD}",
     },
     env: { POSTGRES_USER: login.username, POSTGRES_PASSWORD: login.password },
+    trust,
     talksTo: [server],
   };
 }
@@ -150,7 +153,7 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
   };
 }
 
-// Both connectors read PEM, which takes no password.
+// Connectors read PEM, which takes no password.
 function authority(catalog: string): string {
   return `${trustDirectory(catalog)}/ca.crt`;
 }

@@ -1,3 +1,5 @@
+import { VERIFIED } from "../../base/postgres-client";
+
 /** A recipe for `datahub ingest`, with source and sink. It refers to credentials only as `${VARIABLE}`. */
 export interface Recipe {
   readonly pipeline_name: string;
@@ -53,7 +55,7 @@ export function postgresRecipe(args: {
         database,
         username: variable(USERNAME),
         password: variable(PASSWORD),
-        options: { connect_args: { sslmode: "require" } },
+        options: { connect_args: { ...VERIFIED, sslrootcert: `${TRUST_PATH}/ca.crt` } },
         schema_pattern: { allow: [`^${schema}$`] },
         table_pattern: { deny: ignored.map((start) => `^${database}\\.${schema}\\.${start}.*`) },
         include_tables: true,

@@ -9,6 +9,8 @@ interface ClusterSpec {
   readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
   readonly inheritedMetadata?: { readonly labels?: Readonly<Record<string, string>> };
   readonly enableSuperuserAccess?: boolean;
+  /** Secrets of a certificate that somebody else makes. */
+  readonly certificates?: object;
 }
 
 interface ObjectStoreSpec {
@@ -41,7 +43,7 @@ const cluster: CustomKind = {
   },
   secrets: ({ metadata: { name }, spec }: CustomResource<ClusterSpec>) => ({
     [`${name}-ca`]: ["ca.crt", "ca.key"],
-    [`${name}-server`]: ["tls.crt", "tls.key"],
+    ...(spec.certificates === undefined && { [`${name}-server`]: ["tls.crt", "tls.key"] }),
     [`${name}-replication`]: ["tls.crt", "tls.key"],
     [`${name}-app`]: LOGIN,
     ...(spec.enableSuperuserAccess && { [`${name}-superuser`]: LOGIN }),

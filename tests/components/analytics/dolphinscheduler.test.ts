@@ -73,7 +73,7 @@ describe("DolphinScheduler", () => {
     assert.equal(secret(seen, "database")["SPRING_DATASOURCE_PASSWORD"], HOSTILE);
     assert.equal(
       secret(seen, "database")["SPRING_DATASOURCE_URL"],
-      "jdbc:postgresql://db.elsewhere:5432/runs?sslmode=require",
+      "jdbc:postgresql://db.elsewhere:5432/runs?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
     );
     assert.equal(secret(seen, "registry")["REGISTRY_HIKARICONFIG_PASSWORD"], HOSTILE);
     assert.equal(secret(seen, "psql")["PGPASSWORD"], HOSTILE);

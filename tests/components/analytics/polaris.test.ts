@@ -72,7 +72,11 @@ describe("Polaris", () => {
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", secret.name).inputs;
     assert.deepEqual(
       [secret.jdbcUrl, secret.username, secret.password].map((key) => stringData[key]),
-      ["jdbc:postgresql://db.elsewhere:5432/polaris?sslmode=require", "runner", "canary-database"],
+      [
+        "jdbc:postgresql://db.elsewhere:5432/polaris?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+        "runner",
+        "canary-database",
+      ],
     );
   });
 

@@ -56,7 +56,14 @@ describe("Superset", () => {
       return [protocol, username, decodeURIComponent(password), host, pathname, search];
     });
     assert.deepEqual(found, [
-      ["postgresql+psycopg2:", "runner", HOSTILE, "db.elsewhere:5432", "/charts", "?sslmode=require"],
+      [
+        "postgresql+psycopg2:",
+        "runner",
+        HOSTILE,
+        "db.elsewhere:5432",
+        "/charts",
+        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+      ],
       ["redis:", "runner", HOSTILE, "redis.elsewhere:6379", "/0", ""],
     ]);
     const rest = JSON.stringify(seen.filter(({ type }) => !type.endsWith(":Secret")).map(({ inputs }) => inputs));
@@ -78,7 +85,7 @@ describe("Superset", () => {
   it("declares the reader, and Trino where there is one, without a password", async () => {
     const reader = {
       name: "PostgreSQL catalog",
-      uri: "postgresql+psycopg2://runner@db.elsewhere:5432/catalog?sslmode=require",
+      uri: "postgresql+psycopg2://runner@db.elsewhere:5432/catalog?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
       passwordVariable: "READER_PASSWORD",
     };
     const without = await superset();

@@ -77,7 +77,7 @@ describe("DataHub", () => {
     }
     const names = all(seen, "kubernetes:core/v1:Secret").map(({ name }) => name);
     for (const [, name] of JSON.stringify(valuesOf(seen)).matchAll(/"secret(?:Ref|Name)":"([^"]+)"/g)) {
-      assert.ok(names.includes(name ?? "") || ["streams-tls", "search-tls"].includes(name ?? ""), name);
+      assert.ok(names.includes(name ?? "") || ["streams-tls", "search-tls", "db-tls"].includes(name ?? ""), name);
     }
   });
 
@@ -156,7 +156,10 @@ describe("DataHub", () => {
 
   it("asks for TLS wherever it goes, and makes no database", async () => {
     const { global, datahubSystemUpdate } = valuesOf((await datahub()).seen);
-    assert.equal(global.sql.datasource.url, "jdbc:postgresql://db.elsewhere:5432/metadata?sslmode=require");
+    assert.equal(
+      global.sql.datasource.url,
+      "jdbc:postgresql://db.elsewhere:5432/metadata?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+    );
     assert.equal(global.springKafkaConfigurationOverrides["security.protocol"], "SASL_SSL");
     assert.equal(global.elasticsearch.useSSL, "true");
     assert.equal(datahubSystemUpdate.sql.setup.enabled, false);

@@ -108,13 +108,22 @@ describe("Ingestion", () => {
     assert.ok(!ignores("metadata.public.prices_tmp_x"), "only a name that begins like a temporary table's is ignored");
   });
 
-  it("trusts Kafka's certificate where the recipe says that it lies", async () => {
+  it("trusts the certificate of a source where the recipe says that it lies", async () => {
     const seen = await ingestion();
-    const { containers, volumes } = only(seen, "kubernetes:batch/v1:CronJob", "ingest-kafka").inputs.spec.jobTemplate
-      .spec.template.spec;
-    const file: string = recipeOf(seen, "ingest-kafka").source.config.connection.consumer_config["ssl.ca.location"];
-    const mount = containers[0].volumeMounts.find(({ mountPath }: any) => file.startsWith(mountPath));
-    assert.equal(volumes.find(({ name }: any) => name === mount.name).secret.secretName, "streams-tls");
+    const files = {
+      kafka: (config: any) => config.connection.consumer_config["ssl.ca.location"],
+      postgres: (config: any) => config.options.connect_args.sslrootcert,
+    };
+    for (const [source, server] of [
+      ["kafka", "streams"],
+      ["postgres", "db"],
+    ] as const) {
+      const { containers, volumes } = only(seen, "kubernetes:batch/v1:CronJob", `ingest-${source}`).inputs.spec
+        .jobTemplate.spec.template.spec;
+      const file: string = files[source](recipeOf(seen, `ingest-${source}`).source.config);
+      const mount = containers[0].volumeMounts.find(({ mountPath }: any) => file.startsWith(mountPath));
+      assert.equal(volumes.find(({ name }: any) => name === mount.name).secret.secretName, `${server}-tls`);
+    }
   });
 
   it("writes as a user of its own, which stands before the first recipe", async () => {

@@ -16,6 +16,7 @@ async function postgres(
   own: Partial<PostgresArgs> | (() => Partial<PostgresArgs>) = {},
 ): Promise<{ seen: Registered[]; component: Postgres }> {
   const seen = await mockEngine();
+  const by = metrics();
   const component = new Postgres(
     "postgres",
     {
@@ -23,6 +24,8 @@ async function postgres(
       operatorNamespace: "operators",
       chartDirectory,
       kubeApi,
+      authority: { issuer: "ca", ready: by.crds },
+      clusterDomain: "cluster.test",
       instances: 2,
       size: SIZE,
       operatorSize: SIZE,
@@ -30,7 +33,7 @@ async function postgres(
       passwords: { mlflow: pulumi.secret("first-password"), feast: pulumi.secret("second-password") },
       readers: {},
       setupSize: SIZE,
-      metrics: metrics(),
+      metrics: by,
       protect: true,
       ...(typeof own === "function" ? own() : own),
     },
@@ -122,6 +125,24 @@ describe("Postgres", () => {
       "hostssl mlflow trino_reader all scram-sha-256",
       "host all all all reject",
     ]);
+  });
+
+  it("shows clients a certificate of the platform's CA, for every name that leads to it, and hands its CA out", async () => {
+    const { seen, component } = await postgres();
+    const { metadata, spec } = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs;
+    const { serverTLSSecret, serverCASecret, ...operators } = only(seen, `${CNPG}:Cluster`).inputs.spec.certificates;
+    assert.deepEqual([serverTLSSecret, serverCASecret, operators], [spec.secretName, spec.secretName, {}]);
+    assert.equal(spec.secretTemplate.labels["cnpg.io/reload"], "true", "instances keep a certificate that was renewed");
+    for (const service of ["postgres-rw", "postgres-ro", "postgres-r", "postgres-shared-service"]) {
+      for (const suffix of ["", ".data", ".data.svc", ".data.svc.cluster.test"]) {
+        assert.ok(spec.dnsNames.includes(service + suffix), service + suffix);
+      }
+    }
+    const { secretName, items } = component.database("mlflow").trust.volume.secret;
+    assert.equal(secretName, spec.secretName);
+    assert.ok(!items.some(({ key }) => key === "tls.key"), "clients get the server's key");
+    assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:cert-manager.io/v1:Certificate"));
+    assert.equal(metadata.annotations["pulumi.com/waitFor"], "condition=Ready");
   });
 
   describe("with backups", () => {

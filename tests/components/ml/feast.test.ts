@@ -124,7 +124,14 @@ describe("Feast", () => {
     const uri = new URL(secretData(seen, "feast-stores")["FEAST_REGISTRY"] ?? "");
     assert.deepEqual(
       [uri.protocol, uri.username, decodeURIComponent(uri.password), uri.host, uri.pathname, uri.search],
-      ["postgresql+psycopg:", "runner", HOSTILE, "db.elsewhere:5432", "/runs", "?sslmode=require"],
+      [
+        "postgresql+psycopg:",
+        "runner",
+        HOSTILE,
+        "db.elsewhere:5432",
+        "/runs",
+        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+      ],
     );
   });
 

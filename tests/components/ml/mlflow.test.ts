@@ -41,7 +41,14 @@ describe("Mlflow", () => {
     const uri = new URL(secret.inputs.stringData.MLFLOW_BACKEND_STORE_URI as string);
     assert.deepEqual(
       [uri.protocol, uri.username, decodeURIComponent(uri.password), uri.host, uri.pathname, uri.search],
-      ["postgresql+psycopg2:", "runner", HOSTILE, "db.elsewhere:5432", "/runs", "?sslmode=require"],
+      [
+        "postgresql+psycopg2:",
+        "runner",
+        HOSTILE,
+        "db.elsewhere:5432",
+        "/runs",
+        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+      ],
     );
     const rest = JSON.stringify(seen.filter((one) => one !== secret).map(({ inputs }) => inputs));
     assert.ok(

@@ -1,9 +1,9 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { execFileSync } from "node:child_process";
 import { postgresBin } from "../prepare/machine";
 import { ensureVenv } from "../prepare/venvs";
 import { type Barman, barmanOf } from "./barman";
+import { certificate } from "./certificates";
 import { eventually } from "./eventually";
 import type { Site } from "./pod";
 import type { Program } from "./program";
@@ -12,7 +12,7 @@ import { Sandbox } from "./sandbox";
 const UID = 26; // `postgres` in the operator's images
 const DATA = "/var/lib/postgresql/data";
 // Two settings that the operator makes and that clients see.
-const TLS = ["ssl=on", `ssl_cert_file=${DATA}/server.crt`, `ssl_key_file=${DATA}/server.key`];
+const TLS = ["ssl=on", `ssl_cert_file=${DATA}/tls.crt`, `ssl_key_file=${DATA}/tls.key`];
 // The operator's access rules, in front of those of a Cluster and behind them.
 const ACCESS = { before: "local all all peer", behind: "host all all all scram-sha-256" };
 
@@ -70,7 +70,7 @@ export class Postgres {
     if (code !== 0) throw new Error(`initdb: exit code ${code}`);
     const access = [ACCESS.before, ...spec.postgresql.pg_hba, ACCESS.behind];
     fs.writeFileSync(path.join(data, "pg_hba.conf"), access.map((rule) => `${rule}\n`).join(""));
-    certify(data);
+    certify(data, site.program, spec.certificates.serverTLSSecret);
     const parameters = Object.entries(spec.postgresql.parameters).map(([key, value]) => `${key}=${String(value)}`);
     const settings = ["listen_addresses=*", "unix_socket_directories=/tmp", ...TLS, "archive_mode=on", ...parameters];
     const command = ["postgres", "-D", DATA, ...settings.flatMap((one) => ["-c", one])];
@@ -181,10 +181,14 @@ export class Postgres {
   }
 }
 
-function certify(directory: string): void {
-  const [key, certificate] = ["server.key", "server.crt"].map((file) => path.join(directory, file)) as [string, string];
-  const subject = ["-subj", "/CN=postgres", "-days", "1", "-keyout", key, "-out", certificate];
-  execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", ...subject], { stdio: "ignore" });
-  for (const file of [key, certificate]) fs.chownSync(file, UID, UID);
-  fs.chmodSync(key, 0o600);
+/** Gives the server the certificate of a Secret that cert-manager makes. */
+function certify(directory: string, program: Program, secret: string): void {
+  const issued = program.all("Certificate").find(({ spec }) => spec.secretName === secret);
+  if (issued === undefined) throw new Error(`no Certificate makes the Secret ${secret}`);
+  const { "tls.crt": crt = "", "tls.key": key = "" } = certificate(issued);
+  for (const [name, content] of Object.entries({ "tls.crt": crt, "tls.key": key })) {
+    const file = path.join(directory, name);
+    fs.writeFileSync(file, content, { mode: 0o600 });
+    fs.chownSync(file, UID, UID);
+  }
 }
