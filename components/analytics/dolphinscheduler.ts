@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "../base/connect";
-import { deployment } from "../base/deployment";
+import { deployment, podsAtOnce } from "../base/deployment";
 import {
   type Bucket,
   type Endpoint,
@@ -55,6 +55,15 @@ const SERVERS = {
     ports: { rpc: 50052, http: 50053 },
   },
 } as const;
+
+// Connections of one server; the default of 50 would exceed PostgreSQL's limit many times over. A worker has only a registry.
+const POOLS = { server: 10, worker: 5 };
+
+/** The most connections to its database. Only the API has a pod more during a rollout. */
+export function dolphinschedulerConnections({ api, worker }: Pick<DolphinSchedulerArgs, "api" | "worker">): number {
+  const [master, alert] = [1, 1];
+  return (master + alert + podsAtOnce(api.replicas)) * POOLS.server + worker.replicas * POOLS.worker;
+}
 
 /** Inputs of {@link DolphinScheduler}. */
 export interface DolphinSchedulerArgs {
@@ -382,8 +391,7 @@ function databaseLogin(store: PostgresDatabase): Record<string, pulumi.Input<str
     SPRING_DATASOURCE_URL: jdbcUrl(store),
     SPRING_DATASOURCE_USERNAME: store.login.username,
     SPRING_DATASOURCE_PASSWORD: store.login.password,
-    // Per server: the default of 50 would exceed PostgreSQL's limit many times over.
-    SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE: "10",
+    SPRING_DATASOURCE_HIKARI_MAXIMUMPOOLSIZE: `${POOLS.server}`,
   };
 }
 
@@ -393,7 +401,7 @@ function registryLogin(store: PostgresDatabase): Record<string, pulumi.Input<str
     REGISTRY_HIKARICONFIG_JDBCURL: jdbcUrl(store),
     REGISTRY_HIKARICONFIG_USERNAME: store.login.username,
     REGISTRY_HIKARICONFIG_PASSWORD: store.login.password,
-    REGISTRY_HIKARICONFIG_MAXIMUMPOOLSIZE: "5",
+    REGISTRY_HIKARICONFIG_MAXIMUMPOOLSIZE: `${POOLS.worker}`,
   };
 }
 

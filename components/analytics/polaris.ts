@@ -20,7 +20,17 @@ import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
-import { API_PORT, CATALOG, declaration, METRICS, POLARIS_UID, REALM, SYMMETRIC_KEY, values } from "./polaris.values";
+import {
+  API_PORT,
+  CATALOG,
+  declaration,
+  METRICS,
+  POLARIS_UID,
+  POOL_SIZE,
+  REALM,
+  SYMMETRIC_KEY,
+  values,
+} from "./polaris.values";
 
 const ROOT = "root";
 const SETUP_UID = 1000;
@@ -39,6 +49,11 @@ const PRIVILEGES: Readonly<Record<CatalogAccess, readonly string[]>> = {
 export interface CatalogClient {
   readonly secret: pulumi.Output<string>;
   readonly access: CatalogAccess;
+}
+
+/** The most connections to its database. A rollout adds a quarter of the pods, as the chart leaves it. */
+export function polarisConnections({ replicas }: Pick<PolarisArgs, "replicas">): number {
+  return (replicas + Math.ceil(replicas / 4)) * POOL_SIZE;
 }
 
 /** Inputs of {@link Polaris}. */

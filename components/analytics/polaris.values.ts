@@ -8,6 +8,8 @@ import type { EnvSecret } from "../base/secret";
 export const API_PORT = 8181;
 /** Port of health and metrics. */
 const MANAGEMENT_PORT = 8182;
+/** Connections that a pod opens to its database at most. */
+export const POOL_SIZE = 10;
 /** The user of Polaris' images. */
 export const POLARIS_UID = 10000;
 /** The server's only tenant. */
@@ -89,6 +91,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     // The server writes table metadata to the bucket with the SDK's credentials.
     envFrom: [{ secretRef: { name: objectStore.name } }],
     extraEnv: [
+      { name: "QUARKUS_DATASOURCE_JDBC_MAX_SIZE", value: `${POOL_SIZE}` },
       { name: "AWS_REGION", value: region },
       // Share of the memory limit; classes, threads and buffers take the rest.
       { name: "JAVA_MAX_MEM_RATIO", value: "65" },

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../base/connect";
-import { deployment, type DeploymentArgs } from "../base/deployment";
+import { deployment, type DeploymentArgs, podsAtOnce } from "../base/deployment";
 import {
   type Endpoint,
   hostPort,
@@ -34,6 +34,24 @@ const QUERY_SECONDS = 3600;
 const READER_PASSWORD = "READER_PASSWORD";
 // Longer queries are lost when their worker ends: blocking a node's drain for an hour would be worse.
 const WORKER_GRACE_SECONDS = 600;
+
+/** How much Superset does at a time. */
+export interface SupersetPods {
+  readonly web: Omit<SupersetWeb, "size">;
+  readonly worker: Omit<SupersetWorker, "size">;
+}
+
+/** The most connections to its own database. Sources are queried without a pool, as the reader. */
+export function supersetConnections({ web, worker }: SupersetPods): number {
+  // The process that starts those of a worker opens some as well, and so does the one of beat.
+  const queue = podsAtOnce(worker.replicas.max) * (worker.concurrency + 1) + 1;
+  return podsAtOnce(web.replicas) * web.processes * poolSize(web.threads) + queue * poolSize(1);
+}
+
+/** Connections of a process: one for each thing that it does at a time, and one besides. */
+function poolSize(threads: number): number {
+  return threads + 1;
+}
 
 /** Inputs of {@link Superset}. */
 export interface SupersetArgs {
@@ -220,6 +238,7 @@ const SHARED = {
     SUPERSET_CONFIG_PATH: "/etc/superset/superset_config.py",
     SUPERSET_QUERY_SECONDS: `${QUERY_SECONDS}`,
     HEARTBEAT_FILE,
+    SUPERSET_DATABASE_POOL: `${poolSize(1)}`,
   },
   mounts: { "/tmp": "tmp", "/etc/superset": "config", ...POSTGRES_CA_MOUNT },
 };
@@ -235,7 +254,7 @@ interface ProcessArgs {
 
 /** The differences between the processes. */
 interface Process extends Omit<DeploymentArgs, "template"> {
-  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe">;
+  readonly container: Pick<ContainerArgs, "command" | "size" | "ports" | "probe" | "env">;
   readonly graceSeconds?: number;
 }
 
@@ -255,6 +274,7 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
       "superset.app:create_app()",
     ],
     size,
+    env: { ...SHARED.env, SUPERSET_DATABASE_POOL: `${poolSize(threads)}` },
     ports: { http: PORT },
     probe: { kind: "http", path: "/health", port: "http", startupSeconds: 300 },
   };

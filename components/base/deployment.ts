@@ -27,4 +27,9 @@ export function deployment(
   );
 }
 
+/** The most pods of a Deployment at one time, where they follow each other in the default way. */
+export function podsAtOnce(replicas: number): number {
+  return replicas + ONE_MORE.rollingUpdate.maxSurge;
+}
+
 const ONE_MORE = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };

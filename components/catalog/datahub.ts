@@ -18,7 +18,7 @@ import { serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { charts } from "../base/versions";
-import { type DatahubSecrets, type DatahubSizes, INDEX_PREFIX, KEYS, TOPICS, values } from "./datahub.values";
+import { type DatahubSecrets, type DatahubSizes, INDEX_PREFIX, KEYS, POOLS, TOPICS, values } from "./datahub.values";
 
 export type { DatahubSizes } from "./datahub.values";
 
@@ -62,6 +62,11 @@ export interface DatahubArgs extends DatahubSizes {
   readonly keys: DatahubKeys;
   /** Public host name of the frontend. */
   readonly publicHost: string;
+}
+
+/** The most connections to its database: a rollout adds a pod of each, and an upgrade's Jobs run one after the other. */
+export function datahubConnections(): number {
+  return 2 * POOLS.gms + 2 * POOLS.mceConsumer + POOLS.systemUpdate;
 }
 
 /** DataHub's rights in Kafka: it creates its own topics, and its consumer groups have these prefixes. */

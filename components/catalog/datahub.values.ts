@@ -10,6 +10,9 @@ const DATAHUB_UID = 1000;
 /** Prefix of all indices, to which a role can be limited. */
 export const INDEX_PREFIX = "datahub";
 
+/** Connections that a pod opens to the database at most; upstream's 50 would be more than all others have together. */
+export const POOLS = { gms: 20, mceConsumer: 10, systemUpdate: 10 };
+
 /** The size of each pod. */
 export interface DatahubSizes {
   readonly gms: ContainerSize;
@@ -70,6 +73,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       service,
       extraEnvs: [
         ...java(args),
+        ...pool(POOLS.gms),
         ...environment({ DATAHUB_BASE_URL: args.baseUrl }),
         // The chart sets it only if DataHub itself runs recipes; without it the key would be upstream's.
         secretEnv("SECRET_SERVICE_ENCRYPTION_KEY", secrets.encryption, KEYS.encryptionKey),
@@ -88,7 +92,10 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       ],
     },
     "datahub-mae-consumer": { ...pod(args, "maeConsumer", "standard-services"), extraEnvs: java(args) },
-    "datahub-mce-consumer": { ...pod(args, "mceConsumer", "standard-services"), extraEnvs: java(args) },
+    "datahub-mce-consumer": {
+      ...pod(args, "mceConsumer", "standard-services"),
+      extraEnvs: [...java(args), ...pool(POOLS.mceConsumer)],
+    },
     // It runs recipes from the browser; ours run as CronJobs.
     "acryl-datahub-actions": { enabled: false },
     datahubSystemUpdate: {
@@ -100,6 +107,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       ...SECURITY,
       extraEnvs: [
         ...java(args),
+        ...pool(POOLS.systemUpdate),
         ...environment({ DATAHUB_SQL_SETUP_ENABLED: "true", CREATE_TABLES: "true", CREATE_DB: "false" }),
       ],
       extraVolumes: volumes(args),
@@ -231,6 +239,10 @@ function java({ graph }: ValuesArgs): HelmValue[] {
     // The images would check its HTTP port, which DataHub does not use otherwise.
     ...(graph && { SKIP_NEO4J_CHECK: "true" }),
   });
+}
+
+function pool(connections: number): HelmValue[] {
+  return environment({ EBEAN_MAX_CONNECTIONS: `${connections}` });
 }
 
 function environment(variables: Readonly<Record<string, string>>): HelmValue[] {

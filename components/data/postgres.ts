@@ -24,6 +24,7 @@ import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
 import type { Volume } from "../base/volume";
+import { derivedParameters, memoryOf } from "./postgres/parameters";
 import { backupSpec, backupStore, backUpRegularly, pluginPods, type PostgresBackups } from "./postgres/backups";
 
 const POSTGRES_PORT = 5432;
@@ -33,11 +34,12 @@ const WEBHOOK_PORT = 9443;
 const METRICS_PORT = { name: "metrics", number: 9187 };
 // The old platform's names of the server, which clients may still use.
 const LEGACY_NAMES = ["postgres-shared-service", "postgres-workflow-service"];
-// The connection pools of all services in prod, without short-lived overflow: MLflow 80 (8 processes with two pools of 5),
-// Feast 60, DataHub 50, DolphinScheduler 85, Superset 45, Polaris 20. Readers' queries must not take connections that services
-// need.
-const MAX_CONNECTIONS = "400";
+// Readers' queries must not take connections that services need.
 const READER_CONNECTIONS = 20;
+// For the operator, its metrics and backups, people, and the three that PostgreSQL reserves for superusers.
+const RESERVED_CONNECTIONS = 20;
+// Another limit restarts the server: a pod more of a client should not.
+const CONNECTION_STEP = 50;
 // The user `postgres` of the operator's images.
 const POSTGRES_UID = 26;
 
@@ -45,6 +47,14 @@ const POSTGRES_UID = 26;
 export interface PostgresReader {
   readonly database: string;
   readonly password: pulumi.Output<string>;
+}
+
+/** The database of a service. */
+export interface OwnDatabase {
+  /** Its owner's password. */
+  readonly password: pulumi.Output<string>;
+  /** The most connections that the pods of the service open. */
+  readonly connections: number;
 }
 
 /** Inputs of {@link Postgres}. */
@@ -64,8 +74,10 @@ export interface PostgresArgs {
   readonly size: ContainerSize;
   readonly operatorSize: ContainerSize;
   readonly volume: Volume;
-  /** The owner's password by database; the owner has the database's name. */
-  readonly passwords: Readonly<Record<string, pulumi.Output<string>>>;
+  /** Other parameters of PostgreSQL than those that follow from its size and its clients. @default {} */
+  readonly parameters?: Readonly<Record<string, string>>;
+  /** The databases of services. The owner of each has its name. */
+  readonly databases: Readonly<Record<string, OwnDatabase>>;
   /** Readers of other services' databases, by client name. */
   readonly readers: Readonly<Record<string, PostgresReader>>;
   /** Size of the Job that grants read access. */
@@ -91,13 +103,14 @@ export class Postgres<Database extends string = string, Reader extends string = 
   constructor(
     name: string,
     args: PostgresArgs & {
-      readonly passwords: Readonly<Record<Database, pulumi.Output<string>>>;
+      readonly databases: Readonly<Record<Database, OwnDatabase>>;
       readonly readers: Readonly<Partial<Record<Reader, PostgresReader>>>;
     },
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:Postgres", name, {}, opts);
-    const { namespace, operatorNamespace, kubeApi, passwords, readers, backups, protect }: PostgresArgs = args;
+    refuseTooMany(this, args);
+    const { namespace, operatorNamespace, kubeApi, databases, readers, backups, protect }: PostgresArgs = args;
     // All pods of the cluster, since the Jobs that initialize and join instances need the same wires.
     const server = podsNamed(name, namespace, { "cnpg.io/cluster": name });
     const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
@@ -165,8 +178,8 @@ export class Postgres<Database extends string = string, Reader extends string = 
 
     if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
     const made: Made = { name, namespace, server, cluster, protect, trust: certificate.trust };
-    const credentials = Object.entries(passwords).map(
-      ([database, password]) => [database, this.own(made, database, password)] as const,
+    const credentials = Object.entries(databases).map(
+      ([database, { password }]) => [database, this.own(made, database, password)] as const,
     );
     for (const database of new Set(Object.values(readers).map((reader) => reader.database))) {
       this.letRead(made, database, args);
@@ -347,7 +360,30 @@ function accessRules(readers: PostgresArgs["readers"]): string[] {
   ];
 }
 
-function clusterSpec(name: string, { instances, size, volume, readers }: PostgresArgs): object {
+/** The most connections of all clients together, in steps. */
+function connectionLimit({ databases, readers }: PostgresArgs): number {
+  const services = Object.values(databases).reduce((sum, { connections }) => sum + connections, 0);
+  const all = services + Object.keys(readers).length * READER_CONNECTIONS + RESERVED_CONNECTIONS;
+  return Math.ceil(all / CONNECTION_STEP) * CONNECTION_STEP;
+}
+
+/** Fails an evaluation rather than have the kernel end a server whose clients are all there. */
+function refuseTooMany(postgres: pulumi.Resource, args: PostgresArgs): void {
+  const connections = connectionLimit(args);
+  const { limit } = args.size.memoryMiB;
+  const needed = memoryOf(connections, args.size);
+  if (needed <= limit) return;
+  const clients = Object.entries(args.databases).map(([database, own]) => `${database} ${own.connections}`);
+  throw new pulumi.ResourceError(
+    `postgres.memoryMiB.limit: ${limit} is too little for ${connections} connections, which take up to ${needed} MiB; ` +
+      `raise it, or run fewer pods of its clients (connections: ${clients.join(", ")})`,
+    postgres,
+    true,
+  );
+}
+
+function clusterSpec(name: string, args: PostgresArgs): object {
+  const { instances, size, volume, readers, parameters = {} } = args;
   return {
     // Rules select these pods' series by this label.
     inheritedMetadata: { labels: { app: name } },
@@ -365,11 +401,7 @@ function clusterSpec(name: string, { instances, size, volume, readers }: Postgre
       topologyKey: "kubernetes.io/hostname",
     },
     postgresql: {
-      parameters: {
-        // A quarter of the memory, as the PostgreSQL documentation (20.4.1) advises.
-        shared_buffers: `${Math.round(size.memoryMiB.limit / 4)}MB`,
-        max_connections: MAX_CONNECTIONS,
-      },
+      parameters: { ...parameters, ...derivedParameters({ size, volume, connections: connectionLimit(args) }) },
       pg_hba: accessRules(readers),
     },
   };

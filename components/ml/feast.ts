@@ -4,7 +4,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { connect, type Destination } from "../base/connect";
-import { deployment } from "../base/deployment";
+import { deployment, podsAtOnce } from "../base/deployment";
 import {
   type Bucket,
   type Endpoint,
@@ -42,6 +42,16 @@ const FEAST_UID = 1000;
 const STORE_FILE = "feature_store.yaml";
 // How long a server may use outdated definitions.
 const REGISTRY_CACHE_SECONDS = 30;
+
+// Connections of one process to the registry, which it mostly has in memory.
+const POOL_SIZE = 3;
+// gunicorn and its worker for HTTP, and the server for gRPC.
+const SERVER_PROCESSES = 3;
+
+/** The most connections to its registry: those of its servers, and of two materializations. */
+export function feastConnections({ replicas }: Pick<FeastArgs, "replicas">): number {
+  return (podsAtOnce(replicas.max) * SERVER_PROCESSES + Object.keys(MATERIALIZATIONS).length) * POOL_SIZE;
+}
 
 /** Inputs of {@link Feast}. */
 export interface FeastArgs {
@@ -304,6 +314,7 @@ function storeConfig(project: string): string {
     registry: {
       registry_type: "sql",
       path: "${FEAST_REGISTRY}",
+      sqlalchemy_config_kwargs: { pool_size: POOL_SIZE, max_overflow: 0 },
       cache_ttl_seconds: REGISTRY_CACHE_SECONDS,
       // Otherwise the servers reject requests for a view during its materialization (feast#6780).
       serve_features_while_materializing: true,

@@ -1,5 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { podsAtOnce } from "../base/deployment";
 import {
   type Bucket,
   type Endpoint,
@@ -19,6 +20,15 @@ import { Workload } from "../base/workload";
 
 const TRACKING_PORT = 5000;
 const MLFLOW_UID = 1000;
+
+// The tracking store and the model registry have a pool each, in every process. MLflow takes an overflow of 0 for unset.
+const POOL = { size: 4, overflow: 1 };
+const POOLS = 2;
+
+/** The most connections to its database: those of every web worker, and of the process that starts them. */
+export function mlflowConnections({ replicas, webWorkers }: Required<Pick<MlflowArgs, "replicas" | "webWorkers">>) {
+  return podsAtOnce(replicas) * POOLS * (webWorkers * (POOL.size + POOL.overflow) + 1);
+}
 
 /** Inputs of {@link Mlflow}. */
 export interface MlflowArgs {
@@ -103,6 +113,8 @@ export class Mlflow extends pulumi.ComponentResource {
         ],
         env: {
           HOME: "/tmp",
+          MLFLOW_SQLALCHEMYSTORE_POOL_SIZE: `${POOL.size}`,
+          MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW: `${POOL.overflow}`,
           ...s3ClientEnv(artifacts.store),
           MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, args),
           // The UI posts to the public host, and the server does not accept its own name as origin by default.

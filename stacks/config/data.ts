@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { managerOf } from "../../components/data/postgres/parameters";
 import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB } from "./shapes";
 
 /** An S3 API outside the cluster. */
@@ -41,11 +42,22 @@ const PostgresBackups = z.strictObject({
   plugin: Size.meta({ description: "The operator's backup plugin" }),
 });
 
+const parameterName = z
+  .string()
+  .regex(/^[a-z]\w*(\.\w+)?$/, { error: "expected a name such as work_mem", abort: true })
+  .refine((name) => managerOf(name) === undefined, {
+    error: ({ input }) => `${managerOf(String(input)) ?? ""} manages this parameter`,
+  });
+
 /** PostgreSQL and its operator. */
 export const Postgres = z.strictObject({
   instances: z.int().min(1),
   ...size,
   volume: z.strictObject({ sizeGiB }),
+  parameters: z
+    .record(parameterName, z.union([z.string(), z.number(), z.boolean()]).transform(String))
+    .default({})
+    .meta({ description: "Parameters of PostgreSQL besides those that the program and CloudNativePG manage" }),
   operator: Size,
   setup: Size.meta({ description: "The Job that grants read access to databases" }),
   backups: PostgresBackups.optional(),

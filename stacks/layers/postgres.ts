@@ -1,7 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
+import { dolphinschedulerConnections } from "../../components/analytics/dolphinscheduler";
+import { polarisConnections } from "../../components/analytics/polaris";
+import { supersetConnections } from "../../components/analytics/superset";
 import { type Credential, externalPeer, type OwnBucket } from "../../components/base/endpoint";
 import type { ObjectStore } from "../../components/data/object-store";
-import { Postgres, type PostgresReader } from "../../components/data/postgres";
+import { type OwnDatabase, Postgres, type PostgresReader } from "../../components/data/postgres";
+import { datahubConnections } from "../../components/catalog/datahub";
+import { feastConnections } from "../../components/ml/feast";
+import { mlflowConnections } from "../../components/ml/mlflow";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import type { Foundation } from "./foundation";
@@ -48,14 +54,8 @@ export function postgresOf(
       size: server,
       operatorSize: operator,
       volume: { storageClass, ...volume },
-      passwords: {
-        mlflow: secrets.get("postgresMlflowPassword"),
-        feast: secrets.get("postgresFeastPassword"),
-        superset: secrets.get("postgresSupersetPassword"),
-        datahub: secrets.get("postgresDatahubPassword"),
-        dolphinscheduler: secrets.get("postgresDolphinschedulerPassword"),
-        polaris: secrets.get("postgresPolarisPassword"),
-      },
+      parameters: server.parameters,
+      databases: databasesOf(platform, secrets),
       readers: readersOf(platform, secrets),
       setupSize: setup,
       ...(backups && {
@@ -74,6 +74,23 @@ export function postgresOf(
     },
     opts,
   );
+}
+
+/** The database of each service, with the connections of those that are deployed. */
+function databasesOf(platform: PlatformConfig, secrets: Secrets): Record<Database, OwnDatabase> {
+  const { mlflow, feast, superset, datahub, dolphinscheduler, polaris } = platform;
+  const own = (password: pulumi.Output<string>, connections = 0): OwnDatabase => ({ password, connections });
+  return {
+    mlflow: own(secrets.get("postgresMlflowPassword"), mlflow && mlflowConnections(mlflow)),
+    feast: own(secrets.get("postgresFeastPassword"), feast && feastConnections(feast)),
+    superset: own(secrets.get("postgresSupersetPassword"), superset && supersetConnections(superset)),
+    datahub: own(secrets.get("postgresDatahubPassword"), datahub && datahubConnections()),
+    dolphinscheduler: own(
+      secrets.get("postgresDolphinschedulerPassword"),
+      dolphinscheduler && dolphinschedulerConnections(dolphinscheduler),
+    ),
+    polaris: own(secrets.get("postgresPolarisPassword"), polaris && polarisConnections(polaris)),
+  };
 }
 
 /** The buckets of the object store that only PostgreSQL uses, each with its login. */

@@ -45,6 +45,14 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => (c.postgres.instanzes = 1),
     "postgres.instanzes: unknown key; docs/schema/stack-config.json lists what is allowed; remove it or correct its name in FILE",
   ],
+  [
+    (c) => (c.postgres.parameters = { max_connections: 1000 }),
+    "postgres.parameters.max_connections: this name is not allowed: the program manages this parameter; correct it in FILE",
+  ],
+  [
+    (c) => (c.postgres.parameters = { archive_command: "true" }),
+    "postgres.parameters.archive_command: this name is not allowed: CloudNativePG manages this parameter; correct it in FILE",
+  ],
   [(c) => delete c.mlflow.replicas, "mlflow.replicas: missing: expected number; add it to FILE"],
   [
     (c) => (c.postgres.instances = 0),

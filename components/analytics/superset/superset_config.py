@@ -27,6 +27,7 @@ def _cache(name: str, lifetime: timedelta) -> dict[str, object]:
 
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
 SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_DATABASE_URI"]
+SQLALCHEMY_ENGINE_OPTIONS = {"pool_size": int(os.environ["SUPERSET_DATABASE_POOL"]), "max_overflow": 0}
 
 CACHE_CONFIG = _cache("metadata", timedelta(minutes=5))
 DATA_CACHE_CONFIG = _cache("data", timedelta(minutes=5))

@@ -30,7 +30,10 @@ async function postgres(
       size: SIZE,
       operatorSize: SIZE,
       volume: { storageClass: "disk", sizeGiB: 10 },
-      passwords: { mlflow: pulumi.secret("first-password"), feast: pulumi.secret("second-password") },
+      databases: {
+        mlflow: { password: pulumi.secret("first-password"), connections: 100 },
+        feast: { password: pulumi.secret("second-password"), connections: 30 },
+      },
       readers: {},
       setupSize: SIZE,
       metrics: by,
@@ -143,6 +146,39 @@ describe("Postgres", () => {
     assert.ok(!items.some(({ key }) => key === "tls.key"), "clients get the server's key");
     assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:cert-manager.io/v1:Certificate"));
     assert.equal(metadata.annotations["pulumi.com/waitFor"], "condition=Ready");
+  });
+
+  it("lets in as many as its clients open, its readers and the operator, in steps of fifty", async () => {
+    const limit = async (own: Partial<PostgresArgs> = {}) =>
+      only((await postgres(own)).seen, `${CNPG}:Cluster`).inputs.spec.postgresql.parameters.max_connections;
+    const password = pulumi.secret("third-password");
+    assert.equal(await limit(), "150");
+    assert.equal(await limit({ readers: { trino: { database: "mlflow", password } } }), "200");
+    const databases = { mlflow: { password, connections: 1000 } };
+    await assert.rejects(
+      postgres({ databases }),
+      /postgres\.memoryMiB\.limit: 2048 is too little for 1050 connections/,
+    );
+  });
+
+  it("keeps of its log, for a replica that is away, no more than a part of the volume", async () => {
+    const kept = async (sizeGiB: number) => {
+      const { seen } = await postgres({ volume: { storageClass: "disk", sizeGiB } });
+      const { parameters } = only(seen, `${CNPG}:Cluster`).inputs.spec.postgresql;
+      return ["max_slot_wal_keep_size", "max_wal_size", "wal_keep_size"].map((key) => parseInt(parameters[key], 10));
+    };
+    assert.deepEqual(await kept(100), [20480, 1024, 512]);
+    for (const size of [1, 5, 10]) {
+      const sum = (await kept(size)).reduce((all, one) => all + one);
+      assert.ok(sum <= size * 1024 * 0.35, `${size} GiB: the log may take ${sum} MiB`);
+    }
+  });
+
+  it("takes other parameters from the config, and its own from the server's size", async () => {
+    const { seen } = await postgres({ parameters: { work_mem: "16MB" } });
+    const { work_mem: workMemory, shared_buffers: buffers } = only(seen, `${CNPG}:Cluster`).inputs.spec.postgresql
+      .parameters;
+    assert.deepEqual([workMemory, buffers], ["16MB", "512MB"]);
   });
 
   describe("with backups", () => {
