@@ -1,3 +1,4 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
@@ -189,7 +190,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       endpoints: { server: entry },
       credentials: Object.fromEntries(credentials),
       legacyNames: Object.fromEntries(LEGACY_NAMES.map((alias) => [alias, [entry]])),
-      alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
+      alerts: [path.join(__dirname, "postgres.alerts.yaml")],
     };
     this.registerOutputs();
   }
@@ -223,13 +224,16 @@ export class Postgres<Database extends string = string, Reader extends string = 
         const limit = { connectionLimit: READER_CONNECTIONS };
         return { client, username, ...this.role(made, objectName(name, client, "reader"), username, password, limit) };
       });
-    const statements = grantReading(
-      database,
-      roles.map(({ username }) => username),
-    );
-    const ownersPassword = envSecret(
+    const usernames = roles.map(({ username }) => username);
+    const passwords = envSecret(
       objectName(name, database, "owner"),
-      { namespace, data: { PGPASSWORD: owner.login.password } },
+      {
+        namespace,
+        data: {
+          PGPASSWORD: owner.login.password,
+          ...Object.fromEntries(roles.map(({ username, login }) => [passwordOf(username), login.password])),
+        },
+      },
       { parent: this },
     );
     const grants = new SetupJob(
@@ -239,12 +243,9 @@ export class Postgres<Database extends string = string, Reader extends string = 
         image: images.postgres,
         size: setupSize,
         uid: POSTGRES_UID,
-        command: [
-          ...["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--single-transaction"],
-          ...statements.map((statement) => `--command=${statement}`),
-        ],
+        command: ["bash", "-c", grantAndProve(database, usernames)],
         env: libpqEnv(owner),
-        secretEnv: [ownersPassword],
+        secretEnv: [passwords],
         mounts: POSTGRES_CA_MOUNT,
         volumes: [postgresCaVolume(owner)],
         talksTo: [owner.server],
@@ -336,6 +337,24 @@ function readerRole(client: string): string {
   return `${client}_reader`;
 }
 
+/** Has the owner of a database let its readers in, and then each reader show that it may read, and no more. */
+function grantAndProve(database: string, readers: readonly string[]): string {
+  const psql = "psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction";
+  const run = (sql: string) => `${psql} <<'SQL'\n${sql}\nSQL`;
+  return [
+    "set -e",
+    run(grantReading(database, readers).join("\n")),
+    ...readers.map((reader) => `PGUSER=${reader} PGPASSWORD=$${passwordOf(reader)} ${run(PROOF)}`),
+  ].join("\n");
+}
+
+/** The environment variable with a reader's password. */
+function passwordOf(reader: string): string {
+  return `PASSWORD_${reader}`;
+}
+
+const PROOF = fs.readFileSync(path.join(__dirname, "postgres", "prove-reader.sql"), "utf8");
+
 /**
  * Grants that the owner of a database runs for its readers: they may read existing and future tables, but create none, not even
  * temporary ones.
@@ -343,9 +362,9 @@ function readerRole(client: string): string {
 function grantReading(database: string, readers: readonly string[]): string[] {
   const roles = readers.map((reader) => `"${reader}"`).join(", ");
   return [
-    `REVOKE TEMPORARY ON DATABASE "${database}" FROM PUBLIC`,
-    `GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${roles}`,
-    `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO ${roles}`,
+    `REVOKE TEMPORARY ON DATABASE "${database}" FROM PUBLIC;`,
+    `GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${roles};`,
+    `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO ${roles};`,
   ];
 }
 

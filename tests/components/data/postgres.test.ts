@@ -115,6 +115,23 @@ describe("Postgres", () => {
       }
     });
 
+    it("logs in as each after the grants, to read and to be refused a write", async () => {
+      const { seen } = await postgres({
+        readers: { ...readers, trino: { database: "mlflow", password: pulumi.secret("fourth") } },
+      });
+      const [{ command, envFrom }] = only(seen, "kubernetes:batch/v1:Job", "postgres-mlflow-readers").inputs.spec
+        .template.spec.containers;
+      const { stringData } = only(seen, "kubernetes:core/v1:Secret", envFrom[0].secretRef.name).inputs;
+      const logins = [...command[2].matchAll(/PGUSER=(\S+) PGPASSWORD=\$(\S+) psql/g)].map(([, user, variable]) => [
+        user,
+        stringData[variable],
+      ]);
+      assert.deepEqual(logins, [
+        ["feast_reader", "third-password"],
+        ["trino_reader", "fourth"],
+      ]);
+    });
+
     it("refuses one of a database that is not there", async () => {
       const there = { trino: { database: "datahub", password: pulumi.secret("third-password") } };
       await assert.rejects(postgres({ readers: there }), /no database datahub/);
