@@ -1,11 +1,11 @@
 import { readStackFile, STACKS, stackConfig } from "../rehearsal/program/evaluate";
-import { wantedCredentials } from "../stacks/config/secrets";
+import { sharedCredentials, wantedCredentials } from "../stacks/config/secrets";
 import { SECRET_KEYS } from "../stacks/config/systems";
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 
 /** Where a stack gets a credential from. */
-export type SecretState = "set" | "generated" | "missing" | "plain text" | "unknown key";
+export type SecretState = "set" | "generated" | "shared login" | "missing" | "plain text" | "unknown key";
 
 /** A credential of a stack, without its value. */
 export interface SecretReport {
@@ -20,14 +20,16 @@ export interface SecretReport {
 
 const PREFIX = "carbon:";
 
-/** The state of each credential in a stack file; values are not read. */
+/** The state of each credential in a stack file; values are not read. `shared` lists those that the shared login replaces. */
 export function secretsOf(
   stack: string,
   file: Readonly<Record<string, unknown>>,
   required: readonly string[],
+  shared: readonly string[] = [],
 ): SecretReport[] {
   const known = Object.entries(SECRET_KEYS).map(([key, { form, usedBy }]) => {
-    const state = stateOf(file[PREFIX + key], required.includes(key));
+    const unset = required.includes(key) ? "missing" : shared.includes(key) ? "shared login" : "generated";
+    const state = stateOf(file[PREFIX + key], unset);
     const isWrong = state === "missing" || state === "plain text";
     return {
       key,
@@ -45,8 +47,8 @@ export function secretsOf(
   return [...known, ...unknown];
 }
 
-function stateOf(value: unknown, isRequired: boolean): SecretState {
-  if (value === undefined) return isRequired ? "missing" : "generated";
+function stateOf(value: unknown, unset: SecretState): SecretState {
+  if (value === undefined) return unset;
   return typeof value === "object" && value !== null && "secure" in value ? "set" : "plain text";
 }
 
@@ -77,7 +79,8 @@ export const program = command(
     "\nExit codes: 0 no faults, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
   )
   .action(({ stack, json }: { stack: string; json?: true }) => {
-    const secrets = secretsOf(stack, readStackFile(stack), wantedCredentials(stackConfig(stack)));
+    const config = stackConfig(stack);
+    const secrets = secretsOf(stack, readStackFile(stack), wantedCredentials(config), sharedCredentials(config));
     console.log(json ? JSON.stringify({ stack, secrets }, null, 2) : describe(secrets));
     if (secrets.some((secret) => secret.command !== undefined)) process.exitCode = 1;
   });

@@ -7,6 +7,7 @@ import {
   type Endpoint,
   type IcebergCatalog,
   type PostgresDatabase,
+  s3Checksums,
   s3ClientSecret,
   serviceEndpoint,
   url,
@@ -95,6 +96,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     const server = podsOf(declares.workloads[0], namespace);
 
     const secrets = this.secrets(name, args);
+    const objectStoreEnv = { AWS_REGION: warehouse.store.region, ...s3Checksums(warehouse.store) };
     const bootstrap = this.bootstrap(name, args, secrets.database);
     const account = serviceAccount(server, { parent: this });
     const release = new ChartRelease(
@@ -103,14 +105,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       {
         namespace,
         directory: args.chartDirectory,
-        values: values({
-          replicas,
-          size,
-          serviceAccount: name,
-          store,
-          region: warehouse.store.region,
-          ...secrets,
-        }),
+        values: values({ replicas, size, serviceAccount: name, store, objectStoreEnv, ...secrets }),
         declares,
         talksTo: { [name]: [store.server, warehouse.store.destination] },
       },

@@ -33,13 +33,12 @@ export interface ValuesArgs {
   readonly database: EnvSecret;
   readonly objectStore: EnvSecret;
   readonly tokens: EnvSecret;
-  /** Region of the object store. */
-  readonly region: string;
+  readonly objectStoreEnv: Readonly<Record<string, HelmValue>>;
 }
 
 /** The values of the chart. */
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
-  const { replicas, size, store, database, objectStore, tokens, region } = args;
+  const { replicas, size, store, database, objectStore, tokens, objectStoreEnv } = args;
   return {
     replicaCount: replicas,
     resources: resources(size),
@@ -92,7 +91,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     envFrom: [{ secretRef: { name: objectStore.name } }],
     extraEnv: [
       { name: "QUARKUS_DATASOURCE_JDBC_MAX_SIZE", value: `${POOL_SIZE}` },
-      { name: "AWS_REGION", value: region },
+      ...Object.entries(objectStoreEnv).map(([name, value]) => ({ name, value })),
       // Share of the memory limit; classes, threads and buffers take the rest.
       { name: "JAVA_MAX_MEM_RATIO", value: "65" },
     ],

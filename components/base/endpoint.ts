@@ -172,29 +172,30 @@ export interface IcebergCatalog {
   readonly login: Credential;
 }
 
-/** An S3 bucket and the user that may read and write it. */
+/** What a user of an object store may do in a bucket: list and read, or also write and delete. */
+export type BucketAccess = "read" | "write";
+
+/** A user of an object store, which may use no other bucket than these. */
+export interface BucketUser {
+  readonly login: Credential;
+  readonly access: Readonly<Record<string, BucketAccess>>;
+}
+
+/** An S3 bucket and the user of one client. */
 export interface Bucket {
   readonly name: string;
   readonly store: S3Store;
 }
 
-/** An S3 bucket with its own user. */
-export interface OwnBucket {
-  readonly name: string;
-  readonly store: Omit<S3Store, "secret">;
-}
-
-/** An S3 API, inside the cluster or outside. */
+/** An S3 API, inside the cluster or outside, and the user of one client. */
 export interface S3Store {
   /** Base URL of the API, without a path. */
   readonly url: pulumi.Output<string>;
   readonly region: string;
-  /** Where its clients are let, once the bucket and its user are there. */
+  /** Where its clients are let, once the buckets and the users are there. */
   readonly destination: Endpoint | ExternalPeer;
-  /** Access key and secret key of the application user. */
+  /** Access key and secret key. */
   readonly login: Credential;
-  /** Namespace and name of the Secret with this login, for people and jobs outside the program. */
-  readonly secret: { readonly namespace: pulumi.Output<string>; readonly name: string };
 }
 
 /** The DNS name of a Service, as pods call it: their resolver adds the domain of whatever cluster they are in. */
@@ -261,7 +262,16 @@ export function s3ClientEnv(store: S3Store): Record<string, pulumi.Input<string>
     AWS_ENDPOINT_URL_S3: store.url,
     MLFLOW_S3_ENDPOINT_URL: store.url,
     AWS_DEFAULT_REGION: store.region,
+    ...s3Checksums(store),
   };
+}
+
+/** Since 2025 AWS SDKs add checksums to each request, which many other stores refuse. */
+export function s3Checksums({ url: address }: S3Store): Record<string, pulumi.Output<string>> {
+  const when = address.apply((text) =>
+    /\.amazonaws\.com(\.cn)?$/.test(new URL(text).hostname) ? "when_supported" : "when_required",
+  );
+  return { AWS_REQUEST_CHECKSUM_CALCULATION: when, AWS_RESPONSE_CHECKSUM_VALIDATION: when };
 }
 
 /** The login of an S3 client, as Secret data for environment variables. */

@@ -6,7 +6,7 @@ import type { MountedFiles } from "./files";
 import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
 
 /** Inputs of {@link SetupJob}. */
-export interface SetupJobArgs extends ContainerArgs, Pick<PodArgs, "volumes"> {
+export interface SetupJobArgs extends ContainerArgs, Pick<PodArgs, "scratch" | "volumes"> {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly uid: number;
@@ -37,7 +37,7 @@ export class SetupJob extends pulumi.ComponentResource {
       uid,
       priorityClass: "low-priority-batch",
       secretEnv,
-      scratch: { tmp: { sizeMiB: 64 } },
+      scratch: { tmp: { sizeMiB: 64 }, ...args.scratch },
       files,
       volumes,
       restartPolicy: "OnFailure",

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Bucket, Credential, Endpoint, ExternalPeer, OwnBucket, S3Store } from "../base/endpoint";
+import type { Bucket, BucketUser, Credential, Endpoint, ExternalPeer, S3Store } from "../base/endpoint";
+import { type MountedFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
@@ -9,6 +10,10 @@ import { images } from "../base/versions";
 
 /** Name of the Secret that jobs outside this program read: keys `accesskey` and `secretkey`. */
 const SHARED_SECRET = "minio-credentials";
+// What the Job calls the shared user, and running MinIO servers its policy.
+const SHARED_USER = "carbon-buckets";
+const ADMINISTRATOR = "administrator";
+const USERS_MOUNT = "/users";
 
 /** Inputs of {@link ObjectStore}. */
 export interface ObjectStoreArgs {
@@ -18,105 +23,101 @@ export interface ObjectStoreArgs {
   readonly url: pulumi.Output<string>;
   readonly region: string;
   readonly destination: Endpoint | ExternalPeer;
-  /** The login that creates the buckets and, if necessary, the application user. @default the application user */
-  readonly administrator?: { readonly login: Credential; readonly makesUser: boolean };
-  /** The application user, which may use only our buckets. */
-  readonly login: Credential;
-  readonly buckets: readonly string[];
-  /** Buckets with their own user, which the application user may not use. */
-  readonly ownBuckets: Readonly<Record<string, Credential>>;
+  /** The login that creates the buckets and, if necessary, the users. @default the shared user's */
+  readonly administrator?: { readonly login: Credential; readonly makesUsers: boolean };
+  /** The user of jobs outside this program, whose buckets are all but those that a user has to itself. */
+  readonly shared: BucketUser;
+  /** The users of clients. They may have the shared user's login, which then limits them to nothing. */
+  readonly users: Readonly<Record<string, BucketUser>>;
+  /** What the names of buckets begin with; users' rights name them in full. @default nothing */
+  readonly bucketPrefix?: string;
   readonly setupSize: ContainerSize;
 }
 
 /** S3 buckets and their users, on our own or an external server. */
-export class ObjectStore<Name extends string = string, OwnName extends string = string>
-  extends pulumi.ComponentResource
-{
-  /** The S3 API, and the user of our buckets. */
-  readonly store: S3Store;
+export class ObjectStore<Name extends string = string, User extends string = string> extends pulumi.ComponentResource {
   readonly offers: Offer;
-  private readonly buckets: readonly string[];
-  private readonly ownBuckets: ReadonlyMap<string, OwnBucket>;
+  private readonly stores: ReadonlyMap<string, S3Store & Pick<BucketUser, "access">>;
+  private readonly bucketPrefix: string;
 
   constructor(
     name: string,
-    args: ObjectStoreArgs & {
-      readonly buckets: readonly Name[];
-      readonly ownBuckets: Readonly<Partial<Record<OwnName, Credential>>>;
-    },
+    args: ObjectStoreArgs & { readonly users: Readonly<Partial<Record<User, BucketUser>>> },
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:ObjectStore", name, {}, opts);
-    const { namespace, url, region, destination, login, buckets, ownBuckets }: ObjectStoreArgs = args;
+    const { namespace, url, region, destination, shared, users, bucketPrefix = "" }: ObjectStoreArgs = args;
 
-    const shared = envSecret(
+    const secret = envSecret(
       SHARED_SECRET,
-      { namespace, data: { accesskey: login.username, secretkey: login.password } },
+      { namespace, data: { accesskey: shared.login.username, secretkey: shared.login.password } },
       { parent: this },
     );
-    this.store = {
-      url,
-      region,
-      destination: setUp(this, `${name}-setup`, args, { policy: "carbon-buckets", login, buckets }),
-      login,
-      secret: { namespace: pulumi.output(namespace), name: shared.name },
-    };
-    const own = Object.entries(ownBuckets).map(([bucket, user]) => {
-      const only = { policy: bucket, login: user, buckets: [bucket] };
-      const prepared = setUp(this, objectName(name, "setup", bucket), args, only);
-      return [bucket, { name: bucket, store: { url, region, destination: prepared, login: user } }] as const;
-    });
-    this.ownBuckets = new Map(own);
-    this.buckets = buckets;
+    const own = Object.entries(users).filter(([, { login }]) => login !== shared.login);
+    const isApart = ([, { access }]: [string, BucketUser]) => !Object.keys(access).every((one) => one in shared.access);
+    const together: [string, BucketUser][] = [[SHARED_USER, shared], ...own.filter((user) => !isApart(user))];
+    const prepared = setUp(this, `${name}-setup`, args, together);
+    this.stores = new Map(
+      Object.entries(users).map(([user, rights]) => {
+        const one: [string, BucketUser] = [user, rights];
+        // A Job of its own, so that nobody waits for what nobody else needs.
+        const ready = isApart(one) ? setUp(this, objectName(name, "setup", user), args, [one]) : prepared;
+        return [user, { url, region, destination: { ...destination, ready: [ready] }, ...rights }];
+      }),
+    );
+    this.bucketPrefix = bucketPrefix;
     this.offers = {
       facts: { url, region },
-      credentials: { shared: this.store.secret },
+      credentials: { shared: { namespace, name: secret.name } },
       // An object store outside the cluster never had it.
       legacyNames: { ...(destination.kind === "endpoint" && { "minio-service": [destination] }) },
     };
     this.registerOutputs();
   }
 
-  /** The bucket of a service. */
-  bucket(name: Name): Bucket {
-    if (!this.buckets.includes(name)) throw new Error(`the object store has no bucket ${name}`);
-    return { name, store: this.store };
-  }
-
-  /** A bucket with its own user. */
-  ownBucket(name: OwnName): OwnBucket {
-    const own = this.ownBuckets.get(name);
-    if (own === undefined) throw new Error(`the object store has no bucket ${name} with a user of its own`);
-    return own;
+  /** A bucket, with the login of a user that may use it. */
+  bucket(name: Name, user: User): Bucket {
+    const found = this.stores.get(user);
+    if (found === undefined) throw new Error(`the object store has no user ${user}`);
+    const { access, ...store } = found;
+    const fullName = `${this.bucketPrefix}${name}`;
+    if (!(fullName in access)) throw new Error(`${user} may not use the bucket ${fullName}`);
+    return { name: fullName, store };
   }
 }
 
-/** A user, and the buckets that only it may use. */
-interface BucketUser {
-  /** Name of the user's policy on the server. */
-  readonly policy: string;
-  readonly login: Credential;
-  readonly buckets: readonly string[];
-}
-
-/** Makes the Job that creates the buckets and, if necessary, their users. Returns the destination for those who come after it. */
+/** Makes the Job that creates the users, if necessary, and their buckets, and proves the rights of each. */
 function setUp(
   parent: pulumi.Resource,
   name: string,
-  { namespace, url, region, destination, administrator, setupSize }: ObjectStoreArgs,
-  { policy, login, buckets }: BucketUser,
-): S3Store["destination"] {
-  const logins = envSecret(
+  { namespace, url, region, destination, administrator, shared, users, setupSize }: ObjectStoreArgs,
+  own: readonly [string, BucketUser][],
+): pulumi.Resource {
+  const all = [shared, ...Object.values(users)].flatMap(({ access }) => Object.keys(access));
+  const buckets = [...new Set(own.flatMap(([, { access }]) => Object.keys(access)))];
+  const makesUsers = administrator?.makesUsers === true;
+  const names = own.map(([user]) => user);
+  const makerOf = (bucket: string): string =>
+    administrator ? ADMINISTRATOR : (own.find(([, { access }]) => access[bucket] === "write")?.[0] ?? SHARED_USER);
+  const rights = own.flatMap(([user, { access }]) =>
+    [...new Set(all)].flatMap((bucket) => {
+      const right = access[bucket] ?? "none";
+      // Outside, the shared user may also stand in for others.
+      const isProven = right !== "none" || user !== SHARED_USER || administrator !== undefined;
+      return isProven ? [[user, bucket, right, makerOf(bucket)]] : [];
+    }),
+  );
+
+  const logins = Object.fromEntries(own.map(([user, { login }]) => [user, lines(login)]));
+  const policies = Object.fromEntries(own.map(([user, { access }]) => [`${user}.json`, policy(access)]));
+  const files: MountedFiles = secretFiles(
     name,
     {
       namespace,
-      data: {
-        ACCESS_KEY: login.username,
-        SECRET_KEY: login.password,
-        ...(administrator && {
-          ADMIN_ACCESS_KEY: administrator.login.username,
-          ADMIN_SECRET_KEY: administrator.login.password,
-        }),
+      files: {
+        ...logins,
+        ...(administrator && { [ADMINISTRATOR]: lines(administrator.login) }),
+        ...(makesUsers && policies),
       },
     },
     { parent },
@@ -134,46 +135,112 @@ function setUp(
         MC_CONFIG_DIR: "/tmp/mc",
         S3_URL: url,
         S3_REGION: region,
-        BUCKETS: buckets.join(" "),
-        ...(administrator?.makesUser && { POLICY_NAME: policy, POLICY: bucketPolicy(buckets) }),
+        ADMINISTRATOR: administrator ? ADMINISTRATOR : "",
+        USERS: names.join(" "),
+        NEW_USERS: makesUsers ? names.join(" ") : "",
+        BUCKETS: buckets.map((bucket) => `${makerOf(bucket)} ${bucket}`).join("\n"),
+        RIGHTS: rights.map((right) => right.join(" ")).join("\n"),
       },
-      secretEnv: [logins],
+      files: { users: files },
+      mounts: { [USERS_MOUNT]: "users" },
+      // mc writes the logins that it uses to its config.
+      scratch: { tmp: { sizeMiB: 16, medium: "Memory" } },
       talksTo: [destination],
     },
     { parent },
   );
-  return { ...destination, ready: [job] };
+  return job;
 }
 
-// mc reads logins from standard input, to keep them off the command line. Every step can be repeated: attaching a policy
-// twice is an error in mc, so the script then checks whether it is attached. The image has a shell but no grep.
+/** A login as mc reads it from standard input, to keep it off the command line. */
+function lines({ username, password }: Credential): pulumi.Output<string> {
+  return pulumi.interpolate`${username}\n${password}\n`;
+}
+
+// Every step can be repeated: attaching a policy twice is an error in some releases of mc, so the script then checks whether it
+// is attached. The image has a shell but no grep.
 const SETUP_SCRIPT = `set -eu
-printf '%s\\n%s\\n' "\${ADMIN_ACCESS_KEY:-$ACCESS_KEY}" "\${ADMIN_SECRET_KEY:-$SECRET_KEY}" | mc alias set store "$S3_URL"
-if [ -n "\${POLICY:-}" ]; then
-  printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add store
-  printf '%s' "$POLICY" > /tmp/policy.json
-  mc admin policy create store "$POLICY_NAME" /tmp/policy.json
-  if ! mc admin policy attach store "$POLICY_NAME" --user "$ACCESS_KEY"; then
-    case "$(mc admin policy entities store --user "$ACCESS_KEY")" in *"$POLICY_NAME"*) ;; *) exit 1 ;; esac
+fail() {
+  echo "$*" >&2
+  exit 1
+}
+log_in() {
+  mc alias set "$1" "$S3_URL" < "${USERS_MOUNT}/$1" >/dev/null ||
+    fail "$1 cannot log in at $S3_URL: is the store running, and is this the user's login there?"
+}
+[ -z "$ADMINISTRATOR" ] || log_in "$ADMINISTRATOR"
+for user in $NEW_USERS; do
+  read -r login < "${USERS_MOUNT}/$user"
+  mc admin user add "$ADMINISTRATOR" < "${USERS_MOUNT}/$user"
+  mc admin policy create "$ADMINISTRATOR" "$user" "${USERS_MOUNT}/$user.json"
+  if ! mc admin policy attach "$ADMINISTRATOR" "$user" --user "$login"; then
+    case "$(mc admin policy entities "$ADMINISTRATOR" --user "$login")" in *"$user"*) ;; *) exit 1 ;; esac
   fi
-fi
-for bucket in $BUCKETS; do
-  mc ls "store/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "store/$bucket"
 done
+for user in $USERS; do log_in "$user"; done
+while read -r user bucket; do
+  mc ls "$user/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "$user/$bucket" ||
+    fail "$user cannot make the bucket $bucket: make it at the store, or set objectStore.bucketPrefix if it is somebody else's"
+done <<EOF
+$BUCKETS
+EOF
+
+echo proof > /tmp/proof
+may() {
+  "$@" >/dev/null || fail "$user may not $*: give it that right at the store"
+}
+may_not() {
+  if "$@" >/dev/null 2>&1; then fail "$user may $*, which is not its own: take that right away at the store"; fi
+}
+is_read() {
+  [ "$(mc cat "$1")" = proof ]
+}
+while read -r user bucket right maker; do
+  object="$bucket/.carbon-$user"
+  case $right in
+    write)
+      may mc cp /tmp/proof "$user/$object"
+      may is_read "$user/$object"
+      may mc ls "$user/$bucket"
+      may mc rm "$user/$object"
+      ;;
+    read)
+      mc cp /tmp/proof "$maker/$object" >/dev/null
+      may is_read "$user/$object"
+      may mc ls "$user/$bucket"
+      may_not mc cp /tmp/proof "$user/$object"
+      may_not mc rm "$user/$object"
+      mc rm "$maker/$object" >/dev/null
+      ;;
+    none)
+      may_not mc ls "$user/$bucket"
+      ;;
+  esac
+done <<EOF
+$RIGHTS
+EOF
+echo "every user has its rights, and no others"
 `;
 
-/** A user's policy: everything inside its buckets, nothing outside. */
-function bucketPolicy(buckets: readonly string[]): string {
-  const resources = buckets.map((bucket) => `arn:aws:s3:::${bucket}`);
+/** A user's policy: its rights inside its buckets, nothing outside. */
+function policy(access: BucketUser["access"]): string {
+  const buckets = Object.keys(access);
+  const written = buckets.filter((bucket) => access[bucket] === "write");
+  const arns = (names: readonly string[], objects = "") => names.map((name) => `arn:aws:s3:::${name}${objects}`);
   return JSON.stringify({
     Version: "2012-10-17",
     Statement: [
-      { Effect: "Allow", Action: ["s3:GetBucketLocation", "s3:ListBucket"], Resource: resources },
-      {
-        Effect: "Allow",
-        Action: ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
-        Resource: resources.map((resource) => `${resource}/*`),
-      },
+      { Effect: "Allow", Action: ["s3:GetBucketLocation", "s3:ListBucket"], Resource: arns(buckets) },
+      { Effect: "Allow", Action: ["s3:GetObject"], Resource: arns(buckets, "/*") },
+      ...(written.length > 0
+        ? [
+            {
+              Effect: "Allow",
+              Action: ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"],
+              Resource: arns(written, "/*"),
+            },
+          ]
+        : []),
     ],
   });
 }

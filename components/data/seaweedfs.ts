@@ -1,7 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredWorkload, type HelmValue, podsOf } from "../base/chart-release";
 import { connect } from "../base/connect";
-import { type Credential, type Endpoint, podsNamed, serviceEndpoint } from "../base/endpoint";
+import {
+  type BucketAccess,
+  type BucketUser,
+  type Credential,
+  type Endpoint,
+  podsNamed,
+  serviceEndpoint,
+} from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources, RESTRICTED } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { charts } from "../base/versions";
@@ -35,11 +42,8 @@ export interface SeaweedfsArgs {
   readonly s3: ContainerSize;
   /** Login that only creates buckets. */
   readonly administrator: Credential;
-  /** Login that may only use the buckets. */
-  readonly login: Credential;
-  readonly buckets: readonly string[];
-  /** Buckets with their own user, which this user may not use. */
-  readonly ownBuckets: Readonly<Record<string, Credential>>;
+  /** Those that use buckets, by name. */
+  readonly users: Readonly<Record<string, BucketUser>>;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
@@ -110,24 +114,30 @@ const SERVICES: readonly (readonly [string, Part])[] = [
 ];
 
 /** Users and rights in the format of `weed s3 -config`; an action can be limited to a bucket. */
-function identities({ administrator, login, buckets, ownBuckets }: SeaweedfsArgs): pulumi.Output<string> {
-  return pulumi.all([administrator, login, ownBuckets]).apply(([root, application, owners]) =>
+function identities({ administrator, users }: SeaweedfsArgs): pulumi.Output<string> {
+  const logins = Object.fromEntries(Object.entries(users).map(([user, { login }]) => [user, login]));
+  return pulumi.all([administrator, logins]).apply(([root, known]) =>
     JSON.stringify({
       identities: [
         identity("administrator", root, ["Admin"]),
-        identity("application", application, buckets.flatMap(actionsOn)),
-        ...Object.entries(owners).map(([bucket, owner]) => identity(bucket, owner, actionsOn(bucket))),
+        ...Object.entries(known).map(([user, login]) => identity(user, login, actions(users[user]?.access ?? {}))),
       ],
     }),
   );
 }
 
-function actionsOn(bucket: string): string[] {
-  return ["Read", "Write", "List", "Tagging"].map((action) => `${action}:${bucket}`);
+// Deleting is a part of writing.
+const ACTIONS: Readonly<Record<BucketAccess, readonly string[]>> = {
+  read: ["Read", "List"],
+  write: ["Read", "List", "Write", "Tagging"],
+};
+
+function actions(access: BucketUser["access"]): string[] {
+  return Object.entries(access).flatMap(([bucket, right]) => ACTIONS[right].map((action) => `${action}:${bucket}`));
 }
 
-function identity(name: string, { username, password }: pulumi.Unwrap<Credential>, actions: readonly string[]): object {
-  return { name, credentials: [{ accessKey: username, secretKey: password }], actions };
+function identity(name: string, { username, password }: pulumi.Unwrap<Credential>, rights: readonly string[]): object {
+  return { name, credentials: [{ accessKey: username, secretKey: password }], actions: rights };
 }
 
 function workload(

@@ -119,7 +119,7 @@ export class Feast extends pulumi.ComponentResource {
       job: {
         image: images.feast,
         size: args.jobs,
-        env: { HOME: "/tmp", ...s3ClientEnv(offlineStore.store) },
+        env: { HOME: "/tmp", FEAST_OFFLINE_BUCKET: offlineStore.name, ...s3ClientEnv(offlineStore.store) },
         secretEnv: [logins, objectStore],
         mounts: { "/tmp": "tmp", "/store": "store", ...POSTGRES_CA_MOUNT },
       },

@@ -1,9 +1,9 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import {
+  type Bucket,
   type Endpoint,
   type PodIdentity,
-  type S3Store,
   s3ClientEnv,
   s3ClientSecret,
   serviceEndpoint,
@@ -31,8 +31,8 @@ export interface RayArgs {
   readonly token: pulumi.Output<string>;
   /** The endpoints that tasks may reach, by the environment variable with the URL. */
   readonly services: Readonly<Record<string, Endpoint<"http">>>;
-  /** The object store for features, code and artifacts; tasks use its application user. */
-  readonly objectStore: S3Store;
+  /** Bucket of the history of features. The same user may read the bucket of applications' code. */
+  readonly features: Bucket;
   readonly access: RayAccess;
   readonly metrics: Metrics;
 }
@@ -55,9 +55,13 @@ export class Ray extends pulumi.ComponentResource {
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
-    const { namespace, mode, workers, gpuWorkers, token, services, objectStore, access, metrics } = args;
+    const { namespace, mode, workers, gpuWorkers, token, services, features, access, metrics } = args;
 
-    const login = envSecret(`${name}-object-store`, { namespace, data: s3ClientSecret(objectStore) }, { parent: this });
+    const login = envSecret(
+      `${name}-object-store`,
+      { namespace, data: s3ClientSecret(features.store) },
+      { parent: this },
+    );
     this.auth = envSecret(
       `${name}-auth`,
       // KubeRay uses another key.
@@ -82,14 +86,15 @@ export class Ray extends pulumi.ComponentResource {
           RAY_USAGE_STATS_ENABLED: "0",
           RAY_AUTH_MODE: "token",
           ...Object.fromEntries(Object.entries(services).map(([variable, endpoint]) => [variable, url(endpoint)])),
-          ...s3ClientEnv(objectStore),
+          ...s3ClientEnv(features.store),
+          FEAST_OFFLINE_BUCKET: features.name,
         },
         secretEnv: [login, this.auth],
       },
       authSecret: this.auth.name,
       workers,
       ...(gpuWorkers && { gpuWorkers }),
-      talksTo: [...destinations, objectStore.destination],
+      talksTo: [...destinations, features.store.destination],
       after: [login.resource, this.auth.resource, headService],
     };
     const made = mode.kind === "kuberay" ? kuberayClusters(this, mode, shared) : standaloneCluster(this, mode, shared);

@@ -49,7 +49,7 @@ export interface ServeApplicationsArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly applications: Readonly<Record<string, ServeApplication>>;
-  /** Bucket of their code, which the cluster's nodes read with their own keys. */
+  /** Bucket of their code, with the user that uploads it; the cluster's nodes read it with one that may not write. */
   readonly bucket: Bucket;
   /** The nodes that accept requests: just the head, or every node. */
   readonly proxies: "HeadOnly" | "EveryNode";

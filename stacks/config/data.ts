@@ -73,6 +73,16 @@ export const Postgres = z.strictObject({
     .meta({ description: "Backup from which a new server starts; delete the existing server first (docs/backups.md)" }),
 });
 
+const bucketPrefix = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9.-]{0,39}$/, "expected at most 40 lower-case letters, digits, dots and dashes")
+  .optional()
+  .meta({
+    description:
+      "What the names of all buckets begin with, for a store that others use too; existing buckets stay behind",
+    immutable: true,
+  });
+
 const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
 
 /** The object store: deployed by the platform, or external. */
@@ -82,6 +92,7 @@ export const ObjectStore = z.discriminatedUnion("kind", [
     ...size,
     volume: z.strictObject({ sizeGiB }),
     region: z.string().default("us-east-1"),
+    bucketPrefix,
     setup: Size,
   }),
   z.strictObject({
@@ -91,11 +102,13 @@ export const ObjectStore = z.discriminatedUnion("kind", [
     filer: Keeper.meta({ description: "The pod that stores object names" }),
     s3: Size.meta({ description: "The pod that serves the S3 API" }),
     region: z.string().default("us-east-1"),
+    bucketPrefix,
     setup: Size,
   }),
   z.strictObject({
     kind: z.literal("external"),
     ...externalS3,
+    bucketPrefix,
     setup: Size,
   }),
 ]);

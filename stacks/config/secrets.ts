@@ -19,6 +19,11 @@ export function wantedCredentials(config: PlatformConfig): SecretName[] {
   return keys.filter((key) => config.secrets.required.includes(key) || SECRET_KEYS[key].issuedWhere?.(config));
 }
 
+/** The credentials that the object store's shared login replaces unless they are set. */
+export function sharedCredentials(config: PlatformConfig): SecretName[] {
+  return (Object.keys(SECRET_KEYS) as SecretName[]).filter((key) => SECRET_KEYS[key].sharedWhere?.(config));
+}
+
 /** The credentials of a stack: set ones as they are, the rest generated. */
 export class Secrets extends pulumi.ComponentResource {
   private readonly config = new pulumi.Config();
@@ -27,16 +32,21 @@ export class Secrets extends pulumi.ComponentResource {
   constructor(name: string, wanted: readonly SecretName[]) {
     super("carbon:stacks:Secrets", name);
     const faults = wanted
-      .filter((key) => this.config.getSecret(key) === undefined)
+      .filter((key) => !this.has(key))
       .map((key) => `carbon:${key} is not set and must not be generated; run ${setCommand(key)}`);
     if (faults.length > 0) throw new pulumi.RunError(faults.join("\n"));
     this.registerOutputs();
   }
 
+  /** Whether a credential is set. */
+  has(key: SecretName): boolean {
+    return this.config.getSecret(key) !== undefined;
+  }
+
   /** The value of a credential as a secret Output; generated unless it is set. */
   get(key: SecretName): pulumi.Output<string> {
     const { length } = SECRET_KEYS[key];
-    if (length === undefined || this.config.getSecret(key) !== undefined) {
+    if (length === undefined || this.has(key)) {
       return this.config.requireSecret(key).apply((value) => checked(key, value));
     }
     // Letters and digits only: products quote the value differently in URLs and shell environments.
@@ -52,6 +62,11 @@ function checked(key: SecretName, value: string): string {
   throw new pulumi.RunError(
     `carbon:${key}: the value is not a valid ${form}; allowed are ${allowed}${most}; run ${setCommand(key)}`,
   );
+}
+
+/** The fault of a login of which only the other half is set. */
+export function halfSet(key: SecretName, other: SecretName): pulumi.RunError {
+  return new pulumi.RunError(`carbon:${key} is not set, but carbon:${other} is; run ${setCommand(key)}`);
 }
 
 function setCommand(key: SecretName): string {

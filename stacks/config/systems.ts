@@ -26,6 +26,8 @@ export interface SecretKey {
   readonly maxLength?: number;
   /** Whether a third party issues the value in a stack, although it has a length. */
   readonly issuedWhere?: (config: Issuers) => boolean;
+  /** Whether the object store's shared login takes its place in a stack that does not set it. */
+  readonly sharedWhere?: (config: Issuers) => boolean;
 }
 
 /** The systems whose config determines who issues credentials. */
@@ -52,15 +54,24 @@ interface System {
 // ECK hashes passwords with bcrypt, which takes 72 bytes: it silently omits a user with a longer password.
 const BCRYPT_MAX = 72;
 
-const S3_CLIENTS =
-  "MLflow, Feast, Ray, Serve, Polaris, Trino, DolphinScheduler, the object store's set-up and SeaweedFS; others by the Secret minio-credentials";
-
 // An external store accepts only keys that it issued.
 const isOutside = ({ objectStore }: Issuers): boolean => objectStore?.kind === "external";
 const backsUpOutside = ({ objectStore, postgres }: Issuers): boolean => {
   const target = postgres?.backups?.target.kind;
   return target === "external" || (target !== undefined && isOutside({ objectStore }));
 };
+
+/** The access key of a system's own user in the object store. */
+const s3AccessKey = (system: string) => s3Key("user", 20, system);
+/** The secret key of a system's own user in the object store. */
+const s3SecretKey = (system: string) => s3Key("password", 40, system);
+
+function s3Key(form: SecretForm, length: number, system: string): SecretKey {
+  return { form, usedBy: `${system}, the object store's set-up, SeaweedFS`, length, sharedWhere: isOutside };
+}
+
+const S3_SHARED =
+  "the object store's set-up, SeaweedFS, jobs outside the program by the Secret minio-credentials; at an external store also each system without a login of its own: MLflow, Feast, Ray, Serve, Polaris, Trino, DolphinScheduler";
 
 /** Every system that a stack may have. */
 export const SYSTEMS = {
@@ -100,13 +111,13 @@ export const SYSTEMS = {
       seaweedfsAdminSecretKey: { form: "password", usedBy: "SeaweedFS, the object store's set-up", length: 40 },
       objectStoreAccessKey: {
         form: "user",
-        usedBy: S3_CLIENTS,
+        usedBy: S3_SHARED,
         length: 20,
         issuedWhere: isOutside,
       },
       objectStoreSecretKey: {
         form: "password",
-        usedBy: S3_CLIENTS,
+        usedBy: S3_SHARED,
         length: 40,
         issuedWhere: isOutside,
       },
@@ -136,6 +147,8 @@ export const SYSTEMS = {
     credentials: {
       postgresMlflowPassword: { form: "password", usedBy: "PostgreSQL, MLflow", length: 32 },
       mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
+      objectStoreMlflowAccessKey: s3AccessKey("MLflow"),
+      objectStoreMlflowSecretKey: s3SecretKey("MLflow"),
     },
     outputs: service("http"),
   },
@@ -145,6 +158,8 @@ export const SYSTEMS = {
     credentials: {
       postgresFeastPassword: { form: "password", usedBy: "PostgreSQL, Feast", length: 32 },
       redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
+      objectStoreFeastAccessKey: s3AccessKey("Feast"),
+      objectStoreFeastSecretKey: s3SecretKey("Feast"),
     },
     outputs: z.strictObject({ http: service("http"), grpc: service("grpc") }),
   },
@@ -158,6 +173,8 @@ export const SYSTEMS = {
         usedBy: "Ray nodes and clients, serve-deploy, serve-training, verify",
         length: 48,
       },
+      objectStoreRayAccessKey: s3AccessKey("Ray"),
+      objectStoreRaySecretKey: s3SecretKey("Ray"),
     },
     outputs: z.strictObject({
       dashboard: service("http"),
@@ -171,6 +188,10 @@ export const SYSTEMS = {
     config: Serve,
     // An application reads models and features, and loads its code from a bucket.
     needs: ["ray", "mlflow", "feast", "objectStore"],
+    credentials: {
+      objectStoreServeAccessKey: s3AccessKey("Serve"),
+      objectStoreServeSecretKey: s3SecretKey("Serve"),
+    },
     outputs: z.strictObject({
       applications: z.record(z.string(), z.string()).meta({ description: "URL of each Serve application, by name" }),
     }),
@@ -183,6 +204,8 @@ export const SYSTEMS = {
       polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
       // The tokens are signed with HMAC-SHA-256.
       polarisTokenKey: { form: "password", usedBy: "Polaris", length: 64 },
+      objectStorePolarisAccessKey: s3AccessKey("Polaris"),
+      objectStorePolarisSecretKey: s3SecretKey("Polaris"),
     },
     outputs: service("http"),
     secrets: { polaris: "logins" },
@@ -204,6 +227,8 @@ export const SYSTEMS = {
         maxLength: BCRYPT_MAX,
       },
       polarisTrinoSecret: { form: "password", usedBy: "Polaris, Trino's catalog iceberg", length: 48 },
+      objectStoreTrinoAccessKey: s3AccessKey("Trino"),
+      objectStoreTrinoSecretKey: s3SecretKey("Trino"),
     },
     outputs: service("http"),
   },
@@ -260,6 +285,8 @@ export const SYSTEMS = {
     credentials: {
       postgresDolphinschedulerPassword: { form: "password", usedBy: "PostgreSQL, DolphinScheduler", length: 32 },
       dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
+      objectStoreDolphinschedulerAccessKey: s3AccessKey("DolphinScheduler"),
+      objectStoreDolphinschedulerSecretKey: s3SecretKey("DolphinScheduler"),
     },
     outputs: service("http"),
     secrets: { dolphinscheduler: "admin" },

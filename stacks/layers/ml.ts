@@ -47,7 +47,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
       {
         namespace,
         applications,
-        bucket: needed(stores.objectStore).bucket("ray-applications"),
+        bucket: needed(stores.objectStore).bucket("ray-applications", "serve"),
         // Standalone, the Service selects the head; with KubeRay, every node with a proxy.
         proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
         size: jobs,
@@ -99,7 +99,7 @@ function mlflowOf(
       namespace: namespaces["data-platform"],
       store: needed(postgres).database("mlflow"),
       encryptionPassphrase: secrets.get("mlflowEncryptionPassphrase"),
-      artifacts: needed(objectStore).bucket("mlflow-artifacts"),
+      artifacts: needed(objectStore).bucket("mlflow-artifacts", "mlflow"),
       replicas,
       webWorkers,
       size,
@@ -124,7 +124,7 @@ function feastOf(
       ...FEATURES,
       registry: needed(postgres).database("feast"),
       onlineStore: needed(redis).login("feast"),
-      offlineStore: needed(objectStore).bucket("feast-offline"),
+      offlineStore: needed(objectStore).bucket("feast-offline", "feast"),
       ...config,
       metrics,
     },
@@ -150,7 +150,7 @@ function rayOf(
       ...(gpuWorkers && { gpuWorkers }),
       token: secrets.get("rayAuthToken"),
       services,
-      objectStore: needed(objectStore).store,
+      features: needed(objectStore).bucket("feast-offline", "ray"),
       access: {
         groups: access.groups,
         pods: Object.entries(access.pods).map(([name, { namespace: home, labels, serviceAccount }]) => ({

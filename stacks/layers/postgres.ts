@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { dolphinschedulerConnections } from "../../components/analytics/dolphinscheduler";
 import { polarisConnections } from "../../components/analytics/polaris";
 import { supersetConnections } from "../../components/analytics/superset";
-import { type Credential, externalPeer, type OwnBucket } from "../../components/base/endpoint";
+import { type Bucket, type Credential, externalPeer } from "../../components/base/endpoint";
 import type { ObjectStore } from "../../components/data/object-store";
 import { type OwnDatabase, Postgres, type PostgresReader } from "../../components/data/postgres";
 import { datahubConnections } from "../../components/catalog/datahub";
@@ -13,12 +13,12 @@ import { needed } from "../config/needs";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
-/** The bucket that only PostgreSQL uses. */
-export const BACKUP_BUCKET = "postgres-backups";
+/** The bucket that only PostgreSQL uses, and its user. */
+export const BACKUPS = "postgres-backups";
 
 type Database = "mlflow" | "feast" | "superset" | "datahub" | "dolphinscheduler" | "polaris";
 type Reader = "trino" | "ingestion" | "superset";
-type BackupStore = Pick<ObjectStore<string, typeof BACKUP_BUCKET>, "ownBucket">;
+type BackupStore = Pick<ObjectStore<typeof BACKUPS, typeof BACKUPS>, "bucket">;
 
 /** PostgreSQL with the databases of all services, even undeployed ones, so that a system that is switched off finds its data again. */
 export function postgresOf(
@@ -93,12 +93,9 @@ function databasesOf(platform: PlatformConfig, secrets: Secrets): Record<Databas
   };
 }
 
-/** The buckets of the object store that only PostgreSQL uses, each with its login. */
-export function backupBuckets(
-  { postgres }: PlatformConfig,
-  secrets: Secrets,
-): Partial<Record<typeof BACKUP_BUCKET, Credential>> {
-  return postgres?.backups?.target.kind === "object-store" ? { [BACKUP_BUCKET]: backupLogin(secrets) } : {};
+/** The login of PostgreSQL's own bucket in the object store, if its backups go there. */
+export function backupUser({ postgres }: PlatformConfig, secrets: Secrets): Credential | undefined {
+  return postgres?.backups?.target.kind === "object-store" ? backupLogin(secrets) : undefined;
 }
 
 function backupLogin(secrets: Secrets): Credential {
@@ -107,8 +104,8 @@ function backupLogin(secrets: Secrets): Credential {
 
 type BackupTarget = NonNullable<NonNullable<PlatformConfig["postgres"]>["backups"]>["target"];
 
-function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupStore | undefined): OwnBucket {
-  if (target.kind === "object-store") return needed(objectStore).ownBucket(BACKUP_BUCKET);
+function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupStore | undefined): Bucket {
+  if (target.kind === "object-store") return needed(objectStore).bucket(BACKUPS, BACKUPS);
   const { url, cidrs, region, bucket } = target;
   const destination = externalPeer("backups", url, cidrs);
   return { name: bucket, store: { url: pulumi.output(url), region, destination, login: backupLogin(secrets) } };

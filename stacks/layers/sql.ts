@@ -28,7 +28,12 @@ export function sql(
   function sources(): Sources {
     const { kafka, elasticsearch } = stores;
     return {
-      ...(polaris && { iceberg: { catalog: polaris.catalog("trino"), store: needed(stores.objectStore).store } }),
+      ...(polaris && {
+        iceberg: {
+          catalog: polaris.catalog("trino"),
+          store: needed(stores.objectStore).bucket("iceberg-warehouse", "trino").store,
+        },
+      }),
       ...(stores.postgres && { postgres: stores.postgres.reader("trino") }),
       ...(elasticsearch && { elasticsearch: elasticsearch.login("trino") }),
       ...(kafka && { kafka: { cluster: kafka.login("trino"), topics: Object.keys(config.kafka?.topics ?? {}) } }),
@@ -50,7 +55,7 @@ function polarisOf(
       namespace: namespaces["data-platform"],
       chartDirectory,
       store: needed(stores.postgres).database("polaris"),
-      warehouse: needed(stores.objectStore).bucket("iceberg-warehouse"),
+      warehouse: needed(stores.objectStore).bucket("iceberg-warehouse", "polaris"),
       replicas,
       size,
       setupSize: setup,

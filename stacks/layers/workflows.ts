@@ -29,7 +29,7 @@ export function workflows(
       namespace: namespaces["data-platform"],
       store: needed(postgres).database("dolphinscheduler"),
       adminPassword: secrets.get("dolphinschedulerAdminPassword"),
-      resources: needed(objectStore).bucket("dolphinscheduler"),
+      resources: needed(objectStore).bucket("dolphinscheduler", "dolphinscheduler"),
       ...sizes,
       tasksReach: [...tasksReach.systems.flatMap((system) => systems[system] ?? []), ...peers(tasksReach.outside)],
       alertsReach: peers(alertsReach),

@@ -32,6 +32,15 @@ describe("secrets", () => {
     assert.deepEqual(more, []);
   });
 
+  it("says which login an external object store is used with, where it issued none for a system", () => {
+    const keys = ["objectStoreRayAccessKey", "objectStoreRaySecretKey"];
+    const secrets = secretsOf("prod", { "carbon:objectStoreRayAccessKey": SECURE }, [], keys);
+    assert.deepEqual(
+      keys.map((one) => secrets.find(({ key }) => key === one)?.state),
+      ["set", "shared login"],
+    );
+  });
+
   it("finds a credential in plain text without repeating it", () => {
     const secrets = secretsOf("dev", { "carbon:minioRootPassword": "hunter2!" }, []);
     assert.equal(secrets.find(({ key }) => key === "minioRootPassword")?.state, "plain text");

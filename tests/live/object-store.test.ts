@@ -32,45 +32,60 @@ describe("the object store", () => {
     assert.equal(await server.fault("livenessProbe"), undefined);
   });
 
-  it("has every bucket that the set-up Job was told to make, and its user may use them", async () => {
-    const { env } = cluster.program.object("object-store-setup", "Job")["spec"].template.spec.containers[0];
-    const buckets: string[] = env.find(({ name }: any) => name === "BUCKETS").value.split(" ");
-    const each = buckets.flatMap((Bucket) => [
-      ["put_object", { Bucket, Key: "live", Body: "text" }],
-      ["get_object", { Bucket, Key: "live" }],
-      ["list_objects_v2", { Bucket }],
-      ["delete_object", { Bucket, Key: "live" }],
-    ]);
-    assert.deepEqual(new Set(await calls(each)), new Set(["OK"]));
-  });
-
-  it("keeps the user out of every other bucket", async () => {
+  it("gives each system its own user, with only the rights that it needs", async () => {
+    const logins = cluster.program.data("Secret", "object-store-setup");
+    const buckets = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
+    const rights = async (user: string): Promise<string[]> => {
+      const [aws_access_key_id, aws_secret_access_key] = (logins[user] ?? "").split("\n");
+      const each = [...buckets, "somebody-elses"].flatMap((Bucket) => [
+        ["put_object", { Bucket, Key: "live", Body: "text" }],
+        ["list_objects_v2", { Bucket }],
+        ["delete_object", { Bucket, Key: "live" }],
+        ["create_bucket", { Bucket: "one-more" }],
+      ]);
+      const outcomes = await calls(each, { aws_access_key_id, aws_secret_access_key });
+      return outcomes.flatMap((outcome, index) => {
+        const [call, { Bucket }] = each[index] as [string, { Bucket: string }];
+        if (outcome !== "OK") assert.equal(outcome, "AccessDenied", `${user}: ${call} ${Bucket}`);
+        return outcome === "OK" ? [`${call} ${Bucket}`] : [];
+      });
+    };
+    const writes = (bucket: string) =>
+      ["put_object", "list_objects_v2", "delete_object"].map((call) => `${call} ${bucket}`);
     const { MINIO_ROOT_USER, MINIO_ROOT_PASSWORD } = cluster.program.data("Secret", "minio-root");
     const root = { aws_access_key_id: MINIO_ROOT_USER, aws_secret_access_key: MINIO_ROOT_PASSWORD };
-    const Bucket = "somebody-elses";
-    assert.deepEqual(
-      await calls(
-        [
-          ["create_bucket", { Bucket }],
-          ["put_object", { Bucket, Key: "k" }],
-        ],
-        root,
-      ),
-      ["OK", "OK"],
-    );
-    const refused = ["list_objects_v2", "get_object", "put_object"].map((call) => [
-      call,
-      { Bucket, ...(call !== "list_objects_v2" && { Key: "k" }) },
-    ]);
-    assert.deepEqual(
-      await calls([...refused, ["create_bucket", { Bucket: "one-more" }], ["delete_bucket", { Bucket }]]),
-      Array(5).fill("AccessDenied"),
-    );
+    assert.deepEqual(await calls([["create_bucket", { Bucket: "somebody-elses" }]], root), ["OK"]);
+    assert.deepEqual(await rights("carbon-buckets"), buckets.flatMap(writes));
+    assert.deepEqual(await rights("mlflow"), writes("mlflow-artifacts"));
+    assert.deepEqual(await rights("feast"), ["list_objects_v2 feast-offline"]);
+    assert.deepEqual(await rights("ray"), ["list_objects_v2 ray-applications", ...writes("feast-offline")]);
+    assert.deepEqual(await rights("serve"), writes("ray-applications"));
+    for (const user of ["polaris", "trino"]) assert.deepEqual(await rights(user), writes("iceberg-warehouse"));
+    assert.deepEqual(await rights("dolphinscheduler"), writes("dolphinscheduler"));
   });
 
   it("does not know the vendor's login", async () => {
     const vendor = { aws_access_key_id: "minioadmin", aws_secret_access_key: "minioadmin" };
     assert.deepEqual(await calls([["list_buckets", {}]], vendor), ["InvalidAccessKeyId"]);
+  });
+
+  it("refuses the old secret key of a user once the set-up Job has run with a new one", async () => {
+    const before = cluster.program;
+    const [user = "", old = ""] = (before.data("Secret", "object-store-setup")["feast"] ?? "").split("\n");
+    const list = [["list_objects_v2", { Bucket: "feast-offline" }]];
+    const as = (secret: string) => calls(list, { aws_access_key_id: user, aws_secret_access_key: secret });
+    assert.deepEqual(await as(old), ["OK"]);
+    const secret = before.object("object-store-setup", "Secret");
+    const rotated = { ...secret["stringData"], feast: `${user}\nanother-secret-key\n` };
+    const kept = secret["stringData"];
+    Object.assign(secret, { stringData: rotated });
+    try {
+      await cluster.job("object-store-setup", { again: true });
+      assert.deepEqual([await as("another-secret-key"), await as(old)], [["OK"], ["SignatureDoesNotMatch"]]);
+    } finally {
+      Object.assign(secret, { stringData: kept });
+      await cluster.job("object-store-setup", { again: true });
+    }
   });
 
   it("lets the set-up Job run again, and keeps what is there", async () => {

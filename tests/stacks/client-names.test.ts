@@ -21,9 +21,9 @@ const mistyped = ({
   // @ts-expect-error: no user is called so.
   redis.login("supersett"),
   // @ts-expect-error: no bucket is called so.
-  objectStore.bucket("mlflow-artefacts"),
-  // @ts-expect-error: no bucket with a user of its own is called so.
-  objectStore.ownBucket("backups"),
+  objectStore.bucket("mlflow-artefacts", "mlflow"),
+  // @ts-expect-error: no user is called so.
+  objectStore.bucket("mlflow-artifacts", "mlfow"),
   // @ts-expect-error: no user is called so.
   kafka.login("x"),
   // @ts-expect-error: no user is called so.

@@ -43,6 +43,35 @@ describe("credentials that somebody set", () => {
   }
 });
 
+describe("an external object store", () => {
+  const config = shaped("prod with Ray by KubeRay and S3 from elsewhere");
+  const required = Object.fromEntries(
+    ["objectStoreAccessKey", "objectStoreSecretKey", "backupAccessKey", "backupSecretKey"].map((key) => [
+      key,
+      `one-${key}`,
+    ]),
+  );
+
+  it("is used with the login that it issued to a system, and with the shared one by systems without", async () => {
+    const issued = { objectStoreRayAccessKey: "ray-issued", objectStoreRaySecretKey: "ray-issued-secret" };
+    const { seen } = await run({ ...config, secrets: { required: [] } }, { ...required, ...issued });
+    const login = (name: string): string =>
+      only(seen, "kubernetes:core/v1:Secret", `${name}-object-store`).inputs.stringData.AWS_ACCESS_KEY_ID;
+    assert.deepEqual(["ray", "mlflow", "feast", "serve", "polaris"].map(login), [
+      "ray-issued",
+      ...Array<string>(4).fill("one-objectStoreAccessKey"),
+    ]);
+  });
+
+  it("stops where only half of a login is set", async () => {
+    const half = { ...required, objectStoreRaySecretKey: "ray-issued-secret" };
+    await assert.rejects(
+      run({ ...config, secrets: { required: [] } }, half),
+      /carbon:objectStoreRayAccessKey is not set, but carbon:objectStoreRaySecretKey is; run `npx pulumi config set --secret/,
+    );
+  });
+});
+
 describe("Secrets", () => {
   it("generates what is not set, and hands it out as a secret", async () => {
     const seen = await mockEngine();

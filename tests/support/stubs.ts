@@ -110,7 +110,6 @@ export function bucket(name = "artifacts"): Bucket {
       region: "us-east-1",
       destination: { ...server, ready: [...server.ready, marker("bucket-ready")] },
       login: { username: pulumi.secret("bucket-user"), password: pulumi.secret("bucket-password") },
-      secret: { namespace: pulumi.output("elsewhere"), name: "s3-login" },
     },
   };
 }

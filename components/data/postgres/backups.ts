@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import { type ChartDeclaration, ChartRelease, podsOf } from "../../base/chart-release";
-import type { ApiServer, OwnBucket, PodPorts } from "../../base/endpoint";
+import { type ApiServer, type Bucket, type PodPorts, s3Checksums } from "../../base/endpoint";
 import { objectName } from "../../base/names";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
 import { envSecret } from "../../base/secret";
@@ -15,7 +15,7 @@ const SIDECAR_SIZE: ContainerSize = { cpu: { request: 0.1, limit: 1 }, memoryMiB
 
 /** How and where a server is backed up: continuous log archiving and scheduled full backups. */
 export interface PostgresBackups {
-  readonly target: OwnBucket;
+  readonly target: Bucket;
   /** Folder of the bucket that this server writes to. barman rejects a folder of another server. */
   readonly archive: string;
   /** Schedule of full backups: five cron fields in UTC. */
@@ -93,7 +93,10 @@ export function backupStore(
           data: { compression: "lz4" },
         },
         retentionPolicy: `${retentionDays}d`,
-        instanceSidecarConfiguration: { resources: resources(SIDECAR_SIZE) },
+        instanceSidecarConfiguration: {
+          resources: resources(SIDECAR_SIZE),
+          env: Object.entries(s3Checksums(store)).map(([variable, value]) => ({ name: variable, value })),
+        },
       },
     },
     { parent, dependsOn: [plugin, login.resource] },

@@ -25,9 +25,10 @@ async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: 
       filer: KEEPER,
       s3: SIZE,
       administrator: credential("root"),
-      login: credential("app"),
-      buckets: ["models", "features"],
-      ownBuckets: { backups: credential("backup") },
+      users: {
+        application: { login: credential("app"), access: { models: "write", features: "write" } },
+        runner: { login: credential("runner"), access: { code: "read" } },
+      },
       protect,
     },
     onCluster(),
@@ -37,20 +38,19 @@ async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: 
 }
 
 describe("Seaweedfs", () => {
-  it("knows who makes buckets, who may use ours and nothing else, and who has one to itself", async () => {
+  it("knows who makes buckets, and what each user may do in which, and nothing else", async () => {
     const { seen } = await seaweedfs(true);
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "seaweedfs-users").inputs;
     const { identities } = JSON.parse(stringData.seaweedfs_s3_config as string);
-    const [root, app, backup] = identities;
-    assert.deepEqual(
-      [root.credentials, root.actions],
-      [[{ accessKey: "root-key", secretKey: "root-password" }], ["Admin"]],
+    const both = ["models", "features"].flatMap((bucket) =>
+      ["Read", "List", "Write", "Tagging"].map((action) => `${action}:${bucket}`),
     );
-    assert.deepEqual(app.credentials, [{ accessKey: "app-key", secretKey: "app-password" }]);
-    for (const action of app.actions) assert.match(action, /^(Read|Write|List|Tagging):(models|features)$/);
-    assert.deepEqual(backup.credentials, [{ accessKey: "backup-key", secretKey: "backup-password" }]);
-    for (const action of backup.actions) assert.match(action, /^(Read|Write|List|Tagging):backups$/);
-    assert.equal(identities.length, 3);
+    const key = (name: string) => [{ accessKey: `${name}-key`, secretKey: `${name}-password` }];
+    assert.deepEqual(identities, [
+      { name: "administrator", credentials: key("root"), actions: ["Admin"] },
+      { name: "application", credentials: key("app"), actions: both },
+      { name: "runner", credentials: key("runner"), actions: ["Read:code", "List:code"] },
+    ]);
   });
 
   it("gives the chart the Secret's name and never a password", async () => {

@@ -20,7 +20,7 @@ async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registere
       workers: { ...SIZE, min: 2, max: 5, ...workers },
       token: pulumi.secret("t0ken"),
       services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
-      objectStore: bucket().store,
+      features: bucket(),
       access: { pods: [], groups: [] },
       metrics: metrics(),
     },

@@ -1,15 +1,18 @@
 """The features of commodities, by topic: what `feast apply` puts into the registry.
 
-Each view reads the Parquet files in its folder of the bucket `feast-offline`. Where that bucket is, and with which keys,
-is told to every client by its environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY): nothing of it
-is written into the registry.
+Each view reads the Parquet files in its folder of the bucket `feast-offline`, or what the environment names instead. Where
+that bucket is, and with which keys, is told to every client by its environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY): nothing of it is written into the registry.
 """
 
+import os
 from datetime import timedelta
 
 from feast import Entity, FeatureView, Field, FileSource
 from feast.types import Float64, String
 from feast.value_type import ValueType
+
+BUCKET = os.environ.get("FEAST_OFFLINE_BUCKET", "feast-offline")
 
 commodity = Entity(
     name="commodity_code",
@@ -29,7 +32,7 @@ def view(topic: str, ttl: timedelta, fields: list[str]) -> FeatureView:
         schema=[Field(name="commodity_code", dtype=String)] + [Field(name=field, dtype=Float64) for field in fields],
         source=FileSource(
             name=f"{topic}_files",
-            path=f"s3://feast-offline/{topic}/",
+            path=f"s3://{BUCKET}/{topic}/",
             timestamp_field="event_timestamp",
             created_timestamp_column="created",
         ),

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pyarrow.fs import S3FileSystem
 
-BUCKET = "feast-offline"
+BUCKET = os.environ.get("FEAST_OFFLINE_BUCKET", "feast-offline")
 ENTITY = "commodity_code"
 TIME = "event_timestamp"
 
