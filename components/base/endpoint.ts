@@ -131,6 +131,8 @@ export interface KafkaAccess {
   readonly topics: Readonly<Record<string, readonly TopicOperation[]>>;
   /** Consumer groups that it may join. @default none */
   readonly groups?: readonly string[];
+  /** Transactional IDs with which it may write to several topics at once. @default none */
+  readonly transactionalIds?: readonly string[];
 }
 
 /** A Kafka cluster, over TLS with SCRAM-SHA-512, and the user of one client. */

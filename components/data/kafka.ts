@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
@@ -36,6 +37,8 @@ const STRIMZI_UID = 1001;
 const API_VERSION = "kafka.strimzi.io/v1";
 // The brokers' old name, which clients may still use.
 const LEGACY_NAME = "kafka-service";
+const GIB = 1024 ** 3;
+const SEGMENT_SHARE = 0.1;
 const DAY_MS = 24 * 60 * 60 * 1000;
 // Ten times Kafka's default, because DataHub's metadata exceeds 1 MB.
 const MAX_MESSAGE_BYTES = 10 * 1024 * 1024;
@@ -48,6 +51,8 @@ export interface KafkaTopic {
   readonly partitions: number;
   /** How long records are kept. With `cleanup` `compact` the latest record of each key is kept for ever. */
   readonly retentionDays: number;
+  /** How large it may become, in all partitions of one copy: older records are deleted. @default no limit */
+  readonly retentionGiB?: number | undefined;
   readonly cleanup: Cleanup;
 }
 
@@ -181,19 +186,25 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
   private makeTopic(
     made: Made,
     topic: string,
-    { partitions, retentionDays, cleanup }: KafkaTopic,
+    { partitions, retentionDays, retentionGiB, cleanup }: KafkaTopic,
     args: KafkaArgs,
   ): pulumi.Resource {
+    const object = topicObject(topic);
     return new k8s.apiextensions.CustomResource(
       `${made.name}-${topic}`,
       {
         apiVersion: API_VERSION,
         kind: "KafkaTopic",
-        metadata: { name: topic, ...partOf(made) },
+        metadata: { name: object, ...partOf(made) },
         spec: {
+          ...(object !== topic && { topicName: topic }),
           partitions,
           replicas: replication(args).factor,
-          config: { "cleanup.policy": cleanup, "retention.ms": retentionDays * DAY_MS },
+          config: {
+            "cleanup.policy": cleanup,
+            "retention.ms": retentionDays * DAY_MS,
+            ...(retentionGiB !== undefined && sizeLimit(retentionGiB, partitions)),
+          },
         },
       },
       // Deleting a KafkaTopic would delete its records, which `destroy` keeps.
@@ -290,8 +301,31 @@ function refuseAbsentTopics(kafka: pulumi.Resource, clients: KafkaArgs["clients"
   if (faults.length > 0) throw new pulumi.ResourceError(`${faults.join("; ")}; add it to kafka.topics`, kafka, true);
 }
 
+/** The GiB that topics with a size limit may take on each node's volume. */
+export function limitedGiB({ topics, brokers }: Pick<KafkaArgs, "topics" | "brokers">): number {
+  const all = Object.values(topics).reduce((sum, { retentionGiB = 0 }) => sum + retentionGiB, 0);
+  return (all * (1 + SEGMENT_SHARE) * replication({ brokers }).factor) / brokers;
+}
+
+// Only whole segments are deleted, so that a partition exceeds its limit by up to one. A segment has room for the largest record.
+function sizeLimit(retentionGiB: number, partitions: number): Readonly<Record<string, number>> {
+  const bytes = Math.floor((retentionGiB * GIB) / partitions);
+  const segment = Math.max(2 * MAX_MESSAGE_BYTES, Math.floor(bytes * SEGMENT_SHARE));
+  return { "retention.bytes": bytes, "segment.bytes": Math.min(segment, GIB) };
+}
+
+/** Name of a topic's object; a topic may have capitals and underscores, which the name of an object may not. */
+function topicObject(topic: string): string {
+  if (/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(topic)) return topic;
+  const hash = createHash("sha256").update(topic).digest("hex").slice(0, 6);
+  return `${topic
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replaceAll(/^-|-$/g, "")}-${hash}`;
+}
+
 // Three copies with two in sync for a write; with fewer nodes, as many as there are.
-function replication({ brokers }: KafkaArgs): { readonly factor: number; readonly inSync: number } {
+function replication({ brokers }: Pick<KafkaArgs, "brokers">): { readonly factor: number; readonly inSync: number } {
   return { factor: Math.min(brokers, 3), inSync: Math.min(brokers, 2) };
 }
 

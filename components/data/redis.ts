@@ -67,7 +67,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
         command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
         ports: { redis: REDIS_PORT },
         // A server that is loading its data answers every command with an error; this may take ten minutes.
-        probe: { kind: "command", command: PING, startupSeconds: 600 },
+        probe: { kind: "command", command: PROBE, startupSeconds: 600 },
         uid: VALKEY_UID,
         files: { config, users },
         mounts: { "/etc/valkey": "config", "/etc/valkey-users": "users" },
@@ -105,8 +105,9 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
   }
 }
 
-// Fails if the answer is an error. Its user needs no password and may do nothing else.
-const PING = ["valkey-cli", "-e", "--no-auth-warning", "--user", PROBE_USER, "--pass", "none", "ping"];
+// Fails if the answer is an error, as while data is loaded. PING would also fail while the disk is full, when the server still
+// answers reads, and a restart helps nobody. Its user needs no password and may do nothing else.
+const PROBE = ["valkey-cli", "-e", "--no-auth-warning", "--user", PROBE_USER, "--pass", "none", "dbsize"];
 
 function configuration({ memoryMiB }: ContainerSize): string {
   const settings = {
@@ -135,6 +136,6 @@ function accessList(clients: RedisArgs["clients"]): pulumi.Output<string> {
     return password.apply((text) => `user ${client} on #${createHash("sha256").update(text).digest("hex")} ${rules}`);
   });
   return pulumi
-    .all(["user default off", `user ${PROBE_USER} on nopass +ping`, ...users])
+    .all(["user default off", `user ${PROBE_USER} on nopass +dbsize`, ...users])
     .apply((lines) => lines.map((line) => `${line}\n`).join(""));
 }

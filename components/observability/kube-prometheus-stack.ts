@@ -148,7 +148,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
       // Keys `admin-user` and `admin-password`.
       credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
-      alerts: [path.join(__dirname, "platform.alerts.yaml")],
+      alerts: ["platform", "volumes"].map((file) => path.join(__dirname, `${file}.alerts.yaml`)),
     };
     this.registerOutputs();
   }

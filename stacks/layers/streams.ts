@@ -59,11 +59,12 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
 
   function outsiders(): Record<string, KafkaClient> {
     return Object.fromEntries(
-      Object.entries(clients).map(([name, { topics: rights, groups, pods }]) => [
+      Object.entries(clients).map(([name, { topics: rights, groups, transactionalIds, pods }]) => [
         name,
         {
           topics: rights,
           groups,
+          transactionalIds,
           ...(pods && {
             pods: {
               ...{ name, namespace: namespaces[pods.namespace] },

@@ -38,7 +38,7 @@ describe("Valkey", () => {
   });
 
   it("lets the probe's user do nothing but ask whether it lives", async () => {
-    assert.equal(await answer({ user: "probe", password: "none" }, "PING"), "PONG");
+    assert.match(await answer({ user: "probe", password: "none" }, "DBSIZE"), /^\d+$/);
     assert.match(await answer({ user: "probe", password: "none" }, "HGETALL", "live-commodity_ml"), /^NOPERM/);
   });
 

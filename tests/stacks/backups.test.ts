@@ -13,15 +13,16 @@ const OBJECT_STORE = "kubernetes:barmancloud.cnpg.io/v1:ObjectStore";
 describe("backups of PostgreSQL", () => {
   it("go to a bucket that the login of all other buckets does not open", async () => {
     const { seen } = await program("prod");
-    const jobs = all(seen, "kubernetes:batch/v1:Job").map(({ inputs }) => inputs.spec.template.spec.containers[0]);
-    const policies = jobs.flatMap(({ env = [] }) => env.filter(({ name }: any) => name === "POLICY"));
+    const policies = all(seen, "kubernetes:core/v1:Secret").flatMap(({ inputs: { stringData = {} } }) =>
+      Object.entries(stringData).flatMap(([key, value]) => (key.endsWith(".json") ? [value as string] : [])),
+    );
     const [bucket = ""] =
       /^s3:\/\/(.*)\/$/.exec(only(seen, OBJECT_STORE).inputs.spec.configuration.destinationPath)?.slice(1) ?? [];
     const naming = policies
-      .filter(({ value }: any) => value.includes(`:::${bucket}"`))
-      .map(({ value }) => JSON.parse(value));
+      .filter((policy) => policy.includes(`:::${bucket}"`))
+      .map((policy) => JSON.parse(policy) as { Statement: { Resource: string[] }[] });
     assert.equal(naming.length, 1);
-    for (const { Resource } of naming[0].Statement) assert.equal(Resource.length, 1);
+    for (const { Resource } of naming[0]?.Statement ?? []) assert.equal(Resource.length, 1);
   });
 
   it("go where the config names an external target, with the login that its provider issued", async () => {

@@ -176,6 +176,18 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     "kafka.topics.raw.retentionDays: 0 is not allowed: expected number to be >=1; correct it in FILE",
   ],
   [
+    (c) => (c.kafka.topics["data-quality"].retentionGiB = 20),
+    "kafka.topics: the topics with retentionGiB take up to 58 GiB of each node's 50, and a fifth must stay free for compaction and Kafka's own topics; raise volume.sizeGiB, or lower them in FILE",
+  ],
+  [
+    (c) => (c.kafka.topics.data_quality = c.kafka.topics["data.quality"] = c.kafka.topics["data-lineage"]),
+    "kafka.topics.data_quality: Kafka's metrics cannot tell it from data.quality, since they write dots as underscores; rename one in FILE",
+  ],
+  [
+    (c) => (c.kafka.topics["data/quality"] = c.kafka.topics["data-quality"]),
+    "kafka.topics.data/quality: this name is not allowed: expected letters, digits, dots, underscores and dashes, as Kafka names topics; correct it in FILE",
+  ],
+  [
     (c) => (c.kafka.topics["data-quality"].cleanup = "compress"),
     `kafka.topics.data-quality.cleanup: "compress" is not allowed: expected one of "delete"|"compact"|"compact,delete"; correct it in FILE`,
   ],

@@ -1,7 +1,7 @@
 import type { KafkaAccess } from "../../base/endpoint";
 
 /** The ACL rules of a KafkaUser; nothing else is allowed. */
-export function acls({ topics, groups = [] }: KafkaAccess): object[] {
+export function acls({ topics, groups = [], transactionalIds = [] }: KafkaAccess): object[] {
   return [
     ...Object.entries(topics).map(([topic, operations]) => ({
       resource: { type: "topic", ...pattern(topic) },
@@ -9,6 +9,10 @@ export function acls({ topics, groups = [] }: KafkaAccess): object[] {
     })),
     // Joining a group and committing for it need Read.
     ...groups.map((group) => ({ resource: { type: "group", ...pattern(group) }, operations: ["Read"] })),
+    ...transactionalIds.map((id) => ({
+      resource: { type: "transactionalId", ...pattern(id) },
+      operations: ["Describe", "Write"],
+    })),
   ];
 }
 

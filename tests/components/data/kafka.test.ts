@@ -104,6 +104,46 @@ describe("Kafka", () => {
     assert.equal(spec(seen).kafka.config["auto.create.topics.enable"], false);
   });
 
+  it("keeps a topic below the size that it may have, by whole segments that hold the largest record", async () => {
+    const GIB = 1024 ** 3;
+    const topic = { partitions: 4, retentionDays: 7, cleanup: "delete" } as const;
+    const { seen } = await kafka({
+      topics: { large: { ...topic, retentionGiB: 8 }, small: { ...topic, retentionGiB: 0.1 } },
+      clients: {},
+    });
+    const limits = (name: string): number[] => {
+      const { config } = only(seen, `${STRIMZI}:KafkaTopic`, `kafka-${name}`).inputs.spec;
+      return [config["retention.bytes"], config["segment.bytes"]];
+    };
+    assert.deepEqual(limits("large"), [2 * GIB, Math.floor(0.2 * GIB)]);
+    const { "message.max.bytes": largest } = spec(seen).kafka.config;
+    const [bytes = 0, segment = 0] = limits("small");
+    assert.equal(bytes, Math.floor(0.025 * GIB));
+    assert.ok(segment >= largest, `a segment of ${segment} bytes takes no record of ${String(largest)}`);
+  });
+
+  it("makes topics whose names an object may not have", async () => {
+    const topic = { partitions: 1, retentionDays: 7, cleanup: "delete" } as const;
+    const names = ["Prices_v1", "prices_v1", "prices.v1"];
+    const { seen } = await kafka({ topics: Object.fromEntries(names.map((name) => [name, topic])), clients: {} });
+    const made = all(seen, `${STRIMZI}:KafkaTopic`).map(
+      ({
+        inputs: {
+          metadata,
+          spec: { topicName },
+        },
+      }) => [topicName ?? metadata.name, metadata.name],
+    );
+    assert.deepEqual(made.map(([name]) => name).sort(), [...names].sort());
+    assert.equal(new Set(made.map(([, object]) => object)).size, names.length);
+    for (const [, object] of made) assert.match(object, /^[a-z0-9.-]+$/);
+  });
+
+  it("lets a client write in transactions under its own IDs alone", async () => {
+    const { seen } = await kafka({ clients: { desk: { topics: {}, transactionalIds: ["desk-*"] } } });
+    assert.deepEqual(rules(seen, "desk"), ["Describe+Write transactionalId prefix desk-"]);
+  });
+
   it("lets each client do what it names, and nothing else", async () => {
     const { seen } = await kafka();
     assert.deepEqual(rules(seen, "catalog"), [

@@ -52,7 +52,7 @@ describe("Redis", () => {
     const { seen } = await redis();
     assert.deepEqual(aclOf(seen), [
       "user default off",
-      "user probe on nopass +ping",
+      "user probe on nopass +dbsize",
       `user features on #${sha256(HOSTILE)} ~*prices +hmget +hset`,
       `user dashboards on #${sha256("dashboards-password")} ~charts:* &news:* +get`,
     ]);
@@ -121,7 +121,7 @@ describe("Redis", () => {
     for (const { exec } of [startupProbe, readinessProbe, livenessProbe]) {
       const command = exec.command as string[];
       assert.deepEqual(command.slice(0, 2), ["valkey-cli", "-e"], "an error as answer is a failure");
-      assert.deepEqual([command[command.indexOf("--user") + 1], command.at(-1)], ["probe", "ping"]);
+      assert.deepEqual([command[command.indexOf("--user") + 1], command.at(-1)], ["probe", "dbsize"]);
     }
     assert.equal(startupProbe.failureThreshold * startupProbe.periodSeconds, 600);
   });
