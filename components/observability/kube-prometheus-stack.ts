@@ -36,15 +36,30 @@ const PORTS = {
   reloader: 8080,
 };
 
+/** Who is told of alerts, and how. */
+export type Receiver =
+  | { readonly kind: "pagerduty" | "webhook" }
+  | { readonly kind: "slack"; readonly channel: string }
+  | {
+      readonly kind: "email";
+      readonly to: string;
+      readonly from: string;
+      /** SMTP server. */
+      readonly server: string;
+      readonly username: string;
+    };
+
 /** The receiver of alerts. */
 export type Paging =
-  | {
-      readonly kind: "pagerduty" | "webhook";
-      /** The routing key of a PagerDuty service, or the URL that takes Alertmanager's JSON. */
+  | (Receiver & {
+      /**
+       * The routing key of a PagerDuty service, the URL that takes Alertmanager's JSON, the one of Slack's incoming webhook, or
+       * the password of the mailbox.
+       */
       readonly credential: pulumi.Output<string>;
       /** Its network destination. */
       readonly destination: ExternalPeer;
-    }
+    })
   | { readonly kind: "none" };
 
 /** Inputs of {@link KubePrometheusStack}. */
@@ -270,13 +285,28 @@ function alertmanagerConfig(paging: Paging): pulumi.Output<string> {
           equal: ["namespace", "alertname"],
         },
       ],
-      receivers: [{ name: "nobody" }, ...(paging.kind === "none" ? [] : [pager(paging.kind, secret)])],
+      receivers: [
+        { name: "nobody" },
+        ...(paging.kind === "none" ? [] : [{ name: "pager", ...pager(paging, paging.destination.port, secret) }]),
+      ],
     }),
   );
 }
 
-function pager(kind: "pagerduty" | "webhook", credential: string): object {
-  if (kind === "webhook") return { name: "pager", webhook_configs: [{ url: credential }] };
-  const severity = '{{ if eq .CommonLabels.severity "critical" }}critical{{ else }}warning{{ end }}';
-  return { name: "pager", pagerduty_configs: [{ routing_key: credential, severity }] };
+function pager(receiver: Receiver, port: number, credential: string): object {
+  switch (receiver.kind) {
+    case "webhook":
+      return { webhook_configs: [{ url: credential }] };
+    case "pagerduty": {
+      const severity = '{{ if eq .CommonLabels.severity "critical" }}critical{{ else }}warning{{ end }}';
+      return { pagerduty_configs: [{ routing_key: credential, severity }] };
+    }
+    case "slack":
+      return { slack_configs: [{ api_url: credential, channel: receiver.channel, send_resolved: true }] };
+    case "email": {
+      const { to, from, server, username } = receiver;
+      const login = { auth_username: username, auth_password: credential, require_tls: true };
+      return { email_configs: [{ to, from, smarthost: `${server}:${port}`, ...login, send_resolved: true }] };
+    }
+  }
 }

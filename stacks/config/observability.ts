@@ -1,14 +1,31 @@
 import { z } from "zod";
 import { cidr, size, Size, sizeGiB } from "./shapes";
 
+const port = z.int().min(1).max(65535);
+const cidrs = z
+  .array(cidr)
+  .min(1)
+  .meta({ description: "Addresses of the receiver, opened to Alertmanager by network policies" });
+
 const Paging = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.enum(["pagerduty", "webhook"]), cidrs, port: port.default(443) }),
   z.strictObject({
-    kind: z.enum(["pagerduty", "webhook"]),
-    cidrs: z
-      .array(cidr)
-      .min(1)
-      .meta({ description: "Addresses of the receiver, opened to Alertmanager by network policies" }),
-    port: z.int().min(1).max(65535).default(443),
+    kind: z.literal("slack"),
+    channel: z
+      .string()
+      .regex(/^[#@][^\s]+$/, "expected a channel such as #alerts")
+      .meta({ description: "Channel of the workspace; the credential is the URL of its incoming webhook" }),
+    cidrs,
+    port: port.default(443),
+  }),
+  z.strictObject({
+    kind: z.literal("email"),
+    to: z.email("expected an address").meta({ description: "Who gets the mail" }),
+    from: z.email("expected an address"),
+    server: z.hostname("expected a host name").meta({ description: "SMTP server, which must offer STARTTLS" }),
+    username: z.string().min(1).meta({ description: "Login at the server; the credential is its password" }),
+    cidrs,
+    port: port.default(587),
   }),
   z.strictObject({
     kind: z.literal("none"),

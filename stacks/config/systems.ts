@@ -295,7 +295,7 @@ export const SYSTEMS = {
     config: Monitoring,
     credentials: {
       grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin, beside Prometheus", length: 32 },
-      // A PagerDuty routing key, or the URL of a webhook: monitoring.paging says which.
+      // A PagerDuty routing key, the URL of a webhook or Slack's, or the password of a mailbox: monitoring.paging says which.
       pagingCredential: {
         form: "token",
         usedBy: "Alertmanager, beside Prometheus",

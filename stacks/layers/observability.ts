@@ -62,7 +62,7 @@ export function observability(
 
 function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
   if (paging.kind === "none") return { kind: "none" };
-  const { kind, cidrs, port } = paging;
+  const { cidrs, port, ...receiver } = paging;
   const destination = { kind: "external", name: "pager", cidrs, port, why: "alerts" } as const;
-  return { kind, credential: secrets.get("pagingCredential"), destination };
+  return { ...receiver, credential: secrets.get("pagingCredential"), destination };
 }

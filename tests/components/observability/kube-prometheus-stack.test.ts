@@ -161,6 +161,27 @@ describe("the routing of alerts", () => {
     });
   });
 
+  it("writes to a channel of Slack, and says when it is over", async () => {
+    const credential = pulumi.secret("https://hooks.slack.com/services/canary");
+    const { receivers } = routing(await stack({ ...pagerduty, kind: "slack", channel: "#alerts", credential }));
+    assert.deepEqual(receivers[1], {
+      name: "pager",
+      slack_configs: [{ api_url: "https://hooks.slack.com/services/canary", channel: "#alerts", send_resolved: true }],
+    });
+  });
+
+  it("mails over TLS alone, and says when it is over", async () => {
+    const mail = { kind: "email", to: "ops@example.com", from: "carbon@example.com" } as const;
+    const login = { server: "smtp.example.com", username: "carbon" };
+    const { receivers } = routing(await stack({ ...pagerduty, ...mail, ...login }));
+    const [{ to, smarthost, auth_password: password, require_tls: tls, send_resolved: resolved }] =
+      receivers[1].email_configs;
+    assert.deepEqual(
+      [to, smarthost, password, tls, resolved],
+      ["ops@example.com", "smtp.example.com:443", "routing-key-canary", true, true],
+    );
+  });
+
   it("tells nobody only where the config says so", async () => {
     const { route, receivers } = routing(await stack({ kind: "none" }));
     assert.deepEqual(receivers, [{ name: "nobody" }]);
