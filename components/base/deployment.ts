@@ -21,9 +21,15 @@ export function deployment(
     name,
     {
       metadata: { name, namespace, labels: matchLabels },
-      spec: { ...(replicas !== undefined && { replicas }), selector: { matchLabels }, strategy, template },
+      spec: {
+        ...(replicas !== undefined && { replicas }),
+        selector: { matchLabels },
+        strategy,
+        progressDeadlineSeconds: ROLLOUT_SECONDS,
+        template,
+      },
     },
-    opts,
+    { ...opts, customTimeouts: ROLLOUT_TIMEOUTS },
   );
 }
 
@@ -31,5 +37,10 @@ export function deployment(
 export function podsAtOnce(replicas: number): number {
   return replicas + ONE_MORE.rollingUpdate.maxSurge;
 }
+
+// An image of 5 GB takes seven minutes at 100 Mbit/s, and a node pulls one after the other.
+const ROLLOUT_SECONDS = 1800;
+/** How long an `up` waits for the pods of a workload. */
+export const ROLLOUT_TIMEOUTS = { create: `${ROLLOUT_SECONDS}s`, update: `${ROLLOUT_SECONDS}s` };
 
 const ONE_MORE = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };

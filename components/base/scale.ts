@@ -37,7 +37,7 @@ export function autoscale(
   );
 }
 
-/** Lets a drain evict only one of several pods at a time. With a single pod, a budget would only block the drain. */
+/** Lets a drain evict only one of several pods at a time, and any that is not ready anyway. With a single pod, a budget would only block the drain. */
 export function disruptionBudget(
   { name, namespace, matchLabels }: PodIdentity,
   replicas: number,
@@ -46,7 +46,10 @@ export function disruptionBudget(
   if (replicas < 2) return;
   new k8s.policy.v1.PodDisruptionBudget(
     name,
-    { metadata: { name, namespace }, spec: { maxUnavailable: 1, selector: { matchLabels } } },
+    {
+      metadata: { name, namespace },
+      spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: "AlwaysAllow", selector: { matchLabels } },
+    },
     opts,
   );
 }

@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
+import { ROLLOUT_TIMEOUTS } from "./deployment";
 import { type PodIdentity, podsNamed, type ServiceTarget } from "./endpoint";
 import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
 import { service } from "./service";
@@ -66,6 +67,6 @@ export function statefulSet(
         ...keptVolume(volume.name, volume),
       },
     },
-    opts,
+    { ...opts, customTimeouts: ROLLOUT_TIMEOUTS },
   );
 }

@@ -138,6 +138,12 @@ for (const shape of SHAPES) {
         const { metadata, spec } = budget.inputs;
         const behind = selected(allPods(seen), metadata.namespace, spec.selector.matchLabels);
         assert.ok(behind.length > 0, `${label(budget)} selects nothing`);
+        const { maxUnavailable, unhealthyPodEvictionPolicy: unhealthy } = spec;
+        assert.deepEqual(
+          [maxUnavailable, unhealthy],
+          [1, "AlwaysAllow"],
+          `${label(budget)} may block a drain for ever`,
+        );
         for (const { owner, replicas } of behind) assert.ok(replicas > 1, `${label(budget)}: ${owner}`);
       }
       const fixed = ourPods(seen).filter(({ resource }) => resource.inputs.spec.replicas > 1);

@@ -2,8 +2,11 @@ import assert from "node:assert/strict";
 import { podFaults } from "../../rehearsal/program/pod-rules";
 import { bytes, cores } from "../../rehearsal/program/quantity";
 import { all } from "../support/mocks";
-import { ourPods } from "../support/manifests";
+import { label, ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
+
+// Of two, each would start every scheduled task.
+const ONE_AT_A_TIME = ["Deployment data-platform/superset-beat"];
 
 for (const shape of SHAPES) {
   describe(`pods of ${shape}`, () => {
@@ -29,6 +32,16 @@ for (const shape of SHAPES) {
         const { priorityClassName, serviceAccountName } = template.spec;
         assert.ok(made("kubernetes:scheduling.k8s.io/v1:PriorityClass").includes(priorityClassName), owner);
         assert.ok(made("kubernetes:core/v1:ServiceAccount", namespace).includes(serviceAccountName), owner);
+      }
+    });
+
+    it("run until those that follow them are ready, which may first pull 5 GB", async () => {
+      const { seen } = await program(shape);
+      for (const deployment of all(seen, "kubernetes:apps/v1:Deployment")) {
+        const { strategy, progressDeadlineSeconds } = deployment.inputs.spec;
+        assert.ok(progressDeadlineSeconds >= 1800, `${label(deployment)}: ${progressDeadlineSeconds} s`);
+        if (ONE_AT_A_TIME.includes(label(deployment))) assert.equal(strategy.type, "Recreate", label(deployment));
+        else assert.equal(strategy.rollingUpdate.maxUnavailable, 0, label(deployment));
       }
     });
 
