@@ -12,7 +12,18 @@ export function describe(stack: string, { systems, quotas, nodes, lostNodes, not
   return [
     `Requests/limits of ${stack} with every autoscaler at its maximum:`,
     table(
-      ["namespace", "system", "pods", "CPU", "memory GiB", "GPUs", "volumes GiB", "+ rollout CPU", "+ Jobs CPU"],
+      [
+        "namespace",
+        "system",
+        "pods",
+        "CPU",
+        "memory GiB",
+        "scratch GiB",
+        "GPUs",
+        "volumes GiB",
+        "+ rollout CPU",
+        "+ Jobs CPU",
+      ],
       systems.map(systemRow),
     ),
     ...[...new Set(quotas.map(({ quota }) => quota))].flatMap((quota) => [
@@ -23,7 +34,10 @@ export function describe(stack: string, { systems, quotas, nodes, lostNodes, not
       ),
     ]),
     "Use of the nodes, all of that included:",
-    table(["node", "pods", "CPU requested", "memory requested", "GPUs", "CPU limits"], nodes.map(nodeRow)),
+    table(
+      ["node", "pods", "CPU requested", "memory requested", "scratch requested", "GPUs", "CPU limits"],
+      nodes.map(nodeRow),
+    ),
     "Effect of losing a node, if volumes are on the nodes of their pods:",
     table(
       ["lost node", "pods that move", "pods that fit nowhere", "pods that wait for volumes"],
@@ -46,6 +60,7 @@ function systemRow({ namespace, system, startPods, most, surge, jobs }: SystemDe
     startPods === pods ? `${pods}` : `${startPods}–${pods}`,
     pair(most, "cpu"),
     pair(most, "memory"),
+    number(most, "requests.ephemeral-storage"),
     number(most, `requests.${GPU}`),
     number(most, "requests.storage"),
     pair(surge, "cpu"),
@@ -77,6 +92,7 @@ function nodeRow({ name, allocatable, used }: NodeLoad): string[] {
     `${used["pods"] ?? 0} of ${allocatable["pods"] ?? 0}`,
     load(used, allocatable, "requests.cpu"),
     load(used, allocatable, "requests.memory"),
+    load(used, allocatable, "requests.ephemeral-storage"),
     `${used[`requests.${GPU}`] ?? 0} of ${allocatable[`requests.${GPU}`] ?? 0}`,
     bar((used["limits.cpu"] ?? 0) / (allocatable["requests.cpu"] ?? 1)),
   ];

@@ -1,6 +1,7 @@
 import type { V1PodSpec, V1PodTemplateSpec } from "@kubernetes/client-node";
 import type { DeclaredHook, DeclaredService, DeclaredWorkload } from "../../components/base/chart-release";
 import { resources } from "../../components/base/pod";
+import { isBytes } from "../../rehearsal/program/units";
 import { customKind } from "../../rehearsal/operators";
 import type { Claim, CustomResource, Manifest, PodSpec } from "../../rehearsal/operators/operator";
 import type { DeclaredRelease } from "../../rehearsal/program/charts";
@@ -178,9 +179,10 @@ function compareSize(
     "size.cpu.limit": "limits.cpu",
     "size.memoryMiB.request": "requests.memory",
     "size.memoryMiB.limit": "limits.memory",
+    "size.scratchMiB": "requests.ephemeral-storage",
   };
   for (const [place, resource] of Object.entries(places)) {
-    const unit = resource.endsWith("memory") ? MIB : 1;
+    const unit = isBytes(resource) ? MIB : 1;
     compare(place, inUnits(own[resource], unit), inUnits(real[resource], unit));
   }
 }

@@ -162,6 +162,11 @@ function nodeAnswer(nodes: readonly V1Node[], name: string, declared: DeclaredNo
     memory >= declared.memoryGiB * 1024 ** 3 * MEMORY_TOLERANCE,
     `it has ${written("memory", memory)} of memory, the inventory says ${declared.memoryGiB} GiB`,
   );
+  const disk = bytes(node.status?.allocatable?.["ephemeral-storage"] ?? "0");
+  demand(
+    disk >= declared.ephemeralStorageGiB * 1024 ** 3,
+    `its pods may use ${written("ephemeral-storage", disk)} of its disk, the inventory says ${declared.ephemeralStorageGiB} GiB`,
+  );
   demand(cores(capacity["pods"] ?? "0") >= declared.pods, `it takes ${capacity["pods"]} pods, not ${declared.pods}`);
   const labels = node.metadata?.labels ?? {};
   for (const [key, value] of Object.entries(declared.labels)) {

@@ -98,10 +98,11 @@ export function missingNode(name: string): Fault {
 function headRoom({ status }: V1Node, pods: readonly V1Pod[], stack: string): Answer {
   const running = pods.filter((pod) => pod.status?.phase !== "Succeeded" && pod.status?.phase !== "Failed");
   const asked = running.map(podRequests);
-  const { cpu = "0", memory = "0", pods: places = "0" } = status?.allocatable ?? {};
+  const { cpu = "0", memory = "0", "ephemeral-storage": disk = "0", pods: places = "0" } = status?.allocatable ?? {};
   const uses = [
     { resource: "requests.cpu", used: sum(asked.map((one) => one.cpu)), all: cores(cpu) },
     { resource: "requests.memory", used: sum(asked.map((one) => one.memory)), all: bytes(memory) },
+    { resource: "requests.ephemeral-storage", used: sum(asked.map((one) => one.disk)), all: bytes(disk) },
     { resource: "pods", used: running.length, all: cores(places) },
   ];
   return {

@@ -16,14 +16,26 @@ export interface RequestLimit {
 export interface ContainerSize {
   readonly cpu: RequestLimit;
   readonly memoryMiB: RequestLimit;
+  /** Scratch volumes of a chart's pod, in MiB; {@link podTemplate} adds up its own. @default unknown, and not limited */
+  readonly scratchMiB?: number;
 }
 
 /** A size in Kubernetes' format, for containers and charts. */
-export function resources({ cpu, memoryMiB }: ContainerSize): ResourceQuantities {
-  return {
+export function resources({ cpu, memoryMiB, scratchMiB }: ContainerSize): ResourceQuantities {
+  const quantities = {
     requests: { cpu: cores(cpu.request), memory: `${memoryMiB.request}Mi` },
     limits: { cpu: cores(cpu.limit), memory: `${memoryMiB.limit}Mi` },
   };
+  return scratchMiB === undefined ? quantities : withScratch(quantities, scratchMiB);
+}
+
+// The kubelet rotates a container's log at 10 MiB and keeps five files; a sixth is being written while it does so.
+const LOGS_MIB = 64;
+
+/** The quantities with the node's disk that a container's log and its scratch volumes take. */
+function withScratch({ requests, limits }: ResourceQuantities, scratchMiB: number): ResourceQuantities {
+  const disk = { "ephemeral-storage": `${LOGS_MIB + scratchMiB}Mi` };
+  return { requests: { ...requests, ...disk }, limits: { ...limits, ...disk } };
 }
 
 /** Requests and limits as Kubernetes quantities. */
@@ -85,8 +97,11 @@ export interface ContainerArgs {
   readonly mounts?: Readonly<Record<string, string>>;
 }
 
+/** A container with a size. */
+export type SizedContainer = Omit<Container, "resources"> & { readonly resources: ResourceQuantities };
+
 /** A container for Pod Security `restricted`, with a read-only root file system. */
-export function container(name: string, args: ContainerArgs): Container {
+export function container(name: string, args: ContainerArgs): SizedContainer {
   const { image, size, command, ports = {}, env = {}, secretEnv = [], probe, mounts = {} } = args;
   return {
     name,
@@ -111,8 +126,8 @@ export const RESTRICTED = {
 };
 
 export interface PodArgs {
-  readonly containers: readonly Container[];
-  readonly initContainers?: readonly Container[];
+  readonly containers: readonly SizedContainer[];
+  readonly initContainers?: readonly SizedContainer[];
   /** User and group of every process; the image must not need root. */
   readonly uid: number;
   readonly priorityClass: PriorityClassName;
@@ -173,8 +188,12 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
       ...(args.restartPolicy && { restartPolicy: args.restartPolicy }),
       ...(args.nodeSelector && { nodeSelector: { ...args.nodeSelector } }),
       ...(args.tolerations && { tolerations: [...args.tolerations] }),
-      initContainers: [...initContainers],
-      containers: [...containers],
+      initContainers: initContainers.map((one) => ({ ...one, resources: withScratch(one.resources, 0) })),
+      // The kubelet compares the use of all volumes with the sum of the limits.
+      containers: containers.map((one, index) => ({
+        ...one,
+        resources: withScratch(one.resources, index === 0 ? onDisk(scratch) : 0),
+      })),
       volumes: [
         ...Object.entries(scratch).map(([name, { sizeMiB, medium }]) => ({
           name,
@@ -185,6 +204,11 @@ export function podTemplate(identity: PodIdentity, args: PodArgs): k8s.types.inp
       ],
     },
   };
+}
+
+/** The disk that scratch volumes may take, in MiB. */
+function onDisk(scratch: NonNullable<PodArgs["scratch"]>): number {
+  return Object.values(scratch).reduce((sum, { sizeMiB, medium }) => sum + (medium === undefined ? sizeMiB : 0), 0);
 }
 
 /** A ServiceAccount without a token, for pods that do not use the API server. */
@@ -201,7 +225,10 @@ export function serviceAccount(
 
 const PROBE_PERIOD_SECONDS = 10;
 
-function probes({ startupSeconds = 120, ...probe }: Probe): Partial<Container> {
+function probes({
+  startupSeconds = 120,
+  ...probe
+}: Probe): Pick<Container, "startupProbe" | "readinessProbe" | "livenessProbe"> {
   const check = { ...probeHandler(probe), periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
   return {
     startupProbe: { ...check, failureThreshold: Math.ceil(startupSeconds / PROBE_PERIOD_SECONDS) },

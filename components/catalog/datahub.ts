@@ -18,7 +18,16 @@ import { serviceAccount } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { charts } from "../base/versions";
-import { type DatahubSecrets, type DatahubSizes, INDEX_PREFIX, KEYS, POOLS, TOPICS, values } from "./datahub.values";
+import {
+  type DatahubSecrets,
+  type DatahubSizes,
+  INDEX_PREFIX,
+  KEYS,
+  podSize,
+  POOLS,
+  TOPICS,
+  values,
+} from "./datahub.values";
 
 export type { DatahubSizes } from "./datahub.values";
 
@@ -223,7 +232,7 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
     serviceAccount: chart,
     replicas: 1,
     ports: { [PORT_NAME]: PORTS[component] },
-    size: sizes[component],
+    size: podSize(sizes[component]),
   });
   return {
     gms: workload("gms", "datahub-gms"),
@@ -234,7 +243,7 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
 }
 
 function declaredHooks({ systemUpdate: size }: DatahubSizes): Record<"before" | "after", DeclaredHook> {
-  const hook = { serviceAccount: "datahub-system-update", size };
+  const hook = { serviceAccount: "datahub-system-update", size: podSize(size) };
   return {
     before: { ...hook, name: `${RELEASE}-system-update`, when: "before" },
     after: { ...hook, name: `${RELEASE}-system-update-nonblk`, when: "after" },

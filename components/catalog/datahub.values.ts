@@ -103,7 +103,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       serviceAccount: { create: false, name: serviceAccounts.systemUpdate, rbac: false },
       // The chart treats `createDatabase: false` as unset, so the Job gets its environment from us.
       sql: { setup: { enabled: false } },
-      resources: resources(args.systemUpdate),
+      resources: resources(podSize(args.systemUpdate)),
       ...SECURITY,
       extraEnvs: [
         ...java(args),
@@ -213,11 +213,18 @@ const MOUNTS = [
   ...Object.entries(POSTGRES_CA_MOUNT).map(([mountPath, name]) => ({ name, mountPath, readOnly: true })),
 ];
 
+// For unpacked Java libraries and logs.
+const TMP_MIB = 1024;
+
+/** The size of a pod with its scratch volume. */
+export function podSize(size: ContainerSize): ContainerSize {
+  return { ...size, scratchMiB: TMP_MIB };
+}
+
 function volumes({ store, streams, search }: ValuesArgs): HelmValue[] {
   const trusted = { "kafka-trust": streams.trust, "search-trust": search.trust };
   return [
-    // For unpacked Java libraries and logs.
-    { name: "tmp", emptyDir: { sizeLimit: "1Gi" } },
+    { name: "tmp", emptyDir: { sizeLimit: `${TMP_MIB}Mi` } },
     ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...volume })),
     postgresCaVolume(store),
   ];
@@ -267,7 +274,7 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
   return {
     serviceAccount: { create: false, name: args.serviceAccounts[component] },
     priorityClassName,
-    resources: resources(args[component]),
+    resources: resources(podSize(args[component])),
     ...SECURITY,
     // The charts have no startup probe: on half a CPU a server takes minutes, so it is given 60 s and 10 periods of 30 s.
     livenessProbe: { failureThreshold: 10 },

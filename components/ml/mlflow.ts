@@ -45,6 +45,8 @@ export interface MlflowArgs {
   readonly size: ContainerSize;
   /** Web server processes per pod. @default 2 */
   readonly webWorkers?: number;
+  /** What passes through a pod, which keeps it in /tmp meanwhile. */
+  readonly proxied: ProxiedArtifacts;
   /** Public host name. */
   readonly publicHost: string;
   /** The pod network as CIDR, since Prometheus addresses the server by its pod's IP. */
@@ -54,10 +56,20 @@ export interface MlflowArgs {
   readonly metrics: Metrics;
 }
 
+/** Artifacts on their way between clients and the bucket. */
+export interface ProxiedArtifacts {
+  /** Size of the largest, in MiB: clients that reach the object store take larger ones there themselves. */
+  readonly largestMiB: number;
+  /** How many one pod has room for at a time. */
+  readonly atOnce: number;
+}
+
 /** The MLflow tracking server and model registry. */
 export class Mlflow extends pulumi.ComponentResource {
   /** The tracking API, for clients inside the cluster. */
   readonly tracking: Endpoint<"http">;
+  /** What clients need that reach the object store as well. */
+  readonly clientEnv: Readonly<Record<string, string>>;
   readonly offers: Offer;
 
   constructor(name: string, args: MlflowArgs, opts: pulumi.ComponentResourceOptions) {
@@ -70,6 +82,7 @@ export class Mlflow extends pulumi.ComponentResource {
       replicas = 2,
       size,
       webWorkers = 2,
+      proxied,
       publicHost,
       metrics,
     } = args;
@@ -123,6 +136,8 @@ export class Mlflow extends pulumi.ComponentResource {
           MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
         },
         secretEnv: [database, objectStore],
+        // The metrics of each web server process lie there too.
+        tmpMiB: proxied.largestMiB * proxied.atOnce + 256,
         probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
         mounts: POSTGRES_CA_MOUNT,
         volumes: [postgresCaVolume(store)],
@@ -132,6 +147,8 @@ export class Mlflow extends pulumi.ComponentResource {
     );
     scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, by: metrics });
     this.tracking = server.endpoint("http", "http");
+    // They are told by the server that they may, and get presigned URLs for the parts.
+    this.clientEnv = { MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: `${proxied.largestMiB * 1024 ** 2}` };
     this.offers = { endpoints: { tracking: this.tracking }, alerts: [path.join(__dirname, "mlflow.alerts.yaml")] };
     this.registerOutputs();
   }

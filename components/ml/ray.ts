@@ -31,6 +31,8 @@ export interface RayArgs {
   readonly token: pulumi.Output<string>;
   /** The endpoints that tasks may reach, by the environment variable with the URL. */
   readonly services: Readonly<Record<string, Endpoint<"http">>>;
+  /** Further variables of tasks. */
+  readonly env: Readonly<Record<string, string>>;
   /** Bucket of the history of features. The same user may read the bucket of applications' code. */
   readonly features: Bucket;
   readonly access: RayAccess;
@@ -55,7 +57,7 @@ export class Ray extends pulumi.ComponentResource {
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
-    const { namespace, mode, workers, gpuWorkers, token, services, features, access, metrics } = args;
+    const { namespace, mode, workers, gpuWorkers, token, services, env, features, access, metrics } = args;
 
     const login = envSecret(
       `${name}-object-store`,
@@ -85,6 +87,7 @@ export class Ray extends pulumi.ComponentResource {
           HOME: "/tmp",
           RAY_USAGE_STATS_ENABLED: "0",
           RAY_AUTH_MODE: "token",
+          ...env,
           ...Object.fromEntries(Object.entries(services).map(([variable, endpoint]) => [variable, url(endpoint)])),
           ...s3ClientEnv(features.store),
           FEAST_OFFLINE_BUCKET: features.name,

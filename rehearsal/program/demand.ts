@@ -270,6 +270,7 @@ function containerAmounts({ resources: own }: Container): Amounts {
     "limits.cpu": cores(limits["cpu"] ?? "0"),
     "requests.memory": bytes(requests["memory"] ?? limits["memory"] ?? "0"),
     "limits.memory": bytes(limits["memory"] ?? "0"),
+    "requests.ephemeral-storage": bytes(requests["ephemeral-storage"] ?? limits["ephemeral-storage"] ?? "0"),
     [`requests.${GPU}`]: cores(limits[GPU] ?? "0"),
   };
 }

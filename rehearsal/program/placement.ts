@@ -40,7 +40,7 @@ export const GPU_LABELS = { "nvidia.com/gpu.present": "true" };
 
 /** An empty node of the inventory, without its reserved resources. */
 export function emptyNode(name: string, node: PlatformConfig["cluster"]["nodes"][string]): Node {
-  const { cpu, memoryGiB, pods, gpus, labels, taints, reserved } = node;
+  const { cpu, memoryGiB, ephemeralStorageGiB, pods, gpus, labels, taints, reserved } = node;
   return {
     name,
     labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", ...(gpus && GPU_LABELS), ...labels },
@@ -48,6 +48,7 @@ export function emptyNode(name: string, node: PlatformConfig["cluster"]["nodes"]
     allocatable: {
       "requests.cpu": cpu - reserved.cpu,
       "requests.memory": (memoryGiB - reserved.memoryGiB) * 1024 ** 3,
+      "requests.ephemeral-storage": ephemeralStorageGiB * 1024 ** 3,
       [`requests.${GPU}`]: gpus?.count ?? 0,
       pods,
     },
@@ -116,7 +117,7 @@ export function nodeFaults(homeless: readonly PlacedPod[], nodes: readonly Node[
     const missing = homeless.filter((pod) => pod.group === group).length;
     const candidates = nodes.filter((node) => admits(node, group));
     const needs = nodeResources(group.pod)
-      .map(([key, amount]) => written(key, amount))
+      .map(([key, amount]) => named(key, amount))
       .join(", ");
     const where =
       candidates.length === 0
@@ -135,8 +136,12 @@ function nodeResources(pod: Amounts): [string, number][] {
 
 function freeOn({ allocatable, used }: Node, { pod }: PodGroup): string {
   return nodeResources(pod)
-    .map(([key]) => written(key, (allocatable[key] ?? 0) - (used[key] ?? 0)))
+    .map(([key]) => named(key, (allocatable[key] ?? 0) - (used[key] ?? 0)))
     .join(", ");
+}
+
+function named(resource: string, amount: number): string {
+  return `${written(resource, amount)}${resource.endsWith("ephemeral-storage") ? " of disk" : ""}`;
 }
 
 /** The effect of losing a node on the long-running pods. */

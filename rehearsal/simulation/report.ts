@@ -185,13 +185,18 @@ function activePods(pods: readonly V1Pod[]): V1Pod[] {
 }
 
 /** What the scheduler reserves, in cores and bytes: the sum of the containers, or the largest init container if that is more. */
-export function podRequests({ spec }: V1Pod): { cpu: number; memory: number; gpus: number } {
+export function podRequests({ spec }: V1Pod): { cpu: number; memory: number; disk: number; gpus: number } {
   const read = (name: string, amount: (text: string) => number): number => {
     const of = (c: { resources?: { requests?: Record<string, string> } }) =>
       amount(c.resources?.requests?.[name] ?? "0");
     return Math.max(sum((spec?.containers ?? []).map(of)), ...(spec?.initContainers ?? []).map(of));
   };
-  return { cpu: read("cpu", cores), memory: read("memory", bytes), gpus: read(GPU, cores) };
+  return {
+    cpu: read("cpu", cores),
+    memory: read("memory", bytes),
+    disk: read("ephemeral-storage", bytes),
+    gpus: read(GPU, cores),
+  };
 }
 
 function volumeUse({ metadata, spec }: V1PersistentVolumeClaim, pods: readonly V1Pod[]): VolumeUse {

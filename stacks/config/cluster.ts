@@ -10,6 +10,9 @@ const Taint = z.strictObject({
 const nodeFields = z.strictObject({
   cpu: z.int().min(1).meta({ description: "Logical CPUs" }),
   memoryGiB: z.int().min(1),
+  ephemeralStorageGiB: z.int().min(1).default(200).meta({
+    description: "Disk for the scratch space and logs of pods, in GiB: the node's allocatable ephemeral-storage",
+  }),
   pods: z.int().min(1).default(110),
   gpus: z
     .strictObject({ product: z.string(), count: z.int().min(1) })

@@ -2,7 +2,20 @@ import { z } from "zod";
 import { below, clientAccount, cronSchedule, kubernetesName, range, size, Size, sizeGiB } from "./shapes";
 
 /** The tracking server. */
-export const Mlflow = z.strictObject({ replicas: z.int().min(1), webWorkers: z.int().min(1).default(2), ...size });
+export const Mlflow = z.strictObject({
+  replicas: z.int().min(1),
+  webWorkers: z.int().min(1).default(2),
+  ...size,
+  proxiedArtifacts: z
+    .strictObject({
+      largestMiB: z.int().min(64).default(512).meta({
+        description: "Size of the largest; Ray's tasks take larger ones to and from the object store themselves",
+      }),
+      atOnce: z.int().min(1).default(4).meta({ description: "How many one pod has room for at a time" }),
+    })
+    .prefault({})
+    .meta({ description: "Artifacts that pass through the server, which keeps them in its scratch space meanwhile" }),
+});
 
 const RayWorkers = z
   .strictObject({ ...size, min: z.int().min(1), max: z.int().min(1) })

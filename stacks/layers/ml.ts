@@ -60,7 +60,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   };
   // In KubeRay a cluster without applications never becomes ready.
   const served = Object.keys(applications).length > 0 ? code : undefined;
-  const ray = rayOf(config.ray, services, served, secrets, stores, ground);
+  const ray = rayOf(config.ray, { services, env: mlflow?.clientEnv ?? {} }, served, secrets, stores, ground);
   if (jobs !== undefined && code !== undefined) {
     const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
     if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
@@ -88,7 +88,7 @@ function servingAt(
 }
 
 function mlflowOf(
-  { replicas, webWorkers, ...size }: Config<"mlflow">,
+  { replicas, webWorkers, proxiedArtifacts: proxied, ...size }: Config<"mlflow">,
   secrets: Secrets,
   { postgres, objectStore }: Data,
   { opts, namespaces, metrics, podCidr, clusterDomain, publicHost }: Foundation,
@@ -102,6 +102,7 @@ function mlflowOf(
       artifacts: needed(objectStore).bucket("mlflow-artifacts", "mlflow"),
       replicas,
       webWorkers,
+      proxied,
       size,
       publicHost: publicHost("mlflow"),
       podCidr,
@@ -134,7 +135,7 @@ function feastOf(
 
 function rayOf(
   config: Config<"ray">,
-  services: Readonly<Record<string, Endpoint<"http">>>,
+  tasks: Pick<RayArgs, "services" | "env">,
   served: ServeApplications | undefined,
   secrets: Secrets,
   { objectStore }: Data,
@@ -149,7 +150,7 @@ function rayOf(
       workers,
       ...(gpuWorkers && { gpuWorkers }),
       token: secrets.get("rayAuthToken"),
-      services,
+      ...tasks,
       features: needed(objectStore).bucket("feast-offline", "ray"),
       access: {
         groups: access.groups,

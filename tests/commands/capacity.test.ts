@@ -91,6 +91,18 @@ describe("capacity", () => {
     assert.deepEqual([pods?.start, pods?.most, pods?.surge], [1, 5, 2]);
   });
 
+  it("says which pods the nodes have no disk for", () => {
+    const limits = { cpu: "1", memory: "1Gi", "ephemeral-storage": "5Gi" };
+    const program = [deployment("a", { replicas: 2, surge: 1, pod: { containers: [container(limits)] } })];
+    assert.deepEqual(
+      checkCapacity(evaluationOf(program), twoNodes()).map((fault) => fault.replace(/; lower.*/, "")),
+      [
+        "cluster.nodes: 1 pod(s) of Deployment ns/a have no room: each needs 1 core, 1 GiB, 5 GiB of disk, but free are " +
+          "7 cores, 7 GiB, 3 GiB of disk on one and 7 cores, 7 GiB, 3 GiB of disk on two",
+      ],
+    );
+  });
+
   it("counts Jobs apart, and the larger of init containers and containers", () => {
     const small = container({ cpu: "1", memory: "1Gi" });
     const large = container({ cpu: "3", memory: "1Gi" });
@@ -191,7 +203,10 @@ function evaluationOf(registrations: readonly Registration[]): Evaluation {
 /** Two nodes of 8 cores and 8 GiB; `second` changes the second. */
 function twoNodes(second: Partial<PlatformConfig["cluster"]["nodes"][string]> = {}): PlatformConfig {
   const config = configOf("prod");
-  const node = { cpu: 8, memoryGiB: 8, pods: 110, labels: {}, taints: [], reserved: { cpu: 0, memoryGiB: 0 } };
+  const node = {
+    ...{ cpu: 8, memoryGiB: 8, ephemeralStorageGiB: 8, pods: 110 },
+    ...{ labels: {}, taints: [], reserved: { cpu: 0, memoryGiB: 0 } },
+  };
   return { ...config, cluster: { ...config.cluster, nodes: { one: node, two: { ...node, ...second } } } };
 }
 

@@ -74,6 +74,27 @@ print(json.dumps([status(host) for host in input]))`,
     assert.ok(answer.champion, "the registered model has no champion");
   });
 
+  it("sends an artifact of more than its limit to the object store past itself, and gives it back", async () => {
+    const sent = await python(
+      server,
+      `
+import boto3, mlflow, os
+os.environ["MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"] = str(5 * 2**20)
+mlflow.set_tracking_uri(input["url"])
+with mlflow.start_run() as run:
+    with open("/tmp/large", "wb") as file:
+        file.write(b"x" * 25 * 2**20)
+    mlflow.log_artifact("/tmp/large")
+store = boto3.client("s3")
+keys = [o for o in store.list_objects_v2(Bucket=input["bucket"])["Contents"] if run.info.run_id in o["Key"]]
+path = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/large", dst_path="/tmp/back")
+print(json.dumps({"tags": [o["ETag"].strip('"').split("-")[1] for o in keys], "back": os.path.getsize(path)}))`,
+      { url: cluster.program.outputs.mlflow.url, bucket: "mlflow-artifacts" },
+    );
+    // MLflow's clients send parts of 10 MiB, its server some of 8 MiB.
+    assert.deepEqual(sent, { tags: ["3"], back: 25 * 1024 ** 2 });
+  });
+
   it("lets the migration run again on a database that has data", async () => {
     await cluster.job("mlflow-migrate", { again: true });
   });

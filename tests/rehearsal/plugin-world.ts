@@ -124,8 +124,13 @@ export async function startWorld(): Promise<World> {
 }
 
 function startTestCluster(toolchain: Toolchain, directory: string): ReturnType<typeof startCluster> {
-  const size = { cpu: 16, memoryGiB: 64, pods: 110, labels: {}, taints: [], reserved: { cpu: 0, memoryMiB: 0 } };
-  const spec = { name: "plugin", context: "plugin", nodes: [{ name: "node", ...size }], storageClasses: [] };
+  const size = { cpu: 16, memoryGiB: 64, ephemeralStorageGiB: 200, pods: 110, reserved: { cpu: 0, memoryMiB: 0 } };
+  const spec = {
+    name: "plugin",
+    context: "plugin",
+    nodes: [{ name: "node", labels: {}, taints: [], ...size }],
+    storageClasses: [],
+  };
   return startCluster(toolchain, spec, directory, () => undefined);
 }
 

@@ -8,6 +8,8 @@ import { program, SHAPES } from "../support/program";
 // Of two, each would start every scheduled task.
 const ONE_AT_A_TIME = ["Deployment data-platform/superset-beat"];
 
+const sum = (numbers: number[]): number => numbers.reduce((all, number) => all + number, 0);
+
 for (const shape of SHAPES) {
   describe(`pods of ${shape}`, () => {
     it("pass Pod Security restricted, with sizes, probes, exact images and no token", async () => {
@@ -55,6 +57,23 @@ for (const shape of SHAPES) {
             assert.ok(cores(resources.limits.cpu) <= cores(max.cpu), owner);
             assert.ok(bytes(resources.limits.memory) <= bytes(max.memory), owner);
           }
+        }
+      }
+    });
+
+    it("ask for the disk that their scratch space and logs may take", async () => {
+      const { seen } = await program(shape);
+      for (const { owner, template } of ourPods(seen)) {
+        const { volumes = [], containers } = template.spec;
+        const scratch = volumes.filter(({ emptyDir }: any) => emptyDir && emptyDir.medium !== "Memory");
+        const needed = scratch.map(({ name, emptyDir }: any) => {
+          assert.ok(emptyDir.sizeLimit, `${owner}: ${name} may fill the node`);
+          return bytes(emptyDir.sizeLimit);
+        });
+        for (const kind of ["requests", "limits"]) {
+          const asked = containers.map(({ resources }: any) => bytes(resources[kind]["ephemeral-storage"] ?? "0"));
+          const logs = containers.length * 50 * 1024 ** 2;
+          assert.ok(sum(asked) >= sum(needed) + logs, `${owner}: ${kind} are less than its volumes and logs`);
         }
       }
     });

@@ -120,6 +120,11 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
 const STOP = `curl --fail --silent --show-error --request PUT --header 'Content-Type: application/json' \\
   --data '"SHUTTING_DOWN"' http://localhost:${HTTP_PORT}/v1/info/state && tail --pid=1 --follow /dev/null`;
 
+/** The size of a pod with its scratch volumes: a data directory for the dump of an exhausted heap, and /tmp. */
+function podSize(size: ContainerSize): ContainerSize {
+  return { ...size, scratchMiB: memory(size).heap + 2 * GIB };
+}
+
 function limits(size: ContainerSize): { readonly [key: string]: HelmValue } {
   const { headroom, query } = memory(size);
   return { memory: { heapHeadroomPerNode: `${headroom}MB` }, query: { maxMemoryPerNode: `${query}MB` } };
@@ -140,7 +145,7 @@ function pod(
   return {
     labels: podLabels(component),
     annotations,
-    resources: resources(size),
+    resources: resources(podSize(size)),
     priorityClassName: "standard-services",
     jvm: { maxHeapSize: `${heap}M` },
     // Twice the start time on just the requested CPU.
@@ -179,8 +184,8 @@ export function declaration({ coordinator, workers }: Topology, serviceAccount: 
   const { replicas } = workers;
   return {
     workloads: [
-      { ...deployment("coordinator", COORDINATOR), replicas: 1, size: coordinator },
-      ...(replicas > 0 ? [{ ...deployment("worker", WORKER), replicas, size: workers }] : []),
+      { ...deployment("coordinator", COORDINATOR), replicas: 1, size: podSize(coordinator) },
+      ...(replicas > 0 ? [{ ...deployment("worker", WORKER), replicas, size: podSize(workers) }] : []),
     ],
     services: [
       { name: COORDINATOR, ...port, workload: COORDINATOR },

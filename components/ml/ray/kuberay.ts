@@ -18,6 +18,7 @@ import {
   type RayGpuWorkers,
   type RayPods,
   type RayWorkers,
+  SESSION_MIB,
   workerFlags,
   workerTemplate,
 } from "./pods";
@@ -163,7 +164,8 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
         environment,
         size: head,
         mounts: { "/tmp/ray": LOGS },
-        scratch: { [LOGS]: { sizeMiB: 4096 } },
+        scratch: { [LOGS]: { sizeMiB: SESSION_MIB } },
+        sessionMiB: SESSION_MIB,
         volumes: [AUTOSCALER_TOKEN],
       }),
     },

@@ -2,12 +2,17 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
 import type { PodIdentity, PodPorts } from "../../base/endpoint";
-import { container, type ContainerSize, type PodArgs, podTemplate, resources } from "../../base/pod";
+import {
+  container,
+  type ContainerSize,
+  type PodArgs,
+  podTemplate,
+  resources,
+  type SizedContainer,
+} from "../../base/pod";
 import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
 import { images } from "../../base/versions";
-
-type Container = ReturnType<typeof container>;
 
 /** The head's ports, by the names that Services and KubeRay use. */
 export const HEAD_PORTS = { gcs: 6379, dashboard: 8265, client: 10001, serve: 8000, metrics: 8080 };
@@ -27,6 +32,12 @@ const PROCESS_PORTS = { port: 10010, endPort: 10999 };
 const RAY_UID = 1000;
 // Ray's own default share of the memory for the object store.
 const OBJECT_STORE_SHARE = 0.3;
+// The disk for objects that are spilled, as a multiple of the object store. Ray has no limit of its own but 95 % of the file
+// system, which is the node's.
+const SPILL_FACTOR = 2;
+// Runtime environments, and the logs of a node.
+export const SESSION_MIB = 2048;
+const SPILL = "/tmp/spill";
 // How long a task may still run when its pod is deleted.
 const DRAIN_SECONDS = 300;
 
@@ -144,8 +155,27 @@ function sharedFlags(size: ContainerSize): RayFlags {
     "min-worker-port": PROCESS_PORTS.port,
     "max-worker-port": PROCESS_PORTS.endPort,
     "object-store-memory": objectStoreMiB(size) * 1024 * 1024,
+    "object-spilling-directory": SPILL,
   };
 }
+
+/**
+ * Removes what earlier runs of the container left, since each starts a session of its own: all that they spilled, and their logs
+ * except those of the last one, which may tell why it ended.
+ */
+export const CLEAN = `rm -rf ${SPILL}; ls -dt /tmp/ray/session_2* 2>/dev/null | tail -n +2 | xargs -r rm -rf`;
+
+/** Ray's settings for the rotation of logs, so that a session's take half of the space, and the last one's the other. */
+function logRotation(spaceMiB: number): Readonly<Record<string, string>> {
+  return {
+    RAY_ROTATION_MAX_BYTES: `${Math.floor((spaceMiB * 1024 ** 2) / (2 * LOG_FILES * (1 + LOG_BACKUPS)))}`,
+    RAY_ROTATION_BACKUP_COUNT: `${LOG_BACKUPS}`,
+  };
+}
+
+// Of the components of a head; a worker has fewer, and a few of its tasks' processes.
+const LOG_FILES = 16;
+const LOG_BACKUPS = 1;
 
 function objectStoreMiB({ memoryMiB }: ContainerSize): number {
   return Math.floor(memoryMiB.limit * OBJECT_STORE_SHARE);
@@ -162,13 +192,17 @@ export interface NodeArgs {
   readonly volumes?: PodArgs["volumes"];
 }
 
-/** The pod of a head. */
-export function headTemplate(head: PodIdentity, args: NodeArgs): k8s.types.input.core.v1.PodTemplateSpec {
-  const { environment, size, command, mounts, volumes } = args;
+/** The pod of a head, which has room for `sessionMiB` of logs and runtime environments at /tmp/ray. */
+export function headTemplate(
+  head: PodIdentity,
+  args: NodeArgs & { readonly sessionMiB: number },
+): k8s.types.input.core.v1.PodTemplateSpec {
+  const { environment, size, sessionMiB, command, mounts, volumes } = args;
   return podTemplate(head, {
     containers: [
       container(head.name, {
         ...environment,
+        env: { ...environment.env, ...logRotation(sessionMiB) },
         ...(command && { command }),
         image: images.ray,
         size,
@@ -199,8 +233,9 @@ export interface WorkerArgs extends NodeArgs {
 /** The pod of a worker, which is drained before it stops. */
 export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { environment, size, command, gcs, waits = false, gpus, serves = false } = args;
-  const shared = { ...environment, image: gpus?.image ?? images.ray, size, mounts: MOUNTS };
-  const main: Container = {
+  const env = { ...environment.env, ...logRotation(SESSION_MIB) };
+  const shared = { ...environment, env, image: gpus?.image ?? images.ray, size, mounts: MOUNTS };
+  const main: SizedContainer = {
     ...container(worker.name, {
       ...shared,
       ...(command && { command }),
@@ -247,7 +282,11 @@ function withGpus(size: ContainerSize, count: number) {
 
 function scratch(size: ContainerSize): NonNullable<PodArgs["scratch"]> {
   // Plasma needs slightly more than the objects.
-  return { tmp: { sizeMiB: 4096 }, shm: { sizeMiB: objectStoreMiB(size) + 64, medium: "Memory" } };
+  const store = objectStoreMiB(size);
+  return {
+    tmp: { sizeMiB: SPILL_FACTOR * store + SESSION_MIB },
+    shm: { sizeMiB: store + 64, medium: "Memory" },
+  };
 }
 
 const WAIT_FOR_HEAD =

@@ -10,6 +10,7 @@ import type { Volume } from "../../base/volume";
 import {
   type ClusterArgs,
   clusterPorts,
+  CLEAN,
   type Clusters,
   HEAD_PORTS,
   headFlags,
@@ -44,6 +45,7 @@ export function standaloneCluster(
       size: head,
       command: startCommand({ head: true, ...headFlags(head) }),
       mounts: { "/tmp/ray": STORAGE },
+      sessionMiB: head.volume.sizeGiB * 1024,
     }),
     { name: STORAGE, ...head.volume },
     { parent, dependsOn: [account, ...wires, ...after] },
@@ -80,7 +82,8 @@ export function standaloneCluster(
 
 function startCommand(flags: Readonly<Record<string, pulumi.Input<string | number> | true>>): pulumi.Input<string>[] {
   const given = Object.entries(flags);
-  return ["ray", "start", ...given.map(([flag, v]) => (v === true ? `--${flag}` : pulumi.interpolate`--${flag}=${v}`))];
+  const options = given.map(([flag, v]) => (v === true ? `--${flag}` : pulumi.interpolate`--${flag}=${v}`));
+  return ["bash", "-c", `${CLEAN}; exec ray start "$@"`, "ray", ...options];
 }
 
 /** Workers, scaled by CPU: up immediately, down by one every five minutes after ten quiet minutes. */

@@ -11,6 +11,8 @@ export interface SimulatedNode {
   /** Logical CPUs. */
   readonly cpu: number;
   readonly memoryGiB: number;
+  /** Allocatable disk for scratch space and logs. */
+  readonly ephemeralStorageGiB: number;
   readonly pods: number;
   readonly gpus?: { readonly resource: string; readonly count: number };
   readonly labels: Readonly<Record<string, string>>;
@@ -72,8 +74,12 @@ export function storageClass(declared: SimulatedStorageClass): V1StorageClass {
 
 /** The object that a cluster with this node has. */
 export function node(declared: SimulatedNode, index: number): V1Node {
-  const { name, cpu, memoryGiB, pods, gpus, labels, taints, reserved } = declared;
-  const both = { pods: String(pods), ...(gpus && { [gpus.resource]: String(gpus.count) }) };
+  const { name, cpu, memoryGiB, ephemeralStorageGiB, pods, gpus, labels, taints, reserved } = declared;
+  const both = {
+    pods: String(pods),
+    "ephemeral-storage": `${ephemeralStorageGiB}Gi`,
+    ...(gpus && { [gpus.resource]: String(gpus.count) }),
+  };
   const architecture = "amd64";
   const version = versions.kubernetes;
   return {

@@ -1,30 +1,30 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { Mlflow, type MlflowArgs } from "../../../components/ml/mlflow";
+import { bytes } from "../../../rehearsal/program/quantity";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { bucket, database, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
 
+const args = (own: Partial<MlflowArgs> = {}): MlflowArgs => ({
+  namespace: "ml",
+  store: database(HOSTILE),
+  encryptionPassphrase: pulumi.secret("passphrase"),
+  artifacts: bucket(),
+  size: SIZE,
+  proxied: { largestMiB: 300, atOnce: 3 },
+  publicHost: "mlflow.example.com",
+  podCidr: "10.244.0.0/16",
+  clusterDomain: "cluster.test",
+  metrics: metrics(),
+  ...own,
+});
+
 async function mlflow(own: Partial<MlflowArgs> = {}): Promise<Registered[]> {
   const seen = await mockEngine();
-  new Mlflow(
-    "mlflow",
-    {
-      namespace: "ml",
-      store: database(HOSTILE),
-      encryptionPassphrase: pulumi.secret("passphrase"),
-      artifacts: bucket(),
-      size: SIZE,
-      publicHost: "mlflow.example.com",
-      podCidr: "10.244.0.0/16",
-      clusterDomain: "cluster.test",
-      metrics: metrics(),
-      ...own,
-    },
-    onCluster(),
-  );
+  new Mlflow("mlflow", args(own), onCluster());
   await settled();
   return seen;
 }
@@ -107,6 +107,16 @@ describe("Mlflow", () => {
     assert.equal(envOf(seen, "MLFLOW_S3_ENDPOINT_URL"), "http://s3.elsewhere:9000");
     const keys = only(seen, "kubernetes:core/v1:Secret", "mlflow-object-store").inputs.stringData;
     assert.deepEqual(keys, { AWS_ACCESS_KEY_ID: "bucket-user", AWS_SECRET_ACCESS_KEY: "bucket-password" });
+  });
+
+  it("has room in /tmp for as many artifacts as may pass at a time, and sends larger ones past it", async () => {
+    const seen = await mockEngine();
+    const { clientEnv } = new Mlflow("mlflow", args(), onCluster());
+    await settled();
+    const { volumes } = only(seen, "kubernetes:apps/v1:Deployment").inputs.spec.template.spec;
+    const tmp = volumes.find(({ name }: any) => name === "tmp").emptyDir.sizeLimit;
+    assert.ok(bytes(tmp) > 3 * 300 * 1024 ** 2, `${tmp}: three artifacts of 300 MiB evict the pod`);
+    assert.deepEqual(clientEnv, { MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: `${300 * 1024 ** 2}` });
   });
 
   it("runs two pods with a budget unless told otherwise", async () => {

@@ -33,6 +33,7 @@ async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ra
       },
       workers: { ...SIZE, cpu: { request: 1, limit: 2 }, min: 2, max: 5 },
       token: pulumi.secret("t0ken"),
+      env: {},
       services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
       features: bucket(),
       access: { pods: [], groups: [] },

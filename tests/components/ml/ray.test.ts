@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
+import { bytes } from "../../../rehearsal/program/quantity";
 import { mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { wires } from "../../support/manifests";
@@ -19,6 +20,7 @@ async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registere
       mode: { kind: "standalone", head: { ...SIZE, volume: { storageClass: "disk", sizeGiB: 10 } } },
       workers: { ...SIZE, min: 2, max: 5, ...workers },
       token: pulumi.secret("t0ken"),
+      env: {},
       services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
       features: bucket(),
       access: { pods: [], groups: [] },
@@ -35,9 +37,48 @@ const head = (seen: readonly Registered[]): any =>
 const worker = (seen: readonly Registered[]): any =>
   only(seen, "kubernetes:apps/v1:Deployment").inputs.spec.template.spec;
 const flagsOf = (container: any): Record<string, string> =>
-  Object.fromEntries(container.command.slice(2).map((flag: string) => flag.replace(/^--/, "").split("=")));
+  Object.fromEntries(container.command.slice(4).map((flag: string) => flag.replace(/^--/, "").split("=")));
+
+const MIB = 1024 ** 2;
+const sizeOf = (pod: any, volume: string): number =>
+  bytes(pod.volumes.find(({ name }: any) => name === volume).emptyDir.sizeLimit);
 
 describe("Ray", () => {
+  it("has room on its disk to spill its object store twice, whatever the workers' memory", async () => {
+    for (const limit of [4096, 65536]) {
+      const pod = worker(await ray({ memoryMiB: { request: 1024, limit } }));
+      const flags = flagsOf(pod.containers[0]);
+      const store = Number(flags["object-store-memory"]);
+      assert.match(flags["object-spilling-directory"] ?? "", /^\/tmp\//, "objects are spilled elsewhere");
+      assert.ok(sizeOf(pod, "tmp") >= 2 * store + 1024 * MIB, `${limit} MiB: the pod is evicted once it spills`);
+      assert.ok(sizeOf(pod, "shm") > store, `${limit} MiB: the object store does not fit`);
+    }
+  });
+
+  it("keeps of earlier sessions only the last one's logs, and nothing that they spilled", async () => {
+    const tmp = temporaryDirectory();
+    for (const [index, name] of ["session_2026-01", "session_2026-02", "session_2026-03"].entries()) {
+      const session = path.join(tmp, "ray", name);
+      fs.mkdirSync(session, { recursive: true });
+      fs.utimesSync(session, index, index);
+    }
+    fs.mkdirSync(path.join(tmp, "spill"));
+    const [shell, option, script = "", ...args] = head(await ray()).containers[0].command as string[];
+    const started = bash([shell ?? "", option ?? "", script.replaceAll("/tmp/", `${tmp}/`), ...args], {
+      ray: "exit 0",
+    });
+    assert.deepEqual(fs.readdirSync(tmp), ["ray"]);
+    assert.deepEqual(fs.readdirSync(path.join(tmp, "ray")), ["session_2026-03"]);
+    assert.match(started.calls.join(), /^ray start --head /);
+  });
+
+  it("rotates a session's logs so that two sessions fit the head's volume", async () => {
+    const [container] = head(await ray()).containers;
+    const value = (name: string) => Number(container.env.find((one: any) => one.name === name).value);
+    const perFile = value("RAY_ROTATION_MAX_BYTES") * (1 + value("RAY_ROTATION_BACKUP_COUNT"));
+    assert.ok(2 * 16 * perFile <= 10 * 1024 * MIB, "Ray's own 3 GiB per file fill the volume");
+  });
+
   it("pins every port of its nodes, and opens just these among them", async () => {
     const seen = await ray();
     const pinned = new Set<string>();
