@@ -50,7 +50,9 @@ const KINDS: readonly {
     name: "have no image",
     reasons:
       /^(ImagePullBackOff|ErrImagePull|ErrImageNeverPull|InvalidImageName|ImageInspectError|RegistryUnavailable)$/,
-    next: () => "see whether the image and its tag exist, and whether the node reaches the registry",
+    next: ({ metadata }) =>
+      "see whether the image and its tag exist, and whether the node reaches the registry; a pod that stays after the image " +
+      `was corrected: kubectl delete pod -n ${metadata?.namespace} ${metadata?.name}`,
   },
   {
     name: "lack what their containers name",

@@ -5,6 +5,9 @@ import { podsNamed } from "./endpoint";
 import type { MountedFiles } from "./files";
 import { container, type ContainerArgs, podTemplate, serviceAccount } from "./pod";
 
+/** How long a finished Job and its log stay, unless a later one takes its place. */
+export const KEPT_SECONDS = 3 * 86400;
+
 /** Inputs of {@link ScheduledJob}. */
 export interface ScheduledJobArgs extends ContainerArgs {
   /** Namespace of every object made here; it must exist. */
@@ -50,7 +53,14 @@ export class ScheduledJob extends pulumi.ComponentResource {
           concurrencyPolicy: "Forbid",
           successfulJobsHistoryLimit: 1,
           failedJobsHistoryLimit: 1,
-          jobTemplate: { spec: { backoffLimit: 0, activeDeadlineSeconds: timeoutSeconds, template } },
+          jobTemplate: {
+            spec: {
+              backoffLimit: 0,
+              activeDeadlineSeconds: timeoutSeconds,
+              ttlSecondsAfterFinished: KEPT_SECONDS,
+              template,
+            },
+          },
         },
       },
       {

@@ -62,11 +62,14 @@ export function statefulSet(
       spec: {
         serviceName: name,
         replicas: 1,
+        // Otherwise a pod that never became ready stays after its template was corrected, until somebody deletes it.
+        podManagementPolicy: "Parallel",
         selector: { matchLabels },
         template,
         ...keptVolume(volume.name, volume),
       },
     },
-    { ...opts, customTimeouts: ROLLOUT_TIMEOUTS },
+    // Immutable: sets of 0.1.0 stay as they are.
+    { ...opts, customTimeouts: ROLLOUT_TIMEOUTS, ignoreChanges: ["spec.podManagementPolicy"] },
   );
 }

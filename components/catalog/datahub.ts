@@ -243,7 +243,7 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
 }
 
 function declaredHooks({ systemUpdate: size }: DatahubSizes): Record<"before" | "after", DeclaredHook> {
-  const hook = { serviceAccount: "datahub-system-update", size: podSize(size) };
+  const hook = { serviceAccount: "datahub-system-update", size };
   return {
     before: { ...hook, name: `${RELEASE}-system-update`, when: "before" },
     after: { ...hook, name: `${RELEASE}-system-update-nonblk`, when: "after" },

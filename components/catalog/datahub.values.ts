@@ -103,7 +103,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       serviceAccount: { create: false, name: serviceAccounts.systemUpdate, rbac: false },
       // The chart treats `createDatabase: false` as unset, so the Job gets its environment from us.
       sql: { setup: { enabled: false } },
-      resources: resources(podSize(args.systemUpdate)),
+      resources: resources(args.systemUpdate),
       ...SECURITY,
       extraEnvs: [
         ...java(args),
@@ -216,7 +216,7 @@ const MOUNTS = [
 // For unpacked Java libraries and logs.
 const TMP_MIB = 1024;
 
-/** The size of a pod with its scratch volume. */
+/** The size of a server's pod with its scratch volume. */
 export function podSize(size: ContainerSize): ContainerSize {
   return { ...size, scratchMiB: TMP_MIB };
 }

@@ -32,6 +32,7 @@ import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
+import { KEPT_SECONDS } from "../base/scheduled-job";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 
@@ -226,7 +227,14 @@ export class Feast extends pulumi.ComponentResource {
             startingDeadlineSeconds: 600,
             successfulJobsHistoryLimit: 1,
             failedJobsHistoryLimit: 3,
-            jobTemplate: { spec: { backoffLimit: 2, activeDeadlineSeconds: deadlineSeconds, template } },
+            jobTemplate: {
+              spec: {
+                backoffLimit: 2,
+                activeDeadlineSeconds: deadlineSeconds,
+                ttlSecondsAfterFinished: KEPT_SECONDS,
+                template,
+              },
+            },
           },
         },
         { parent: this, dependsOn: [applied, account, ...wires] },

@@ -8,11 +8,13 @@ import {
   s3ClientEnv,
   s3ClientSecret,
   serviceNames,
+  url,
 } from "../base/endpoint";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
 import { type Metrics, scrape } from "../base/scrape";
+import { ScheduledJob } from "../base/scheduled-job";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
@@ -47,6 +49,8 @@ export interface MlflowArgs {
   readonly webWorkers?: number;
   /** What passes through a pod, which keeps it in /tmp meanwhile. */
   readonly proxied: ProxiedArtifacts;
+  /** When deleted runs, experiments and models go for good with their artifacts, and how long they can be restored before that. */
+  readonly garbage: { readonly schedule: string; readonly olderThanDays: number };
   /** Public host name. */
   readonly publicHost: string;
   /** The pod network as CIDR, since Prometheus addresses the server by its pod's IP. */
@@ -147,10 +151,35 @@ export class Mlflow extends pulumi.ComponentResource {
     );
     scrape(this, { pods: server.identity, port: { name: "http", number: TRACKING_PORT }, by: metrics });
     this.tracking = server.endpoint("http", "http");
+    this.collectGarbage(name, args, database);
     // They are told by the server that they may, and get presigned URLs for the parts.
     this.clientEnv = { MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: `${proxied.largestMiB * 1024 ** 2}` };
     this.offers = { endpoints: { tracking: this.tracking }, alerts: [path.join(__dirname, "mlflow.alerts.yaml")] };
     this.registerOutputs();
+  }
+
+  /** Deletes what users deleted, which MLflow only marks. */
+  private collectGarbage(name: string, { namespace, size, store, garbage }: MlflowArgs, database: EnvSecret): void {
+    new ScheduledJob(
+      `${name}-gc`,
+      {
+        namespace,
+        image: images.mlflow,
+        size,
+        uid: MLFLOW_UID,
+        // The same as `mlflow gc --backend-store-uri URI`, without the password in the URI on a command line.
+        command: ["python", "-c", COLLECT, `--older-than=${garbage.olderThanDays}d`],
+        // Artifacts are deleted through the server, which has the keys.
+        env: { HOME: "/tmp", MLFLOW_TRACKING_URI: url(this.tracking) },
+        secretEnv: [database],
+        mounts: POSTGRES_CA_MOUNT,
+        volumes: [postgresCaVolume(store)],
+        talksTo: [store.server, this.tracking],
+        schedule: garbage.schedule,
+        timeoutSeconds: 3600,
+      },
+      { parent: this },
+    );
   }
 
   private migrate(name: string, { namespace, size, store }: MlflowArgs, database: EnvSecret): pulumi.Resource {
@@ -180,6 +209,10 @@ export class Mlflow extends pulumi.ComponentResource {
 const MIGRATION = `import os
 from mlflow.db import commands
 commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
+
+const COLLECT = `import os, sys
+from mlflow.cli import gc
+gc([*sys.argv[1:], "--backend-store-uri", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
 
 // Since 3.5 the server answers 403 to any other Host header, including the port (mlflow#22095).
 function allowedHosts(

@@ -34,14 +34,21 @@ export interface ServeApplication {
   readonly deployments: Readonly<Record<string, DeploymentScale>>;
 }
 
+/** What Ray reserves for an actor or a job: logical CPUs and GPUs, and memory. */
+export interface RayResources {
+  readonly cpu: number;
+  readonly gpus?: number | undefined;
+  readonly memoryMiB?: number | undefined;
+}
+
 /** The scaling of a deployment. */
 export interface DeploymentScale {
   /** Scaled by how many requests wait. */
   readonly replicas: { readonly min: number; readonly max: number };
   /** Running and queued requests per replica above which replicas are added. */
   readonly targetOngoingRequests: number;
-  /** Logical CPUs per replica. */
-  readonly cpu: number;
+  /** What Ray reserves per replica. @default what the code says */
+  readonly resources?: RayResources | undefined;
 }
 
 /** Inputs of {@link ServeApplications}. */
@@ -143,7 +150,7 @@ function serveConfig(
       import_path: importPath,
       runtime_env: { working_dir: uris[app] },
       args,
-      deployments: Object.entries(deployments).map(([deployment, { replicas, targetOngoingRequests, cpu }]) => ({
+      deployments: Object.entries(deployments).map(([deployment, { replicas, targetOngoingRequests, resources }]) => ({
         name: deployment,
         autoscaling_config: {
           min_replicas: replicas.min,
@@ -152,9 +159,18 @@ function serveConfig(
         },
         // Above the target, so that a queue can trigger scaling.
         max_ongoing_requests: Math.ceil(2 * targetOngoingRequests),
-        ray_actor_options: { num_cpus: cpu },
+        ...(resources && { ray_actor_options: actorOptions(resources) }),
       })),
     })),
+  };
+}
+
+// Ray replaces the code's options by these as a whole.
+function actorOptions({ cpu, gpus, memoryMiB }: RayResources): object {
+  return {
+    num_cpus: cpu,
+    ...(gpus !== undefined && { num_gpus: gpus }),
+    ...(memoryMiB !== undefined && { memory: memoryMiB * 1024 ** 2 }),
   };
 }
 
@@ -168,7 +184,7 @@ interface PackedCode {
  * The code of an application as a zip that depends on nothing but its files. They lie in one folder, which Ray takes away
  * when it unpacks a zip from a bucket.
  */
-export function pack(app: string, { directory, importPath }: ServeApplication): PackedCode {
+export function pack(app: string, { directory, importPath, deployments }: ServeApplication): PackedCode {
   const key = `serve.applications.${app}`;
   if (!fs.existsSync(directory)) {
     throw new pulumi.RunError(`${key}.directory: there is no folder ${directory}; correct it or add the code`);
@@ -185,6 +201,14 @@ export function pack(app: string, { directory, importPath }: ServeApplication): 
   if (!new RegExp(`^(def ${builder}\\b|${builder}\\b.*=)`, "m").test(readText(directory, source))) {
     throw new pulumi.RunError(
       `${key}.importPath: ${importPath} is not allowed: ${path.join(directory, source)} defines no ${builder}; correct it`,
+    );
+  }
+  const sized = Object.entries(deployments).find(([, { resources }]) => resources !== undefined)?.[0];
+  const saying = files.find((file) => file.endsWith(".py") && readText(directory, file).includes("ray_actor_options"));
+  if (sized !== undefined && saying !== undefined) {
+    throw new pulumi.RunError(
+      `${key}.deployments.${sized}: its cpu, gpus and memoryMiB would replace what ${path.join(directory, saying)} says in ` +
+        `ray_actor_options, all of it; remove them here or there`,
     );
   }
   const contents = files.map((file) => [`${app}/${file}`, fs.readFileSync(path.join(directory, file))] as const);

@@ -5,6 +5,7 @@ import type { ContainerSize } from "../base/pod";
 import { ScheduledJob } from "../base/scheduled-job";
 import type { EnvSecret } from "../base/secret";
 import { images } from "../base/versions";
+import type { RayResources } from "./serve-applications";
 
 const RAY_UID = 1000;
 
@@ -15,8 +16,8 @@ export interface TrainingJob {
   readonly schedule: string;
   /** Command that Ray runs. */
   readonly command: readonly string[];
-  /** Logical CPUs; without any Ray would start it on the head. */
-  readonly cpu: number;
+  /** What Ray reserves for it; without a CPU Ray would start it on the head. */
+  readonly resources: RayResources;
   /** How long it may take, in seconds. */
   readonly timeoutSeconds: number;
   /** URL of its code, a zip in a bucket. */
@@ -55,7 +56,7 @@ export class ServeTraining extends pulumi.ComponentResource {
             "job",
             "submit",
             pulumi.interpolate`--working-dir=${job.code}`,
-            `--entrypoint-num-cpus=${job.cpu}`,
+            ...entrypointFlags(job.resources),
             "--",
             // Kubernetes only stops following the Ray job; the job itself continues.
             "timeout",
@@ -73,4 +74,12 @@ export class ServeTraining extends pulumi.ComponentResource {
     }
     this.registerOutputs();
   }
+}
+
+function entrypointFlags({ cpu, gpus, memoryMiB }: RayResources): string[] {
+  return [
+    `--entrypoint-num-cpus=${cpu}`,
+    ...(gpus === undefined ? [] : [`--entrypoint-num-gpus=${gpus}`]),
+    ...(memoryMiB === undefined ? [] : [`--entrypoint-memory=${memoryMiB * 1024 ** 2}`]),
+  ];
 }

@@ -163,7 +163,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
       // Keys `admin-user` and `admin-password`.
       credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
-      alerts: ["platform", "volumes"].map((file) => path.join(__dirname, `${file}.alerts.yaml`)),
+      alerts: ["platform", "scheduled-jobs", "volumes"].map((file) => path.join(__dirname, `${file}.alerts.yaml`)),
     };
     this.registerOutputs();
   }

@@ -37,6 +37,8 @@ export interface ValuesArgs extends StackSizes {
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
   return {
     crds: { enabled: false },
+    // It fires until somebody deletes the failed Job; ScheduledJobFailed ends with the next success.
+    defaultRules: { disabled: { KubeJobFailed: true } },
     // kubeadm binds these to the control plane's 127.0.0.1, which cannot be scraped; this also disables the chart's rules for them.
     kubeControllerManager: { enabled: false },
     kubeEtcd: { enabled: false },
@@ -79,10 +81,12 @@ function prometheus({ prometheus: size, retentionDays, prometheusServiceAccount 
     prometheusSpec: {
       resources: resources(size),
       priorityClassName: "critical-services",
-      // Monitors and rules of every namespace, not only those with this release's label.
+      // Monitors, probes and rules of every namespace, not only those with this release's label.
       podMonitorSelectorNilUsesHelmValues: false,
       serviceMonitorSelectorNilUsesHelmValues: false,
       ruleSelectorNilUsesHelmValues: false,
+      probeSelectorNilUsesHelmValues: false,
+      scrapeConfigSelectorNilUsesHelmValues: false,
       retention: `${retentionDays}d`,
       // Prometheus' documentation on storage advises 80 to 85 % of the volume: compaction needs the rest.
       retentionSize: `${Math.floor(size.volume.sizeGiB * 1024 * 0.8)}MiB`,

@@ -15,6 +15,13 @@ export const Mlflow = z.strictObject({
     })
     .prefault({})
     .meta({ description: "Artifacts that pass through the server, which keeps them in its scratch space meanwhile" }),
+  garbage: z
+    .strictObject({
+      schedule: cronSchedule.default("30 4 * * *"),
+      olderThanDays: z.int().min(0).default(30).meta({ description: "Until then they can be restored" }),
+    })
+    .prefault({})
+    .meta({ description: "When deleted runs, experiments and models go for good, with their artifacts" }),
 });
 
 const RayWorkers = z
@@ -88,6 +95,12 @@ export const Ray = z.discriminatedUnion("mode", [
   }),
 ]);
 
+const rayResources = {
+  cpu: z.number().positive().meta({ description: "Logical CPUs that Ray reserves" }),
+  gpus: z.number().positive().optional().meta({ description: "GPUs that Ray reserves, on workers of ray.gpuWorkers" }),
+  memoryMiB: z.int().min(1).optional().meta({ description: "Memory that Ray reserves, in MiB" }),
+};
+
 const ServeApplication = z.strictObject({
   directory: z.string().min(1).meta({ description: "Directory of the application's Python packages" }),
   importPath: z
@@ -99,14 +112,22 @@ const ServeApplication = z.strictObject({
   deployments: z
     .record(
       z.string(),
-      z.strictObject({
-        replicas: range,
-        targetOngoingRequests: z
-          .number()
-          .positive()
-          .meta({ description: "Running and queued requests per replica above which replicas are added" }),
-        cpu: z.number().positive().meta({ description: "Logical CPUs per replica" }),
-      }),
+      z
+        .strictObject({
+          replicas: range,
+          targetOngoingRequests: z
+            .number()
+            .positive()
+            .meta({ description: "Running and queued requests per replica above which replicas are added" }),
+          ...rayResources,
+          cpu: rayResources.cpu.optional().meta({
+            description: "Logical CPUs per replica; without it cpu, gpus and memoryMiB are what the code says",
+          }),
+        })
+        .refine(({ cpu, gpus, memoryMiB }) => cpu !== undefined || (gpus ?? memoryMiB) === undefined, {
+          path: ["cpu"],
+          error: "is missing beside gpus or memoryMiB; add it: they replace the code's as a whole",
+        }),
     )
     .meta({ description: "Scaling of each deployment, by class name" }),
   training: z
@@ -115,7 +136,7 @@ const ServeApplication = z.strictObject({
       z.strictObject({
         schedule: cronSchedule,
         command: z.array(z.string()).min(1).meta({ description: "Command that Ray runs on a worker" }),
-        cpu: z.number().positive().meta({ description: "Logical CPUs that the job uses" }),
+        ...rayResources,
         timeoutSeconds: z.int().min(60).default(3600),
       }),
     )

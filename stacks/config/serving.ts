@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { logicalCpus } from "../../components/ml/ray/pods";
+import { logicalCpus, logicalMemoryMiB, type RayWorkers } from "../../components/ml/ray/pods";
 import type { Ray, Serve } from "./ml";
 
 /** A fault: the key, the reason, and what to do. */
@@ -8,20 +8,50 @@ export interface ServeFault {
   readonly message: string;
 }
 
-/** Faults in replicas and training jobs that need more logical CPUs than a worker has: Ray would wait for ever. */
+interface Asked {
+  readonly cpu?: number | undefined;
+  readonly gpus?: number | undefined;
+  readonly memoryMiB?: number | undefined;
+}
+
+/** Faults in replicas and training jobs that need more of a resource than a worker has: Ray would wait for ever. */
 export function serveFaults(ray: z.output<typeof Ray>, { applications }: z.output<typeof Serve>): ServeFault[] {
-  const serving = ray.mode === "kuberay" ? ray.serving.workers : ray.workers;
+  const { workers, gpuWorkers } = ray;
+  // The cluster that KubeRay serves with has no GPUs.
+  const serving = ray.mode === "kuberay" ? { workers: ray.serving.workers } : { workers, gpuWorkers };
   return Object.entries(applications).flatMap(([application, { deployments, training }]) => {
-    const faultsOf = (part: "deployments" | "training", all: typeof deployments | typeof training, most: number) =>
-      Object.entries(all)
-        .filter(([, { cpu }]) => cpu > most)
-        .map(([name, { cpu }]) => ({
-          path: ["serve", "applications", application, part, name, "cpu"],
-          message: `${cpu} is more than the ${most} logical CPUs of a worker; lower it, or raise cpu.limit of the workers`,
-        }));
+    const faultsOf = (part: string, all: Readonly<Record<string, Asked>>, nodes: Nodes): ServeFault[] =>
+      Object.entries(all).flatMap(([name, asked]) =>
+        faultsAt(["serve", "applications", application, part, name], asked, nodes),
+      );
     return [
-      ...faultsOf("deployments", deployments, logicalCpus(serving)),
-      ...faultsOf("training", training, logicalCpus(ray.workers)),
+      ...faultsOf("deployments", deployments, serving),
+      ...faultsOf("training", training, { workers, gpuWorkers }),
     ];
   });
+}
+
+interface Nodes {
+  readonly workers: RayWorkers;
+  readonly gpuWorkers?: (RayWorkers & { readonly gpusPerWorker: number }) | undefined;
+}
+
+function faultsAt(path: readonly string[], asked: Asked, { workers, gpuWorkers }: Nodes): ServeFault[] {
+  const { gpus = 0 } = asked;
+  const perWorker = gpuWorkers?.gpusPerWorker ?? 0;
+  if (gpus > perWorker) {
+    const message = `${gpus} is more than the ${perWorker} GPUs of a worker there; lower it, or raise ray.gpuWorkers.gpusPerWorker`;
+    return [{ path: [...path, "gpus"], message }];
+  }
+  const worker = gpus > 0 && gpuWorkers ? gpuWorkers : workers;
+  const limits = [
+    { key: "cpu", most: logicalCpus(worker), unit: "logical CPUs", raise: "cpu.limit" },
+    { key: "memoryMiB", most: logicalMemoryMiB(worker), unit: "MiB beside the object store", raise: "memoryMiB.limit" },
+  ] as const;
+  return limits
+    .filter(({ key, most }) => (asked[key] ?? 0) > most)
+    .map(({ key, most, unit, raise }) => ({
+      path: [...path, key],
+      message: `${asked[key]} is more than the ${most} ${unit} of a worker; lower it, or raise ${raise} of the workers`,
+    }));
 }

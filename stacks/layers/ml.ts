@@ -3,7 +3,7 @@ import type { Offer } from "../../components/base/offer";
 import { Feast } from "../../components/ml/feast";
 import { Mlflow } from "../../components/ml/mlflow";
 import { Ray, type RayArgs } from "../../components/ml/ray";
-import { ServeApplications } from "../../components/ml/serve-applications";
+import { type DeploymentScale, ServeApplications } from "../../components/ml/serve-applications";
 import { ServeDeployment } from "../../components/ml/serve-deployment";
 import { ServeTraining, type TrainingJob } from "../../components/ml/serve-training";
 import type { PlatformConfig } from "../config/schema";
@@ -46,7 +46,12 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
       "serve",
       {
         namespace,
-        applications,
+        applications: Object.fromEntries(
+          Object.entries(applications).map(([app, { deployments, ...application }]) => [
+            app,
+            { ...application, deployments: Object.fromEntries(Object.entries(deployments).map(scaled)) },
+          ]),
+        ),
         bucket: needed(stores.objectStore).bucket("ray-applications", "serve"),
         // Standalone, the Service selects the head; with KubeRay, every node with a proxy.
         proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
@@ -74,6 +79,12 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   };
 }
 
+type ScaleConfig = Config<"serve">["applications"][string]["deployments"][string];
+
+function scaled([name, { cpu, gpus, memoryMiB, ...scale }]: [string, ScaleConfig]): [string, DeploymentScale] {
+  return [name, { ...scale, ...(cpu !== undefined && { resources: { cpu, gpus, memoryMiB } }) }];
+}
+
 function servingAt(
   endpoint: Endpoint<"http">,
   applications: Config<"serve">["applications"],
@@ -88,7 +99,7 @@ function servingAt(
 }
 
 function mlflowOf(
-  { replicas, webWorkers, proxiedArtifacts: proxied, ...size }: Config<"mlflow">,
+  { replicas, webWorkers, proxiedArtifacts: proxied, garbage, ...size }: Config<"mlflow">,
   secrets: Secrets,
   { postgres, objectStore }: Data,
   { opts, namespaces, metrics, podCidr, clusterDomain, publicHost }: Foundation,
@@ -103,6 +114,7 @@ function mlflowOf(
       replicas,
       webWorkers,
       proxied,
+      garbage,
       size,
       publicHost: publicHost("mlflow"),
       podCidr,
@@ -186,6 +198,11 @@ function rayOf(
 /** The training jobs of all applications, each with its application's code. */
 function trainingJobs(applications: Config<"serve">["applications"], served: ServeApplications): TrainingJob[] {
   return Object.entries(applications).flatMap(([app, { training }]) =>
-    Object.entries(training).map(([name, job]) => ({ ...job, name: `${app}-train-${name}`, code: served.code(app) })),
+    Object.entries(training).map(([name, { cpu, gpus, memoryMiB, ...job }]) => ({
+      ...job,
+      resources: { cpu, gpus, memoryMiB },
+      name: `${app}-train-${name}`,
+      code: served.code(app),
+    })),
   );
 }

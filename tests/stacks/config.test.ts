@@ -128,6 +128,24 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
       "raise cpu.limit of the workers in FILE",
   ],
   [
+    (c) => (c.serve.applications.commodity.deployments.Predictor.gpus = 1),
+    "serve.applications.commodity.deployments.Predictor.gpus: 1 is more than the 0 GPUs of a worker there; lower it, or raise " +
+      "ray.gpuWorkers.gpusPerWorker in FILE",
+  ],
+  [
+    (c) => (c.serve.applications.commodity.training.volatility.memoryMiB = 8192),
+    "serve.applications.commodity.training.volatility.memoryMiB: 8192 is more than the 5735 MiB beside the object store of a " +
+      "worker; lower it, or raise memoryMiB.limit of the workers in FILE",
+  ],
+  [
+    (c) => {
+      c.serve.applications.commodity.deployments.Predictor.memoryMiB = 64;
+      delete c.serve.applications.commodity.deployments.Predictor.cpu;
+    },
+    "serve.applications.commodity.deployments.Predictor.cpu: is missing beside gpus or memoryMiB; add it: they replace the " +
+      "code's as a whole in FILE",
+  ],
+  [
     (c) => (c.serve.applications.other = c.serve.applications.commodity),
     "serve.applications: two applications answer under one routePrefix; give each its own in FILE",
   ],

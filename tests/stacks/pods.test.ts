@@ -78,6 +78,27 @@ for (const shape of SHAPES) {
       }
     });
 
+    it("share no writable volume between a container with a token of the API server and one without", async () => {
+      const { seen } = await program(shape);
+      for (const { owner, template, resource } of ourPods(seen)) {
+        const cluster = resource.inputs.spec.rayClusterConfig ?? resource.inputs.spec;
+        const isHead = cluster.headGroupSpec?.template === template;
+        const containers: any[] = [...template.spec.containers, ...(isHead ? [autoscaler(cluster)] : [])];
+        const tokens = (template.spec.volumes ?? []).filter(({ projected }: any) =>
+          projected?.sources.some((source: any) => source.serviceAccountToken),
+        );
+        const holds = ({ volumeMounts }: any): boolean =>
+          volumeMounts.some(({ name }: any) => tokens.some((token: any) => token.name === name));
+        const writable = (some: any[]): string[] =>
+          some.flatMap(({ volumeMounts }) =>
+            volumeMounts.filter((one: any) => !one.readOnly).map(({ name }: any) => name),
+          );
+        const others = writable(containers.filter((one) => !holds(one)));
+        const shared = writable(containers.filter(holds)).filter((name) => others.includes(name));
+        assert.deepEqual(shared, [], `${owner}: who writes there runs code beside the token`);
+      }
+    });
+
     it("roll when a Secret that they read changes", async () => {
       const { seen } = await program(shape);
       for (const { owner, template } of ourPods(seen)) {
@@ -88,6 +109,13 @@ for (const shape of SHAPES) {
       }
     });
   });
+}
+
+/** The container that KubeRay adds to a head; at /tmp/ray it mounts the head's volume, unless one is mounted there. */
+function autoscaler({ autoscalerOptions }: any): any {
+  const mounts: any[] = autoscalerOptions.volumeMounts;
+  const isOwn = mounts.some(({ mountPath }) => mountPath === "/tmp/ray");
+  return { volumeMounts: [...mounts, ...(isOwn ? [] : [{ name: "ray-logs", mountPath: "/tmp/ray" }])] };
 }
 
 describe("the check of pods", () => {

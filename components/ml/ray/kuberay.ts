@@ -134,8 +134,10 @@ interface ClusterSpecArgs {
   readonly serves?: boolean;
 }
 
-// KubeRay's own name: it mounts the volume into the autoscaler too, which writes its log beside those of the head.
 const LOGS = "ray-logs";
+// Nothing that holds a token shares a writable path with the head's container, where drivers of jobs run. KubeRay would mount the
+// head's /tmp/ray, if the autoscaler had none of its own; only the logs of the autoscaler go there, and also to its output.
+const AUTOSCALER = "autoscaler";
 const TOKEN = "autoscaler-token";
 
 function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
@@ -152,9 +154,11 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
       env: [
         { name: "HOME", value: "/tmp" },
         { name: "RAY_USAGE_STATS_ENABLED", value: "0" },
+        { name: "RAY_ROTATION_MAX_BYTES", value: `${32 * 1024 ** 2}` },
       ],
       volumeMounts: [
-        { name: "tmp", mountPath: "/tmp" },
+        { name: AUTOSCALER, mountPath: "/tmp" },
+        { name: AUTOSCALER, mountPath: "/tmp/ray", subPath: "ray" },
         { name: TOKEN, mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
       ],
     },
@@ -164,7 +168,7 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
         environment,
         size: head,
         mounts: { "/tmp/ray": LOGS },
-        scratch: { [LOGS]: { sizeMiB: SESSION_MIB } },
+        scratch: { [LOGS]: { sizeMiB: SESSION_MIB }, [AUTOSCALER]: { sizeMiB: 256 } },
         sessionMiB: SESSION_MIB,
         volumes: [AUTOSCALER_TOKEN],
       }),
@@ -209,7 +213,7 @@ function startParams(flags: RayFlags): Record<string, string> {
   return Object.fromEntries(Object.entries(flags).map(([flag, value]) => [flag, String(value)]));
 }
 
-// Only in the autoscaler: the head's container, where drivers of jobs run, gets no token.
+// In the autoscaler alone.
 const AUTOSCALER_TOKEN = {
   name: TOKEN,
   projected: {

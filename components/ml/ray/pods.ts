@@ -137,6 +137,7 @@ export function workerFlags(size: ContainerSize, gpus = 0): RayFlags {
   return {
     "num-cpus": logicalCpus(size),
     ...(gpus > 0 && { "num-gpus": gpus }),
+    memory: logicalMemoryMiB(size) * 1024 ** 2,
     ...sharedFlags(size),
   };
 }
@@ -144,6 +145,11 @@ export function workerFlags(size: ContainerSize, gpus = 0): RayFlags {
 /** The logical CPUs of a worker; Ray requires whole numbers. */
 export function logicalCpus({ cpu }: Pick<ContainerSize, "cpu">): number {
   return Math.max(1, Math.floor(cpu.limit));
+}
+
+/** The memory that a worker offers to tasks, in MiB: what the object store leaves. */
+export function logicalMemoryMiB(size: Pick<ContainerSize, "memoryMiB">): number {
+  return size.memoryMiB.limit - objectStoreMiB(size);
 }
 
 function sharedFlags(size: ContainerSize): RayFlags {
@@ -177,7 +183,7 @@ function logRotation(spaceMiB: number): Readonly<Record<string, string>> {
 const LOG_FILES = 16;
 const LOG_BACKUPS = 1;
 
-function objectStoreMiB({ memoryMiB }: ContainerSize): number {
+function objectStoreMiB({ memoryMiB }: Pick<ContainerSize, "memoryMiB">): number {
   return Math.floor(memoryMiB.limit * OBJECT_STORE_SHARE);
 }
 

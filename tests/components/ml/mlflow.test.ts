@@ -14,6 +14,7 @@ const args = (own: Partial<MlflowArgs> = {}): MlflowArgs => ({
   encryptionPassphrase: pulumi.secret("passphrase"),
   artifacts: bucket(),
   size: SIZE,
+  garbage: { schedule: "30 4 * * *", olderThanDays: 30 },
   proxied: { largestMiB: 300, atOnce: 3 },
   publicHost: "mlflow.example.com",
   podCidr: "10.244.0.0/16",
@@ -117,6 +118,16 @@ describe("Mlflow", () => {
     const tmp = volumes.find(({ name }: any) => name === "tmp").emptyDir.sizeLimit;
     assert.ok(bytes(tmp) > 3 * 300 * 1024 ** 2, `${tmp}: three artifacts of 300 MiB evict the pod`);
     assert.deepEqual(clientEnv, { MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: `${300 * 1024 ** 2}` });
+  });
+
+  it("deletes for good what users deleted a month ago, through the server, which has the keys of the bucket", async () => {
+    const { spec } = only(await mlflow(), "kubernetes:batch/v1:CronJob").inputs;
+    assert.equal(spec.schedule, "30 4 * * *");
+    const [gc] = spec.jobTemplate.spec.template.spec.containers;
+    assert.equal(gc.command.at(-1), "--older-than=30d");
+    assert.deepEqual(gc.envFrom, [{ secretRef: { name: "mlflow-database" } }]);
+    const tracking = gc.env.find(({ name }: any) => name === "MLFLOW_TRACKING_URI").value;
+    assert.equal(tracking, "http://mlflow.ml.svc:5000");
   });
 
   it("runs two pods with a budget unless told otherwise", async () => {

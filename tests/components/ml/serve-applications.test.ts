@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { unzipSync } from "fflate";
-import { ServeApplications, type ServeApplication, pack } from "../../../components/ml/serve-applications";
+import {
+  type DeploymentScale,
+  ServeApplications,
+  type ServeApplication,
+  pack,
+} from "../../../components/ml/serve-applications";
 import { mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
 import { bucket, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
@@ -20,7 +25,7 @@ function application(files: Readonly<Record<string, string>> = CODE): ServeAppli
     importPath: "prices.app:build",
     routePrefix: "/prices",
     args: { models: ["m"] },
-    deployments: { Prices: { replicas: { min: 1, max: 3 }, targetOngoingRequests: 4, cpu: 0.5 } },
+    deployments: { Prices: { replicas: { min: 1, max: 3 }, targetOngoingRequests: 4, resources: { cpu: 0.5 } } },
   };
 }
 
@@ -94,6 +99,25 @@ describe("ServeApplications", () => {
         },
       ],
     });
+  });
+
+  it("leaves a deployment the resources that its code says, unless the config says them", async () => {
+    const own = (resources?: DeploymentScale["resources"]) => ({
+      ...application(),
+      deployments: { Prices: { replicas: { min: 1, max: 3 }, targetOngoingRequests: 4, resources } },
+    });
+    const optionsOf = async (app: ServeApplication) =>
+      (await serve({ team: app })).config.applications[0].deployments[0].ray_actor_options;
+    assert.equal(await optionsOf(own()), undefined, "Ray replaces the code's options as a whole");
+    const all = { num_cpus: 1, num_gpus: 0.5, memory: 256 * 1024 ** 2 };
+    assert.deepEqual(await optionsOf(own({ cpu: 1, gpus: 0.5, memoryMiB: 256 })), all);
+  });
+
+  it("refuses to replace resources that the code says", () => {
+    const code = '@serve.deployment(ray_actor_options={"num_gpus": 1})\ndef build(args):\n    ...\n';
+    const app = application({ "prices/__init__.py": "", "prices/app.py": code });
+    const message = /^serve\.applications\.team\.deployments\.Prices: its cpu, gpus and memoryMiB would replace/;
+    assert.throws(() => pack("team", app), { message });
   });
 
   it("uploads just the file that the config names, to the bucket that it names", async () => {

@@ -70,7 +70,7 @@ describe("KubePrometheusStack", () => {
 
   it("scrapes and evaluates what every namespace asks for", async () => {
     const { prometheusSpec } = release(await stack()).values.prometheus;
-    for (const selector of ["podMonitor", "serviceMonitor", "rule"]) {
+    for (const selector of ["podMonitor", "serviceMonitor", "rule", "probe", "scrapeConfig"]) {
       assert.equal(prometheusSpec[`${selector}SelectorNilUsesHelmValues`], false, selector);
     }
   });

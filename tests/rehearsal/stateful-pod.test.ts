@@ -1,0 +1,47 @@
+import * as assert from "node:assert/strict";
+import { podsNamed } from "../../components/base/endpoint";
+import { container, podTemplate } from "../../components/base/pod";
+import { statefulSet } from "../../components/base/stateful-pod";
+import { type Program, startWorld, type World } from "./plugin-world";
+
+const SIZE = { cpu: { request: 0.1, limit: 0.1 }, memoryMiB: { request: 64, limit: 64 } };
+
+/** A server of one pod with a volume; `node` is a label that its node must have. */
+function server(node: Readonly<Record<string, string>>): Program {
+  return ({ namespace, opts }) => {
+    const pods = { ...podsNamed("server", namespace), serviceAccount: "default" };
+    const template = podTemplate(pods, {
+      containers: [container("server", { image: "example.com/server:1", size: SIZE })],
+      uid: 1000,
+      priorityClass: "standard-services",
+      nodeSelector: node,
+    });
+    const volume = { name: "data", storageClass: "disk", sizeGiB: 1 };
+    statefulSet(pods, template, volume, { ...opts, customTimeouts: { update: "15s" } });
+    return {};
+  };
+}
+
+describe("a server of one pod", function () {
+  this.timeout(300_000);
+  let world: World;
+  before(async () => {
+    world = await startWorld();
+    const priority = { apiVersion: "scheduling.k8s.io/v1", kind: "PriorityClass", value: 1 };
+    await world.apply({ ...priority, metadata: { name: "standard-services" } });
+    await world.apply({
+      ...{ apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name: "disk" } },
+      ...{ provisioner: "example.com/disk", reclaimPolicy: "Retain", volumeBindingMode: "WaitForFirstConsumer" },
+    });
+  });
+  after(() => world.stop());
+
+  it("comes back by `up` alone after a template with which it cannot start", async () => {
+    const stack = await world.stack("taken-back");
+    await stack.up(server({}));
+    assert.match(await stack.failure(server({ disk: "none" })), /server/);
+    await stack.up(server({}));
+    const pod = await world.kubectl("get", "pod", "server-0", "-n", stack.namespace, "-o", "json");
+    assert.equal(pod.status.phase, "Running", "the broken pod stays until somebody deletes it");
+  });
+});
