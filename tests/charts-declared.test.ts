@@ -201,6 +201,22 @@ describe("a rendered chart", () => {
     assert.deepEqual(soundnessFaultsOf([secret("a")]), []);
   });
 
+  it("gives no account the Secrets of every namespace, but for those that have no other way", () => {
+    const rights = (account: string, kind = "ClusterRoleBinding") => [
+      {
+        kind: "ClusterRole",
+        metadata: { name: "r" },
+        rules: [{ apiGroups: [""], resources: ["pods", "secrets"], verbs: ["get"] }],
+      },
+      { kind, metadata: { name: "b" }, roleRef: { kind: "ClusterRole", name: "r" }, subjects: [{ name: account }] },
+    ];
+    const found = (...objects: object[]) => soundnessFaultsOf(objects as Manifest[]);
+    assert.deepEqual(found(...rights("cert-manager"), ...rights("cnpg", "RoleBinding")), []);
+    assert.deepEqual(found(...rights("cnpg")), [
+      "ClusterRoleBinding b: cnpg may touch Secrets in every namespace; let it watch its own",
+    ]);
+  });
+
   it("is the same each time, object by object", () => {
     const once = [secret("a", { x: "1" }), secret("b", { x: "2" })];
     assert.deepEqual(generatedFaults(once, structuredClone(once)), []);

@@ -1,3 +1,4 @@
+import type { V1ClusterRole, V1ClusterRoleBinding } from "@kubernetes/client-node";
 import type { Manifest } from "../../rehearsal/operators/operator";
 import { securityFaults, soundnessFaults } from "../../rehearsal/program/pod-rules";
 import { workloadsOf } from "./declaration";
@@ -7,7 +8,30 @@ const AGENTS = ["kube-prometheus-stack-prometheus-node-exporter", "istio-cni-nod
 
 /** What the platform's rules forbid in a rendered chart. */
 export function soundnessFaultsOf(objects: readonly Manifest[]): string[] {
-  return [...secretDataFaults(objects), ...workloadsOf(objects).flatMap(podFaults)];
+  return [
+    ...secretDataFaults(objects),
+    ...workloadsOf(objects).flatMap(podFaults),
+    ...objects.flatMap((object) => clusterRightsFaults(object, objects)),
+  ];
+}
+
+/** Accounts that may touch Secrets in every namespace, because their software has no other way: docs/adr/0032-operators-rights.md. */
+const SEES_EVERY_SECRET = ["barman-cloud", "cert-manager", "cert-manager-cainjector", "kube-prometheus-stack-operator"];
+
+/** What holds in every namespace of a cluster, its future ones among them. */
+function clusterRightsFaults(binding: Manifest, objects: readonly Manifest[]): string[] {
+  if (binding.kind !== "ClusterRoleBinding") return [];
+  const { roleRef, subjects } = binding as unknown as V1ClusterRoleBinding;
+  const role = objects.find(({ kind, metadata }) => kind === "ClusterRole" && metadata.name === roleRef.name);
+  const rules = (role as V1ClusterRole | undefined)?.rules ?? [];
+  const isAny = (values: readonly string[] = [], one: string) => values.includes(one) || values.includes("*");
+  if (!rules.some(({ apiGroups, resources }) => isAny(apiGroups, "") && isAny(resources, "secrets"))) return [];
+  return (subjects ?? [])
+    .filter(({ name }) => !SEES_EVERY_SECRET.includes(name))
+    .map(
+      ({ name }) =>
+        `ClusterRoleBinding ${binding.metadata.name}: ${name} may touch Secrets in every namespace; let it watch its own`,
+    );
 }
 
 function podFaults({ kind, name, template }: ReturnType<typeof workloadsOf>[number]): string[] {

@@ -26,6 +26,8 @@ export type HelmValue =
 export interface DeclaredWorkload {
   readonly kind: "Deployment" | "StatefulSet" | "DaemonSet";
   readonly name: string;
+  /** Where the chart puts it. @default the release's namespace */
+  readonly namespace?: pulumi.Input<string>;
   /** Labels that select its pods. */
   readonly labels: Readonly<Record<string, string>>;
   /** Other labels of its pods, which distinguish their metrics. */
@@ -143,10 +145,16 @@ function hookPods({ name, serviceAccount }: DeclaredHook, namespace: pulumi.Inpu
 
 /** The pods of a declared workload, as policies see them: for wires between the workloads of one chart. */
 export function podsOf(
-  { name, labels, serviceAccount, outsideMesh }: DeclaredWorkload,
-  namespace: pulumi.Input<string>,
+  { name, namespace, labels, serviceAccount, outsideMesh }: DeclaredWorkload,
+  releaseNamespace: pulumi.Input<string>,
 ): PodIdentity {
-  return { name, namespace, matchLabels: labels, serviceAccount, ...(outsideMesh !== undefined && { outsideMesh }) };
+  return {
+    name,
+    namespace: namespace ?? releaseNamespace,
+    matchLabels: labels,
+    serviceAccount,
+    ...(outsideMesh !== undefined && { outsideMesh }),
+  };
 }
 
 /**

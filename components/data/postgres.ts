@@ -16,6 +16,7 @@ import {
   serviceNames,
   type Trust,
 } from "../base/endpoint";
+import { grant, type Rule } from "../base/grant";
 import { objectName } from "../base/names";
 import type { Offer, SecretLocation } from "../base/offer";
 import { type Metrics, scrape } from "../base/scrape";
@@ -116,13 +117,15 @@ export class Postgres<Database extends string = string, Reader extends string = 
     const server = podsNamed(name, namespace, { "cnpg.io/cluster": name });
     const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
 
+    const account = { kind: "ServiceAccount", name: OPERATOR, namespace: operatorNamespace };
+    const rights = grant(this, OPERATOR, namespace, [account], RULES);
     const operator = new ChartRelease(
       OPERATOR,
       charts.cloudnativePg,
       {
         namespace: operatorNamespace,
         directory: args.chartDirectory,
-        values: operatorValues(args.operatorSize),
+        values: operatorValues(args),
         declares: operatorDeclaration(args.operatorSize),
         talksTo: {
           [OPERATOR]: [
@@ -132,7 +135,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
           ],
         },
       },
-      { parent: this },
+      { parent: this, dependsOn: rights },
     );
     const webhook = admitApiServer(this, kubeApi, {
       kind: "pods",
@@ -429,13 +432,72 @@ function clusterSpec(name: string, args: PostgresArgs): object {
 /** The keys of the chart that we set. */
 type OperatorValues = {
   readonly fullnameOverride: string;
+  readonly config: {
+    readonly clusterWide: false;
+    readonly data: { readonly WATCH_NAMESPACE: pulumi.Output<string> };
+  };
   readonly resources: ResourceQuantities;
   readonly priorityClassName: string;
 };
 
-function operatorValues(size: ContainerSize): OperatorValues {
-  return { fullnameOverride: OPERATOR, resources: resources(size), priorityClassName: "critical-services" };
+function operatorValues({ namespace, operatorNamespace, operatorSize }: PostgresArgs): OperatorValues {
+  return {
+    fullnameOverride: OPERATOR,
+    // A Role in its own namespace, and ours in that of the server, instead of every Secret of the cluster.
+    config: {
+      clusterWide: false,
+      data: { WATCH_NAMESPACE: pulumi.interpolate`${operatorNamespace},${namespace}` },
+    },
+    resources: resources(operatorSize),
+    priorityClassName: "critical-services",
+  };
 }
+
+const GROUP = "postgresql.cnpg.io";
+const DECLARED = ["databaseroles", "databases", "publications", "subscriptions"];
+const READ = ["get", "list", "watch"];
+const WRITE = [...READ, "create", "patch", "delete"];
+
+// What the chart gives the operator in its own namespace: it watches all kinds, and grants parts of this to each server.
+const RULES: Rule[] = [
+  { apiGroups: [""], resources: ["configmaps", "secrets", "services"], verbs: [...WRITE, "update"] },
+  { apiGroups: [""], resources: ["configmaps/status", "secrets/status"], verbs: ["get", "patch", "update"] },
+  { apiGroups: [""], resources: ["persistentvolumeclaims", "pods", "pods/exec"], verbs: WRITE },
+  { apiGroups: [""], resources: ["pods/status"], verbs: ["get"] },
+  { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
+  { apiGroups: [""], resources: ["serviceaccounts"], verbs: [...READ, "create", "patch", "update"] },
+  { apiGroups: ["apps"], resources: ["deployments"], verbs: [...WRITE, "update"] },
+  { apiGroups: ["batch"], resources: ["jobs"], verbs: WRITE },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: [...READ, "create", "update"] },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: READ },
+  { apiGroups: ["monitoring.coreos.com"], resources: ["podmonitors"], verbs: WRITE },
+  { apiGroups: ["policy"], resources: ["poddisruptionbudgets"], verbs: [...WRITE, "update"] },
+  {
+    apiGroups: [GROUP],
+    resources: [...DECLARED, "backups", "clusters", "poolers", "scheduledbackups"],
+    verbs: [...WRITE, "update"],
+  },
+  { apiGroups: [GROUP], resources: ["failoverquorums"], verbs: [...READ, "create", "delete"] },
+  { apiGroups: [GROUP], resources: ["imagecatalogs"], verbs: READ },
+  {
+    apiGroups: [GROUP],
+    resources: [...DECLARED, "backups", "clusters", "failoverquorums", "poolers", "scheduledbackups"].map(
+      (kind) => `${kind}/status`,
+    ),
+    verbs: ["get", "patch", "update", "watch"],
+  },
+  {
+    apiGroups: [GROUP],
+    resources: ["clusters/finalizers", "databaseroles/finalizers", "poolers/finalizers"],
+    verbs: ["update"],
+  },
+  {
+    apiGroups: ["rbac.authorization.k8s.io"],
+    resources: ["rolebindings", "roles"],
+    verbs: [...READ, "create", "patch", "update"],
+  },
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: [...READ, "create", "patch"] },
+];
 
 function operatorDeclaration(size: ContainerSize): ChartDeclaration {
   return {

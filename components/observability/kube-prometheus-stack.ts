@@ -66,6 +66,10 @@ export type Paging =
 export interface KubePrometheusStackArgs extends StackSizes {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
+  /** Namespace of the node exporter alone, whose pods need the node; it must exist. */
+  readonly nodeNamespace: pulumi.Input<string>;
+  /** All namespaces whose monitors and rules count. */
+  readonly watched: readonly pulumi.Input<string>[];
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
   /** Node networks, where kubelets and exporters are scraped. */
@@ -218,7 +222,12 @@ function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, 
     },
     grafana: { kind: "Deployment", ...subchart("grafana"), size: total(args.grafana, reloader) },
     kubeStateMetrics: { kind: "Deployment", ...subchart("kube-state-metrics"), size: args.kubeStateMetrics },
-    nodeExporter: { kind: "DaemonSet", ...subchart("prometheus-node-exporter"), size: args.nodeExporter },
+    nodeExporter: {
+      kind: "DaemonSet",
+      ...subchart("prometheus-node-exporter"),
+      namespace: args.nodeNamespace,
+      size: args.nodeExporter,
+    },
   };
 }
 

@@ -1,3 +1,4 @@
+import * as pulumi from "@pulumi/pulumi";
 import type { HelmValue } from "../base/chart-release";
 import { type ContainerSize, resources } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
@@ -24,6 +25,9 @@ export interface StackSizes {
 
 /** Inputs of the values. */
 export interface ValuesArgs extends StackSizes {
+  readonly namespace: pulumi.Input<string>;
+  readonly nodeNamespace: pulumi.Input<string>;
+  readonly watched: readonly pulumi.Input<string>[];
   /** Public host name of Grafana. */
   readonly publicHost: string;
   readonly prometheusServiceAccount: string;
@@ -59,6 +63,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     },
     // It inspects the node, which Pod Security allows only for `privileged`; it only needs to read.
     "prometheus-node-exporter": {
+      namespaceOverride: pulumi.output(args.nodeNamespace),
       resources: resources(args.nodeExporter),
       priorityClassName: "critical-services",
       containerSecurityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
@@ -66,8 +71,15 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
   };
 }
 
-function operator({ operator: size, reloader }: ValuesArgs): HelmValue {
+function operator({ operator: size, reloader, namespace, watched }: ValuesArgs): HelmValue {
+  const own = [pulumi.output(namespace)];
   return {
+    // Monitors and rules count wherever the program makes some, servers here alone.
+    namespaces: { releaseNamespace: true, additional: watched.map((one) => pulumi.output(one)) },
+    prometheusInstanceNamespaces: own,
+    alertmanagerInstanceNamespaces: own,
+    alertmanagerConfigNamespaces: own,
+    thanosRulerInstanceNamespaces: own,
     resources: resources(size),
     priorityClassName: "critical-services",
     admissionWebhooks: { certManager: { enabled: true } },

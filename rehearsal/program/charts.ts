@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parse, stringify } from "yaml";
-import { type ChartDeclaration, manifestFileName } from "../../components/base/chart-release";
+import { type ChartDeclaration, type DeclaredWorkload, manifestFileName } from "../../components/base/chart-release";
 import { type ChartPin, charts, type ManifestPin, manifests } from "../../components/base/versions";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { CrdLibrary } from "../operators/crds";
@@ -73,6 +73,14 @@ export function releasesOf({ registrations }: Evaluation): DeclaredRelease[] {
       const { namespace, values } = unwrapped(release.inputs) as DeclaredRelease;
       return { release: name, system, chart, version, declares, namespace, values };
     });
+}
+
+/** The namespace of a declared workload. */
+export function namespaceOf(
+  { namespace }: Pick<DeclaredWorkload, "namespace">,
+  release: Pick<DeclaredRelease, "namespace">,
+): string {
+  return (namespace as string | undefined) ?? release.namespace;
 }
 
 /** Fills a directory with what makes the program run: what upstream published, or the least that it reads of a chart. */

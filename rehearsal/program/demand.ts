@@ -20,7 +20,7 @@ import {
   type PodSet,
   type PodSpec,
 } from "../operators/operator";
-import { type DeclaredRelease, releasesOf } from "./charts";
+import { type DeclaredRelease, namespaceOf, releasesOf } from "./charts";
 import type { Evaluation, Registration } from "./evaluate";
 import { bytes, cores } from "./quantity";
 
@@ -118,12 +118,13 @@ function ofObject(object: Registration, all: readonly CustomResource[]): Made[] 
   return [{ system: object.path[0] ?? object.name, namespace, kind: shortKind(object), name, ...footprint }];
 }
 
-function ofRelease({ release, system, namespace, declares }: DeclaredRelease): Made[] {
+function ofRelease(made: DeclaredRelease): Made[] {
+  const { release, system, namespace, declares } = made;
   const { workloads, hooks = [], services } = declares;
   const place = { system, namespace };
   return [
-    ...workloads.map(({ kind, name, replicas, size, volume }) => ({
-      ...{ ...place, kind, name },
+    ...workloads.map(({ kind, name, replicas, size, volume, ...workload }) => ({
+      ...{ system, namespace: namespaceOf(workload, made), kind, name },
       podSets: [
         {
           replicas: kind === "DaemonSet" ? ("each node" as const) : replicas,

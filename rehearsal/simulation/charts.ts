@@ -58,8 +58,14 @@ function writeTemplates(chart: string, release: string, declares: ChartDeclarati
 function standInObjects({ workloads, services, hooks = [], serviceAccounts }: ChartDeclaration): Manifest[] {
   const accounts = [...new Set([...workloads, ...hooks].map(({ serviceAccount }) => serviceAccount))];
   const made = serviceAccounts === "program" ? [] : accounts;
+  const namespaceOfAccount = (name: string) =>
+    workloads.find(({ serviceAccount }) => serviceAccount === name)?.namespace as string | undefined;
   return [
-    ...made.map((name) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name } })),
+    ...made.map((name) => ({
+      apiVersion: "v1",
+      kind: "ServiceAccount",
+      metadata: { name, namespace: namespaceOfAccount(name) },
+    })),
     ...hooks.map(hookObject),
     ...workloads.map((workload) => workloadObject(workload, services)),
     ...services.map((service) => serviceObject(service, workloads)),
@@ -82,11 +88,12 @@ function hookObject(hook: DeclaredHook): Manifest {
 
 function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredService[]): Manifest {
   const { kind, name, labels, replicas, volume } = workload;
+  const namespace = workload.namespace as string | undefined;
   const behind = services.filter((service) => service.workload === name);
   return {
     apiVersion: "apps/v1",
     kind,
-    metadata: { name, labels },
+    metadata: { name, namespace, labels },
     spec: {
       ...(kind !== "DaemonSet" && { replicas }),
       ...(kind === "StatefulSet" && { serviceName: behind[0]?.name ?? name }),
@@ -148,7 +155,7 @@ function serviceObject(service: DeclaredService, workloads: readonly DeclaredWor
   return {
     apiVersion: "v1",
     kind: "Service",
-    metadata: { name, labels: workload.labels },
+    metadata: { name, namespace: workload.namespace as string | undefined, labels: workload.labels },
     spec: { selector: workload.labels, ports: [{ port, targetPort: podPort }] },
   };
 }

@@ -17,13 +17,16 @@ import { Quota } from "../../components/ground/quota";
 import { type PodSecurityLevel, Tenant } from "../../components/ground/tenant";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 
-// Only namespaces with pods that need the node itself are unrestricted: mesh agents, GPU drivers and the node exporter.
 const NAMESPACES = {
   "data-platform": "restricted",
   "ray-system": "restricted",
-  monitoring: "privileged",
+  monitoring: "restricted",
+  // Reads the node's own file systems and network.
+  "node-exporter": "privileged",
   kong: "restricted",
+  // The mesh's agents set up the network of a node's pods.
   "istio-system": "privileged",
+  // Loads drivers into the node's kernel.
   "gpu-operator": "privileged",
   "cert-manager": "restricted",
   "metrics-server": "restricted",

@@ -28,6 +28,8 @@ export function observability(
     "prometheus",
     {
       namespace: namespaces.monitoring,
+      nodeNamespace: namespaces["node-exporter"],
+      watched: Object.values(namespaces),
       chartDirectory,
       kubeApi,
       nodeCidrs,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { podFaults } from "../../rehearsal/program/pod-rules";
 import { bytes, cores } from "../../rehearsal/program/quantity";
 import { all } from "../support/mocks";
-import { label, ourPods } from "../support/manifests";
+import { allPods, label, ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
 // Of two, each would start every scheduled task.
@@ -22,6 +22,22 @@ for (const shape of SHAPES) {
         return podFaults({ ...template, claims }, { longRunning }).map((fault) => `${owner}: ${fault}`);
       });
       assert.deepEqual(faults, []);
+    });
+
+    it("run where the API server holds them to that, but for agents of a node", async () => {
+      const { seen } = await program(shape);
+      const namespaces = all(seen, "kubernetes:core/v1:Namespace").map(({ inputs: { metadata } }) => metadata);
+      const open = namespaces.filter(
+        ({ labels }) => labels && labels["pod-security.kubernetes.io/enforce"] !== "restricted",
+      );
+      const names = open.map(({ name }) => name as string);
+      const agents = ["prometheus-node-exporter", "istio-cni-node", "ztunnel", "istiod"]; // istiod lives with its agents
+      assert.deepEqual(
+        allPods(seen).flatMap(({ owner, namespace }) =>
+          names.includes(namespace) && !agents.some((agent) => owner.endsWith(agent)) ? [owner] : [],
+        ),
+        [],
+      );
     });
 
     it("name a priority and a service account that the program makes", async () => {

@@ -100,13 +100,13 @@ export function allPods(seen: readonly Registered[]): Pods[] {
       labels: { "batch.kubernetes.io/job-name": hook.name },
       replicas: 1,
     }));
-    return [...workloads, ...jobs].map(({ name: pod, labels, podLabels, serviceAccount, replicas, ports }: any) => ({
+    return [...workloads, ...jobs].map(({ name: pod, labels, podLabels, ...more }: any) => ({
       owner: `chart ${name}, ${String(pod)}`,
-      namespace: release?.inputs.namespace,
+      namespace: more.namespace ?? release?.inputs.namespace,
       labels: { ...labels, ...podLabels },
-      serviceAccount,
-      replicas,
-      ports,
+      serviceAccount: more.serviceAccount,
+      replicas: more.replicas,
+      ports: more.ports,
     }));
   });
   const made = objects(seen).map((resource) => resource.inputs);

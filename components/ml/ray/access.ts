@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { observe } from "../../base/connect";
 import type { PodIdentity } from "../../base/endpoint";
-import { grant } from "./operator";
+import { grant } from "../../base/grant";
 import { HEAD_PORTS } from "./pods";
 
 /** Who may reach the dashboard, job API and client port; nobody else can. */

@@ -1,8 +1,8 @@
-import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { ChartCrds, ChartRelease, type HelmValue } from "../../base/chart-release";
 import type { Destination } from "../../base/connect";
 import type { ApiServer } from "../../base/endpoint";
+import { grant, type Rule } from "../../base/grant";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
 import { charts } from "../../base/versions";
 
@@ -59,23 +59,6 @@ export function rayOperator(
     { parent, dependsOn: [crds, ...rights] },
   );
   return [crds, ...rights, release];
-}
-
-type Rule = k8s.types.input.rbac.v1.PolicyRule;
-
-/** Grants subjects the rules in one namespace. */
-export function grant(
-  parent: pulumi.Resource,
-  name: string,
-  namespace: pulumi.Input<string>,
-  subjects: k8s.types.input.rbac.v1.Subject[],
-  rules: Rule[],
-): pulumi.Resource[] {
-  const metadata = { name, namespace };
-  const role = new k8s.rbac.v1.Role(name, { metadata, rules }, { parent });
-  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name };
-  const binding = new k8s.rbac.v1.RoleBinding(name, { metadata, roleRef, subjects }, { parent, dependsOn: role });
-  return [role, binding];
 }
 
 const READ = ["get", "list", "watch"];

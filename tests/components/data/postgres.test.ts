@@ -319,6 +319,15 @@ describe("Postgres", () => {
     assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release"));
   });
 
+  it("gives the operator the Secrets of two namespaces, its own and the server's", async () => {
+    const { seen } = await postgres();
+    const { values } = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg").inputs;
+    assert.deepEqual(values.config, { clusterWide: false, data: { WATCH_NAMESPACE: "operators,data" } });
+    const { metadata, subjects } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "cnpg").inputs;
+    assert.equal(metadata.namespace, "data");
+    assert.deepEqual(subjects, [{ kind: "ServiceAccount", name: "cnpg", namespace: "operators" }]);
+  });
+
   it("prefers to spread its instances, and never insists", async () => {
     const { seen } = await postgres();
     const { affinity, enableSuperuserAccess } = only(seen, `${CNPG}:Cluster`).inputs.spec;

@@ -23,6 +23,8 @@ async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
     "prometheus",
     {
       namespace: reader,
+      nodeNamespace: "node-exporter",
+      watched: ["monitoring", "node-exporter"],
       chartDirectory: makeChartDirectory(),
       kubeApi,
       nodeCidrs: ["10.0.0.0/24"],
