@@ -31,6 +31,7 @@ export interface ChartKeys {
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
   datahub: {
     "datahub-frontend": { existingGmsSecret: { name: "value", key: "value" } },
+    datahubUpgrade: { extraEnvs: "any", extraVolumeMounts: "any", extraVolumes: "any", serviceAccount: "value" },
     datahubSystemUpdate: {
       bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "value" } } } },
       extraEnvs: "any",
@@ -39,6 +40,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
     },
     global: {
       credentialsAndCertsSecrets: { name: "value", path: "value", secureEnv: "any" },
+      datahub: { enable_retention: "value" },
       elasticsearch: {
         auth: { username: "value", password: { secretRef: "value", secretKey: "value" } },
         indexPrefix: "value",

@@ -130,6 +130,19 @@ describe("a chart's declaration", () => {
     ]);
   });
 
+  it("has the CronJobs from which an operator starts Jobs", () => {
+    const template = {
+      metadata: { labels: {} },
+      spec: { serviceAccountName: "setup", containers: [{ name: "main", resources: sized }] },
+    };
+    const cronJob = { kind: "CronJob", metadata: { name: "setup" }, spec: { jobTemplate: { spec: { template } } } };
+    const hooks = [{ name: "setup", when: "on demand", serviceAccount: "setup", size }] as const;
+    assert.deepEqual(faults({ hooks }, cronJob), []);
+    assert.deepEqual(faults({}, cronJob), [
+      "declares.workloads: lacks CronJob setup, which the chart runs; declare it, or switch it off",
+    ]);
+  });
+
   it("says who makes the service accounts", () => {
     const account = { kind: "ServiceAccount", metadata: { name: "store" } };
     assert.deepEqual(faults({ serviceAccounts: "program" }, account), [

@@ -95,8 +95,8 @@ function operated(object: Manifest, objects: readonly Manifest[]): RunWorkload[]
 }
 
 /** A declared hook as a workload: its pods have the label of the Job controller. */
-function hookWorkload({ name, serviceAccount, size }: DeclaredHook): Expected {
-  return { kind: "Job", name, labels: {}, serviceAccount, replicas: 1, size };
+function hookWorkload({ name, when, serviceAccount, size }: DeclaredHook): Expected {
+  return { kind: when === "on demand" ? "CronJob" : "Job", name, labels: {}, serviceAccount, replicas: 1, size };
 }
 
 type Expected = Omit<DeclaredWorkload, "kind"> & { readonly kind: string };
@@ -154,8 +154,9 @@ function workloadFaults(declared: Expected, found: RunWorkload, all: readonly Ru
   for (const [name, port] of Object.entries(found.template ? ports : {})) {
     compare(`ports.${name}`, port, numberOf(name, found.template?.spec));
   }
-  // Policies for one would also apply to the others.
-  const others = found.hook ? [] : all.filter((one) => one !== found && isSelected(one.labels, labels));
+  // Policies for one would also apply to the others; those for the pods of a Job select its name.
+  const isJob = ["Job", "CronJob"].includes(found.kind);
+  const others = isJob ? [] : all.filter((one) => one !== found && isSelected(one.labels, labels));
   for (const other of others) faults.push(`${at}.labels: also select the pods of ${title(other)}`);
   if (found.replicas !== undefined) compare("replicas", declared.replicas, found.replicas);
   compareSize(declared, found.pod, compare);

@@ -44,11 +44,11 @@ export interface DeclaredWorkload {
   readonly volume?: { readonly name: string; readonly storageClass: string; readonly sizeGiB: number };
 }
 
-/** A chart's hook: a Job that Helm runs before or after it installs or upgrades the rest. */
+/** A chart's hook, a Job that Helm runs when it installs or upgrades; or a suspended CronJob, for Jobs of the same name. */
 export interface DeclaredHook {
   readonly name: string;
-  /** Whether Helm runs it before or after the rest of the chart; Helm waits for its success. */
-  readonly when: "before" | "after";
+  /** Whether Helm runs it before or after the rest of the chart and waits for its success, or an operator when needed. */
+  readonly when: "before" | "after" | "on demand";
   readonly serviceAccount: string;
   readonly size: ContainerSize;
 }
@@ -121,8 +121,9 @@ export class ChartRelease extends pulumi.ComponentResource {
         // Else the plugin drops empty lists, and the chart's default stays.
         allowNullValues: true,
         timeout: timeoutSeconds,
-        // A failed first install is taken back: a later `up` starts from nothing instead of from half a release.
-        atomic: true,
+        // A failed install or upgrade is taken back, so that a later `up` starts from a whole release. Not where hooks have
+        // already changed data: the old revision does not fit it, and a roll-back does not run them.
+        atomic: hooks.length === 0,
       },
       { parent: this, dependsOn: wires, protect },
     );

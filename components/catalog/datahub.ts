@@ -127,6 +127,7 @@ export class Datahub extends pulumi.ComponentResource {
       [workloads.mceConsumer.name]: [gms, ...stores],
       [hooks.before.name]: [gms, ...stores],
       [hooks.after.name]: [gms, ...stores],
+      [hooks.restoreIndices.name]: [gms, ...stores],
     };
     const release = new ChartRelease(
       RELEASE,
@@ -242,10 +243,13 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
   };
 }
 
-function declaredHooks({ systemUpdate: size }: DatahubSizes): Record<"before" | "after", DeclaredHook> {
+function declaredHooks({
+  systemUpdate: size,
+}: DatahubSizes): Record<"before" | "after" | "restoreIndices", DeclaredHook> {
   const hook = { serviceAccount: "datahub-system-update", size };
   return {
     before: { ...hook, name: `${RELEASE}-system-update`, when: "before" },
     after: { ...hook, name: `${RELEASE}-system-update-nonblk`, when: "after" },
+    restoreIndices: { ...hook, name: `${RELEASE}-datahub-restore-indices-job-template`, when: "on demand" },
   };
 }

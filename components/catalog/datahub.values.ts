@@ -98,6 +98,20 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     },
     // It runs recipes from the browser; ours run as CronJobs.
     "acryl-datahub-actions": { enabled: false },
+    // A suspended CronJob, from which an operator starts a Job that rebuilds search and graph (docs/datahub.md).
+    datahubUpgrade: {
+      enabled: true,
+      serviceAccount: serviceAccounts.systemUpdate,
+      ...SECURITY,
+      extraEnvs: java(args),
+      extraVolumes: volumes(args),
+      extraVolumeMounts: MOUNTS,
+      restoreIndices: {
+        resources: resources(args.systemUpdate),
+        // Offsets become slower with each page.
+        args: { urnBasedPagination: true },
+      },
+    },
     datahubSystemUpdate: {
       // With zero-downtime upgrades it does not scale anything down, so it does not need the API server.
       serviceAccount: { create: false, name: serviceAccounts.systemUpdate, rbac: false },
@@ -170,6 +184,8 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
       },
     },
     datahub: {
+      // Else every version of every aspect stays: DataHub's default policy keeps the last 20.
+      enable_retention: true,
       appServiceAccount: { create: false },
       encryptionKey: {
         secretRef: encryption.name,

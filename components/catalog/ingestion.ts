@@ -19,6 +19,7 @@ import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
 import { accessToken, accountOf, accountRecipe, SYSTEM_CLIENT } from "./ingestion/account";
 import {
+  cleanupRecipe,
   icebergRecipe,
   kafkaRecipe,
   PASSWORD,
@@ -39,6 +40,9 @@ const ACCOUNT_FILE = "account.json";
 const USER = "ingestion";
 // Parallel queries: for PostgreSQL as on the old platform; Trino has one worker.
 const PROFILING = { kind: "tables", workers: 5 } as const;
+
+// Upstream limits its parts to two hours each.
+const CLEANUP_SECONDS = 6 * 3600;
 
 /** The sources; each has a recipe if it is deployed. */
 export interface IngestionSources {
@@ -73,6 +77,12 @@ export interface IngestionSettings {
     /** Tags that its tables get. */
     readonly tags: readonly string[];
   };
+  /** Deletion of what is no longer in use. */
+  readonly cleanup: {
+    readonly schedule: string;
+    /** How long removed entities, records of runs and usage statistics are kept, in days. */
+    readonly retentionDays: number;
+  };
 }
 
 /** Inputs of {@link Ingestion}. */
@@ -87,6 +97,8 @@ export interface IngestionArgs {
     /** Authenticates DataHub's own services. */
     readonly systemClient: pulumi.Output<string>;
   };
+  /** When the token expires with which recipes write. */
+  readonly tokenExpires: Date;
   readonly sources: IngestionSources;
   readonly settings: IngestionSettings;
   /** Size of a recipe's pod. */
@@ -147,9 +159,29 @@ export class Ingestion extends pulumi.ComponentResource {
       { parent: this },
     );
 
+    new ScheduledJob(
+      `${name}-cleanup`,
+      {
+        ...job,
+        schedule: args.settings.cleanup.schedule,
+        // Users may not list the tokens of others, nor delete what they do not own.
+        secretEnv: [system],
+        mounts: { [RECIPES_PATH]: "recipes" },
+        files: {
+          recipes: this.files(
+            `${name}-cleanup`,
+            namespace,
+            url(gms).apply((server) => cleanupRecipe(server, args.settings.cleanup.retentionDays)),
+          ),
+        },
+        talksTo: [gms],
+        timeoutSeconds: CLEANUP_SECONDS,
+      },
+      { parent: this },
+    );
     const token = envSecret(
       `${name}-token`,
-      { namespace, data: { [TOKEN]: keys.tokenSigning.apply((key) => accessToken(USER, key)) } },
+      { namespace, data: { [TOKEN]: keys.tokenSigning.apply((key) => accessToken(USER, key, args.tokenExpires)) } },
       { parent: this },
     );
     for (const [source, plan] of Object.entries(plans(args))) {

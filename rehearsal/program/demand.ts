@@ -134,8 +134,8 @@ function ofRelease(made: DeclaredRelease): Made[] {
         },
       ],
     })),
-    ...hooks.map(({ name, size }) => ({
-      ...{ ...place, kind: "Job", name },
+    ...hooks.map(({ name, when, size }) => ({
+      ...{ ...place, kind: when === "on demand" ? "CronJob" : "Job", name },
       podSets: [{ replicas: 1, spec: sized(size) }],
     })),
     { ...place, kind: "Release", name: release, services: services.length },

@@ -74,6 +74,11 @@ function standInObjects({ workloads, services, hooks = [], serviceAccounts }: Ch
 
 function hookObject(hook: DeclaredHook): Manifest {
   const { name, when } = hook;
+  const template = { spec: { ...podSpec(hook, []), restartPolicy: "Never" } };
+  if (when === "on demand") {
+    const spec = { schedule: "0 0 * * 0", suspend: true, jobTemplate: { spec: { template } } };
+    return { apiVersion: "batch/v1", kind: "CronJob", metadata: { name }, spec };
+  }
   const annotations = {
     "helm.sh/hook": when === "before" ? "pre-install,pre-upgrade" : "post-install,post-upgrade",
     "helm.sh/hook-delete-policy": "before-hook-creation",
@@ -82,7 +87,7 @@ function hookObject(hook: DeclaredHook): Manifest {
     apiVersion: "batch/v1",
     kind: "Job",
     metadata: { name, annotations },
-    spec: { template: { spec: { ...podSpec(hook, []), restartPolicy: "Never" } } },
+    spec: { template },
   };
 }
 

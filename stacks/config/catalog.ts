@@ -46,6 +46,15 @@ const Ingestion = z.strictObject({
     })
     .prefault({})
     .meta({ description: "Ingestion of Polaris" }),
+  cleanup: z
+    .strictObject({
+      schedule: cronSchedule.default("30 1 * * *"),
+      retentionDays: z.int().min(1).default(30).meta({
+        description: "How long removed entities, records of runs and usage statistics are kept, in days",
+      }),
+    })
+    .prefault({})
+    .meta({ description: "Deletion of what DataHub no longer needs" }),
 });
 
 /** DataHub and its ingestion. */

@@ -14,4 +14,7 @@ export const Elasticsearch = z.strictObject({
 });
 
 /** Neo4j: one server. */
-export const Neo4j = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
+export const Neo4j = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }).meta({
+  description:
+    "The store of DataHub's graph, else Elasticsearch; when it comes or goes, rebuild the graph (docs/datahub.md)",
+});

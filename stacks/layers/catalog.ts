@@ -50,6 +50,8 @@ export function catalog(
         namespace,
         gms: datahub.gms,
         keys,
+        // An `up` renews it each year. Never the time of an `up` itself, which would change the token every time.
+        tokenExpires: new Date(Date.UTC(new Date().getUTCFullYear() + 2, 0)),
         sources: {
           postgres: needed(postgres).reader("ingestion"),
           kafka: needed(kafka).login("ingestion"),

@@ -64,7 +64,7 @@ describe("DataHub's recipes", () => {
 
   it("are what the package that runs them takes, each as it is mounted", async () => {
     const names = jobs().map(({ metadata }) => metadata.name);
-    for (const source of ["account", "postgres", "kafka", "trino", "iceberg"])
+    for (const source of ["account", "postgres", "kafka", "trino", "iceberg", "cleanup"])
       assert.ok(names.includes(`datahub-ingestion-${source}`), source);
     const faults = await Promise.all(jobs().map((job) => parsed(cluster, job)));
     assert.deepEqual(

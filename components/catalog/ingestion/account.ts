@@ -61,10 +61,10 @@ export function accountRecipe(gms: string, file: string): Recipe {
 }
 
 /**
- * A token for a DataHub user, like those of DataHub's stateless token service. It is valid until the key changes, which gives a
- * new token.
+ * A token for a DataHub user, like those of DataHub's stateless token service. It is valid until it expires or the key changes,
+ * which gives a new token.
  */
-export function accessToken(user: string, signingKey: string): string {
+export function accessToken(user: string, signingKey: string, expires: Date): string {
   const claims = {
     version: "1",
     type: "PERSONAL",
@@ -72,6 +72,7 @@ export function accessToken(user: string, signingKey: string): string {
     actorId: user,
     sub: user,
     iss: "datahub-metadata-service",
+    exp: Math.floor(expires.getTime() / 1000),
   };
   const signed = [{ alg: "HS256" }, claims]
     .map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"))

@@ -164,3 +164,21 @@ export function icebergRecipe(args: {
     sink: sink(args.gms),
   };
 }
+
+/** Deletes expired tokens, old usage statistics and records of runs, and what has been marked as removed for some time. */
+export function cleanupRecipe(gms: string, retentionDays: number): Recipe {
+  return {
+    pipeline_name: "cleanup",
+    source: {
+      type: "datahub-gc",
+      config: {
+        truncate_index_older_than_days: retentionDays,
+        dataprocess_cleanup: { retention_days: retentionDays },
+        soft_deleted_entities_cleanup: { retention_days: retentionDays },
+        execution_request_cleanup: { keep_history_max_days: retentionDays },
+      },
+    },
+    // Without a token it writes as the system.
+    sink: { type: "datahub-rest", config: { server: gms } },
+  };
+}

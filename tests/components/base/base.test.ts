@@ -3,7 +3,12 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
-import { ChartRelease, ManifestFile, manifestFileName } from "../../../components/base/chart-release";
+import {
+  ChartRelease,
+  type DeclaredHook,
+  ManifestFile,
+  manifestFileName,
+} from "../../../components/base/chart-release";
 import { type Endpoint, serviceHost, url } from "../../../components/base/endpoint";
 import { objectName } from "../../../components/base/names";
 import { resources } from "../../../components/base/pod";
@@ -71,11 +76,17 @@ describe("envSecret", () => {
 });
 
 describe("the chart directory", () => {
-  const release = (directory: string) =>
+  const release = (directory: string, hooks: readonly DeclaredHook[] = []) =>
     new ChartRelease(
       "release",
       charts.certManager,
-      { namespace: "ns", directory, values: {}, declares: { workloads: [], services: [], crds: [] }, talksTo: {} },
+      {
+        namespace: "ns",
+        directory,
+        values: {},
+        declares: { workloads: [], services: [], crds: [], hooks },
+        talksTo: {},
+      },
       onCluster(),
     );
 
@@ -117,11 +128,19 @@ describe("the chart directory", () => {
     });
   });
 
-  it("yields a release of a fixed name that is taken back when its first install fails", async () => {
+  it("yields a release of a fixed name that is taken back when an install or upgrade fails", async () => {
     const seen = await mockEngine();
     release(makeChartDirectory());
     await settled();
     const { name, atomic, skipCrds } = only(seen, "kubernetes:helm.sh/v3:Release").inputs;
     assert.deepEqual({ name, atomic, skipCrds }, { name: "release", atomic: true, skipCrds: true });
+  });
+
+  it("yields a release that is never rolled back behind what its hooks have written", async () => {
+    const seen = await mockEngine();
+    const size = { cpu: { request: 1, limit: 1 }, memoryMiB: { request: 1, limit: 1 } };
+    release(makeChartDirectory(), [{ name: "migrate", when: "before", serviceAccount: "migrate", size }]);
+    await settled();
+    assert.equal(only(seen, "kubernetes:helm.sh/v3:Release").inputs["atomic"], false);
   });
 });

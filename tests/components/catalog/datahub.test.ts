@@ -122,6 +122,10 @@ describe("DataHub", () => {
     }
   });
 
+  it("is not rolled back to servers that wait for an older upgrade of its data than the last", async () => {
+    assert.equal(release((await datahub()).seen).inputs["atomic"], false);
+  });
+
   it("opens to each pod what it needs, and to the Jobs of the chart before Helm runs them", async () => {
     const { seen } = await datahub(withGraph);
     const gms = "datahub-datahub-gms 8080";
@@ -136,6 +140,7 @@ describe("DataHub", () => {
         ...reaches("datahub-datahub-mce-consumer", gms, db, log, index, relations),
         ...reaches("datahub-system-update", gms, db, log, index, relations),
         ...reaches("datahub-system-update-nonblk", gms, db, log, index, relations),
+        ...reaches("datahub-datahub-restore-indices-job-template", gms, db, log, index, relations),
       ].sort(),
     );
     const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy");
@@ -152,6 +157,25 @@ describe("DataHub", () => {
     assert.deepEqual([without.graph_service_impl, without.neo4j], ["elasticsearch", undefined]);
     const { graph_service_impl: kind, neo4j } = valuesOf((await datahub(withGraph)).seen).global;
     assert.deepEqual([kind, neo4j.uri, neo4j.username], ["neo4j", "bolt://graph.elsewhere:7687", "graph-user"]);
+  });
+
+  it("keeps no more versions of an aspect than its policy says", async () => {
+    assert.equal(valuesOf((await datahub()).seen).global.datahub.enable_retention, true);
+  });
+
+  it("has a template of the Job that rebuilds search and graph, with all that its servers are told", async () => {
+    const { datahubUpgrade, datahubSystemUpdate } = valuesOf((await datahub(withGraph)).seen);
+    assert.deepEqual(
+      [datahubUpgrade.enabled, datahubUpgrade.serviceAccount],
+      [true, datahubSystemUpdate.serviceAccount.name],
+    );
+    const { SKIP_NEO4J_CHECK, ELASTICSEARCH_SSL_TRUSTSTORE_FILE } = Object.fromEntries(
+      datahubUpgrade.extraEnvs.map(({ name, value }: any) => [name, value]),
+    );
+    assert.deepEqual(
+      [SKIP_NEO4J_CHECK, ELASTICSEARCH_SSL_TRUSTSTORE_FILE],
+      ["true", "/mnt/search-trust/truststore.p12"],
+    );
   });
 
   it("asks for TLS wherever it goes, and makes no database", async () => {

@@ -18,7 +18,9 @@ const INGESTION: IngestionSettings = {
   kafka: { schedule: "30 */4 * * *", ignoredTopics: ["_", "connect-"] },
   trino: { schedule: "0 */6 * * *", schemas: ["data_", "analytics_"] },
   iceberg: { schedule: "0 */2 * * *", platformInstance: "lake", tags: ["iceberg"] },
+  cleanup: { schedule: "30 1 * * *", retentionDays: 14 },
 };
+const EXPIRES = new Date("2028-01-01");
 const PASSWORDS = ["sql-password", "kafka-password", "lake-secret", "system-key", "signing-key"];
 
 async function ingestion(sources: () => IngestionSources = everything): Promise<Registered[]> {
@@ -29,6 +31,7 @@ async function ingestion(sources: () => IngestionSources = everything): Promise<
       namespace: "data",
       gms: endpoint("gms", "http", 8080),
       keys: { tokenSigning: pulumi.secret("signing-key"), systemClient: pulumi.secret("system-key") },
+      tokenExpires: EXPIRES,
       sources: sources(),
       settings: INGESTION,
       size: SIZE,
@@ -50,6 +53,8 @@ function everything(): IngestionSources {
 
 const cronJobs = (seen: readonly Registered[]): string[] =>
   all(seen, "kubernetes:batch/v1:CronJob").map(({ name }) => name);
+// The clean-up is no source, and works with the rights of the system.
+const isSource = ({ name }: Registered): boolean => name !== "ingest-cleanup";
 const recipeOf = (seen: readonly Registered[], name: string): any =>
   parse(only(seen, "kubernetes:core/v1:ConfigMap", name).inputs.data["recipe.yaml"]);
 
@@ -62,14 +67,16 @@ describe("Ingestion", () => {
       "ingest-kafka": "30 */4 * * *",
       "ingest-trino": "0 */6 * * *",
       "ingest-iceberg": "0 */2 * * *",
+      "ingest-cleanup": "30 1 * * *",
     });
   });
 
   it("has no recipe for a source that is not there", async () => {
     const seen = await ingestion(() => ({ kafka: streams("kafka-password") }));
-    assert.deepEqual(cronJobs(seen), ["ingest-kafka"]);
+    assert.deepEqual(cronJobs(seen), ["ingest-cleanup", "ingest-kafka"]);
     assert.deepEqual(wires(seen), [
       "ingest-account -> gms 8080",
+      "ingest-cleanup -> gms 8080",
       "ingest-kafka -> gms 8080",
       "ingest-kafka -> streams 9093",
     ]);
@@ -77,7 +84,7 @@ describe("Ingestion", () => {
 
   it("names credentials in recipes as variables that the pod has", async () => {
     const seen = await ingestion();
-    for (const { inputs, name } of all(seen, "kubernetes:batch/v1:CronJob")) {
+    for (const { inputs, name } of all(seen, "kubernetes:batch/v1:CronJob").filter(isSource)) {
       const [container] = inputs.spec.jobTemplate.spec.template.spec.containers;
       const variables = container.envFrom.flatMap(({ secretRef }: any) =>
         Object.keys(only(seen, "kubernetes:core/v1:Secret", secretRef.name).inputs.stringData),
@@ -129,8 +136,9 @@ describe("Ingestion", () => {
   it("writes as a user of its own, which stands before the first recipe", async () => {
     const seen = await ingestion();
     const account = only(seen, "kubernetes:batch/v1:Job", "ingest-account");
-    for (const job of all(seen, "kubernetes:batch/v1:CronJob")) assert.ok(waitsFor(seen, job, account), job.name);
-    for (const { inputs, name } of all(seen, "kubernetes:batch/v1:CronJob")) {
+    const sources = all(seen, "kubernetes:batch/v1:CronJob").filter(isSource);
+    for (const job of sources) assert.ok(waitsFor(seen, job, account), job.name);
+    for (const { inputs, name } of sources) {
       const secrets = inputs.spec.jobTemplate.spec.template.spec.containers[0].envFrom;
       assert.ok(!JSON.stringify(secrets).includes("ingest-system"), `${name} is not the system`);
     }
@@ -167,12 +175,26 @@ describe("Ingestion", () => {
     }
   });
 
-  it("signs a token in the form that DataHub checks without a record of it", () => {
-    const [head = "", claims = "", signature] = accessToken("robot", "signing-key").split(".");
+  it("deletes what DataHub keeps beyond its retention, every kind of it", async () => {
+    const { type, config } = recipeOf(await ingestion(), "ingest-cleanup").source;
+    assert.equal(type, "datahub-gc");
+    assert.deepEqual(config, {
+      truncate_index_older_than_days: 14,
+      dataprocess_cleanup: { retention_days: 14 },
+      soft_deleted_entities_cleanup: { retention_days: 14 },
+      execution_request_cleanup: { keep_history_max_days: 14 },
+    });
+  });
+
+  it("signs a token that expires, in the form that DataHub checks without a record of it", () => {
+    const [head = "", claims = "", signature] = accessToken("robot", "signing-key", EXPIRES).split(".");
     const read = (part: string): any => JSON.parse(Buffer.from(part, "base64url").toString());
     assert.deepEqual(read(head), { alg: "HS256" });
     const { version, type, actorType, actorId, exp } = read(claims);
-    assert.deepEqual([version, type, actorType, actorId, exp], ["1", "PERSONAL", "USER", "robot", undefined]);
+    assert.deepEqual(
+      [version, type, actorType, actorId, exp],
+      ["1", "PERSONAL", "USER", "robot", EXPIRES.getTime() / 1000],
+    );
     assert.equal(signature, createHmac("sha256", "signing-key").update(`${head}.${claims}`).digest("base64url"));
   });
 
