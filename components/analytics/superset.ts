@@ -71,6 +71,8 @@ export interface SupersetArgs {
   readonly reader: PostgresDatabase;
   readonly web: SupersetWeb;
   readonly worker: SupersetWorker;
+  /** How long queries of SQL Lab and the log of actions are kept, in days. */
+  readonly retentionDays: number;
   /** Size of the pod that starts scheduled tasks. */
   readonly beat: ContainerSize;
   /** Size of the Job that migrates the database and creates the declared objects. */
@@ -140,7 +142,7 @@ export class Superset extends pulumi.ComponentResource {
     );
     const config = configFiles(
       `${name}-config`,
-      { namespace, files: read("superset_config.py", "reencrypt.py") },
+      { namespace, files: { ...read("superset_config.py", "reencrypt.py"), "settings.json": settings(args) } },
       { parent: this },
     );
     const setup = this.setUp(name, args, { config, logins, admin });
@@ -302,6 +304,11 @@ function celery(size: ContainerSize, command: string): Process["container"] {
 
 function read(...files: readonly string[]): Record<string, string> {
   return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(FILES, file), "utf8")]));
+}
+
+/** What superset_config.py takes from the stack file. */
+function settings({ retentionDays }: SupersetArgs): string {
+  return JSON.stringify({ retentionDays });
 }
 
 /** The declarations for initialize.py, which refer to passwords but do not contain them. */

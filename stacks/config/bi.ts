@@ -14,6 +14,11 @@ export const Superset = z.strictObject({
     concurrency: z.int().min(1).meta({ description: "Tasks that one pod runs in parallel, each in its own process" }),
     ...size,
   }),
+  retentionDays: z
+    .int()
+    .min(1)
+    .default(180)
+    .meta({ description: "How long queries of SQL Lab and the log of what people do are kept, in days" }),
   beat: Size.meta({ description: "The pod that starts scheduled tasks" }),
   setup: Size.meta({
     description: "The Job that migrates the database and creates the admin user and the declared objects",

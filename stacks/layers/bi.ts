@@ -29,6 +29,7 @@ export function bi(
       ...(stores.trino && { trino: stores.trino.endpoint }),
       web: { replicas, processes, threads, size: webSize },
       worker: { replicas: workers, concurrency, size: workerSize },
+      retentionDays: config.retentionDays,
       beat: config.beat,
       setup: config.setup,
     },

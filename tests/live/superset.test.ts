@@ -71,6 +71,24 @@ def outcome(*command):
 print(json.dumps([outcome(*command) for command in input]))
 `;
 
+// What beat would send to a worker, run here and now; prints the actions that are still in the log.
+const PRUNE = `
+import os
+from datetime import datetime, timedelta
+from superset.app import create_app
+with create_app().app_context():
+    from superset import db
+    from superset.models.core import Log
+    from superset.tasks import scheduler
+    from superset.tasks.celery_app import app
+    for action, days in input.items():
+        db.session.add(Log(action=action, dttm=datetime.now() - timedelta(days=days)))
+    db.session.commit()
+    for entry in app.conf.beat_schedule.values():
+        app.tasks[entry["task"]].run(**entry["kwargs"])
+    print(json.dumps([log.action for log in db.session.query(Log).filter(Log.action.in_(input))]))
+`;
+
 const FLAGS = `
 from superset import config
 print(json.dumps(sorted(set(config.FEATURE_FLAGS) - set(config.DEFAULT_FEATURE_FLAGS))))
@@ -125,6 +143,12 @@ describe("Superset", () => {
         assert.equal(await pod.fault("livenessProbe"), undefined);
       });
     }
+  });
+
+  it("forgets what people did after the declared number of days, by tasks that a worker knows", async () => {
+    const { "settings.json": settings = "" } = cluster.program.data("ConfigMap", "superset-config");
+    const { retentionDays } = JSON.parse(settings);
+    assert.deepEqual(await python(worker, PRUNE, { old: retentionDays + 1, recent: retentionDays - 1 }), ["recent"]);
   });
 
   it("knows its administrator, and neither the vendor's login nor anybody without one", async () => {

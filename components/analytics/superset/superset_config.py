@@ -1,5 +1,6 @@
 """How Superset runs on this platform. Addresses and logins come from the environment; nothing here is secret."""
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis import Redis
 # Superset takes every name in capitals for a setting, and no other.
 _prefix = "superset:"
 _redis_url = os.environ["SUPERSET_REDIS_URL"]
+_settings = json.loads(Path(__file__).with_name("settings.json").read_text())
 _query_seconds = int(os.environ["SUPERSET_QUERY_SECONDS"])
 
 
@@ -58,7 +60,6 @@ PUBLIC_ROLE_LIKE = None
 FEATURE_FLAGS = {
     "DASHBOARD_RBAC": True,
     "ENABLE_ADVANCED_DATA_TYPES": True,
-    "ENABLE_TEMPLATE_PROCESSING": True,
 }
 
 SQLLAB_ASYNC_TIME_LIMIT_SEC = _query_seconds
@@ -95,7 +96,18 @@ CELERY_CONFIG = {
     "task_annotations": {"sql_lab.get_sql_results": {"rate_limit": "100/s"}},
     "beat_scheduler": _WatchedScheduler,
     "beat_max_loop_interval": 10,
+    # Rows that nobody else deletes.
     "beat_schedule": {
-        "reports.prune_log": {"task": "reports.prune_log", "schedule": crontab(minute="0", hour="0")},
+        "prune_query": {
+            "task": "prune_query",
+            "schedule": crontab(minute="0", hour="0"),
+            "kwargs": {"retention_period_days": _settings["retentionDays"]},
+        },
+        # Each click is a row: a little every hour instead of a day's at once.
+        "prune_logs": {
+            "task": "prune_logs",
+            "schedule": crontab(minute="30"),
+            "kwargs": {"retention_period_days": _settings["retentionDays"], "max_rows_per_run": 50_000},
+        },
     },
 }

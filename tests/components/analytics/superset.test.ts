@@ -30,6 +30,7 @@ async function superset(own: Partial<SupersetArgs> = {}): Promise<Registered[]> 
       reader: { ...store, database: "catalog", login: { ...store.login, password: pulumi.secret("reads-only") } },
       web: { replicas: 2, processes: 3, threads: 8, size: SIZE },
       worker: { replicas: { min: 2, max: 5 }, concurrency: 4, size: SIZE },
+      retentionDays: 30,
       beat: SIZE,
       setup: SIZE,
       ...own,
@@ -130,6 +131,18 @@ describe("Superset", () => {
     const budgets = (seen: readonly Registered[]) => all(seen, "kubernetes:policy/v1:PodDisruptionBudget").length;
     const one = await superset({ web: { replicas: 1, processes: 1, threads: 1, size: SIZE } });
     assert.deepEqual([budgets(await superset()), budgets(one)], [1, 0]);
+  });
+
+  it("prunes what grows and what is in use, after as many days as the stack file says", async () => {
+    const files = only(await superset(), "kubernetes:core/v1:ConfigMap", "superset-config").inputs["data"];
+    assert.deepEqual(JSON.parse(files["settings.json"]), { retentionDays: 30 });
+    const tasks = [...files["superset_config.py"].matchAll(/"task": "([^"]+)"/g)].map(([, task]) => task);
+    assert.deepEqual(tasks, ["prune_query", "prune_logs"]);
+  });
+
+  it("runs no templates in people's SQL, which would be code in the server", async () => {
+    const files = only(await superset(), "kubernetes:core/v1:ConfigMap", "superset-config").inputs["data"];
+    assert.doesNotMatch(files["superset_config.py"], /ENABLE_TEMPLATE_PROCESSING/);
   });
 
   it("asks for channels and keys of its own in Redis, and for no command that reaches further", () => {
