@@ -147,7 +147,7 @@ describe("Superset", () => {
 
   it("forgets what people did after the declared number of days, by tasks that a worker knows", async () => {
     const { "settings.json": settings = "" } = cluster.program.data("ConfigMap", "superset-config");
-    const { retentionDays } = JSON.parse(settings);
+    const { retentionDays } = JSON.parse(settings) as { retentionDays: number };
     assert.deepEqual(await python(worker, PRUNE, { old: retentionDays + 1, recent: retentionDays - 1 }), ["recent"]);
   });
 
