@@ -1,4 +1,10 @@
 import { z } from "zod";
+import { dolphinschedulerConnections } from "../../components/analytics/dolphinscheduler";
+import { polarisConnections } from "../../components/analytics/polaris";
+import { supersetConnections } from "../../components/analytics/superset";
+import { datahubConnections } from "../../components/catalog/datahub";
+import { feastConnections } from "../../components/ml/feast";
+import { mlflowConnections } from "../../components/ml/mlflow";
 import { service } from "../contract/shapes";
 import { Superset } from "./bi";
 import { Datahub } from "./catalog";
@@ -311,6 +317,29 @@ export const SYSTEMS = {
   },
   verify: { config: Size.meta({ description: "The pod from which `npm run verify` tests the cluster" }) },
 } as const satisfies Record<string, System>;
+
+/** The systems with a database, whose pods determine how many connections there may be. */
+interface DatabaseClients {
+  readonly mlflow?: z.output<typeof Mlflow> | undefined;
+  readonly feast?: z.output<typeof Feast> | undefined;
+  readonly superset?: z.output<typeof Superset> | undefined;
+  readonly datahub?: object | undefined;
+  readonly dolphinscheduler?: z.output<typeof DolphinScheduler> | undefined;
+  readonly polaris?: z.output<typeof Polaris> | undefined;
+}
+
+/** The most connections of each deployed system to its database. */
+export function postgresConnections(clients: DatabaseClients) {
+  const { mlflow, feast, superset, datahub, dolphinscheduler, polaris } = clients;
+  return {
+    mlflow: mlflow && mlflowConnections(mlflow),
+    feast: feast && feastConnections(feast),
+    superset: superset && supersetConnections(superset),
+    datahub: datahub && datahubConnections(),
+    dolphinscheduler: dolphinscheduler && dolphinschedulerConnections(dolphinscheduler),
+    polaris: polaris && polarisConnections(polaris),
+  };
+}
 
 export type SystemName = keyof typeof SYSTEMS;
 

@@ -1,15 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
-import { dolphinschedulerConnections } from "../../components/analytics/dolphinscheduler";
-import { polarisConnections } from "../../components/analytics/polaris";
-import { supersetConnections } from "../../components/analytics/superset";
 import { type Bucket, type Credential, externalPeer } from "../../components/base/endpoint";
 import type { ObjectStore } from "../../components/data/object-store";
 import { type OwnDatabase, Postgres, type PostgresReader } from "../../components/data/postgres";
-import { datahubConnections } from "../../components/catalog/datahub";
-import { feastConnections } from "../../components/ml/feast";
-import { mlflowConnections } from "../../components/ml/mlflow";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
+import { postgresConnections } from "../config/systems";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
@@ -78,18 +73,18 @@ export function postgresOf(
 
 /** The database of each service, with the connections of those that are deployed. */
 function databasesOf(platform: PlatformConfig, secrets: Secrets): Record<Database, OwnDatabase> {
-  const { mlflow, feast, superset, datahub, dolphinscheduler, polaris } = platform;
-  const own = (password: pulumi.Output<string>, connections = 0): OwnDatabase => ({ password, connections });
+  const connections = postgresConnections(platform);
+  const own = (database: Database, password: pulumi.Output<string>): OwnDatabase => ({
+    password,
+    connections: connections[database] ?? 0,
+  });
   return {
-    mlflow: own(secrets.get("postgresMlflowPassword"), mlflow && mlflowConnections(mlflow)),
-    feast: own(secrets.get("postgresFeastPassword"), feast && feastConnections(feast)),
-    superset: own(secrets.get("postgresSupersetPassword"), superset && supersetConnections(superset)),
-    datahub: own(secrets.get("postgresDatahubPassword"), datahub && datahubConnections()),
-    dolphinscheduler: own(
-      secrets.get("postgresDolphinschedulerPassword"),
-      dolphinscheduler && dolphinschedulerConnections(dolphinscheduler),
-    ),
-    polaris: own(secrets.get("postgresPolarisPassword"), polaris && polarisConnections(polaris)),
+    mlflow: own("mlflow", secrets.get("postgresMlflowPassword")),
+    feast: own("feast", secrets.get("postgresFeastPassword")),
+    superset: own("superset", secrets.get("postgresSupersetPassword")),
+    datahub: own("datahub", secrets.get("postgresDatahubPassword")),
+    dolphinscheduler: own("dolphinscheduler", secrets.get("postgresDolphinschedulerPassword")),
+    polaris: own("polaris", secrets.get("postgresPolarisPassword")),
   };
 }
 
