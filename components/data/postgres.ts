@@ -193,7 +193,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       endpoints: { server: entry },
       credentials: Object.fromEntries(credentials),
       legacyNames: Object.fromEntries(LEGACY_NAMES.map((alias) => [alias, [entry]])),
-      alerts: [path.join(__dirname, "postgres.alerts.yaml")],
+      alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
     };
     this.registerOutputs();
   }

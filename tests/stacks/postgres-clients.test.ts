@@ -7,7 +7,7 @@ const SECRET = "kubernetes:core/v1:Secret";
 
 /** The clients of PostgreSQL by the wiring table, without those that are part of the server. */
 function clients(seen: readonly Registered[]): any[] {
-  const rows: any[] = only(seen, "carbon:base:Wiring").inputs.wires;
+  const rows: any[] = only(seen, "carbon:base:Wires").inputs.wires;
   const wires = rows.filter(({ to, ports }) => to.name === "postgres" && ports.map(Number).includes(5432));
   return wires.map(({ from }) => from).filter(({ name }) => !["cnpg", "postgres"].includes(name));
 }
