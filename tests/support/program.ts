@@ -85,7 +85,9 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
       },
       // Somebody whose pods there are.
       access: {
-        pods: { sql: { namespace: "data-platform", labels: { "cnpg.io/cluster": "postgres" }, serviceAccount: "postgres" } },
+        pods: {
+          sql: { namespace: "data-platform", labels: { "cnpg.io/cluster": "postgres" }, serviceAccount: "postgres" },
+        },
         groups: ["ml"],
       },
       serving: { head: size(2, 4096), workers: { ...size(2, 8192), min: 1, max: 4 } },
