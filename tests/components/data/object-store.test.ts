@@ -113,7 +113,10 @@ describe("ObjectStore", () => {
       calls.filter((call) => /^(admin|mb)/.test(call)),
       [made("carbon-buckets/models"), made("carbon-buckets/code")],
     );
-    assert.ok((await setup(external, {}, "store-setup-backups")).calls.includes(made("backups/backups")));
+    assert.ok(
+      (await setup(external, {}, "store-setup-backups")).calls.includes(made("backups/backups")),
+      "the bucket of the backups is not made",
+    );
     const broad = { allowed: [...ALLOWED, "carbon-buckets/backups w"] };
     assert.equal(
       (await setup(external, broad)).status,
@@ -136,7 +139,7 @@ describe("ObjectStore", () => {
     const users = { trainer: { ...SHARED, access: { code: "read" } } } as const;
     const { status, calls } = await setup({ ...external, users });
     assert.equal(status, 0);
-    assert.ok(!calls.some((call) => call.includes("trainer")));
+    assert.ok(!calls.some((call) => call.includes("trainer")), "a call names a user that the store has no login of");
     const { store } = await objectStore({ ...external, users });
     assert.equal(await valueOf(store.bucket("code", "trainer").store.login.username), "app-user");
   });
@@ -144,8 +147,8 @@ describe("ObjectStore", () => {
   it("makes buckets as administrator, and no user, where the server knows its users", async () => {
     const { status, calls } = await setup({ administrator: { login: login("root"), makesUsers: false } });
     assert.equal(status, 0);
-    assert.ok(!calls.some((call) => call.startsWith("admin")));
-    assert.ok(calls.includes("mb --ignore-existing --region us-east-1 administrator/models"));
+    assert.ok(!calls.some((call) => call.startsWith("admin")), "somebody else's store is administered");
+    assert.ok(calls.includes("mb --ignore-existing --region us-east-1 administrator/models"), "the bucket is not made");
   });
 
   it("limits each user to its buckets, and to reading what it only reads", async () => {
@@ -166,7 +169,10 @@ describe("ObjectStore", () => {
         ...on("models", "GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"),
       ]),
     );
-    assert.ok(!JSON.stringify(rights("carbon-buckets")).includes("backups"));
+    assert.ok(
+      !JSON.stringify(rights("carbon-buckets")).includes("backups"),
+      "the users of the platform may touch the backups",
+    );
   });
 
   it("makes a user that shares no bucket apart from the others", async () => {
