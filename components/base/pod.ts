@@ -57,6 +57,16 @@ function cores(count: number): string {
   return Number.isInteger(count) ? `${count}` : `${Math.round(count * 1000)}m`;
 }
 
+/** What Ray reserves for an actor or a job: logical CPUs and GPUs, and memory. */
+export interface RayResources {
+  readonly cpu: number;
+  readonly gpus?: number | undefined;
+  readonly memoryMiB?: number | undefined;
+}
+
+/** What Pod Security demands of the pods of a namespace. */
+export type PodSecurityLevel = "restricted" | "baseline" | "privileged";
+
 export type PriorityClassName = "critical-services" | "standard-services" | "low-priority-batch";
 
 /** The check for readiness and, with six times the failures, for liveness. */

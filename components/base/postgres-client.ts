@@ -5,7 +5,7 @@ const CA_VOLUME = "postgres-ca";
 const CA_DIRECTORY = "/etc/postgres-ca";
 
 /** The CA with which clients of PostgreSQL verify the server, in their pods. */
-export const POSTGRES_CA = `${CA_DIRECTORY}/ca.crt`;
+const POSTGRES_CA = `${CA_DIRECTORY}/ca.crt`;
 
 /** Where containers of PostgreSQL's clients mount the CA. */
 export const POSTGRES_CA_MOUNT = { [CA_DIRECTORY]: CA_VOLUME };

@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import type { PodSecurityLevel } from "./tenant";
+import type { PodSecurityLevel } from "../base/pod";
 
 /** Inputs of {@link AdmissionPolicies}. */
 export interface AdmissionPoliciesArgs {

@@ -1,7 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-
-export type PodSecurityLevel = "restricted" | "baseline" | "privileged";
+import type { PodSecurityLevel } from "../base/pod";
 
 /** Inputs of {@link Tenant}. */
 export interface TenantArgs {

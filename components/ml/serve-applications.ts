@@ -7,7 +7,7 @@ import { zipSync } from "fflate";
 import { type Bucket, s3ClientEnv, s3ClientSecret } from "../base/endpoint";
 import type { MountedFiles } from "../base/files";
 import { objectName } from "../base/names";
-import type { ContainerSize } from "../base/pod";
+import type { ContainerSize, RayResources } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
@@ -32,13 +32,6 @@ export interface ServeApplication {
   readonly args: Readonly<Record<string, unknown>>;
   /** Its deployments, by class name. */
   readonly deployments: Readonly<Record<string, DeploymentScale>>;
-}
-
-/** What Ray reserves for an actor or a job: logical CPUs and GPUs, and memory. */
-export interface RayResources {
-  readonly cpu: number;
-  readonly gpus?: number | undefined;
-  readonly memoryMiB?: number | undefined;
 }
 
 /** The scaling of a deployment. */

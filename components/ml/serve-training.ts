@@ -1,11 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type Endpoint, url } from "../base/endpoint";
 import { objectName } from "../base/names";
-import type { ContainerSize } from "../base/pod";
+import type { ContainerSize, RayResources } from "../base/pod";
 import { ScheduledJob } from "../base/scheduled-job";
 import type { EnvSecret } from "../base/secret";
 import { images } from "../base/versions";
-import type { RayResources } from "./serve-applications";
 
 const RAY_UID = 1000;
 

@@ -3,6 +3,7 @@ import { ManifestFile } from "../../components/base/chart-release";
 import type { Authority } from "../../components/base/certificate";
 import type { ApiServer } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
+import type { PodSecurityLevel } from "../../components/base/pod";
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
 import type { Wiring } from "../../components/base/wiring";
@@ -14,7 +15,7 @@ import { Mesh } from "../../components/ground/mesh";
 import { MetricsServer } from "../../components/ground/metrics-server";
 import { Priorities } from "../../components/ground/priorities";
 import { Quota } from "../../components/ground/quota";
-import { type PodSecurityLevel, Tenant } from "../../components/ground/tenant";
+import { Tenant } from "../../components/ground/tenant";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 
 const NAMESPACES = {
