@@ -171,19 +171,16 @@ function parsed(cluster: Cluster, job: Rendered, recipes: readonly Recipe[] = []
 async function python(cluster: Cluster, job: Rendered, script: string, env: Record<string, string> = {}): Promise<any> {
   const { metadata, spec } = job["spec"].template;
   const [container] = spec.containers;
-  // Certificates are cert-manager's to make: there are none here.
-  const isOurs = ({ name }: any): boolean => name !== "trust";
   const variables = Object.entries(env).map(([name, value]) => ({ name, value }));
   const changed = {
     ...container,
     command: ["python", "-c", script],
     env: [...container.env, ...variables],
-    volumeMounts: container.volumeMounts.filter(isOurs),
   };
   const pod = new Pod(cluster, {
     name: `${job.metadata.name}-${String(++runs)}`,
     namespace: job.metadata.namespace,
-    template: { metadata, spec: { ...spec, containers: [changed], volumes: spec.volumes.filter(isOurs) } },
+    template: { metadata, spec: { ...spec, containers: [changed] } },
   });
   const output = await pod.run(120);
   return JSON.parse(output.trimEnd().split("\n").at(-1) ?? "");

@@ -121,6 +121,7 @@ describe("Postgres", () => {
       });
       const [{ command, envFrom }] = only(seen, "kubernetes:batch/v1:Job", "postgres-mlflow-readers").inputs.spec
         .template.spec.containers;
+      assert.doesNotMatch(command[2], /\$[$(]/, "Kubernetes replaces these in a command");
       const { stringData } = only(seen, "kubernetes:core/v1:Secret", envFrom[0].secretRef.name).inputs;
       const logins = [...command[2].matchAll(/PGUSER=(\S+) PGPASSWORD=\$(\S+) psql/g)].map(([, user, variable]) => [
         user,
