@@ -78,7 +78,7 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
       workers: { ...size(2, 8192), min: 2, max: 5 },
       gpuWorkers: {
         ...size(4, 16384),
-        image: "registry.example.com/ray-gpu:2.60.0-py311-cu117",
+        image: "ghcr.io/254carbon/ray-gpu:2.60.0-py311-cu117",
         gpusPerWorker: 2,
         min: 1,
         max: 4,
