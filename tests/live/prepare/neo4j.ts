@@ -1,16 +1,14 @@
-import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { promisify } from "node:util";
 import { images } from "../../../components/base/versions";
 import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
 import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
+import { maven } from "./maven";
 
 /** Where the image has Neo4j. */
 export const NEO4J_HOME = "/var/lib/neo4j";
 
 const VERSION = /:([\d.]+)-community$/.exec(images.neo4j)?.[1] ?? "";
-const COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 // The server, and the commands beside it; each brings what it needs.
 const ARTIFACTS = ["org.neo4j.app:neo4j-server", "org.neo4j:neo4j"];
 const COMMANDS = { neo4j: "Neo4jCommand", "neo4j-admin": "Neo4jAdminCommand" };
@@ -21,22 +19,23 @@ export async function ensureNeo4j(progress: (line: string) => void): Promise<str
   const directory = path.join(all, VERSION);
   if (fs.existsSync(directory)) return directory;
   fs.mkdirSync(all, { recursive: true });
-  await withLock(`${directory}.lock`, progress, async () => {
-    if (fs.existsSync(directory)) return;
+  await withLock(`${directory}.lock`, progress, () => {
+    if (fs.existsSync(directory)) return Promise.resolve();
     progress(`fetching Neo4j ${VERSION}`);
     const unfinished = `${directory}.unfinished`;
     fs.rmSync(unfinished, { recursive: true, force: true });
     fs.mkdirSync(path.join(unfinished, "bin"), { recursive: true });
-    await fetchJars(unfinished);
+    fetchJars(unfinished);
     for (const [name, command] of Object.entries(COMMANDS)) {
       fs.writeFileSync(path.join(unfinished, "bin", name), launcher(command), { mode: 0o755 });
     }
     fs.renameSync(unfinished, directory);
+    return Promise.resolve();
   });
   return directory;
 }
 
-async function fetchJars(directory: string): Promise<void> {
+function fetchJars(directory: string): void {
   const pom = path.join(directory, "pom.xml");
   const dependencies = ARTIFACTS.map((artifact) => {
     const [group = "", name = ""] = artifact.split(":");
@@ -44,8 +43,13 @@ async function fetchJars(directory: string): Promise<void> {
   });
   const own = xml({ modelVersion: "4.0.0", groupId: "live", artifactId: "live", version: "1", packaging: "pom" });
   fs.writeFileSync(pom, `<project>${own}<dependencies>${dependencies.join("")}</dependencies></project>\n`);
-  const output = `-DoutputDirectory=${path.join(directory, "lib")}`;
-  await promisify(execFile)("mvn", ["--quiet", "--batch-mode", "--file", pom, COPY, "-DincludeScope=runtime", output]);
+  maven(
+    "copy-dependencies",
+    "--file",
+    pom,
+    "-DincludeScope=runtime",
+    `-DoutputDirectory=${path.join(directory, "lib")}`,
+  );
 }
 
 function xml(elements: Readonly<Record<string, string>>): string {

@@ -4,12 +4,13 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
 import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
+import { maven } from "./maven";
 import { ensureVenv } from "./venvs";
 
 // The last release whose server is on Maven Central; what is deployed, 480, comes only as an image.
 const VERSION = "476";
 const SHA256 = "cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f";
-const URL = `https://repo1.maven.org/maven2/io/trino/trino-server/${VERSION}/trino-server-${VERSION}.tar.gz`;
+const ARTIFACT = `io.trino:trino-server:${VERSION}:tar.gz`;
 // Of fifty plugins: the connectors of our catalogs, and the types that PostgreSQL's asks for.
 const PLUGINS = ["elasticsearch", "geospatial", "iceberg", "kafka", "postgresql"];
 // The probe of the image, which asks whether the server has started.
@@ -44,12 +45,15 @@ export async function ensureJava(progress: (line: string) => void): Promise<stri
 function fetchTrino(directory: string, progress: (line: string) => void): void {
   const scratch = `${directory}.part`;
   fs.rmSync(scratch, { recursive: true, force: true });
-  const [archive, target] = [path.join(scratch, "server.tar.gz"), path.join(scratch, "usr/lib/trino")];
+  const [repository, target] = [path.join(scratch, "repository"), path.join(scratch, "usr/lib/trino")];
+  const archive = path.join(scratch, `trino-server-${VERSION}.tar.gz`);
   fs.mkdirSync(target, { recursive: true });
   progress(`fetching Trino ${VERSION} (820 MB)`);
-  execFileSync("curl", ["--silent", "--show-error", "--fail", "--location", "--output", archive, URL]);
+  // Into a repository that goes again: the archive would stay in the user's own for good.
+  maven("copy", `-Dmaven.repo.local=${repository}`, `-Dartifact=${ARTIFACT}`, `-DoutputDirectory=${scratch}`);
+  fs.rmSync(repository, { recursive: true });
   const found = createHash("sha256").update(fs.readFileSync(archive)).digest("hex");
-  if (found !== SHA256) throw new Error(`${URL} has the SHA-256 ${found}, not ${SHA256}`);
+  if (found !== SHA256) throw new Error(`${ARTIFACT} has the SHA-256 ${found}, not ${SHA256}`);
   // As a whole: files of one connector are links to those of another.
   execFileSync("tar", ["--extract", "--strip-components=1", "--directory", target, "--file", archive]);
   fs.rmSync(archive);
