@@ -74,6 +74,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
           seccompProfile: { type: "RuntimeDefault" },
         },
         workload: istiod,
+        services: istiodServices(istiod),
         talksTo: [kubeApi],
         dependsOn,
       }),
@@ -92,7 +93,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
     ];
     this.ready = pulumi.all(installed.map((release) => release.installed));
 
-    // In the root namespace both hold for the whole mesh.
+    // In the root namespace both hold for the whole mesh. A policy that allows and has no rule admits nobody.
     this.policy("PeerAuthentication", "default", { mtls: { mode: "STRICT" } });
     this.policy("AuthorizationPolicy", "deny-by-default", { action: "ALLOW" });
     this.registerOutputs();
@@ -121,11 +122,12 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
       readonly values: ChartReleaseArgs["values"];
       readonly crds?: readonly string[];
       readonly workload?: DeclaredWorkload;
+      readonly services?: ChartReleaseArgs["declares"]["services"];
       readonly talksTo?: ChartReleaseArgs["talksTo"][string];
       readonly dependsOn?: readonly pulumi.Resource[];
     },
   ): ChartRelease {
-    const { values, crds = [], workload, talksTo = [], dependsOn = [] } = chart;
+    const { values, crds = [], workload, services = [], talksTo = [], dependsOn = [] } = chart;
     const workloads = workload ? [workload] : [];
     return new ChartRelease(
       name,
@@ -134,7 +136,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
         namespace,
         directory,
         values,
-        declares: { workloads, services: workload?.name === "istiod" ? services(workload) : [], crds },
+        declares: { workloads, services, crds },
         talksTo: Object.fromEntries(workloads.map((one) => [one.name, talksTo])),
       },
       { parent: this, dependsOn: [...dependsOn] },
@@ -200,7 +202,7 @@ function declaredWorkloads(args: MeshArgs): Mesh["workloads"] {
   };
 }
 
-function services({ name }: DeclaredWorkload): ChartReleaseArgs["declares"]["services"] {
+function istiodServices({ name }: DeclaredWorkload): ChartReleaseArgs["declares"]["services"] {
   return [
     { name, port: 15010, podPort: 15010, workload: name },
     { name, port: PORTS.xds, podPort: PORTS.xds, workload: name },

@@ -1,5 +1,4 @@
 import * as path from "node:path";
-import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { ChartRelease, type DeclaredService, type DeclaredWorkload, podsOf } from "../base/chart-release";
@@ -12,6 +11,7 @@ import {
   type PodPorts,
   serviceEndpoint,
 } from "../base/endpoint";
+import { grant } from "../base/grant";
 import { prometheus } from "../base/observers";
 import type { Offer } from "../base/offer";
 import { total } from "../base/pod";
@@ -250,22 +250,9 @@ function declaredServices(workloads: Record<WorkloadName, DeclaredWorkload>): De
 
 /** Grafana's sidecar reads dashboards from ConfigMaps of its namespace; the chart's role would also allow reading Secrets. */
 function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: PodIdentity): pulumi.Resource[] {
-  const metadata = { name: "grafana-dashboards", namespace };
-  const role = new k8s.rbac.v1.Role(
-    metadata.name,
-    { metadata, rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }] },
-    { parent },
-  );
-  const binding = new k8s.rbac.v1.RoleBinding(
-    metadata.name,
-    {
-      metadata,
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: metadata.name },
-      subjects: [{ kind: "ServiceAccount", name: serviceAccount, namespace }],
-    },
-    { parent },
-  );
-  return [role, binding];
+  const subject = { kind: "ServiceAccount", name: serviceAccount, namespace };
+  const rule = { apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] };
+  return grant(parent, "grafana-dashboards", namespace, [subject], [rule]);
 }
 
 /** Alertmanager's configuration: critical alerts page immediately and then hourly, warnings daily, the rest only shows in dashboards. */

@@ -28,6 +28,8 @@ export interface EngineResult {
   readonly seconds: number;
   /** Number of resources by operation: `create`, `update`, `same`, … */
   readonly changes: Readonly<Record<string, number>>;
+  /** Each resource that was made, changed or deleted: operation, type, name and the fields. */
+  readonly changed: readonly string[];
   /** The errors that the engine reported, or its output if it reported none. */
   readonly errors: readonly string[];
   /** Everything that it printed. */
@@ -138,12 +140,13 @@ export class Engine {
     const { code, output } = await ended(child);
     clearInterval(ticker);
     signal?.removeEventListener("abort", stop);
-    const { changes, errors } = readEvents(log);
+    const { changes, changed, errors } = readEvents(log);
     fs.rmSync(log, { force: true });
     return {
       ok: code === 0,
       seconds: (Date.now() - started) / 1000,
       changes,
+      changed,
       errors: code === 0 ? [] : errors.length > 0 ? errors : [output.trim()],
       output,
     };
@@ -242,19 +245,34 @@ function ended(child: ChildProcess): Promise<{ code: number | null; output: stri
   });
 }
 
+/** Operations that leave a resource as it was. */
+export const UNCHANGED = ["same", "read"];
+
 interface EngineEvent {
-  readonly resOutputsEvent?: unknown;
+  readonly resOutputsEvent?: {
+    readonly metadata: {
+      readonly op: string;
+      readonly urn: string;
+      readonly detailedDiff?: Record<string, unknown> | null;
+    };
+  };
   readonly diagnosticEvent?: { readonly severity: string; readonly message: string; readonly urn?: string };
   readonly summaryEvent?: { readonly resourceChanges?: Record<string, number> };
 }
 
-function readEvents(log: string): { done: number; changes: Record<string, number>; errors: string[] } {
+function readEvents(log: string): Pick<EngineResult, "changes" | "changed" | "errors"> & { readonly done: number } {
   const lines = fs.existsSync(log) ? fs.readFileSync(log, "utf8").split("\n") : [];
   // The last line may be incomplete while the command runs.
   const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
   return {
     done: events.filter((event) => event.resOutputsEvent !== undefined).length,
     changes: events.findLast((event) => event.summaryEvent)?.summaryEvent?.resourceChanges ?? {},
+    changed: events.flatMap(({ resOutputsEvent }) => {
+      if (resOutputsEvent === undefined) return [];
+      const { op, urn, detailedDiff } = resOutputsEvent.metadata;
+      if (UNCHANGED.includes(op)) return [];
+      return [`${op} ${urn.split("::").slice(2).join(" ")}: ${Object.keys(detailedDiff ?? {}).join(", ")}`];
+    }),
     errors: events.flatMap(({ diagnosticEvent: d }) =>
       d?.severity === "error" ? [`${d.urn ? `${d.urn.split("::").slice(2).join(" ")}: ` : ""}${d.message.trim()}`] : [],
     ),

@@ -1,6 +1,6 @@
 import type { CoreV1Api, V1Node, V1PersistentVolumeClaim, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
 import type { FilledChart } from "../program/charts";
-import type { EngineResult } from "./engine";
+import { type EngineResult, UNCHANGED } from "./engine";
 import type { Plugins } from "./plugins";
 import { bytes, cores } from "../program/quantity";
 import { bar, table } from "./tables";
@@ -112,7 +112,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     ...up.errors,
     ...settled,
     ...(secondUp?.errors ?? []),
-    ...(changes > 0 ? [`the second up changed ${changes} resources; a preview shows which`] : []),
+    ...(secondUp !== undefined && changes > 0 ? [changedFault(changes, secondUp.changed)] : []),
   ];
   return {
     stack: rehearsal.stack,
@@ -145,9 +145,14 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
   };
 }
 
+function changedFault(changes: number, changed: readonly string[]): string {
+  const more = changed.length > 10 ? [`and ${changed.length - 10} more`] : [];
+  return [`the second up changed ${changes} resources:`, ...changed.slice(0, 10), ...more].join("\n    ");
+}
+
 /** How many resources an engine command changed; reads do not count. */
 export function countChanges({ changes }: EngineResult): number {
-  return sum(Object.entries(changes).map(([op, count]) => (op === "same" || op === "read" ? 0 : count)));
+  return sum(Object.entries(changes).map(([op, count]) => (UNCHANGED.includes(op) ? 0 : count)));
 }
 
 /** Whether a pod is Ready or has completed. */

@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
 import { all, only, type Registered } from "../support/mocks";
 import { allPods, label, type Labels, OBSERVERS, ourPods, selected } from "../support/manifests";
-import { program, SHAPES } from "../support/program";
-import { flows, HBONE, holds, meshReachability, type Party, type Ports, reachability } from "../support/reachability";
+import { configOf, type Program, program, run, SHAPES } from "../support/program";
+import {
+  flows,
+  HBONE,
+  holds,
+  meshReachability,
+  type Party,
+  plaintext,
+  type Ports,
+  reachability,
+} from "../support/reachability";
 
 const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const NAMESPACE = "kubernetes.io/metadata.name";
@@ -52,27 +61,26 @@ for (const shape of SHAPES) {
     });
 
     it("lets pods reach what the wiring table says, and nothing else", async () => {
-      const { config, said, policies, parties, mesh } = await network(shape);
+      const { config, said, policies, parties, mesh } = network(await program(shape));
       const mend =
         "policies are made from the table alone: mend components/base/wiring.ts, or the labels and accounts of these pods";
-      const open =
-        mesh === undefined
-          ? reachability(policies, parties, config.cluster.podCidr)
-          : meshReachability(policies, mesh, parties, { podCidr: config.cluster.podCidr, enforced: true });
+      assert.ok(mesh !== undefined, "the stack has no mesh");
+      const open = meshReachability(policies, mesh, parties, { podCidr: config.cluster.podCidr, enforced: true });
       assert.ok(open.length > 100, `only ${open.length} connections are open`);
       assert.deepEqual(without(said, open), [], `the table has it, and policies do not let it pass; ${mend}`);
       assert.deepEqual(without(open, said), [], `policies let it pass, and the table does not have it; ${mend}`);
     });
 
-    it("keeps servers in the mesh closed to whom the table does not name, where the CNI ignores policies", async () => {
-      const { config, seen, said, policies, parties, mesh } = await network(shape);
+    it("keeps pods in the mesh closed to whom the table does not name, where the CNI ignores policies", async () => {
+      const { config, seen, said, policies, parties, mesh } = network(await program(shape));
       assert.ok(mesh !== undefined, "the stack has no mesh");
       const { podCidr } = config.cluster;
       const open = meshReachability(policies, mesh, parties, { podCidr, enforced: false });
       const servers = new Set(said.map((flow) => flow.replace(/.* -> (.*) \S+$/, "$1")));
       const meshed = parties.filter((one) => "namespace" in one && mesh.namespaces.includes(one.namespace));
-      const closed = meshed.filter(({ name }) => servers.has(name)).map(({ name }) => name);
-      assert.ok(closed.length >= 23, `only ${closed.length} kinds of servers are in the mesh`);
+      const closed = meshed.map(({ name }) => name);
+      const served = closed.filter((name) => servers.has(name));
+      assert.ok(served.length >= 23, `only ${served.length} kinds of servers are in the mesh`);
       const ports = new Map<string, Set<string>>();
       for (const wire of only(seen, "carbon:base:Wires").inputs.wires) {
         // The API server calls without an identity, from addresses that pods may have as well.
@@ -83,6 +91,13 @@ for (const shape of SHAPES) {
             new Set([...(ports.get(name) ?? []), ...wire.ports.map((port: string) => `${port}-${port}`)]),
           );
         }
+      }
+      for (const server of meshed) {
+        if (!("namespace" in server)) continue;
+        const unencrypted: string[] = plaintext(mesh, server).map(([first, last]) => `${first}-${last}`);
+        const called = ports.get(server.name) ?? new Set();
+        const fault = `${server.name} takes connections without mTLS: only the API server may call so`;
+        assert.deepEqual(unencrypted, [...called], fault);
       }
       const accounts = new Map(
         parties.map((one) => [one.name, "namespace" in one ? `${one.namespace} ${one.serviceAccount}` : ""]),
@@ -225,14 +240,21 @@ for (const shape of SHAPES) {
   });
 }
 
+describe("the network of a stack without a mesh", () => {
+  it("lets pods reach what the wiring table says, and nothing else", async () => {
+    const { config, said, policies, parties, mesh } = network(await run({ ...configOf("dev"), mesh: undefined }));
+    assert.equal(mesh, undefined);
+    assert.deepEqual(reachability(policies, parties, config.cluster.podCidr), said.sort());
+  });
+});
+
 /** All pods, by names that no two kinds share. */
 function named(seen: readonly Registered[]) {
   return allPods(seen).map((pod) => ({ ...pod, name: `${pod.owner} in ${pod.namespace}` }));
 }
 
 /** What the wiring table of a stack says, and the policies that are to say the same. */
-async function network(shape: string) {
-  const { config, seen } = await program(shape);
+function network<Config>({ config, seen }: Pick<Program<Config>, "config" | "seen">) {
   const pods = named(seen);
   const { wires } = only(seen, "carbon:base:Wires").inputs;
   const cidrs = wires.flatMap(({ from, to }: any) => [...(from.cidrs ?? []), ...(to.cidrs ?? [])]);
