@@ -228,7 +228,10 @@ function authorized(
 }
 
 /** The ports of a pod that take connections without mTLS. */
-export function plaintext({ authentications, root }: MeshPolicies, to: Extract<Party, { readonly labels: Labels }>): Ports[] {
+export function plaintext(
+  { authentications, root }: MeshPolicies,
+  to: Extract<Party, { readonly labels: Labels }>,
+): Ports[] {
   const whole = authentications.find(({ metadata, spec }) => metadata.namespace === root && !spec.selector);
   if (whole?.spec.mtls.mode !== "STRICT") return [EVERY_PORT];
   return authentications
