@@ -52,7 +52,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
     },
   },
   cni: { profile: "value" },
-  istiod: { meshConfig: { trustDomain: "value" }, profile: "value" },
+  istiod: { global: { enableReaderRBAC: "value" }, meshConfig: { trustDomain: "value" }, profile: "value" },
   "kuberay-operator": { watchNamespace: "any" },
   seaweedfs: { s3: { affinity: "value" } },
   "kube-prometheus-stack": {

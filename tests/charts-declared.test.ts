@@ -3,11 +3,12 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { ChartDeclaration, DeclaredWorkload } from "../components/base/chart-release";
 import type { Manifest } from "../rehearsal/operators/operator";
-import { declarationFaults } from "../commands/charts/declaration";
+import { declarationFaults, workloadsOf } from "../commands/charts/declaration";
 import { RENDERED, type RenderedChart } from "../commands/charts/rendered";
 import { generatedFaults, soundnessFaultsOf } from "../commands/charts/soundness";
 import { all } from "./support/mocks";
-import { program, SHAPES } from "./support/program";
+import { STACKS } from "../rehearsal/program/evaluate";
+import { configOf, program, SHAPES } from "./support/program";
 
 const size = { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 128 } };
 const sized = { requests: { cpu: 0.1, memory: "64Mi" }, limits: { cpu: "500m", memory: "128Mi" } };
@@ -46,6 +47,27 @@ function workload(
 
 // Stack files change these, and only a rendering with their values tells: `npm run charts:check`.
 const CONFIGURED = /^declares\.workloads\[[^\]]+\]\.(size\.|replicas:|volume:)/;
+
+// Fixtures from before images were kept have none.
+for (const stack of STACKS) {
+  it(`the images of charts come from registries that ${stack} admits`, () => {
+    const { registries = [] } = configOf(stack).images;
+    const images = fs.readdirSync(RENDERED).flatMap((file) => {
+      const { objects } = JSON.parse(fs.readFileSync(path.join(RENDERED, file), "utf8")) as RenderedChart;
+      return workloadsOf(objects).flatMap(
+        ({ template }) => (template?.spec.containers as { image?: string }[] | undefined) ?? [],
+      );
+    });
+    const named = images.flatMap(({ image }) => (image === undefined ? [] : [image]));
+    assert.ok(named.length >= 3, "no fixture names an image: does the reduction still keep them?");
+    const isAdmitted = (image: string) => registries.some((registry) => image.startsWith(`${registry}/`));
+    assert.deepEqual(
+      named.filter((image) => !isAdmitted(image)),
+      [],
+      "add their registries to images.registries",
+    );
+  });
+}
 
 for (const shape of SHAPES) {
   it(`what ${shape} declares of its charts is what the real ones made`, async () => {

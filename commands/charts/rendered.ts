@@ -4,7 +4,7 @@ import type { Manifest } from "../../rehearsal/operators/operator";
 import type { DeclaredRelease } from "../../rehearsal/program/charts";
 import { ROOT } from "../../rehearsal/program/evaluate";
 
-/** What a real chart rendered, as far as the program's names, labels, ports and service accounts depend on it. */
+/** What a real chart rendered, as far as the program depends on it: names, labels, ports, service accounts, images. */
 export interface RenderedChart {
   readonly chart: string;
   readonly version: string;
@@ -37,7 +37,7 @@ const OBJECT = [
   "helm.sh/resource-policy",
   "spec",
 ];
-const PODS = ["template", "jobTemplate", "podMetadata", "serviceAccountName", "containers", "initContainers"];
+const PODS = ["template", "jobTemplate", "podMetadata", "serviceAccountName", "containers", "initContainers", "image"];
 const PORTS = ["ports", "containerPort", "port", "targetPort", "type"];
 /** Maps whose keys are the chart's own. */
 const OPEN = ["labels", "selector", "matchLabels"];

@@ -60,7 +60,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
     });
     const webhook = admitApiServer(this, kubeApi, onIstiod(PORTS.webhook, "webhook"));
 
-    this.crds = this.release("istio-base", charts.istioBase, args, { values: {}, crds: CRDS });
+    this.crds = this.release("istio-base", charts.istioBase, args, { values: { global: ONE_CLUSTER }, crds: CRDS });
     const dependsOn = [this.crds, ...webhook];
     const installed = [
       this.release("istiod", charts.istiod, args, {
@@ -70,7 +70,13 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
           resources: resources(args.istiod),
           // One is enough: without it nothing new joins, and what runs goes on for the life of its certificates, a day.
           autoscaleEnabled: false,
-          global: { priorityClassName: "critical-services", defaultPodDisruptionBudget: { enabled: false } },
+          global: {
+            ...ONE_CLUSTER,
+            priorityClassName: "critical-services",
+            defaultPodDisruptionBudget: { enabled: false },
+          },
+          // It would take the right to make Deployments in every namespace, for gateways that are not Istio's here.
+          env: { PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER: "false" },
           seccompProfile: { type: "RuntimeDefault" },
         },
         workload: istiod,
@@ -79,7 +85,8 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
         dependsOn,
       }),
       this.release("istio-cni", charts.istioCni, args, {
-        values: { profile: "ambient", resources: resources(args.cni) },
+        // The annotation is the form of before Kubernetes 1.30.
+        values: { profile: "ambient", resources: resources(args.cni), useAppArmorAnnotation: false },
         workload: cni,
         talksTo: [kubeApi],
         dependsOn,
@@ -151,6 +158,9 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
     );
   }
 }
+
+// Without the account with which the istiod of another cluster would read this one, Secrets included.
+const ONE_CLUSTER = { enableReaderRBAC: false };
 
 const CRDS = [
   "authorizationpolicies.security.istio.io",
