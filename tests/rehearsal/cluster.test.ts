@@ -250,8 +250,9 @@ exec '${path.join(toolchain.bin, "kube-apiserver")}' "$@"
   describe("nodes and pods", () => {
     it("have what the inventory says, less what the system keeps", async () => {
       const { status, metadata, spec } = await get("node", "gpus");
-      assert.deepEqual(status.capacity, { cpu: "4", memory: "16Gi", pods: "20", "nvidia.com/gpu": "2" });
-      assert.deepEqual(status.allocatable, { cpu: "3500m", memory: "15Gi", pods: "20", "nvidia.com/gpu": "2" });
+      const shared = { pods: "20", "ephemeral-storage": "100Gi", "nvidia.com/gpu": "2" };
+      assert.deepEqual(status.capacity, { cpu: "4", memory: "16Gi", ...shared });
+      assert.deepEqual(status.allocatable, { cpu: "3500m", memory: "15Gi", ...shared });
       assert.equal(metadata.labels["kubernetes.io/hostname"], "gpus");
       assert.deepEqual(spec.taints, [{ key: "nvidia.com/gpu", effect: "NoSchedule" }]);
       assert.equal((await get("node", "plain")).metadata.labels.disk, "fast");
