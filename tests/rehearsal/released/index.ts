@@ -2,6 +2,7 @@
  * Registers what the state of a release holds, resource by resource: an `up` of this brings a stack up as that release did,
  * without its program. RELEASE names the release. The cluster and the charts are those of the rehearsal.
  */
+import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { releasedState, type ReleasedResource } from "../../support/releases";
@@ -68,8 +69,17 @@ function revived(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, revived(member)]));
 }
 
+/** The rehearsal's chart, but with all that it runs in the release's own namespace, as no chart of 0.1.0 had it otherwise. */
 function chart(released: string): string {
-  return path.join(charts, path.basename(released));
+  const name = path.basename(released);
+  const own = path.join(path.dirname(charts), "released", name);
+  fs.cpSync(path.join(charts, name), own, { recursive: true });
+  const templates = path.join(own, "templates");
+  for (const file of fs.readdirSync(templates)) {
+    const text = fs.readFileSync(path.join(templates, file), "utf8");
+    fs.writeFileSync(path.join(templates, file), text.replace(/^ {2}namespace: .*\n/gm, ""));
+  }
+  return own;
 }
 
 for (const one of releasedState(process.env["RELEASE"] ?? "")) {
