@@ -9,23 +9,34 @@ import {
   podsNamed,
   type PostgresDatabase,
   serviceEndpoint,
+  url,
 } from "../base/endpoint";
 import { configFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { jdbcUrl, libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import { disruptionBudget } from "../base/scale";
+import { ScheduledJob } from "../base/scheduled-job";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
+import {
+  CLEAN_LOGS,
+  read,
+  SETTINGS,
+  SETTINGS_ENV,
+  type SettingsArgs,
+  settingsFiles,
+  TASK_LOGS,
+} from "./dolphinscheduler/settings";
 
 const UID = 1000;
 const HOME = "/opt/dolphinscheduler";
 const ADMIN = "admin";
-const SETTINGS = "/etc/dolphinscheduler";
-const TASK_LOGS = "/task-logs";
+const SCRIPTS = "/etc/scripts";
+const TASK_LOGS_MIB = 4096;
 
 const API = {
   image: images.dolphinschedulerApi,
@@ -71,6 +82,8 @@ export interface DolphinSchedulerArgs {
   readonly namespace: pulumi.Input<string>;
   /** Database of workflows and their runs, and the registry in which the servers find each other. */
   readonly store: PostgresDatabase;
+  /** The same database for workers, whose login is granted the registry alone. */
+  readonly registry: PostgresDatabase;
   /** Password of the user `admin`. */
   readonly adminPassword: pulumi.Output<string>;
   /** Bucket of uploaded task files and of the tasks' logs. */
@@ -82,8 +95,10 @@ export interface DolphinSchedulerArgs {
   readonly worker: Replicas;
   /** Always one pod, for the same reason. */
   readonly alert: ContainerSize;
-  /** Size of the Jobs that prepare the database. */
+  /** Size of the Jobs that prepare the database and delete old instances. */
   readonly jobs: ContainerSize;
+  /** When old workflow instances are deleted, and how long ago they began then. */
+  readonly history: { readonly schedule: string; readonly retentionDays: number };
   /** What tasks may reach besides the database and the object store. */
   readonly tasksReach: readonly Destination[];
   /** Where alerts may be sent. */
@@ -106,9 +121,14 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     super("carbon:analytics:DolphinScheduler", name, {}, opts);
     const { namespace, store, resources } = args;
     const database = envSecret(`${name}-database`, { namespace, data: databaseLogin(store) }, { parent: this });
-    const registry = envSecret(`${name}-registry`, { namespace, data: registryLogin(store) }, { parent: this });
+    const registry = envSecret(`${name}-registry`, { namespace, data: registryLogin(args.registry) }, { parent: this });
     const objectStore = envSecret(`${name}-object-store`, { namespace, data: s3Login(resources) }, { parent: this });
-    const prepared = this.prepare(name, args, database);
+    const admin = envSecret(
+      `${name}-admin`,
+      { namespace, type: "kubernetes.io/basic-auth", data: { username: ADMIN, password: args.adminPassword } },
+      { parent: this },
+    );
+    const prepared = this.prepare(name, args, { database, registry, admin });
 
     const run = (server: Server): readonly pulumi.Resource[] => {
       scrape(this, {
@@ -122,37 +142,36 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     const { master, worker, alert, api } = serversOf(name, args, { database, registry, objectStore });
     for (const server of [master, worker, alert]) run(server);
     this.api = serviceEndpoint("http", API.ports.http, { server: api.pods, ready: run(api) });
-    this.offers = { endpoints: { api: this.api }, credentials: { admin: { namespace, name: `${name}-admin` } } };
+    this.deleteHistory(name, args, admin);
+    this.offers = { endpoints: { api: this.api }, credentials: { admin: { namespace, name: admin.name } } };
     this.registerOutputs();
   }
 
-  /** Creates the schema and replaces the vendor's password of `admin` before any server starts. */
+  /** Creates the schema, lets workers in and replaces the vendor's password of `admin` before any server starts. */
   private prepare(
     name: string,
-    { namespace, store, adminPassword, jobs: size }: DolphinSchedulerArgs,
-    database: EnvSecret,
-  ): pulumi.Resource {
+    { namespace, store, jobs: size }: DolphinSchedulerArgs,
+    { database, registry, admin }: Record<"database" | "registry" | "admin", EnvSecret>,
+  ): readonly pulumi.Resource[] {
+    const shared = {
+      namespace,
+      size,
+      uid: UID,
+      mounts: POSTGRES_CA_MOUNT,
+      volumes: [postgresCaVolume(store)],
+      talksTo: [store.server],
+    };
     const schema = new SetupJob(
       `${name}-schema`,
       {
-        namespace,
+        ...shared,
         image: images.dolphinschedulerTools,
-        size,
-        uid: UID,
         command: ["bash", "-c", SCHEMA],
         env: { ...COMMON, HEAP: heap(size) },
         secretEnv: [database],
-        mounts: POSTGRES_CA_MOUNT,
-        volumes: [postgresCaVolume(store)],
-        talksTo: [store.server],
         // An interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },
-      { parent: this },
-    );
-    const admin = envSecret(
-      `${name}-admin`,
-      { namespace, type: "kubernetes.io/basic-auth", data: { username: ADMIN, password: adminPassword } },
       { parent: this },
     );
     const login = envSecret(
@@ -160,27 +179,59 @@ export class DolphinScheduler extends pulumi.ComponentResource {
       { namespace, data: { ...libpqEnv(store), PGPASSWORD: store.login.password } },
       { parent: this },
     );
-    const job = new SetupJob(
+    const setAdmin = new SetupJob(
       `${name}-set-admin`,
+      { ...shared, image: images.postgres, command: ["bash", "-c", SET_ADMIN], secretEnv: [login, admin] },
+      { parent: this, dependsOn: schema.job },
+    );
+    const scripts = configFiles(
+      `${name}-grants`,
+      { namespace, files: read("grant-registry.sql", "prove-registry.sql") },
+      { parent: this },
+    );
+    const grants = new SetupJob(
+      `${name}-grants`,
       {
-        namespace,
+        ...shared,
         image: images.postgres,
-        size,
-        uid: UID,
-        command: ["bash", "-c", SET_ADMIN],
-        secretEnv: [login, admin],
-        mounts: POSTGRES_CA_MOUNT,
-        volumes: [postgresCaVolume(store)],
-        talksTo: [store.server],
+        command: ["bash", "-c", GRANT_REGISTRY],
+        // Another version's schema may make the tables anew, without the grants.
+        env: { SCHEMA: images.dolphinschedulerTools },
+        secretEnv: [login, registry],
+        mounts: { ...POSTGRES_CA_MOUNT, [SCRIPTS]: "scripts" },
+        files: { scripts },
       },
       { parent: this, dependsOn: schema.job },
     );
-    return job.job;
+    return [setAdmin.job, grants.job];
+  }
+
+  private deleteHistory(name: string, { namespace, jobs, history }: DolphinSchedulerArgs, admin: EnvSecret): void {
+    const scripts = configFiles(`${name}-history`, { namespace, files: read("delete-history.py") }, { parent: this });
+    new ScheduledJob(
+      `${name}-history`,
+      {
+        namespace,
+        // It has Python.
+        image: images.dolphinschedulerWorker,
+        size: jobs,
+        uid: UID,
+        command: ["python3", `${SCRIPTS}/delete-history.py`],
+        env: { API_URL: url(this.api, API.path), RETENTION_DAYS: `${history.retentionDays}` },
+        secretEnv: [admin],
+        mounts: { [SCRIPTS]: "scripts" },
+        files: { scripts },
+        talksTo: [this.api],
+        schedule: history.schedule,
+        timeoutSeconds: 3600,
+      },
+      { parent: this },
+    );
   }
 }
 
 /** The properties of one kind of server. */
-interface Server {
+interface Server extends SettingsArgs {
   readonly image: string;
   readonly main: string;
   readonly pods: PodIdentity;
@@ -195,8 +246,6 @@ interface Server {
   readonly talksTo: readonly Destination[];
   /** Whether others call its pods by name, which requires stable names. */
   readonly named?: boolean;
-  /** Whether it runs tasks and writes their logs. */
-  readonly taskLogs?: boolean;
   /** Size of /tmp, in MiB. @default 256 */
   readonly tmpMiB?: number;
 }
@@ -241,9 +290,10 @@ function serversOf(
       size: args.worker,
       env: { ...withObjectStore, ...WORKER },
       secretEnv: [registry, objectStore],
-      talksTo: [...stores, calls("master"), calls("alert"), ...args.tasksReach],
+      talksTo: [args.registry.server, resources.store.destination, calls("master"), calls("alert"), ...args.tasksReach],
       named: true,
       taskLogs: true,
+      hides: [...Object.keys(registryLogin(args.registry)), ...Object.keys(s3Login(resources))],
       // Tasks unpack resources and write files here.
       tmpMiB: 8192,
     },
@@ -275,11 +325,11 @@ function startServer(
   parent: pulumi.Resource,
   server: Server,
   store: PostgresDatabase,
-  after: pulumi.Resource,
+  after: readonly pulumi.Resource[],
 ): readonly pulumi.Resource[] {
-  const { pods, ports, path, replicas = 1, size, secretEnv, named = false, taskLogs = false, tmpMiB = 256 } = server;
+  const { pods, ports, replicas = 1, size, secretEnv, named = false, taskLogs = false } = server;
   const { name, namespace, matchLabels } = pods;
-  const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(taskLogs) }, { parent });
+  const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(server) }, { parent });
   const account = serviceAccount(pods, { parent });
   const wires = connect(parent, { from: pods, talksTo: server.talksTo });
   const entry = service(name, pods, ports, { parent }, { headless: named, unready: named });
@@ -289,11 +339,11 @@ function startServer(
         image: server.image,
         size,
         // Instead of the image's script, which does not forward SIGTERM and sizes the heap by the node's memory.
-        command: ["java", ...jvmFlags(size), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
+        command: ["java", ...jvmFlags(server), "-cp", `${HOME}/conf:${HOME}/libs/*`, server.main],
         ports,
         env: { ...server.env, ...SETTINGS_ENV },
         secretEnv,
-        probe: { kind: "http", path: `${path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
+        probe: { kind: "http", path: `${server.path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
         mounts: {
           "/tmp": "tmp",
           [SETTINGS]: "settings",
@@ -301,17 +351,18 @@ function startServer(
           ...(taskLogs && { [TASK_LOGS]: "task-logs" }),
         },
       }),
+      ...(taskLogs ? [logCleaner(server.image)] : []),
     ],
     uid: UID,
     priorityClass: "standard-services",
     secretEnv,
-    scratch: { tmp: { sizeMiB: tmpMiB }, ...(taskLogs && { "task-logs": { sizeMiB: 4096 } }) },
+    scratch: { tmp: { sizeMiB: server.tmpMiB ?? 256 }, ...(taskLogs && { "task-logs": { sizeMiB: TASK_LOGS_MIB } }) },
     files: { settings },
     volumes: [postgresCaVolume(store)],
     // A worker stops its tasks, and the master reassigns them.
     terminationGracePeriodSeconds: 60,
   });
-  const dependsOn = [after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)];
+  const dependsOn = [...after, account, settings.resource, ...wires, ...secretEnv.map(({ resource }) => resource)];
   const workload = named
     ? new k8s.apps.v1.StatefulSet(
         name,
@@ -332,14 +383,31 @@ function startServer(
   return [entry, workload];
 }
 
+// DolphinScheduler deletes a log with its instance alone, and logback limits each file alone.
+function logCleaner(image: string): ReturnType<typeof container> {
+  return container("clean-logs", {
+    image,
+    size: { cpu: { request: 0.01, limit: 0.1 }, memoryMiB: { request: 16, limit: 64 } },
+    command: ["bash", `${SETTINGS}/${CLEAN_LOGS}`, TASK_LOGS, `${TASK_LOGS_MIB / 2}`],
+    probe: { kind: "command", command: ["bash", "-c", `test -n "$(find ${TASK_LOGS}/.cleaned -mmin -5)"`] },
+    mounts: { [TASK_LOGS]: "task-logs", [SETTINGS]: "settings" },
+  });
+}
+
 // Half of the memory: the rest is for Java's off-heap memory and, in a worker, for tasks.
 function heap({ memoryMiB }: ContainerSize): string {
   return `-Xmx${Math.floor(memoryMiB.limit / 2)}m`;
 }
 
-function jvmFlags(size: ContainerSize): string[] {
-  // The uid has no name in the image, and workers use that name in paths.
-  return [heap(size), "-XX:+ExitOnOutOfMemoryError", "-Duser.name=dolphinscheduler"];
+function jvmFlags({ size, hides }: Server): string[] {
+  return [
+    heap(size),
+    "-XX:+ExitOnOutOfMemoryError",
+    // The uid has no name in the image, and workers use that name in paths.
+    "-Duser.name=dolphinscheduler",
+    // Else a task could load code into the worker.
+    ...(hides ? ["-XX:+DisableAttachMechanism"] : []),
+  ];
 }
 
 const COMMON = {
@@ -422,59 +490,8 @@ UPDATE t_ds_user SET user_password = md5(:'password'), update_time = now()
  WHERE user_name = :'user' AND user_password <> md5(:'password');
 SQL`;
 
-const SETTINGS_ENV = {
-  SPRING_CONFIG_ADDITIONALLOCATION: `file:${SETTINGS}/`,
-  LOGGING_CONFIG: `${SETTINGS}/logback.xml`,
-};
-
-function settingsFiles(taskLogs: boolean): Record<string, string> {
-  return {
-    "logback.xml": logback(taskLogs),
-    // Not in the environment: Spring Cloud's own context, which has no registry, would also read the bean.
-    "application.yaml": `spring.main.sources: file:${SETTINGS}/registry.xml\n`,
-    "registry.xml": START_REGISTRY,
-  };
-}
-
-// Nothing in 3.2.2 starts this registry: entries would not be renewed, lost servers not removed, and nobody notified.
-const START_REGISTRY = `<beans xmlns="http://www.springframework.org/schema/beans"
-       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-       xsi:schemaLocation="http://www.springframework.org/schema/beans https://www.springframework.org/schema/beans/spring-beans.xsd">
-  <bean class="org.springframework.beans.factory.config.MethodInvokingBean">
-    <property name="targetObject" ref="jdbcRegistry"/>
-    <property name="targetMethod" value="start"/>
-  </bean>
-</beans>
-`;
-
-/** Logs everything to standard output, and each task also to its own file, which the UI shows. */
-function logback(taskLogs: boolean): string {
-  // The upload to the object store looks for files under this property.
-  const perTask = `
-  <property scope="context" name="log.base.ctx" value="${TASK_LOGS}"/>
-  <appender name="TASKLOGFILE" class="ch.qos.logback.classic.sift.SiftingAppender">
-    <filter class="org.apache.dolphinscheduler.plugin.task.api.log.TaskLogFilter"/>
-    <Discriminator class="org.apache.dolphinscheduler.plugin.task.api.log.TaskLogDiscriminator">
-      <key>taskInstanceLogFullPath</key>
-      <logBase>${TASK_LOGS}</logBase>
-    </Discriminator>
-    <sift>
-      <appender name="FILE-\${taskInstanceLogFullPath}" class="ch.qos.logback.core.FileAppender">
-        <file>\${taskInstanceLogFullPath}</file>
-        <encoder><pattern>[%level] %date{ISO8601} - %message%n</pattern></encoder>
-      </appender>
-    </sift>
-  </appender>`;
-  return `<configuration>
-  <conversionRule conversionWord="message" converterClass="org.apache.dolphinscheduler.common.log.SensitiveDataConverter"/>
-  <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
-    <encoder><pattern>%date{ISO8601} %level %logger{10} [WI-%X{workflowInstanceId:-0}][TI-%X{taskInstanceId:-0}] %message%n</pattern></encoder>
-  </appender>${taskLogs ? perTask : ""}
-  <!-- It fails to renew locks, every 2 s: docs/adr/0023-dolphinscheduler.md. -->
-  <logger name="org.apache.dolphinscheduler.plugin.registry.jdbc.RegistryLockManager" level="OFF"/>
-  <root level="INFO">
-    <appender-ref ref="STDOUT"/>${taskLogs ? '\n    <appender-ref ref="TASKLOGFILE"/>' : ""}
-  </root>
-</configuration>
-`;
-}
+const GRANT_REGISTRY = `set -e
+run() { psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction --file="${SCRIPTS}/$1"; }
+run grant-registry.sql
+export PGUSER=$REGISTRY_HIKARICONFIG_USERNAME PGPASSWORD=$REGISTRY_HIKARICONFIG_PASSWORD
+run prove-registry.sql`;

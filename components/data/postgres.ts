@@ -45,8 +45,8 @@ const CONNECTION_STEP = 50;
 // The user `postgres` of the operator's images.
 const POSTGRES_UID = 26;
 
-/** A client that may only read one database. */
-export interface PostgresReader {
+/** Another login to the database of a service. */
+export interface PostgresUser {
   readonly database: string;
   readonly password: pulumi.Output<string>;
 }
@@ -81,7 +81,9 @@ export interface PostgresArgs {
   /** The databases of services. The owner of each has its name. */
   readonly databases: Readonly<Record<string, OwnDatabase>>;
   /** Readers of other services' databases, by client name. */
-  readonly readers: Readonly<Record<string, PostgresReader>>;
+  readonly readers: Readonly<Record<string, PostgresUser>>;
+  /** Users with the rights alone that a database's owner grants them, by client name. */
+  readonly guests: Readonly<Record<string, PostgresUser>>;
   /** Size of the Job that grants read access. */
   readonly setupSize: ContainerSize;
   /** @default none */
@@ -95,24 +97,26 @@ export interface PostgresArgs {
  * PostgreSQL managed by CloudNativePG: one server, and a database, role and Secret per service. A role can connect only to its
  * own database.
  */
-export class Postgres<Database extends string = string, Reader extends string = string>
+export class Postgres<Database extends string = string, Reader extends string = string, Guest extends string = string>
   extends pulumi.ComponentResource
 {
   readonly offers: Offer;
   private readonly databases = new Map<string, PostgresDatabase>();
   private readonly readers = new Map<string, PostgresDatabase>();
+  private readonly guests = new Map<string, PostgresDatabase>();
 
   constructor(
     name: string,
     args: PostgresArgs & {
       readonly databases: Readonly<Record<Database, OwnDatabase>>;
-      readonly readers: Readonly<Partial<Record<Reader, PostgresReader>>>;
+      readonly readers: Readonly<Partial<Record<Reader, PostgresUser>>>;
+      readonly guests: Readonly<Partial<Record<Guest, PostgresUser>>>;
     },
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:Postgres", name, {}, opts);
     refuseTooMany(this, args);
-    const { namespace, operatorNamespace, kubeApi, databases, readers, backups, protect }: PostgresArgs = args;
+    const { namespace, operatorNamespace, kubeApi, databases, readers, guests, backups, protect }: PostgresArgs = args;
     // All pods of the cluster, since the Jobs that initialize and join instances need the same wires.
     const server = podsNamed(name, namespace, { "cnpg.io/cluster": name });
     const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
@@ -187,6 +191,10 @@ export class Postgres<Database extends string = string, Reader extends string = 
     );
     for (const database of new Set(Object.values(readers).map((reader) => reader.database))) {
       this.letRead(made, database, args);
+    }
+    for (const [client, { database, password }] of Object.entries(guests)) {
+      const { login, resource } = this.role(made, objectName(name, client), guestRole(client), password);
+      this.guests.set(client, { database, login, server: endpoint(made, [resource]), trust: made.trust });
     }
     const entry = endpoint(made, [cluster]);
     this.offers = {
@@ -302,6 +310,11 @@ export class Postgres<Database extends string = string, Reader extends string = 
   reader(client: Reader): PostgresDatabase {
     return found(this.readers, client, "reader");
   }
+
+  /** The database of a service with a login to which its owner must grant rights. */
+  guest(client: Guest): PostgresDatabase {
+    return found(this.guests, client, "guest");
+  }
 }
 
 /** The cluster, as databases and roles are made in it. */
@@ -340,6 +353,10 @@ function readerRole(client: string): string {
   return `${client}_reader`;
 }
 
+function guestRole(client: string): string {
+  return client.replaceAll("-", "_");
+}
+
 /** Has the owner of a database let its readers in, and then each reader show that it may read, and no more. */
 function grantAndProve(database: string, readers: readonly string[]): string {
   const psql = "psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction";
@@ -372,12 +389,13 @@ function grantReading(database: string, readers: readonly string[]): string[] {
 }
 
 // The operator's own rules precede these. Owners have the name of their database; plain TCP is rejected.
-function accessRules(readers: PostgresArgs["readers"]): string[] {
+function accessRules({ readers, guests }: PostgresArgs): string[] {
+  const admit = (users: PostgresArgs["readers"], role: (client: string) => string): string[] =>
+    Object.entries(users).map(([client, { database }]) => `hostssl ${database} ${role(client)} all scram-sha-256`);
   return [
     "hostssl sameuser all all scram-sha-256",
-    ...Object.entries(readers).map(
-      ([client, { database }]) => `hostssl ${database} ${readerRole(client)} all scram-sha-256`,
-    ),
+    ...admit(readers, readerRole),
+    ...admit(guests, guestRole),
     "host all all all reject",
   ];
 }
@@ -405,7 +423,7 @@ function refuseTooMany(postgres: pulumi.Resource, args: PostgresArgs): void {
 }
 
 function clusterSpec(name: string, args: PostgresArgs): object {
-  const { instances, size, volume, readers, parameters = {} } = args;
+  const { instances, size, volume, parameters = {} } = args;
   return {
     // Rules select these pods' series by this label.
     inheritedMetadata: { labels: { app: name } },
@@ -424,7 +442,7 @@ function clusterSpec(name: string, args: PostgresArgs): object {
     },
     postgresql: {
       parameters: { ...parameters, ...derivedParameters({ size, volume, connections: connectionLimit(args) }) },
-      pg_hba: accessRules(readers),
+      pg_hba: accessRules(args),
     },
   };
 }

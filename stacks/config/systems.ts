@@ -290,6 +290,11 @@ export const SYSTEMS = {
     needs: ["postgres", "objectStore"],
     credentials: {
       postgresDolphinschedulerPassword: { form: "password", usedBy: "PostgreSQL, DolphinScheduler", length: 32 },
+      postgresDolphinschedulerWorkerPassword: {
+        form: "password",
+        usedBy: "PostgreSQL, DolphinScheduler's workers: for its registry alone",
+        length: 32,
+      },
       dolphinschedulerAdminPassword: { form: "password", usedBy: "DolphinScheduler's user admin", length: 32 },
       objectStoreDolphinschedulerAccessKey: s3AccessKey("DolphinScheduler"),
       objectStoreDolphinschedulerSecretKey: s3SecretKey("DolphinScheduler"),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { cidr, kubernetesName, size, Size } from "./shapes";
+import { cidr, cronSchedule, kubernetesName, size, Size } from "./shapes";
 
 const outside = z.record(
   kubernetesName,
@@ -17,7 +17,17 @@ export const DolphinScheduler = z.strictObject({
   master: Size,
   worker: Replicas,
   alert: Size,
-  jobs: Size.meta({ description: "The Job that prepares the database" }),
+  jobs: Size.meta({ description: "The Jobs that prepare the database and delete old instances" }),
+  history: z
+    .strictObject({
+      schedule: cronSchedule.default("0 2 * * *"),
+      retentionDays: z.int().min(1).default(180).meta({
+        description:
+          "Age in days from which workflow instances that ended are deleted, with their tasks, alerts and logs",
+      }),
+    })
+    .prefault({})
+    .meta({ description: "Deletion of old workflow instances" }),
   tasksReach: z
     .strictObject({ systems: z.array(z.enum(TASK_SYSTEMS)).default([]), outside: outside.default({}) })
     .default({ systems: [], outside: {} })

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type Bucket, type Credential, externalPeer } from "../../components/base/endpoint";
 import type { ObjectStore } from "../../components/data/object-store";
-import { type OwnDatabase, Postgres, type PostgresReader } from "../../components/data/postgres";
+import { type OwnDatabase, Postgres, type PostgresUser } from "../../components/data/postgres";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import { postgresConnections } from "../config/systems";
@@ -13,6 +13,7 @@ export const BACKUPS = "postgres-backups";
 
 type Database = "mlflow" | "feast" | "superset" | "datahub" | "dolphinscheduler" | "polaris";
 type Reader = "trino" | "ingestion" | "superset";
+type Guest = "dolphinscheduler-worker";
 type BackupStore = Pick<ObjectStore<typeof BACKUPS, typeof BACKUPS>, "bucket">;
 
 /** PostgreSQL with the databases of all services, even undeployed ones, so that a system that is switched off finds its data again. */
@@ -32,11 +33,11 @@ export function postgresOf(
     storageClass,
     isProtected,
   }: Foundation,
-): Postgres<Database, Reader> | undefined {
+): Postgres<Database, Reader, Guest> | undefined {
   const { postgres: config } = platform;
   if (config === undefined) return undefined;
   const { operator, setup, volume, backups, restoreFrom, ...server } = config;
-  return new Postgres<Database, Reader>(
+  return new Postgres<Database, Reader, Guest>(
     "postgres",
     {
       namespace: namespaces["data-platform"],
@@ -52,6 +53,7 @@ export function postgresOf(
       parameters: server.parameters,
       databases: databasesOf(platform, secrets),
       readers: readersOf(platform, secrets),
+      guests: guestsOf(platform, secrets),
       setupSize: setup,
       ...(backups && {
         backups: {
@@ -107,11 +109,18 @@ function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupSto
 }
 
 /** The readers of DataHub's database. */
-function readersOf(config: PlatformConfig, secrets: Secrets): Partial<Record<Reader, PostgresReader>> {
+function readersOf(config: PlatformConfig, secrets: Secrets): Partial<Record<Reader, PostgresUser>> {
   const database = "datahub";
   return {
     ...("trino" in config && { trino: { database, password: secrets.get("postgresTrinoReaderPassword") } }),
     ...("datahub" in config && { ingestion: { database, password: secrets.get("postgresIngestionReaderPassword") } }),
     ...("superset" in config && { superset: { database, password: secrets.get("postgresSupersetReaderPassword") } }),
   };
+}
+
+/** DolphinScheduler's workers, which use a part of its database: the registry. */
+function guestsOf(config: PlatformConfig, secrets: Secrets): Partial<Record<Guest, PostgresUser>> {
+  if (config.dolphinscheduler === undefined) return {};
+  const password = secrets.get("postgresDolphinschedulerWorkerPassword");
+  return { "dolphinscheduler-worker": { database: "dolphinscheduler", password } };
 }

@@ -17,7 +17,7 @@ export function workflows(
   { opts, namespaces, metrics }: Foundation,
 ): { readonly dolphinscheduler: DolphinScheduler | undefined } {
   if (config.dolphinscheduler === undefined) return { dolphinscheduler: undefined };
-  const { tasksReach, alertsReach, ...sizes } = config.dolphinscheduler;
+  const { tasksReach, alertsReach, ...settings } = config.dolphinscheduler;
   const systems: Readonly<Record<TaskSystem, Endpoint | undefined>> = {
     mlflow: others.mlflow?.tracking,
     feast: others.feast?.http,
@@ -28,9 +28,10 @@ export function workflows(
     {
       namespace: namespaces["data-platform"],
       store: needed(postgres).database("dolphinscheduler"),
+      registry: needed(postgres).guest("dolphinscheduler-worker"),
       adminPassword: secrets.get("dolphinschedulerAdminPassword"),
       resources: needed(objectStore).bucket("dolphinscheduler", "dolphinscheduler"),
-      ...sizes,
+      ...settings,
       tasksReach: [...tasksReach.systems.flatMap((system) => systems[system] ?? []), ...peers(tasksReach.outside)],
       alertsReach: peers(alertsReach),
       metrics,

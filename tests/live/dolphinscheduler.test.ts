@@ -102,6 +102,28 @@ describe("DolphinScheduler", function () {
     assert.match(log, /\b1000\b[^]*dolphinscheduler-worker-0/);
   });
 
+  it("keeps the worker's credentials from a task that looks for them", async () => {
+    const { code } = await runWorkflow("curious", "env; cat /proc/[0-9]*/environ | tr '\\0' '\\n'; echo looked");
+    const log = await taskLog(code);
+    assert.match(log, /looked/);
+    for (const name of ["registry", "object-store"]) {
+      for (const [key, value] of Object.entries(cluster.program.data("Secret", `dolphinscheduler-${name}`))) {
+        if (/PASSWORD|SECRET/.test(key)) assert.ok(!log.includes(value), key);
+      }
+    }
+  });
+
+  it("deletes instances that are old, and nothing else", async () => {
+    const postgres = await cluster.postgres();
+    await postgres.query(
+      "UPDATE t_ds_process_instance SET start_time = now() - interval '1 year' WHERE id = 1",
+      "dolphinscheduler",
+    );
+    await cluster.cronJob("dolphinscheduler-history");
+    const count = "SELECT count(*) FILTER (WHERE id = 1), count(*) > 0 FROM t_ds_process_instance";
+    assert.deepEqual(await postgres.query(count, "dolphinscheduler"), ["0|t"]);
+  });
+
   it("still shows the log when the worker's pod was lost", async () => {
     const { code } = await runWorkflow("kept", "echo kept for later");
     await cluster.stop(pods.worker, { atOnce: true });

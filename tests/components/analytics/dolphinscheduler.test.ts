@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler, type DolphinSchedulerArgs } from "../../../components/analytics/dolphinscheduler";
 import { images } from "../../../components/base/versions";
@@ -20,6 +21,7 @@ async function dolphinscheduler(
     {
       namespace: "flows",
       store: database(HOSTILE),
+      registry: database("password-of-workers"),
       adminPassword: pulumi.secret(ADMIN),
       resources: bucket("uploads"),
       api: { ...SIZE, replicas: 3 },
@@ -27,6 +29,7 @@ async function dolphinscheduler(
       worker: { ...SIZE, replicas: 2 },
       alert: SIZE,
       jobs: SIZE,
+      history: { schedule: "0 2 * * *", retentionDays: 90 },
       tasksReach: [],
       alertsReach: [],
       metrics: metrics(),
@@ -75,7 +78,7 @@ describe("DolphinScheduler", () => {
       secret(seen, "database")["SPRING_DATASOURCE_URL"],
       "jdbc:postgresql://db.elsewhere:5432/runs?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
     );
-    assert.equal(secret(seen, "registry")["REGISTRY_HIKARICONFIG_PASSWORD"], HOSTILE);
+    assert.equal(secret(seen, "registry")["REGISTRY_HIKARICONFIG_PASSWORD"], "password-of-workers");
     assert.equal(secret(seen, "psql")["PGPASSWORD"], HOSTILE);
     assert.equal(secret(seen, "object-store")["RESOURCE_AWS_SECRET_ACCESS_KEY"], "bucket-password");
     const rest = seen.filter(({ type }) => type !== "kubernetes:core/v1:Secret").map(({ inputs }) => inputs);
@@ -120,7 +123,7 @@ describe("DolphinScheduler", () => {
     const { seen } = await dolphinscheduler();
     for (const kind of KINDS) {
       const settings = only(seen, "kubernetes:core/v1:ConfigMap", `dolphinscheduler-${kind}-settings`).inputs.data;
-      const [, file = ""] = /^spring\.main\.sources: file:(\S+)$/m.exec(settings["application.yaml"]) ?? [];
+      const [, file = ""] = /^spring\.main\.sources: file:([^\s,]+)/m.exec(settings["application.yaml"]) ?? [];
       const [container] = pod(seen, kind).containers;
       const mount = container.volumeMounts.find(({ name }: any) => name === "settings");
       assert.equal(env(seen, kind)["SPRING_CONFIG_ADDITIONALLOCATION"], `file:${mount.mountPath}/`);
@@ -155,6 +158,64 @@ describe("DolphinScheduler", () => {
   it("asks the API server for nothing", async () => {
     const { seen } = await dolphinscheduler();
     for (const kind of KINDS) assert.equal(env(seen, kind)["SPRING_CLOUD_KUBERNETES_ENABLED"], "false", kind);
+  });
+
+  it("lets workers into the registry alone, and proves it with their own login before one starts", async () => {
+    const { seen } = await dolphinscheduler();
+    const logins = pod(seen, "worker").containers.flatMap(({ envFrom }: any) =>
+      envFrom.map(({ secretRef }: any) => secretRef.name),
+    );
+    assert.deepEqual(logins, ["dolphinscheduler-registry", "dolphinscheduler-object-store"]);
+    const grants = job(seen, "grants");
+    assertOrder(seen, grants, job(seen, "schema"));
+    assert.ok(waitsFor(seen, workload(seen, "worker"), grants), "a worker may start before it may enter the registry");
+    const files = only(seen, "kubernetes:core/v1:ConfigMap", "dolphinscheduler-grants").inputs.data;
+    const granted = [...files["grant-registry.sql"].matchAll(/GRANT [^;]* ON ([^;]*) TO/g)].map(([, on]) => on);
+    assert.equal(granted.length, 2);
+    for (const objects of granted) assert.match(objects, /^(SEQUENCE )?(t_ds_jdbc_registry_\w+(, )?)+$/);
+    const [, owner, worker] = grants.inputs.spec.template.spec.containers[0].command[2].split(/^run /m);
+    assert.match(owner, /^grant-registry\.sql\nexport PGUSER=\$REGISTRY_HIKARICONFIG_USERNAME/);
+    assert.match(worker, /^prove-registry\.sql/);
+  });
+
+  it("hides the credentials of a worker from its tasks: they inherit none, and cannot look into the process", async () => {
+    const { seen } = await dolphinscheduler();
+    const settings = only(seen, "kubernetes:core/v1:ConfigMap", "dolphinscheduler-worker-settings").inputs.data;
+    const unset = [...settings["hide.xml"].matchAll(/unsetenv\("(\w+)"\)/g)].map(([, variable]) => variable);
+    const held = ["registry", "object-store"].flatMap((name) => Object.keys(secret(seen, name)));
+    assert.deepEqual(unset.sort(), held.sort());
+    assert.match(settings["hide.xml"], /"prctl"\)\.invokeInt\(new Object\[\]\{4, 0L/);
+    assert.match(settings["application.yaml"], /,file:\/etc\/dolphinscheduler\/hide\.xml$/m);
+    const [server, ...others] = pod(seen, "worker").containers;
+    assert.ok(server.command.includes("-XX:+DisableAttachMechanism"), "a task can load code into the worker");
+    for (const { name, envFrom } of others) assert.deepEqual(envFrom, [], name);
+  });
+
+  it("deletes what ended long ago, through the API and as its admin", async () => {
+    const { seen } = await dolphinscheduler();
+    const { schedule, jobTemplate } = only(seen, "kubernetes:batch/v1:CronJob", "dolphinscheduler-history").inputs.spec;
+    const [{ env: variables, envFrom }] = jobTemplate.spec.template.spec.containers;
+    assert.equal(schedule, "0 2 * * *");
+    assert.deepEqual(Object.fromEntries(variables.map(({ name, value }: any) => [name, value])), {
+      API_URL: "http://dolphinscheduler-api.flows.svc:12345/dolphinscheduler",
+      RETENTION_DAYS: "90",
+    });
+    assert.equal(envFrom[0].secretRef.name, "dolphinscheduler-admin");
+    assert.deepEqual(reached(seen, "history"), ["api"]);
+  });
+
+  it("empties the oldest logs of tasks before their volume is full, for which a pod would be evicted", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of ["master", "worker"]) {
+      const { containers, volumes } = pod(seen, kind);
+      const { command, volumeMounts } = containers.find(({ name }: any) => name === "clean-logs");
+      const [, script, directory, mib] = command;
+      const mounted = volumeMounts.find(({ mountPath }: any) => mountPath === directory);
+      const { emptyDir } = volumes.find(({ name }: any) => name === mounted.name);
+      assert.ok(Number(mib) <= parseInt(emptyDir.sizeLimit, 10) / 2, kind);
+      const settings = only(seen, "kubernetes:core/v1:ConfigMap", `dolphinscheduler-${kind}-settings`).inputs.data;
+      assert.ok(path.basename(script) in settings, script);
+    }
   });
 
   it("runs tasks without sudo and without other users", async () => {

@@ -35,6 +35,7 @@ async function postgres(
         feast: { password: pulumi.secret("second-password"), connections: 30 },
       },
       readers: {},
+      guests: {},
       setupSize: SIZE,
       metrics: by,
       protect: true,
@@ -137,6 +138,18 @@ describe("Postgres", () => {
       const there = { trino: { database: "datahub", password: pulumi.secret("third-password") } };
       await assert.rejects(postgres({ readers: there }), /no database datahub/);
     });
+  });
+
+  it("lets a guest log in to a service's database, and leaves what it may do there to the owner", async () => {
+    const guests = { "mlflow-job": { database: "mlflow", password: pulumi.secret("third-password") } };
+    const { seen, component } = await postgres({ guests });
+    const { login, server } = component.guest("mlflow-job");
+    const role = only(seen, `${CNPG}:DatabaseRole`, "postgres-mlflow-job-role");
+    assert.deepEqual([role.inputs.spec.name, await valueOf(login.username)], ["mlflow_job", "mlflow_job"]);
+    assert.deepEqual(await Promise.all(server.ready.map((one) => valueOf(one.urn))), [role.urn]);
+    const rules = only(seen, `${CNPG}:Cluster`).inputs.spec.postgresql.pg_hba;
+    assert.ok(rules.includes("hostssl mlflow mlflow_job all scram-sha-256"), "it cannot log in");
+    assert.deepEqual(all(seen, "kubernetes:batch/v1:Job"), [], "it is granted something");
   });
 
   it("lets a role into its own database over TLS, a reader into the one that it reads, and nobody else", async () => {

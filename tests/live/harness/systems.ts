@@ -92,6 +92,7 @@ export async function workflows(
   await Promise.all([cluster.postgres(), objectStore(cluster)]);
   await cluster.job("dolphinscheduler-schema");
   await cluster.job("dolphinscheduler-set-admin");
+  await cluster.job("dolphinscheduler-grants");
   const [master, worker, alert, api] = await Promise.all(
     ["master", "worker", "alert", "api"].map((kind) => cluster.pod(`dolphinscheduler-${kind}`)),
   );
