@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { format } from "prettier";
 import { z } from "zod";
 import { ROOT } from "../rehearsal/program/evaluate";
+import type { Lasting } from "../components/ground/lasting-values";
 import { PlatformConfig } from "../stacks/config/schema";
 import { PlatformOutputs } from "../stacks/contract/outputs";
 import { SECRET_KEYS } from "../stacks/config/systems";
@@ -53,6 +54,12 @@ export function outputsSchema(): object {
   return { title: "The outputs of a stack", ...jsonSchema(PlatformOutputs) };
 }
 
+const LASTING: Readonly<Record<Lasting, string>> = {
+  fixed: "Fixed by the first `up`",
+  raised: "Can only be raised",
+  volume: "Can only be raised, where the StorageClass expands volumes",
+};
+
 function jsonSchema(schema: z.ZodType): Record<string, unknown> {
   return z.toJSONSchema(schema, {
     io: "input",
@@ -63,6 +70,9 @@ function jsonSchema(schema: z.ZodType): Record<string, unknown> {
       if (node.maximum === Number.MAX_SAFE_INTEGER) delete node.maximum;
       // Not a JSON Schema format; the pattern is equivalent.
       if (node.format === "cidrv4") delete node.format;
+      const { lasting } = node as { readonly lasting?: Lasting };
+      if (lasting !== undefined) node.description = `${node.description}. ${LASTING[lasting]}`;
+      Reflect.deleteProperty(node, "lasting");
     },
   });
 }

@@ -5,11 +5,12 @@ import type {
   V1Pod,
   V1Service,
 } from "@kubernetes/client-node";
+import { bytes } from "../../rehearsal/program/quantity";
 import type { Question } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
 import { type Expected, ofKind } from "./expected";
 
-/** Whether claims are bound and used, and volumes claimed. */
+/** Whether claims are bound, as large as declared, and used, and volumes claimed. */
 export function storage(expected: Expected, cluster: ClusterView): Question[] {
   const { namespaces, config, stack } = expected;
   const topic = "storage";
@@ -26,6 +27,24 @@ export function storage(expected: Expected, cluster: ClusterView): Question[] {
           faults: unbound.map((claim) => ({
             what: `${nameOf(claim)} is ${claim.status?.phase} (class ${claim.spec?.storageClassName ?? "none"})`,
             next: `kubectl describe pvc -n ${claim.metadata?.namespace} ${claim.metadata?.name}`,
+          })),
+        };
+      },
+    },
+    {
+      topic,
+      name: "claims have their size",
+      ask: async () => {
+        const compared = (await claims()).flatMap((claim) => {
+          const size = declaredSize(claim, expected);
+          return size === undefined ? [] : [{ claim, size, has: bytes(claim.status?.capacity?.["storage"] ?? "0") }];
+        });
+        const wrong = compared.filter(({ size, has }) => has !== size);
+        return {
+          found: `${compared.length - wrong.length} of ${compared.length}`,
+          faults: wrong.map(({ claim, size, has }) => ({
+            what: `${nameOf(claim)} has ${has / 2 ** 30} GiB, and the program declares ${size / 2 ** 30}`,
+            next: `kubectl describe pvc -n ${claim.metadata?.namespace} ${claim.metadata?.name}; docs/volumes.md`,
           })),
         };
       },
@@ -69,6 +88,16 @@ export function storage(expected: Expected, cluster: ClusterView): Question[] {
 function isIn(namespaces: readonly string[]) {
   return ({ metadata }: { readonly metadata?: { readonly namespace?: string } }): boolean =>
     namespaces.includes(metadata?.namespace ?? "");
+}
+
+/** Bytes of the one volume of the group whose pods a claim is named for: `<template>-<group>-0`, or `<group>-1`. */
+function declaredSize({ metadata }: V1PersistentVolumeClaim, { groups }: Expected): number | undefined {
+  const { namespace, name = "" } = metadata ?? {};
+  const group = groups.find(
+    (one) =>
+      one.namespace === namespace && new RegExp(`(^|-)${one.name}-[0-9]+$`).test(name) && one.volumes.length === 1,
+  );
+  return group?.volumes[0];
 }
 
 function isClaimUsed({ metadata }: V1PersistentVolumeClaim, pods: readonly V1Pod[]): boolean {

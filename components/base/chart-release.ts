@@ -8,6 +8,7 @@ import type { PodIdentity } from "./endpoint";
 import type { ContainerSize } from "./pod";
 import type { EnvSecret } from "./secret";
 import type { ChartPin, ManifestPin } from "./versions";
+import { claim, type NamedVolume } from "./volume";
 
 /**
  * Helm values, without null, which the plugin drops. They never contain passwords: charts get the names of Secrets, and
@@ -40,8 +41,8 @@ export interface DeclaredWorkload {
   readonly ports?: Readonly<Record<string, number>>;
   /** The size of one pod, all its containers together. */
   readonly size: ContainerSize;
-  /** The volume claims of each pod of a StatefulSet. */
-  readonly volume?: { readonly name: string; readonly storageClass: string; readonly sizeGiB: number };
+  /** What the one pod of a StatefulSet claims. */
+  readonly volume?: NamedVolume;
 }
 
 /** A chart's hook, a Job that Helm runs when it installs or upgrades; or a suspended CronJob, for Jobs of the same name. */
@@ -85,6 +86,8 @@ export interface ChartReleaseArgs {
   readonly talksTo: Readonly<Record<string, readonly Destination[]>>;
   /** How long Helm waits for each hook, and then for the workloads, in seconds. @default 600 */
   readonly timeoutSeconds?: number;
+  /** Paths in `values` of the sizes of volumes, if the chart puts them into templates that Kubernetes lets nobody change. */
+  readonly firstSizes?: readonly string[];
   /** Refuses to delete or replace the release. @default false */
   readonly protect?: boolean;
 }
@@ -98,7 +101,8 @@ export class ChartRelease extends pulumi.ComponentResource {
   constructor(name: string, pin: ChartPin, args: ChartReleaseArgs, opts: pulumi.ComponentResourceOptions) {
     // The declaration is an input so that evaluations under mocks can read it.
     super("carbon:base:ChartRelease", name, { chart: pin.chart, version: pin.version, declares: args.declares }, opts);
-    const { namespace, directory, values, declares, talksTo, timeoutSeconds = 600, protect = false } = args;
+    const { namespace, directory, values, declares, talksTo, firstSizes = [] } = args;
+    const { timeoutSeconds = 600, protect = false } = args;
     const chart = findChart(directory, pin);
 
     const { workloads, hooks = [] } = declares;
@@ -110,6 +114,9 @@ export class ChartRelease extends pulumi.ComponentResource {
     const wires = Object.entries(talksTo).flatMap(([workload, destinations]) =>
       connect(this, { from: this.identity(workload), talksTo: destinations }),
     );
+    for (const { name: set, volume } of workloads) {
+      if (volume !== undefined) claim({ namespace, name: set }, volume, { parent: this });
+    }
     const release = new k8s.helm.v3.Release(
       name,
       {
@@ -125,7 +132,7 @@ export class ChartRelease extends pulumi.ComponentResource {
         // already changed data: the old revision does not fit it, and a roll-back does not run them.
         atomic: hooks.length === 0,
       },
-      { parent: this, dependsOn: wires, protect },
+      { parent: this, dependsOn: wires, protect, ignoreChanges: firstSizes.map((path) => `values.${path}`) },
     );
     this.installed = release.id;
     this.registerOutputs();

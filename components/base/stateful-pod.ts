@@ -4,7 +4,7 @@ import { ROLLOUT_TIMEOUTS } from "./deployment";
 import { type PodIdentity, podsNamed, type ServiceTarget } from "./endpoint";
 import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
 import { service } from "./service";
-import { keptVolume, type Volume } from "./volume";
+import { claim, keptVolume, type NamedVolume, type Volume } from "./volume";
 
 /** Inputs of {@link statefulPod}. */
 export interface StatefulPodArgs
@@ -48,13 +48,17 @@ export function statefulPod(name: string, args: StatefulPodArgs, parent: pulumi.
   return { server, ready: [entry, set] };
 }
 
+// What Kubernetes lets nobody change: sets that were made with other values, such as those of 0.1.0, stay as they are.
+const FIXED = ["spec.podManagementPolicy", "spec.volumeClaimTemplates[0].spec.resources.requests.storage"];
+
 /** Makes the StatefulSet of one pod that keeps its data on a volume. */
 export function statefulSet(
   { name, namespace, matchLabels }: PodIdentity,
   template: k8s.types.input.core.v1.PodTemplateSpec,
-  volume: Volume & { readonly name: string },
-  opts: pulumi.CustomResourceOptions,
+  volume: NamedVolume,
+  opts: pulumi.CustomResourceOptions & { readonly parent: pulumi.Resource },
 ): k8s.apps.v1.StatefulSet {
+  claim({ name, namespace }, volume, { parent: opts.parent });
   return new k8s.apps.v1.StatefulSet(
     name,
     {
@@ -66,10 +70,9 @@ export function statefulSet(
         podManagementPolicy: "Parallel",
         selector: { matchLabels },
         template,
-        ...keptVolume(volume.name, volume),
+        ...keptVolume(volume),
       },
     },
-    // Immutable: sets of 0.1.0 stay as they are.
-    { ...opts, customTimeouts: ROLLOUT_TIMEOUTS, ignoreChanges: ["spec.podManagementPolicy"] },
+    { ...opts, customTimeouts: ROLLOUT_TIMEOUTS, ignoreChanges: FIXED },
   );
 }

@@ -219,7 +219,7 @@ function clusterSpec({ nodes, size, volume }: ElasticsearchArgs, server: PodIden
           uid: ELASTICSEARCH_UID,
           priorityClass: "critical-services",
         }),
-        volumeClaimTemplates: keptVolume("elasticsearch-data", volume).volumeClaimTemplates,
+        volumeClaimTemplates: keptVolume({ name: "elasticsearch-data", ...volume }).volumeClaimTemplates,
       },
     ],
   };

@@ -76,6 +76,7 @@ export class Seaweedfs extends pulumi.ComponentResource {
         namespace,
         directory: chartDirectory,
         values: values(name, args, users),
+        firstSizes: ["master.data.size", "volume.dataDirs[0].size", "filer.data.size"],
         declares: {
           workloads: Object.values(workloads),
           services: SERVICES.flatMap(([service, part]) =>

@@ -17,7 +17,8 @@ import type { Offer } from "../base/offer";
 import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
-import { type StackSizes, values, type Volume } from "./kube-prometheus-stack.values";
+import type { Volume } from "../base/volume";
+import { type StackSizes, values } from "./kube-prometheus-stack.values";
 
 /** Name of the release: the chart derives the names of all its objects from it. */
 const RELEASE = "kube-prometheus-stack";

@@ -2,12 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { HelmValue } from "../base/chart-release";
 import { type ContainerSize, resources } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
-
-/** The volume of one pod. */
-export interface Volume {
-  readonly storageClass: string;
-  readonly sizeGiB: number;
-}
+import type { Volume } from "../base/volume";
 
 /** The size of each part of the stack. */
 export interface StackSizes {

@@ -54,7 +54,7 @@ export const Cluster = z.strictObject({
       description:
         "DNS domain of the cluster, the kubelets' `clusterDomain`: part of the names in certificates and outputs",
     }),
-  podCidr: cidr.meta({ description: "Pod network", immutable: true }),
+  podCidr: cidr.meta({ description: "Pod network" }),
   nodeCidrs: z.array(cidr).min(1).meta({ description: "Node networks, where Prometheus scrapes the kubelets" }),
   nodes: z
     .record(kubernetesName, Node)

@@ -80,7 +80,7 @@ const bucketPrefix = z
   .meta({
     description:
       "What the names of all buckets begin with, for a store that others use too; existing buckets stay behind",
-    immutable: true,
+    lasting: "fixed",
   });
 
 const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });

@@ -32,7 +32,7 @@ export const PlatformConfig = z
       provisioner: z.literal("existing").meta({ description: "The cluster already has a volume provisioner" }),
       className: kubernetesName.meta({
         description: "StorageClass of all volumes; its reclaim policy must be Retain",
-        immutable: true,
+        lasting: "fixed",
       }),
     }),
     images: z

@@ -32,7 +32,7 @@ export const size = {
 export const Size = z.strictObject(size);
 
 /** The size of a volume. */
-export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB" });
+export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB", lasting: "volume" });
 /** An IPv4 network. */
 export const cidr = z.cidrv4("expected an IPv4 network such as 10.244.0.0/16");
 /** A name that becomes part of Kubernetes object names. */

@@ -14,7 +14,7 @@ const MIN_MEMORY_MIB = 1024;
 const TOPICS_SHARE = 0.8;
 
 const Topic = z.strictObject({
-  partitions: z.int().min(1).meta({ description: "Partitions; the number can be raised but never lowered" }),
+  partitions: z.int().min(1).meta({ description: "Partitions", lasting: "raised" }),
   retentionDays: z.int().min(1).max(3650).meta({
     description: "How long records are kept; with cleanup `compact` the latest record of each key is kept for ever",
   }),
@@ -66,7 +66,7 @@ export const Kafka = z
   .strictObject({
     brokers: z.literal([1, 3, 5]).meta({
       description: "Nodes, each both broker and controller; the controllers need a majority",
-      immutable: true,
+      lasting: "fixed",
     }),
     cpu: size.cpu,
     memoryMiB: size.memoryMiB.refine(({ limit }) => limit >= MIN_MEMORY_MIB, {

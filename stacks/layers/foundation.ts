@@ -11,11 +11,13 @@ import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
+import { LastingValues } from "../../components/ground/lasting-values";
 import { Mesh } from "../../components/ground/mesh";
 import { MetricsServer } from "../../components/ground/metrics-server";
 import { Priorities } from "../../components/ground/priorities";
 import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
+import { lastingValues } from "../config/lasting";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 
 const NAMESPACES = {
@@ -85,11 +87,18 @@ export function foundation(config: PlatformConfig): Foundation {
 
   const priorities = new Priorities("priorities", opts);
   const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
-  const made = mapped(NAMESPACES, (name, podSecurity) => {
+  const tenants = mapped(NAMESPACES, (name, podSecurity) => {
     const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
-    const tenant = new Tenant(name, { podSecurity, meshed: isMeshed(name), protect }, opts);
-    return pulumi.all([tenant.namespace, priorities.ready]).apply(([namespace]) => namespace);
+    return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect }, opts);
   });
+  const { checked } = new LastingValues(
+    "lasting-values",
+    { namespace: tenants["data-platform"].namespace, values: lastingValues(config), storageClass },
+    opts,
+  );
+  const made = mapped(tenants, (_, { namespace }) =>
+    pulumi.all([namespace, priorities.ready, checked]).apply(([ready]) => ready),
+  );
   new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: config.images.registries }, opts);
   const { podCidr, nodeCidrs, apiServer } = cluster;
   const kubeApi: ApiServer = {

@@ -1,3 +1,5 @@
+import * as assert from "node:assert/strict";
+import * as pulumi from "@pulumi/pulumi";
 import { podsNamed } from "../../components/base/endpoint";
 import { container, podTemplate } from "../../components/base/pod";
 import { statefulSet } from "../../components/base/stateful-pod";
@@ -6,7 +8,7 @@ import { type Program, startWorld, type World } from "./plugin-world";
 const SIZE = { cpu: { request: 0.1, limit: 0.1 }, memoryMiB: { request: 64, limit: 64 } };
 
 /** A server of one pod with a volume; `node` is a label that its node must have. */
-function server(node: Readonly<Record<string, string>>): Program {
+function server(node: Readonly<Record<string, string>>, sizeGiB = 1): Program {
   return ({ namespace, opts }) => {
     const pods = { ...podsNamed("server", namespace), serviceAccount: "default" };
     const template = podTemplate(pods, {
@@ -15,8 +17,8 @@ function server(node: Readonly<Record<string, string>>): Program {
       priorityClass: "standard-services",
       nodeSelector: node,
     });
-    const volume = { name: "data", storageClass: "disk", sizeGiB: 1 };
-    statefulSet(pods, template, volume, opts);
+    const parent = new pulumi.ComponentResource("test:Server", "server", {}, opts);
+    statefulSet(pods, template, { name: "data", storageClass: "disk", sizeGiB }, { parent });
     return {};
   };
 }
@@ -29,7 +31,12 @@ describe("a server of one pod", function () {
     const priority = { apiVersion: "scheduling.k8s.io/v1", kind: "PriorityClass", value: 1 };
     await world.apply({ ...priority, metadata: { name: "standard-services" } });
     await world.apply({
-      ...{ apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name: "disk" } },
+      ...{
+        apiVersion: "storage.k8s.io/v1",
+        kind: "StorageClass",
+        metadata: { name: "disk" },
+        allowVolumeExpansion: true,
+      },
       ...{ provisioner: "example.com/disk", reclaimPolicy: "Retain", volumeBindingMode: "WaitForFirstConsumer" },
     });
   });
@@ -47,5 +54,27 @@ describe("a server of one pod", function () {
     await becomes("condition=PodScheduled=False");
     await stack.up(server({}));
     await becomes("condition=Ready");
+  });
+
+  it("grows its volume in place, and never back", async () => {
+    const stack = await world.stack("grown");
+    await stack.up(server({}));
+    const pod = await world.kubectl("get", "pod", "server-0", "-n", stack.namespace, "-o=jsonpath={.metadata.uid}");
+    assert.deepEqual(await stack.preview(server({}, 2)), { same: 4, update: 1 });
+    await stack.up(server({}, 2));
+    const has = (size: string) =>
+      world.kubectl(
+        ...["wait", "pvc/data-server-0", "-n", stack.namespace, "--timeout=30s"],
+        `--for=jsonpath={.status.capacity.storage}=${size}`,
+      );
+    await has("2Gi");
+    assert.equal(
+      await world.kubectl("get", "pod", "server-0", "-n", stack.namespace, "-o=jsonpath={.metadata.uid}"),
+      pod,
+    );
+    assert.deepEqual(await stack.up(server({}, 2)), { same: 5 });
+    assert.match(await stack.previewFailure(server({}, 1)), /data-server-0.*can not be less than/s);
+    await stack.up(server({}, 3));
+    await has("3Gi");
   });
 });

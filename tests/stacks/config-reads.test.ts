@@ -6,6 +6,8 @@ import { read, sources } from "../support/sources";
 // What only a rehearsal and the capacity table look at, since the program does not know its nodes, and what only the check of
 // the config asks for.
 const NOT_FOR_THE_PROGRAM = /^(cluster\.(kubernetesVersion|nodes\.)|postgres\.backups\.target\.acknowledges$)/;
+// Who issues a credential, and what lasts, follows from choices that others act on.
+const DECIDE_NOTHING = ["stacks/config/systems.ts", "stacks/config/lasting.ts"];
 // There is one choice so far: whoever reads it decides nothing.
 const ONE_CHOICE = ["storage.provisioner"];
 
@@ -17,8 +19,7 @@ for (const shape of SHAPES.filter((one) => one.startsWith("prod"))) {
     await run(watched(config, [], reads));
     const faults = leaves(config).flatMap((key) => {
       if (ONE_CHOICE.includes(key)) return [];
-      // Who issues a credential follows from choices that others act on.
-      const files = [...(reads.get(key) ?? [])].filter((file) => file !== "stacks/config/systems.ts");
+      const files = [...(reads.get(key) ?? [])].filter((file) => !DECIDE_NOTHING.includes(file));
       const expected = NOT_FOR_THE_PROGRAM.test(key) ? 0 : 1;
       return files.length === expected ? [] : [`${key} is read in ${files.join(", ") || "no file"}`];
     });
