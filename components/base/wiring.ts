@@ -245,7 +245,8 @@ function authorizationRule({ ports, peers }: Rule, trustDomain: string): object 
   const sources = [
     // Several kinds of pods may share an account.
     ...(principals.length > 0 ? [{ principals: pulumi.all(principals).apply((all) => [...new Set(all)]) }] : []),
-    ...(ipBlocks.length > 0 ? [{ ipBlocks }] : []),
+    // Pods that have an identity are known by that, whatever their addresses.
+    ...(ipBlocks.length > 0 ? [{ ipBlocks, notPrincipals: ["*"] }] : []),
   ];
   return {
     from: sources.map((source) => ({ source })),

@@ -149,8 +149,13 @@ interface AuthorizationPolicy {
   readonly spec: { readonly selector?: Selector; readonly action: string; readonly rules?: readonly MeshRule[] };
 }
 interface MeshRule {
-  readonly from: readonly { readonly source: { readonly principals?: string[]; readonly ipBlocks?: string[] } }[];
+  readonly from: readonly { readonly source: Source }[];
   readonly to: readonly { readonly operation: { readonly ports: readonly string[] } }[];
+}
+interface Source {
+  readonly principals?: readonly string[];
+  readonly notPrincipals?: readonly string[];
+  readonly ipBlocks?: readonly string[];
 }
 interface PeerAuthentication {
   readonly metadata: { readonly name: string; readonly namespace: string };
@@ -202,7 +207,7 @@ export function meshReachability(
 
 /** The ports of a pod that AuthorizationPolicies open to somebody. */
 function authorized(
-  { authorizations, root }: MeshPolicies,
+  { authorizations, root, namespaces }: MeshPolicies,
   from: Party,
   to: Extract<Party, { readonly labels: Labels }>,
   podCidr: string,
@@ -213,11 +218,13 @@ function authorized(
       : namespace === to.namespace && matches(selector, to.labels),
   );
   if (about.length === 0) return [EVERY_PORT];
-  const isMeant = ({ principals, ipBlocks = [] }: MeshRule["from"][number]["source"]): boolean => {
+  const isMeant = ({ principals, notPrincipals, ipBlocks = [] }: Source): boolean => {
+    if (notPrincipals !== undefined && notPrincipals.join() !== "*") throw new Error("only * is understood here");
     if (!("labels" in from)) return principals === undefined && ipBlocks.some((block) => holds(block, from.cidr));
     const identity = `cluster.local/ns/${from.namespace}/sa/${from.serviceAccount}`;
-    const isKnown = principals?.includes(identity);
-    return isKnown ?? ipBlocks.some((block) => holds(block, podCidr) || holds(podCidr, block));
+    if (principals !== undefined) return principals.includes(identity);
+    if (notPrincipals !== undefined && namespaces.includes(from.namespace)) return false;
+    return ipBlocks.some((block) => holds(block, podCidr) || holds(podCidr, block));
   };
   return about.flatMap(({ spec: { action, rules = [] } }) => {
     if (action !== "ALLOW") throw new Error(`action ${action} is not understood here`);
