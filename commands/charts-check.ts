@@ -68,7 +68,9 @@ export async function checkReleases(options: CheckOptions): Promise<CheckedRelea
   const again = await renderAll(releases, renderer);
   const secrets = knownSecrets([
     ...own,
-    ...once.flatMap(({ release, objects }) => objects.map((object) => within(release.namespace, object))),
+    ...once.flatMap(({ release, objects }) =>
+      [...objects, ...secretsOfHooks(release)].map((object) => within(release.namespace, object)),
+    ),
   ]);
 
   const checked: CheckedRelease[] = [];
@@ -96,6 +98,11 @@ export async function checkReleases(options: CheckOptions): Promise<CheckedRelea
     checked.push({ stack, release: release.release, chart, version, rendered, faults: [...new Set(found)] });
   }
   return checked;
+}
+
+function secretsOfHooks({ declares: { hooks = [] } }: DeclaredRelease): Manifest[] {
+  const names = hooks.flatMap(({ secrets = [] }) => secrets);
+  return names.map((name) => ({ apiVersion: "v1", kind: "Secret", metadata: { name } }));
 }
 
 interface Rendered {
@@ -136,8 +143,8 @@ function keyFaults({ chart, values }: DeclaredRelease, directory: string): strin
 
 /** The program installs the CRDs in `crds/` itself, because its releases skip them. */
 function crdFolderFaults(chart: string, folder: string): string[] {
-  const { crds = [] } = Object.values<ChartPin>(pins).find((pin) => pin.chart === chart) ?? {};
-  const directory = path.join(folder, "crds");
+  const { crds = [], crdFolder = "crds" } = Object.values<ChartPin>(pins).find((pin) => pin.chart === chart) ?? {};
+  const directory = path.join(folder, crdFolder);
   const files = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
   const names = files.flatMap((file) => {
     const text = fs.readFileSync(path.join(directory, file), "utf8");

@@ -41,7 +41,7 @@ const FONT = "Helvetica,Arial,sans-serif";
 const GREY = "#64748b";
 
 const LEGEND =
-  "Numbers are the ports that pods listen on. Dashed: scrapes, checks and webhook calls, which nothing waits for.";
+  "Numbers are the ports that pods listen on. Dashed: scrapes, checks, calls from outside and webhook calls, which nothing waits for.";
 
 /** The wiring in Graphviz DOT. */
 export function toDot({ systems, arrows }: Wiring): string {

@@ -8,6 +8,7 @@ import { bi } from "./layers/bi";
 import { catalog } from "./layers/catalog";
 import { data } from "./layers/data";
 import { foundation } from "./layers/foundation";
+import { gateway } from "./layers/gateway";
 import { ml } from "./layers/ml";
 import { observability } from "./layers/observability";
 import { search } from "./layers/search";
@@ -38,10 +39,11 @@ export function platform(config: PlatformConfig): PlatformOutputs {
   };
   const watch = observability(config, secrets, models, offersOf(systems), ground);
   verification(config, models, watch, ground);
-  const offers = offersOf({ ...systems, ...watch });
-  legacyNames(config, offers, ground);
+  const inside = offersOf({ ...systems, ...watch });
+  legacyNames(config, inside, ground);
+  const entrance = gateway(config, secrets, inside, ground);
   ground.wiring.complete();
-  return publish(offers, ground.clusterDomain);
+  return publish({ ...inside, ...offersOf({ ...entrance }) }, ground.clusterDomain);
 }
 
 function offersOf(systems: Readonly<Record<string, { readonly offers: Offer } | undefined>>): Offers {

@@ -143,7 +143,21 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     for (const server of [master, worker, alert]) run(server);
     this.api = serviceEndpoint("http", API.ports.http, { server: api.pods, ready: run(api) });
     this.deleteHistory(name, args, admin);
-    this.offers = { endpoints: { api: this.api }, credentials: { admin: { namespace, name: admin.name } } };
+    this.offers = {
+      endpoints: { api: this.api },
+      credentials: { admin: { namespace, name: admin.name } },
+      entries: [
+        { kind: "site", host: "dolphin", endpoint: this.api, timeoutSeconds: 300 },
+        {
+          kind: "api",
+          name: "dolphinscheduler",
+          endpoint: this.api,
+          rate: { perMinute: 100, perHour: 5000 },
+          timeoutSeconds: 120,
+          retries: 2,
+        },
+      ],
+    };
     this.registerOutputs();
   }
 

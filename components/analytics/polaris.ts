@@ -140,6 +140,17 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       // The secret of `root`, key `ROOT_SECRET`, and those of the clients.
       credentials: { logins: { namespace, name: logins.name } },
       legacyNames: { "iceberg-rest-catalog": [this.api] },
+      entries: [
+        {
+          kind: "api",
+          name: "iceberg",
+          endpoint: this.api,
+          rate: { perMinute: 200, perHour: 10000 },
+          timeoutSeconds: 120,
+          retries: 2,
+          authorizes: true,
+        },
+      ],
     };
     this.registerOutputs();
   }

@@ -172,7 +172,22 @@ export class Superset extends pulumi.ComponentResource {
     });
 
     this.http = serviceEndpoint("http", PORT, { server: webPods, ready: [entry, server] });
-    this.offers = { endpoints: { http: this.http }, credentials: { admin: { namespace, name: admin.name } } };
+    this.offers = {
+      endpoints: { http: this.http },
+      credentials: { admin: { namespace, name: admin.name } },
+      entries: [
+        { kind: "site", host: "superset", endpoint: this.http, timeoutSeconds: 300 },
+        {
+          kind: "api",
+          name: "superset",
+          endpoint: this.http,
+          rate: { perMinute: 100, perHour: 5000 },
+          timeoutSeconds: 60,
+          retries: 2,
+          authorizes: true,
+        },
+      ],
+    };
     this.registerOutputs();
   }
 

@@ -106,7 +106,21 @@ export class Trino extends pulumi.ComponentResource {
       server: coordinator,
       ready: [release],
     });
-    this.offers = { endpoints: { coordinator: this.endpoint } };
+    this.offers = {
+      endpoints: { coordinator: this.endpoint },
+      // A client waits for its result in the same request; a query that was sent must not be sent again.
+      entries: [
+        { kind: "site", host: "trino", endpoint: this.endpoint, timeoutSeconds: 3600 },
+        {
+          kind: "api",
+          name: "trino",
+          endpoint: this.endpoint,
+          rate: { perMinute: 50, perHour: 1000 },
+          timeoutSeconds: 3600,
+          retries: 0,
+        },
+      ],
+    };
     this.registerOutputs();
   }
 }

@@ -52,6 +52,8 @@ export interface DeclaredHook {
   readonly when: "before" | "after" | "on demand";
   readonly serviceAccount: string;
   readonly size: ContainerSize;
+  /** Secrets that it makes for the chart's pods. @default none */
+  readonly secrets?: readonly string[];
 }
 
 /** A Service that a chart makes. */
@@ -179,11 +181,11 @@ export class ManifestFile extends pulumi.ComponentResource {
   }
 }
 
-/** Applies the CRDs in the `crds/` folder of a pinned chart, which Releases skip, with one resource per CRD. */
+/** Applies the CRDs in a folder of a pinned chart, which Releases skip, with one resource per CRD. */
 export class ChartCrds extends pulumi.ComponentResource {
   constructor(name: string, pin: ChartPin, directory: string, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ChartCrds", name, { chart: pin.chart, version: pin.version }, opts);
-    const folder = path.join(findChart(directory, pin), "crds");
+    const folder = path.join(findChart(directory, pin), pin.crdFolder ?? "crds");
     if (!fs.existsSync(folder)) throw missing(folder, `chart ${pin.chart} ${pin.version} with CRDs`);
     for (const file of fs.readdirSync(folder).sort()) applyManifests(this, path.join(folder, file));
     this.registerOutputs();

@@ -41,6 +41,15 @@ export function admitApiServer(parent: pulumi.Resource, apiServer: ApiServer, we
   });
 }
 
+/** Lets everybody, in the cluster and outside, reach pods. Returns the policy for it. */
+export function admitEverybody(parent: pulumi.Resource, to: PodPorts): pulumi.Resource[] {
+  return wiringOf(parent).add({
+    from: { kind: "networks", name: "world", cidrs: ["0.0.0.0/0"] },
+    observes: true,
+    ...reached(to),
+  });
+}
+
 function reached(to: Destination): Pick<Wire, "to" | "ports" | "why"> {
   switch (to.kind) {
     case "endpoint":

@@ -253,6 +253,17 @@ export function url({ protocol, host, port, tls }: Endpoint, path = ""): pulumi.
   return pulumi.interpolate`${protocol === "http" && tls ? "https" : protocol}://${host}:${port}${path}`;
 }
 
+/** The Service of an endpoint, as other objects refer to it. */
+export function serviceReference({
+  host,
+  port,
+}: Endpoint): pulumi.Output<{ name: string; namespace: string; port: number }> {
+  return host.apply((name) => {
+    const [service = "", namespace = ""] = name.split(".");
+    return { name: service, namespace, port };
+  });
+}
+
 /** An endpoint as `host:port`, for clients of protocols other than HTTP. */
 export function hostPort({ host, port }: Endpoint): pulumi.Output<string> {
   return pulumi.interpolate`${host}:${port}`;

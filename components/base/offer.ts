@@ -16,6 +16,39 @@ export interface Offer {
   readonly legacyNames?: Readonly<Record<string, readonly Endpoint[]>>;
   /** Files with its alerts, beside the component. */
   readonly alerts?: readonly string[];
+  /** Its ways in from outside the cluster, which the gateway opens. */
+  readonly entries?: readonly Entry[];
+}
+
+/** A way from outside the cluster to a server of HTTP. */
+export type Entry = Site | Api;
+
+interface Way {
+  readonly endpoint: Endpoint<"http">;
+  /** How long a request and its answer may take, in seconds. */
+  readonly timeoutSeconds: number;
+}
+
+/** Pages for people. */
+export interface Site extends Way {
+  readonly kind: "site";
+  /** First label of the host name. */
+  readonly host: string;
+}
+
+/** An API for programs. */
+export interface Api extends Way {
+  readonly kind: "api";
+  /** The path is `/api/<name>`, which the server does not see. */
+  readonly name: string;
+  /** Whether its clients sign host and path: instead of a path it has a host of its own. @default false */
+  readonly signed?: boolean;
+  /** Whether the server reads `Authorization` itself, so that the key comes in `X-API-Key` alone. @default false */
+  readonly authorizes?: boolean;
+  /** Requests that are let through. */
+  readonly rate: { readonly perMinute: number; readonly perHour: number };
+  /** How often a request that did not reach the server is tried again. */
+  readonly retries: number;
 }
 
 /** Where a Secret lies. */

@@ -12,6 +12,8 @@ export interface ChartPin {
   readonly version: string;
   /** The CRDs in its `crds/` folder, `<plural>.<group>`; they are our resources because Helm would never upgrade them. */
   readonly crds?: readonly string[];
+  /** Where that folder lies. @default "crds" */
+  readonly crdFolder?: string;
   /** The minimum Kubernetes version in its `kubeVersion`, if any. */
   readonly kubernetes?: string;
 }
@@ -57,6 +59,23 @@ export const charts = {
   istiod: { repo: "oci://registry.istio.io/release/charts", chart: "istiod", version: "1.30.3" },
   istioCni: { repo: "oci://registry.istio.io/release/charts", chart: "cni", version: "1.30.3" },
   ztunnel: { repo: "oci://registry.istio.io/release/charts", chart: "ztunnel", version: "1.30.3" },
+  envoyGateway: {
+    repo: "oci://docker.io/envoyproxy",
+    chart: "gateway-helm",
+    version: "v1.9.1",
+    // Beside those of the Gateway API, of which the program has the standard channel.
+    crdFolder: "charts/crds/crds/generated",
+    crds: [
+      "backends.gateway.envoyproxy.io",
+      "backendtrafficpolicies.gateway.envoyproxy.io",
+      "clienttrafficpolicies.gateway.envoyproxy.io",
+      "envoyextensionpolicies.gateway.envoyproxy.io",
+      "envoypatchpolicies.gateway.envoyproxy.io",
+      "envoyproxies.gateway.envoyproxy.io",
+      "httproutefilters.gateway.envoyproxy.io",
+      "securitypolicies.gateway.envoyproxy.io",
+    ],
+  },
   kuberay: {
     repo: "https://ray-project.github.io/kuberay-helm/",
     chart: "kuberay-operator",
@@ -124,6 +143,7 @@ export const images = {
   feast: ownImage("feast"),
   superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
+  cloudflared: "cloudflare/cloudflared:2026.8.2",
   // The chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
   // DataHub's Analytics tab does not work with Elasticsearch 9 (datahub#15955).

@@ -175,6 +175,18 @@ export class Datahub extends pulumi.ComponentResource {
       endpoints: { gms: this.gms, frontend: this.frontend },
       // The users of the frontend, in the key `user.props`.
       credentials: { users: { namespace, name: secrets.frontend.name } },
+      entries: [
+        { kind: "site", host: "datahub", endpoint: this.frontend, timeoutSeconds: 300 },
+        {
+          kind: "api",
+          name: "datahub",
+          endpoint: this.gms,
+          rate: { perMinute: 200, perHour: 10000 },
+          timeoutSeconds: 60,
+          retries: 3,
+          authorizes: true,
+        },
+      ],
     };
     this.registerOutputs();
   }

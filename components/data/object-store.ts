@@ -22,7 +22,7 @@ export interface ObjectStoreArgs {
   /** Base URL of the S3 API, without a path. */
   readonly url: pulumi.Output<string>;
   readonly region: string;
-  readonly destination: Endpoint | ExternalPeer;
+  readonly destination: Endpoint<"http"> | ExternalPeer;
   /** The login that creates the buckets and, if necessary, the users. @default the shared user's */
   readonly administrator?: { readonly login: Credential; readonly makesUsers: boolean };
   /** The user of jobs outside this program, whose buckets are all but those that a user has to itself. */
@@ -71,6 +71,21 @@ export class ObjectStore<Name extends string = string, User extends string = str
       credentials: { shared: { namespace, name: secret.name } },
       // An object store outside the cluster never had it.
       legacyNames: { ...(destination.kind === "endpoint" && { "minio-service": [destination] }) },
+      entries:
+        destination.kind === "endpoint"
+          ? [
+              {
+                kind: "api",
+                name: "s3",
+                endpoint: destination,
+                rate: { perMinute: 500, perHour: 20000 },
+                timeoutSeconds: 300,
+                retries: 3,
+                authorizes: true,
+                signed: true,
+              },
+            ]
+          : [],
     };
     this.registerOutputs();
   }

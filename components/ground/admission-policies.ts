@@ -67,12 +67,9 @@ function knownRegistries(registries: readonly string[]): Rule {
   };
 }
 
-// Envoy Gateway limits only the memory of this container of its proxies, and has no value for it.
-const UNSIZED = ["shutdown-manager"];
 const SIZED_CONTAINERS: Rule = {
   faults: containersWhere(
-    `!(c.name in ${JSON.stringify(UNSIZED)}) && ` +
-      "['cpu', 'memory'].exists(r, !(r in c.?resources.?requests.orValue({})) || !(r in c.?resources.?limits.orValue({})))",
+    "['cpu', 'memory'].exists(r, !(r in c.?resources.?requests.orValue({})) || !(r in c.?resources.?limits.orValue({})))",
     "' has no size'",
   ),
   advice: "set requests and limits of cpu and memory",

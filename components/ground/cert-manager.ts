@@ -2,7 +2,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer } from "../base/connect";
-import type { ApiServer } from "../base/endpoint";
+import type { ApiServer, PodIdentity } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { charts } from "../base/versions";
@@ -19,17 +19,22 @@ export interface CertManagerArgs {
   /** Size of each of its three pods. */
   readonly size: ContainerSize;
   readonly metrics: Metrics;
+  /** Whether it can prove names to an ACME server, by routes of a Gateway or by DNS. The Gateway API's CRDs must exist. @default false */
+  readonly acme?: boolean;
 }
 
 /** cert-manager, which issues and renews the certificates of other systems. */
 export class CertManager extends pulumi.ComponentResource {
   /** Files with its alerts. */
   readonly alerts = [path.join(__dirname, "cert-manager.alerts.yaml")];
+  /** The pods that ask certificate authorities. */
+  readonly controller: PodIdentity;
 
   constructor(name: string, args: CertManagerArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ground:CertManager", name, {}, opts);
-    const { namespace, chartDirectory, kubeApi, size, metrics } = args;
+    const { namespace, chartDirectory, kubeApi, size, acme = false, metrics } = args;
     const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
+    this.controller = podsOf(workload(name, "controller", size), namespace);
     const webhook = admitApiServer(this, kubeApi, {
       kind: "pods",
       server: podsOf(workload(name, "webhook", size), namespace),
@@ -43,7 +48,7 @@ export class CertManager extends pulumi.ComponentResource {
       {
         namespace,
         directory: chartDirectory,
-        values: values(size),
+        values: values(size, acme),
         declares: {
           workloads,
           services: workloads.map((w) => ({
@@ -59,8 +64,7 @@ export class CertManager extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: webhook },
     );
-    const controller = podsOf(workload(name, "controller", size), namespace);
-    scrape(this, { pods: controller, port: { name: METRICS, number: METRICS_PORT }, by: metrics });
+    scrape(this, { pods: this.controller, port: { name: METRICS, number: METRICS_PORT }, by: metrics });
     this.registerOutputs();
   }
 }
@@ -93,7 +97,7 @@ function workload(release: string, component: string, size: ContainerSize): Decl
   };
 }
 
-function values(size: ContainerSize): CertManagerValues {
+function values(size: ContainerSize, acme: boolean): CertManagerValues {
   const pod = { resources: resources(size) };
   return {
     ...pod,
@@ -103,6 +107,15 @@ function values(size: ContainerSize): CertManagerValues {
     crds: { enabled: true, keep: true },
     // Its only hook: a Job that checks the API for which Helm has already waited.
     startupapicheck: { enabled: false },
+    ...(acme && {
+      config: {
+        apiVersion: "controller.config.cert-manager.io/v1alpha1",
+        kind: "ControllerConfiguration",
+        gatewayAPI: { enabled: true },
+      },
+      // Otherwise it checks DNS-01 challenges at name servers of the internet, where policies let no pod.
+      dns01RecursiveNameserversOnly: true,
+    }),
   };
 }
 
@@ -114,4 +127,10 @@ type CertManagerValues = {
   readonly global: { readonly priorityClassName: string; readonly leaderElection: { readonly namespace: string } };
   readonly crds: { readonly enabled: true; readonly keep: true };
   readonly startupapicheck: { readonly enabled: false };
+  readonly config?: {
+    readonly apiVersion: string;
+    readonly kind: "ControllerConfiguration";
+    readonly gatewayAPI: { readonly enabled: true };
+  };
+  readonly dns01RecursiveNameserversOnly?: true;
 };

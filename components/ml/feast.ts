@@ -138,6 +138,16 @@ export class Feast extends pulumi.ComponentResource {
     this.offers = {
       endpoints: { http: this.http, grpc: this.grpc },
       alerts: [path.join(__dirname, "feast.alerts.yaml")],
+      entries: [
+        {
+          kind: "api",
+          name: "feast",
+          endpoint: this.http,
+          rate: { perMinute: 600, perHour: 30000 },
+          timeoutSeconds: 10,
+          retries: 2,
+        },
+      ],
     };
     this.registerOutputs();
   }

@@ -154,7 +154,21 @@ export class Mlflow extends pulumi.ComponentResource {
     this.collectGarbage(name, args, database);
     // They are told by the server that they may, and get presigned URLs for the parts.
     this.clientEnv = { MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: `${proxied.largestMiB * 1024 ** 2}` };
-    this.offers = { endpoints: { tracking: this.tracking }, alerts: [path.join(__dirname, "mlflow.alerts.yaml")] };
+    this.offers = {
+      endpoints: { tracking: this.tracking },
+      alerts: [path.join(__dirname, "mlflow.alerts.yaml")],
+      entries: [
+        { kind: "site", host: "mlflow", endpoint: this.tracking, timeoutSeconds: 300 },
+        {
+          kind: "api",
+          name: "mlflow",
+          endpoint: this.tracking,
+          rate: { perMinute: 100, perHour: 5000 },
+          timeoutSeconds: 60,
+          retries: 2,
+        },
+      ],
+    };
     this.registerOutputs();
   }
 

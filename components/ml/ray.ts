@@ -36,6 +36,8 @@ export interface RayArgs {
   /** Bucket of the history of features. The same user may read the bucket of applications' code. */
   readonly features: Bucket;
   readonly access: RayAccess;
+  /** Whether the gateway lets people reach the dashboard, from which they may run any code. @default false */
+  readonly publicDashboard?: boolean;
   readonly metrics: Metrics;
 }
 
@@ -58,6 +60,7 @@ export class Ray extends pulumi.ComponentResource {
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
     const { namespace, mode, workers, gpuWorkers, token, services, env, features, access, metrics } = args;
+    const { publicDashboard = false } = args;
 
     const login = envSecret(
       `${name}-object-store`,
@@ -132,6 +135,23 @@ export class Ray extends pulumi.ComponentResource {
       },
       credentials: { token: { namespace, name: this.auth.name } },
       alerts: [path.join(__dirname, "ray.alerts.yaml")],
+      entries: [
+        ...(publicDashboard
+          ? [{ kind: "site", host: "ray", endpoint: this.dashboard, timeoutSeconds: 300 } as const]
+          : []),
+        ...(this.serve
+          ? [
+              {
+                kind: "api",
+                name: "ray",
+                endpoint: this.serve,
+                rate: { perMinute: 600, perHour: 30000 },
+                timeoutSeconds: 60,
+                retries: 2,
+              } as const,
+            ]
+          : []),
+      ],
     };
     this.registerOutputs();
   }

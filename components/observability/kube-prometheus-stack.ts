@@ -169,6 +169,27 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       // Keys `admin-user` and `admin-password`.
       credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
       alerts: ["platform", "scheduled-jobs", "volumes"].map((file) => path.join(__dirname, `${file}.alerts.yaml`)),
+      entries: [
+        { kind: "site", host: "grafana", endpoint: this.grafana, timeoutSeconds: 300 },
+        {
+          kind: "api",
+          name: "grafana",
+          endpoint: this.grafana,
+          rate: { perMinute: 200, perHour: 10000 },
+          timeoutSeconds: 60,
+          retries: 2,
+          authorizes: true,
+        },
+        { kind: "site", host: "alertmanager", endpoint: this.alertmanager, timeoutSeconds: 300 },
+        {
+          kind: "api",
+          name: "prometheus",
+          endpoint: this.prometheus,
+          rate: { perMinute: 100, perHour: 5000 },
+          timeoutSeconds: 30,
+          retries: 2,
+        },
+      ],
     };
     this.registerOutputs();
   }

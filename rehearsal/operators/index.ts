@@ -2,6 +2,7 @@ import { barmanCloud } from "./barman-cloud";
 import { certManager } from "./cert-manager";
 import { cnpg } from "./cnpg";
 import { eck } from "./eck";
+import { envoyGateway } from "./envoy-gateway";
 import { gatewayApi } from "./gateway-api";
 import { istio } from "./istio";
 import { kuberay } from "./kuberay";
@@ -15,6 +16,7 @@ export const operators: readonly Operator[] = [
   certManager,
   cnpg,
   eck,
+  envoyGateway,
   gatewayApi,
   istio,
   kuberay,

@@ -92,7 +92,11 @@ export function fillPins(directory: string, from: string): FilledChart[] {
   ];
 }
 
-function fillChart(directory: string, { chart, version, crds = [] }: ChartPin, from: string): FilledChart {
+function fillChart(
+  directory: string,
+  { chart, version, crds = [], crdFolder = "crds" }: ChartPin,
+  from: string,
+): FilledChart {
   const target = path.join(directory, chart);
   const real = path.resolve(ROOT, from, chart);
   if (chartVersion(real) === version) {
@@ -100,9 +104,11 @@ function fillChart(directory: string, { chart, version, crds = [] }: ChartPin, f
     return { name: chart, version, source: "upstream" };
   }
   const description = `Stand-in for ${chart} ${version}: runs what this program declares about it`;
-  const folder = path.join(target, "crds");
+  const folder = path.join(target, crdFolder);
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(path.join(target, "Chart.yaml"), stringify({ apiVersion: "v2", name: chart, version, description }));
+  // The program applies them itself, and to Helm a folder below charts/ would be a chart without a name.
+  fs.writeFileSync(path.join(target, ".helmignore"), `${crdFolder}\n`);
   for (const name of crds) fs.writeFileSync(path.join(folder, `${name}.yaml`), new CrdLibrary().text(name));
   return { name: chart, version, source: "stand-in" };
 }

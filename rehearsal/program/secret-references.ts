@@ -100,7 +100,7 @@ function found(node: unknown, property = ""): Found[] {
 
 /** Fields that hold a reference `{ name, key? }`: `secretKeyRef`, `envFrom`'s `secretRef`, `passwordSecret` and the like. */
 const REFERENCE =
-  /^(secret|\w*Secret|\w*[sS]ecret(Key)?Ref|imagePullSecrets|certificateRefs|username|password|accessKeyId|secretAccessKey)$/;
+  /^(secret|\w*Secret|\w*[sS]ecret(Key)?Ref|imagePullSecrets|certificateRefs|credentialRefs|users|username|password|accessKeyId|secretAccessKey)$/;
 
 function namedBy(tree: Tree, property: string): string | undefined {
   // `secretName` is for volumes, listeners' certificates and CA issuers, `secretRef` for chart values.

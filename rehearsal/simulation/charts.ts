@@ -60,17 +60,24 @@ function standInObjects({ workloads, services, hooks = [], serviceAccounts }: Ch
   const made = serviceAccounts === "program" ? [] : accounts;
   const namespaceOfAccount = (name: string) =>
     workloads.find(({ serviceAccount }) => serviceAccount === name)?.namespace as string | undefined;
+  const isEarly = (name: string) => hooks.some((hook) => hook.serviceAccount === name && hook.when === "before");
   return [
     ...made.map((name) => ({
       apiVersion: "v1",
       kind: "ServiceAccount",
-      metadata: { name, namespace: namespaceOfAccount(name) },
+      metadata: {
+        name,
+        namespace: namespaceOfAccount(name),
+        ...(isEarly(name) && { annotations: { "helm.sh/hook": BEFORE, "helm.sh/hook-weight": "-1" } }),
+      },
     })),
     ...hooks.map(hookObject),
     ...workloads.map((workload) => workloadObject(workload, services)),
     ...services.map((service) => serviceObject(service, workloads)),
   ];
 }
+
+const BEFORE = "pre-install,pre-upgrade";
 
 function hookObject(hook: DeclaredHook): Manifest {
   const { name, when } = hook;
@@ -80,7 +87,7 @@ function hookObject(hook: DeclaredHook): Manifest {
     return { apiVersion: "batch/v1", kind: "CronJob", metadata: { name }, spec };
   }
   const annotations = {
-    "helm.sh/hook": when === "before" ? "pre-install,pre-upgrade" : "post-install,post-upgrade",
+    "helm.sh/hook": when === "before" ? BEFORE : "post-install,post-upgrade",
     "helm.sh/hook-delete-policy": "before-hook-creation",
   };
   return {

@@ -49,7 +49,7 @@ const RayGpuWorkers = z
   .meta({ description: "GPU workers; by default none" });
 
 // The namespaces of pods that are not operators.
-const CLIENT_NAMESPACES = ["data-platform", "monitoring", "kong"] as const;
+const CLIENT_NAMESPACES = ["data-platform", "monitoring", "gateway"] as const;
 
 const RayAccess = z
   .strictObject({
@@ -74,7 +74,14 @@ const RayAccess = z
   .default({ pods: {}, groups: [] })
   .meta({ description: "Who may run code on Ray; by default nobody" });
 
-const ray = { workers: RayWorkers, gpuWorkers: RayGpuWorkers, access: RayAccess };
+const ray = {
+  workers: RayWorkers,
+  gpuWorkers: RayGpuWorkers,
+  access: RayAccess,
+  publicDashboard: z.boolean().default(false).meta({
+    description: "Whether the gateway lets people reach the dashboard, from which they may run any code",
+  }),
+};
 
 /** Ray, standalone or managed by KubeRay. */
 export const Ray = z.discriminatedUnion("mode", [

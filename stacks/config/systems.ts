@@ -10,6 +10,7 @@ import { Superset } from "./bi";
 import { Datahub } from "./catalog";
 import { ObjectStore, Postgres, Redis } from "./data";
 import { Mesh } from "./mesh";
+import { Gateway } from "./gateway";
 import { Feast, Mlflow, Ray, Serve } from "./ml";
 import { Monitoring } from "./observability";
 import { Elasticsearch, Neo4j } from "./search";
@@ -41,6 +42,7 @@ interface Issuers {
   readonly objectStore?: z.output<typeof ObjectStore> | undefined;
   readonly postgres?: z.output<typeof Postgres> | undefined;
   readonly monitoring?: z.output<typeof Monitoring> | undefined;
+  readonly gateway?: z.output<typeof Gateway> | undefined;
 }
 
 /** A system of the platform. */
@@ -78,6 +80,12 @@ function s3Key(form: SecretForm, length: number, system: string): SecretKey {
 
 const S3_SHARED =
   "the object store's set-up, SeaweedFS, jobs outside the program by the Secret minio-credentials; at an external store also each system without a login of its own: MLflow, Feast, Ray, Serve, Polaris, Trino, DolphinScheduler";
+/** The key to a system's APIs. */
+const apiKey = (system: string): SecretKey => ({
+  form: "key",
+  usedBy: `Programs that call ${system} through the gateway`,
+  length: 48,
+});
 
 /** Every system that a stack may have. */
 export const SYSTEMS = {
@@ -111,6 +119,7 @@ export const SYSTEMS = {
   objectStore: {
     config: ObjectStore,
     credentials: {
+      objectStoreApiKey: apiKey("the object store"),
       minioRootUser: { form: "user", usedBy: "MinIO, the object store's set-up", length: 20 },
       minioRootPassword: { form: "password", usedBy: "MinIO, the object store's set-up", length: 40 },
       seaweedfsAdminAccessKey: { form: "user", usedBy: "SeaweedFS, the object store's set-up", length: 20 },
@@ -151,6 +160,7 @@ export const SYSTEMS = {
     config: Mlflow,
     needs: ["postgres", "objectStore"],
     credentials: {
+      mlflowApiKey: apiKey("MLflow"),
       postgresMlflowPassword: { form: "password", usedBy: "PostgreSQL, MLflow", length: 32 },
       mlflowEncryptionPassphrase: { form: "password", usedBy: "MLflow", length: 48 },
       objectStoreMlflowAccessKey: s3AccessKey("MLflow"),
@@ -162,6 +172,7 @@ export const SYSTEMS = {
     config: Feast,
     needs: ["postgres", "redis", "objectStore"],
     credentials: {
+      feastApiKey: apiKey("Feast"),
       postgresFeastPassword: { form: "password", usedBy: "PostgreSQL, Feast", length: 32 },
       redisFeastPassword: { form: "password", usedBy: "Feast", length: 32 },
       objectStoreFeastAccessKey: s3AccessKey("Feast"),
@@ -174,6 +185,7 @@ export const SYSTEMS = {
     // Its tasks read features and code from buckets and store artifacts there.
     needs: ["objectStore"],
     credentials: {
+      rayApiKey: apiKey("Ray Serve"),
       rayAuthToken: {
         form: "password",
         usedBy: "Ray nodes and clients, serve-deploy, serve-training, verify",
@@ -206,6 +218,7 @@ export const SYSTEMS = {
     config: Polaris,
     needs: ["postgres", "objectStore"],
     credentials: {
+      polarisApiKey: apiKey("Polaris"),
       postgresPolarisPassword: { form: "password", usedBy: "PostgreSQL, Polaris", length: 32 },
       polarisRootSecret: { form: "password", usedBy: "Polaris' principal root, set-up of the catalog", length: 48 },
       // The tokens are signed with HMAC-SHA-256.
@@ -219,6 +232,7 @@ export const SYSTEMS = {
   trino: {
     config: Trino,
     credentials: {
+      trinoApiKey: apiKey("Trino"),
       trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
       postgresTrinoReaderPassword: {
         form: "password",
@@ -242,6 +256,7 @@ export const SYSTEMS = {
     config: Datahub,
     needs: ["postgres", "kafka", "elasticsearch"],
     credentials: {
+      datahubApiKey: apiKey("DataHub"),
       postgresDatahubPassword: { form: "password", usedBy: "PostgreSQL, DataHub", length: 32 },
       kafkaDatahubPassword: { form: "password", usedBy: "Kafka, DataHub", length: 32 },
       elasticsearchDatahubPassword: {
@@ -271,6 +286,7 @@ export const SYSTEMS = {
     config: Superset,
     needs: ["postgres", "redis"],
     credentials: {
+      supersetApiKey: apiKey("Superset"),
       postgresSupersetPassword: { form: "password", usedBy: "PostgreSQL, Superset", length: 32 },
       postgresSupersetReaderPassword: {
         form: "password",
@@ -289,6 +305,7 @@ export const SYSTEMS = {
     config: DolphinScheduler,
     needs: ["postgres", "objectStore"],
     credentials: {
+      dolphinschedulerApiKey: apiKey("DolphinScheduler"),
       postgresDolphinschedulerPassword: { form: "password", usedBy: "PostgreSQL, DolphinScheduler", length: 32 },
       postgresDolphinschedulerWorkerPassword: {
         form: "password",
@@ -305,6 +322,7 @@ export const SYSTEMS = {
   monitoring: {
     config: Monitoring,
     credentials: {
+      monitoringApiKey: apiKey("Prometheus and Grafana"),
       grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin, beside Prometheus", length: 32 },
       // A PagerDuty routing key, the URL of a webhook or Slack's, or the password of a mailbox: monitoring.paging says which.
       pagingCredential: {
@@ -319,6 +337,45 @@ export const SYSTEMS = {
       grafana: service("http"),
     }),
     secrets: { grafana: "grafana" },
+  },
+  gateway: {
+    config: Gateway,
+    credentials: {
+      gatewayPassword: { form: "password", usedBy: "People, as user admin at the gateway", length: 32 },
+      gatewayClientSecret: {
+        form: "token",
+        usedBy: "The gateway, at the identity provider",
+        issuedWhere: ({ gateway }: Issuers) => gateway?.people.kind === "oidc",
+      },
+      cloudflareTunnelToken: {
+        form: "token",
+        usedBy: "The gateway's tunnel",
+        issuedWhere: ({ gateway }: Issuers) => gateway?.exposure.kind === "cloudflareTunnel",
+      },
+      cloudflareDnsToken: {
+        form: "token",
+        usedBy: "cert-manager, to prove the public host names",
+        issuedWhere: ({ gateway }: Issuers) =>
+          gateway?.certificates.kind === "acme" && gateway.certificates.challenge === "dns01",
+      },
+    },
+    outputs: z.strictObject({
+      sites: z.record(z.string(), z.string()).meta({ description: "URL of each public site, by its host" }),
+      apis: z.record(z.string(), z.string()).meta({ description: "URL of each public API, by name" }),
+    }),
+    secrets: {
+      gateway: "people",
+      apiObjectStore: "objectStore",
+      apiMlflow: "mlflow",
+      apiFeast: "feast",
+      apiRay: "ray",
+      apiPolaris: "polaris",
+      apiTrino: "trino",
+      apiDatahub: "datahub",
+      apiSuperset: "superset",
+      apiDolphinscheduler: "dolphinscheduler",
+      apiMonitoring: "monitoring",
+    },
   },
   verify: { config: Size.meta({ description: "The pod from which `npm run verify` tests the cluster" }) },
 } as const satisfies Record<string, System>;

@@ -26,7 +26,7 @@ const NAMESPACES = {
   monitoring: "restricted",
   // Reads the node's own file systems and network.
   "node-exporter": "privileged",
-  kong: "restricted",
+  gateway: "restricted",
   // The mesh's agents set up the network of a node's pods.
   "istio-system": "privileged",
   // Loads drivers into the node's kernel.
@@ -61,12 +61,16 @@ export interface Foundation {
   readonly metrics: Metrics;
   /** mTLS and identities between pods, where the stack has a mesh. */
   readonly mesh: Mesh | undefined;
+  /** The CRDs of the Gateway API. */
+  readonly gatewayApi: pulumi.Resource;
   /** Issues certificates. Components that need one depend on it. */
   readonly certManager: CertManager;
   /** Signs the server certificates in data-platform. */
   readonly authority: Authority;
   /** Directory of the pinned charts. */
   readonly chartDirectory: string;
+  /** DNS zone of all public host names. */
+  readonly domain: string;
   /** Public host name of a service. */
   readonly publicHost: (service: string) => string;
   /** StorageClass of every volume. */
@@ -77,7 +81,7 @@ export interface Foundation {
 
 /** The cluster's identity, namespaces, quota, priorities, mesh, shared CRDs and certificates. */
 export function foundation(config: PlatformConfig): Foundation {
-  const { cluster, quota } = config;
+  const { cluster, quota, domain } = config;
   const { directory: chartDirectory } = config.charts;
   const { className: storageClass } = config.storage;
   const { lifted } = config.protection;
@@ -122,7 +126,7 @@ export function foundation(config: PlatformConfig): Foundation {
   );
   new Quota("data-platform-quota", { namespace: namespaces["data-platform"], ...quota }, opts);
 
-  new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
+  const gatewayApi = new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
   const metrics = {
     scraper: prometheus(namespaces.monitoring),
     crds: new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
@@ -136,8 +140,9 @@ export function foundation(config: PlatformConfig): Foundation {
       kubeApi,
       size: config.certManager,
       metrics,
+      acme: config.gateway !== undefined,
     },
-    opts,
+    { ...opts, dependsOn: gatewayApi },
   );
   const { authority } = new CertificateAuthority(
     "platform-ca",
@@ -168,10 +173,12 @@ export function foundation(config: PlatformConfig): Foundation {
     nodeCidrs,
     metrics,
     mesh,
+    gatewayApi,
     certManager,
     authority,
     chartDirectory,
-    publicHost: (service) => `${service}.${config.domain}`,
+    domain,
+    publicHost: (service) => `${service}.${domain}`,
     storageClass,
     isProtected,
   };

@@ -153,7 +153,7 @@ function rayOf(
   { objectStore }: Data,
   { opts, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
 ): Ray {
-  const { workers, gpuWorkers, access } = config;
+  const { workers, gpuWorkers, access, publicDashboard } = config;
   return new Ray(
     "ray",
     {
@@ -174,6 +174,7 @@ function rayOf(
           serviceAccount,
         })),
       },
+      publicDashboard,
       metrics,
     },
     opts,

@@ -28,10 +28,10 @@ describe("the diagram", () => {
     );
   });
 
-  it("tells from clients whom nothing waits for: the scraper, the check and the caller of webhooks", async () => {
+  it("tells from clients whom nothing waits for: the scraper, the check, the gateway and the caller of webhooks", async () => {
     const { arrows } = wiringOf(await evaluated("prod"));
     const dashed = arrows.filter(({ observes }) => observes).map(({ from }) => from);
-    assert.deepEqual([...new Set(dashed)], ["kube-api", "prometheus", "verify"]);
+    assert.deepEqual([...new Set(dashed)], ["gateway", "kube-api", "prometheus", "verify"]);
   });
 
   it("has a group for every folder of components", () => {

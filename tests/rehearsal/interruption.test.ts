@@ -98,14 +98,14 @@ describe("npm run recover", () => {
     const { engine, api } = rehearsal;
     // The label is a conflict for versions of the plugin before 4.25, which adopt what exists where no field differs.
     const enforce = { "pod-security.kubernetes.io/enforce": "privileged" };
-    await api.core.createNamespace({ body: { metadata: { name: "kong", labels: enforce } } });
+    await api.core.createNamespace({ body: { metadata: { name: "gateway", labels: enforce } } });
     assert.equal((await engine.run("up", { saveOnce })).ok, false);
 
     const refused = await recover(rehearsal);
     assert.notEqual(refused.code, 0);
-    assert.match(refused.output, /made by no Pulumi program[^]*Namespace kong/);
-    const kong = await api.core.readNamespace({ name: "kong" });
-    assert.deepEqual(kong.metadata?.labels, { ...enforce, "kubernetes.io/metadata.name": "kong" });
+    assert.match(refused.output, /made by no Pulumi program[^]*Namespace gateway/);
+    const gateway = await api.core.readNamespace({ name: "gateway" });
+    assert.deepEqual(gateway.metadata?.labels, { ...enforce, "kubernetes.io/metadata.name": "gateway" });
   });
 
   it("refuses a cluster that the stack was not made on, and changes nothing", async () => {

@@ -103,7 +103,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.ray.access = { pods: { portal: { namespace: "default", labels: { app: "portal" } } } }),
-    `ray.access.pods.portal.namespace: "default" is not allowed: expected one of "data-platform"|"monitoring"|"kong"; correct it in FILE`,
+    `ray.access.pods.portal.namespace: "default" is not allowed: expected one of "data-platform"|"monitoring"|"gateway"; correct it in FILE`,
   ],
   [
     (c) => (c.serve.applications.commodity.deployments.Predictor.replicas.min = 9),

@@ -83,7 +83,7 @@ for (const shape of SHAPES) {
       assert.ok(served.length >= 23, `only ${served.length} kinds of servers are in the mesh`);
       const ports = new Map<string, Set<string>>();
       for (const wire of only(seen, "carbon:base:Wires").inputs.wires) {
-        // The API server calls without an identity, from addresses that pods may have as well.
+        // The API server and the world call without an identity, from addresses that pods may have as well.
         if (wire.from.cidrs === undefined) continue;
         for (const { name } of selected(named(seen), wire.to.namespace, wire.to.labels)) {
           ports.set(
@@ -96,7 +96,7 @@ for (const shape of SHAPES) {
         if (!("namespace" in server)) continue;
         const unencrypted: string[] = plaintext(mesh, server).map(([first, last]) => `${first}-${last}`);
         const called = ports.get(server.name) ?? new Set();
-        const fault = `${server.name} takes connections without mTLS: only the API server may call so`;
+        const fault = `${server.name} takes connections without mTLS: only the API server and the world may call so`;
         assert.deepEqual(unencrypted, [...called], fault);
       }
       const accounts = new Map(

@@ -25,7 +25,7 @@ for (const shape of SHAPES) {
       const { seen } = await program(shape);
       const made = all(seen, "kubernetes:core/v1:Namespace").filter(({ read }) => !read);
       const policies = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-      const clusterWide = ["Namespace", "PriorityClass", "CustomResourceDefinition", ...policies];
+      const clusterWide = ["Namespace", "PriorityClass", "CustomResourceDefinition", "GatewayClass", ...policies];
       for (const one of [...objects(seen), ...all(seen, "kubernetes:helm.sh/v3:Release")]) {
         if (clusterWide.includes(one.inputs.kind)) continue;
         const namespace: string = one.inputs.metadata?.namespace ?? one.inputs.namespace;

@@ -6,6 +6,7 @@ import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/conf
 import { secretReferences } from "../../rehearsal/program/secret-references";
 import { objects } from "../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "../support/mocks";
+import type { FullConfig } from "../support/full";
 import { configOf, run, shaped, SHAPES } from "../support/program";
 
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
@@ -35,7 +36,8 @@ describe("credentials that somebody set", () => {
         const { plain = "", "URL-encoded": encoded = "" } = forms(canary);
         const isUsed = inside.some((data) => data.includes(plain) || data.includes(encoded));
         const [server] = /^(minio|seaweedfs)/.exec(key) ?? [];
-        assert.equal(isUsed, server === undefined || config.objectStore.kind === server, key);
+        const chosen = ofGateway(config)[key] ?? (server === undefined || config.objectStore.kind === server);
+        assert.equal(isUsed, chosen, key);
       }
       assert.deepEqual(all(seen, "random:index/randomPassword:RandomPassword"), [], "nothing is generated as well");
       assert.deepEqual(unnamedReaders(seen), [], "mend `usedBy` in stacks/config/systems.ts");
@@ -71,6 +73,19 @@ describe("an external object store", () => {
     );
   });
 });
+/** The credentials that depend on how people and programs come in, and whether they are used. */
+function ofGateway({ gateway, objectStore }: FullConfig): Readonly<Record<string, boolean>> {
+  const { people, programs, exposure, certificates } = gateway;
+  const keys = Object.keys(SECRET_KEYS).filter((key) => key.endsWith("ApiKey"));
+  const open = (key: string) => key !== "objectStoreApiKey" || objectStore.kind !== "external";
+  return {
+    ...Object.fromEntries(keys.map((key) => [key, programs.kind === "keys" && open(key)])),
+    gatewayPassword: people.kind === "basic",
+    gatewayClientSecret: people.kind === "oidc",
+    cloudflareTunnelToken: exposure.kind === "cloudflareTunnel",
+    cloudflareDnsToken: certificates.kind === "acme" && certificates.challenge === "dns01",
+  };
+}
 
 describe("Secrets", () => {
   it("generates what is not set, and hands it out as a secret", async () => {
@@ -99,12 +114,19 @@ describe("Secrets", () => {
   });
 
   for (const [objectStore, target, wanted] of [
-    ["minio", "object-store", ["pagingCredential"]],
-    ["minio", "external", ["backupAccessKey", "backupSecretKey", "pagingCredential"]],
+    ["minio", "object-store", ["pagingCredential", "cloudflareTunnelToken"]],
+    ["minio", "external", ["backupAccessKey", "backupSecretKey", "pagingCredential", "cloudflareTunnelToken"]],
     [
       "external",
       "object-store",
-      ["backupAccessKey", "backupSecretKey", "objectStoreAccessKey", "objectStoreSecretKey", "pagingCredential"],
+      [
+        "backupAccessKey",
+        "backupSecretKey",
+        "objectStoreAccessKey",
+        "objectStoreSecretKey",
+        "pagingCredential",
+        "cloudflareTunnelToken",
+      ],
     ],
   ] as const) {
     it(`generates nothing that only somebody else can issue: objectStore ${objectStore}, backups to ${target}`, async () => {

@@ -81,6 +81,7 @@ const NAMES = Object.keys(SYSTEMS) as SystemName[];
 
 // Components that are not called like their system.
 const TOKENS: Partial<Record<SystemName, string>> = {
+  gateway: "carbon:edge:EnvoyGateway",
   serve: "carbon:ml:ServeApplications",
   monitoring: "carbon:observability:KubePrometheusStack",
 };

@@ -8,12 +8,12 @@ import { temporaryDirectory } from "./temporary";
 /** A chart directory with the least that the program reads: each chart's version, and one CRD in each manifest file. */
 export function makeChartDirectory(): string {
   const directory = temporaryDirectory();
-  for (const { chart, version, crds = [] } of Object.values<ChartPin>(charts)) {
+  for (const { chart, version, crds = [], crdFolder = "crds" } of Object.values<ChartPin>(charts)) {
     fs.mkdirSync(path.join(directory, chart));
     fs.writeFileSync(path.join(directory, chart, "Chart.yaml"), stringify({ apiVersion: "v2", name: chart, version }));
     for (const name of crds) {
-      fs.mkdirSync(path.join(directory, chart, "crds"), { recursive: true });
-      fs.writeFileSync(path.join(directory, chart, "crds", `${name}.yaml`), definition(name));
+      fs.mkdirSync(path.join(directory, chart, crdFolder), { recursive: true });
+      fs.writeFileSync(path.join(directory, chart, crdFolder, `${name}.yaml`), definition(name));
     }
   }
   for (const pin of Object.values(manifests)) {

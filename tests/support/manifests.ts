@@ -123,8 +123,15 @@ export function allPods(seen: readonly Registered[]): Pods[] {
   return [...ourPods(seen), ...charts, ...operated];
 }
 
-/** Whom policies name although nothing in the program makes them: the cluster's DNS. */
+/** Whom policies name although nothing in the program makes them: the cluster's DNS, and what answers for cert-manager. */
 export const OBSERVERS: readonly Pods[] = [
+  {
+    owner: "challenges",
+    namespace: "gateway",
+    labels: { "acme.cert-manager.io/http01-solver": "true" },
+    serviceAccount: "default",
+    replicas: 1,
+  },
   {
     owner: "DNS",
     namespace: "kube-system",

@@ -83,6 +83,7 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
         min: 1,
         max: 4,
       },
+      publicDashboard: true,
       // Somebody whose pods there are.
       access: {
         pods: {
@@ -93,6 +94,24 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
       serving: { head: size(2, 4096), workers: { ...size(2, 8192), min: 1, max: 4 } },
       autoscaler: size(0.5, 1024),
       operator: size(0.5, 512),
+    },
+    gateway: {
+      ...configOf("prod").gateway,
+      exposure: { kind: "loadBalancer" },
+      certificates: {
+        kind: "acme",
+        server: "https://acme.example.com/directory",
+        email: "ops@example.com",
+        challenge: "http01",
+        cidrs: ["203.0.113.0/24"],
+      },
+      people: { kind: "oidc", issuer: "https://login.example.com", clientId: "carbon", cidrs: ["203.0.113.0/24"] },
+      programs: {
+        kind: "jwt",
+        issuer: "https://tokens.example.com",
+        jwks: "https://tokens.example.com/keys",
+        cidrs: ["203.0.113.0/24"],
+      },
     },
   }),
 };

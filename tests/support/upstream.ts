@@ -203,6 +203,18 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
       },
     ],
   },
+  cloudflared: {
+    user: { uid: 65532, source: "cloudflare/cloudflared Dockerfile" },
+    programs: [
+      {
+        command: /^tunnel /,
+        ports: {
+          metrics: { set: /--metrics=\S+:(\d+)/, source: "cloudflare/cloudflared cmd/cloudflared/tunnel/cmd.go" },
+        },
+        health: { metrics: { is: /^\/ready$/, source: "cloudflare/cloudflared metrics/metrics.go" } },
+      },
+    ],
+  },
   valkey: {
     user: { uid: 999, source: "valkey-io/valkey-container 9.1/debian/Dockerfile" },
     programs: [

@@ -1,0 +1,233 @@
+import { createHash } from "node:crypto";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { type ExternalPeer, serviceReference } from "../../base/endpoint";
+import type { Api, Entry } from "../../base/offer";
+import { ENVOY_GATEWAY_API, GATEWAY_API } from "./proxies";
+
+const GROUP = "gateway.networking.k8s.io";
+const API_KEY_HEADER = "x-api-key";
+/** Envoy takes a key out of `Bearer <key>`, which many clients can send, and no other header. */
+const TOKEN_HEADER = "authorization";
+/** The user of all people, where the gateway itself asks for a password. */
+const USER = "admin";
+
+/** Who signs tokens, and where the keys to check them are found. */
+export interface Issuer {
+  readonly issuer: string;
+  readonly jwks: string;
+  /** For whom tokens must be; absent if for anybody. */
+  readonly audiences?: readonly string[] | undefined;
+  readonly provider: ExternalPeer;
+}
+
+/** How people prove who they are. */
+export type People =
+  | { readonly kind: "basic"; readonly password: pulumi.Output<string> }
+  | {
+      readonly kind: "oidc";
+      readonly issuer: string;
+      readonly clientId: string;
+      readonly clientSecret: pulumi.Output<string>;
+      readonly provider: ExternalPeer;
+    }
+  /** A proxy before this one asks them, and sends a signed token along in this header. */
+  | ({ readonly kind: "accessProxy"; readonly header: string } & Issuer);
+
+/** How programs prove who they are. */
+export type Programs = { readonly kind: "keys" } | ({ readonly kind: "jwt" } & Issuer);
+
+/** The public host name of an entry. */
+export function hostOf(entry: Entry, domain: string): string {
+  if (entry.kind === "site") return `${entry.host}.${domain}`;
+  return `${entry.signed ? entry.name : "api"}.${domain}`;
+}
+
+/** The path of an entry, without a slash at the end. */
+function pathOf(entry: Entry): string {
+  return entry.kind === "site" || entry.signed ? "" : `/api/${entry.name}`;
+}
+
+/** The public URL of an entry. */
+export function urlOf(entry: Entry, domain: string): string {
+  return `https://${hostOf(entry, domain)}${pathOf(entry)}`;
+}
+
+/** Name of the route of an entry. */
+export function routeName(entry: Entry): string {
+  return entry.kind === "site" ? entry.host : `api-${entry.name}`;
+}
+
+/** What the gateway must know to ask people; undefined where others ask them. */
+export function peopleSecret(people: People): Record<string, pulumi.Output<string>> | undefined {
+  switch (people.kind) {
+    case "basic":
+      return { username: pulumi.output(USER), password: people.password, ".htpasswd": passwordFile(people.password) };
+    case "oidc":
+      return { "client-secret": people.clientSecret };
+    case "accessProxy":
+      return undefined;
+  }
+}
+
+function passwordFile(password: pulumi.Output<string>): pulumi.Output<string> {
+  // Envoy knows no other hash; of a long random password it tells nothing.
+  return password.apply((text) => `${USER}:{SHA}${createHash("sha1").update(text).digest("base64")}`);
+}
+
+/** The rule for the sites; `secret` has the password or the client's secret. */
+export function peopleRule(people: People, secret: string): object {
+  switch (people.kind) {
+    case "basic":
+      return { basicAuth: { users: { name: secret } } };
+    case "oidc":
+      return {
+        oidc: {
+          provider: { issuer: people.issuer },
+          clientID: people.clientId,
+          clientSecret: { name: secret },
+          // The default is a path of several sites.
+          logoutPath: "/oauth2/logout",
+        },
+      };
+    case "accessProxy":
+      return { jwt: { providers: [tokens("people", people, { headers: [{ name: people.header }] })] } };
+  }
+}
+
+/** The rule for an API; `secret` has its key. */
+export function programsRule(programs: Programs, { authorizes = false }: Api, secret: string): object {
+  if (programs.kind === "jwt") return { jwt: { providers: [tokens("programs", programs)] } };
+  const headers = authorizes ? [API_KEY_HEADER] : [API_KEY_HEADER, TOKEN_HEADER];
+  return { apiKeyAuth: { credentialRefs: [{ name: secret }], extractFrom: [{ headers }], sanitize: true } };
+}
+
+function tokens(name: string, { issuer, jwks, audiences }: Issuer, extractFrom?: object): object {
+  return {
+    name,
+    issuer,
+    ...(audiences && { audiences }),
+    remoteJWKS: { uri: jwks },
+    ...(extractFrom && { extractFrom }),
+  };
+}
+
+/** The rule for pages of other origins: those of the platform alone may call an API. */
+export function originsRule(domain: string): object {
+  return {
+    cors: {
+      allowOrigins: [`https://${domain}`, `https://*.${domain}`],
+      allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+      allowHeaders: [API_KEY_HEADER, TOKEN_HEADER, "content-type"],
+      maxAge: "10m",
+    },
+  };
+}
+
+/** Inputs of {@link policy} and {@link route}. */
+export interface RouteArgs {
+  /** Name of the gateway. */
+  readonly gateway: string;
+  readonly namespace: pulumi.Input<string>;
+  readonly domain: string;
+}
+
+/** Makes a policy for routes, which may come later. */
+export function policy(
+  parent: pulumi.Resource,
+  kind: "SecurityPolicy" | "BackendTrafficPolicy",
+  name: string,
+  { namespace, routes, spec }: { namespace: pulumi.Input<string>; routes: readonly string[]; spec: object },
+  dependsOn: readonly pulumi.Resource[],
+): pulumi.Resource {
+  const targetRefs = routes.map((route) => ({ group: GROUP, kind: "HTTPRoute", name: route }));
+  return new k8s.apiextensions.CustomResource(
+    `${name}-${kind.toLowerCase()}`,
+    { apiVersion: ENVOY_GATEWAY_API, kind, metadata: { name, namespace }, spec: { targetRefs, ...spec } },
+    { parent, dependsOn: [...dependsOn] },
+  );
+}
+
+/** How much of an API each of several proxies lets through, and what it does when a server cannot be reached. */
+export function limits({ rate, retries }: Api, proxies: number): object {
+  // Each proxy counts for itself. A rule that selects nobody would be the only one of its kind.
+  const rule = (requests: number, unit: string) => ({
+    clientSelectors: [{ path: { type: "PathPrefix", value: "/" } }],
+    limit: { requests: Math.ceil(requests / proxies), unit },
+  });
+  return {
+    rateLimit: { local: { rules: [rule(rate.perMinute, "Minute"), rule(rate.perHour, "Hour")] } },
+    ...(retries > 0 && {
+      retry: {
+        numRetries: retries,
+        // The server has not seen any of these requests: no order is placed twice.
+        retryOn: { triggers: ["connect-failure", "refused-stream", "reset-before-request"] },
+      },
+    }),
+  };
+}
+
+/** Makes the route of an entry, and lets it lead to the Service in another namespace. */
+export function route(
+  parent: pulumi.Resource,
+  entry: Entry,
+  { gateway, namespace, domain, without }: RouteArgs & { readonly without: readonly string[] },
+  dependsOn: readonly pulumi.Resource[],
+): void {
+  const name = routeName(entry);
+  const path = pathOf(entry);
+  const service = serviceReference(entry.endpoint);
+  const grant = new k8s.apiextensions.CustomResource(
+    `${name}-grant`,
+    {
+      apiVersion: `${GROUP}/v1beta1`,
+      kind: "ReferenceGrant",
+      metadata: { name: `${gateway}-${name}`, namespace: service.namespace },
+      spec: {
+        from: [{ group: GROUP, kind: "HTTPRoute", namespace }],
+        to: [{ group: "", kind: "Service", name: service.name }],
+      },
+    },
+    { parent },
+  );
+  new k8s.apiextensions.CustomResource(
+    name,
+    {
+      apiVersion: GATEWAY_API,
+      kind: "HTTPRoute",
+      metadata: { name, namespace },
+      spec: {
+        parentRefs: [{ name: gateway, sectionName: "https" }],
+        hostnames: [hostOf(entry, domain)],
+        rules: [
+          {
+            matches: [{ path: { type: "PathPrefix", value: path || "/" } }],
+            filters: [...headers(path, without), ...(path ? [CUT_PATH] : [])],
+            backendRefs: [service],
+            timeouts: { request: `${entry.timeoutSeconds}s` },
+          },
+        ],
+      },
+    },
+    { parent, dependsOn: [grant, ...dependsOn] },
+  );
+}
+
+const CUT_PATH = {
+  type: "URLRewrite",
+  urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/" } },
+};
+
+/** Tells the server the path that it does not see, and keeps from it what was meant for the gateway. */
+function headers(path: string, remove: readonly string[]): object[] {
+  if (path === "" && remove.length === 0) return [];
+  return [
+    {
+      type: "RequestHeaderModifier",
+      requestHeaderModifier: {
+        ...(path !== "" && { set: [{ name: "x-forwarded-prefix", value: path }] }),
+        ...(remove.length > 0 && { remove }),
+      },
+    },
+  ];
+}
