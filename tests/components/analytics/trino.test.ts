@@ -68,6 +68,12 @@ function secret(seen: readonly Registered[], name: string): any {
 }
 
 describe("Trino", () => {
+  it("answers what a gateway passes on with X-Forwarded headers", async () => {
+    const { additionalConfigProperties: lines } = values(await trino(everything));
+    const set = lines.filter((line: string) => line.startsWith("http-server.process-forwarded="));
+    assert.deepEqual(set, ["http-server.process-forwarded=true"]);
+  });
+
   it("has a catalog for each store that is there, and none for another", async () => {
     assert.deepEqual(Object.keys(values(await trino(everything)).additionalCatalogs).sort(), [
       "elasticsearch",
