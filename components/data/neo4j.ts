@@ -92,10 +92,16 @@ export class Neo4j extends pulumi.ComponentResource {
 
 // Instead of the image's own script, which writes into the configuration. A server that was killed left the number of its
 // process, which is the next one's as well: it would not start. The password of an empty volume is told before the first
-// start; a server with data keeps the one that it has.
-const START = `set -eu
+// start; a server with data keeps the one that it has. It is told in a file in memory, since everybody on the node sees
+// arguments: there quotes and backslashes have one before them, and two @ mean one.
+const PASSWORD = "/dev/shm/password";
+const START = String.raw`set -eu
 rm -f ${RUN}/neo4j.pid
-[ -d ${DATA}/databases ] || neo4j-admin dbms set-initial-password -- "$password"
+if [ ! -d ${DATA}/databases ]; then
+  (umask 077 && printf '%s\n' "$password" | sed 's/["\\]/\\&/g; s/^@/@@/; s/.*/"&"/' > ${PASSWORD})
+  neo4j-admin dbms set-initial-password -- @${PASSWORD}
+  rm ${PASSWORD}
+fi
 server=$(neo4j console --dry-run)
 eval exec "$server"
 `;

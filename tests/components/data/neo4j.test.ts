@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { url } from "../../../components/base/endpoint";
 import { Neo4j, type Neo4jArgs } from "../../../components/data/neo4j";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
 import { SIZE } from "../../support/stubs";
+import { temporaryDirectory } from "../../support/temporary";
 
 async function neo4j(own: Partial<Neo4jArgs> = {}): Promise<{ seen: Registered[]; component: Neo4j }> {
   const seen = await mockEngine();
@@ -48,9 +52,19 @@ describe("Neo4j", () => {
     assert.doesNotMatch(JSON.stringify(rest), /graph-password/);
   });
 
-  it("takes a password that begins like an option", async () => {
+  it("tells the first password in a file, whatever its characters, and takes one that begins like an option", async () => {
     const [{ command }] = spec((await neo4j()).seen).containers;
-    assert.match(command.at(-1), / set-initial-password -- "\$password"$/m);
+    const [, write = ""] = /^ *(\(umask 077 && printf .*\))$/m.exec(command.at(-1)) ?? [];
+    const [, file = ""] = / set-initial-password -- @(\S+)$/m.exec(command.at(-1)) ?? [];
+    const written = (password: string) => {
+      const here = path.join(temporaryDirectory(), "password");
+      execFileSync("sh", ["-c", write.replace(file, here)], { env: { ...process.env, password } });
+      return fs.readFileSync(here, "utf8");
+    };
+    // As picocli reads files of arguments.
+    assert.equal(written("-two words #3"), '"-two words #3"\n');
+    assert.equal(written('a"b\\c'), '"a\\"b\\\\c"\n');
+    assert.equal(written("@/etc/passwd"), '"@@/etc/passwd"\n');
   });
 
   it("leaves a quarter of its memory to the process around heap and page cache", async () => {
