@@ -357,7 +357,13 @@ function startServer(
         ports,
         env: { ...server.env, ...SETTINGS_ENV },
         secretEnv,
-        probe: { kind: "http", path: `${server.path}/actuator/health/readiness`, port: "http", startupSeconds: 600 },
+        probe: {
+          kind: "http",
+          path: `${server.path}/actuator/health/readiness`,
+          port: "http",
+          startupSeconds: 600,
+          liveness: { kind: "http", path: `${server.path}/actuator/health/liveness`, port: "http" },
+        },
         mounts: {
           "/tmp": "tmp",
           [SETTINGS]: "settings",

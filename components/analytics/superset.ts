@@ -293,7 +293,14 @@ function webContainer({ processes, threads, size }: SupersetWeb): Process["conta
     size,
     env: { ...SHARED.env, SUPERSET_DATABASE_POOL: `${poolSize(threads)}` },
     ports: { http: PORT },
-    probe: { kind: "http", path: "/health", port: "http", startupSeconds: 300 },
+    // Slow queries may take every thread that could answer, and a restart would cut them off.
+    probe: {
+      kind: "http",
+      path: "/health",
+      port: "http",
+      startupSeconds: 300,
+      liveness: { kind: "tcp", port: "http" },
+    },
   };
 }
 
@@ -313,6 +320,8 @@ function celery(size: ContainerSize, command: string): Process["container"] {
       kind: "command",
       command: ["sh", "-c", `test -n "$(find ${HEARTBEAT_FILE} -mmin -2)"`],
       startupSeconds: 300,
+      // While Redis is away it does not beat, and its queries go on.
+      livenessSeconds: 600,
     },
   };
 }

@@ -69,15 +69,26 @@ export type PodSecurityLevel = "restricted" | "baseline" | "privileged";
 
 export type PriorityClassName = "critical-services" | "standard-services" | "low-priority-batch";
 
-/** The check for readiness and, with six times the failures, for liveness. */
+/** The check for start and readiness. */
 export type Probe = (HttpCheck | GrpcCheck | CommandCheck) & {
   /** How long the start may take, in seconds. @default 120 */
   readonly startupSeconds?: number;
+  /** What liveness asks, where readiness asks for something that a restart does not bring back. @default the same */
+  readonly liveness?: HttpCheck | TcpCheck;
+  /** How long liveness may fail before the container is restarted, in seconds. @default 60 */
+  readonly livenessSeconds?: number;
 };
 
 interface HttpCheck {
   readonly kind: "http";
   readonly path: string;
+  /** Name of the container's port. */
+  readonly port: string;
+}
+
+/** Whether connections are accepted. */
+interface TcpCheck {
+  readonly kind: "tcp";
   /** Name of the container's port. */
   readonly port: string;
 }
@@ -237,20 +248,28 @@ const PROBE_PERIOD_SECONDS = 10;
 
 function probes({
   startupSeconds = 120,
+  liveness,
+  livenessSeconds = 60,
   ...probe
 }: Probe): Pick<Container, "startupProbe" | "readinessProbe" | "livenessProbe"> {
-  const check = { ...probeHandler(probe), periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
+  const period = { periodSeconds: PROBE_PERIOD_SECONDS, timeoutSeconds: 5 };
+  const check = { ...probeHandler(probe), ...period };
   return {
     startupProbe: { ...check, failureThreshold: Math.ceil(startupSeconds / PROBE_PERIOD_SECONDS) },
     readinessProbe: { ...check, failureThreshold: 2 },
-    livenessProbe: { ...check, failureThreshold: 6 },
+    livenessProbe: {
+      ...(liveness ? { ...probeHandler(liveness), ...period } : check),
+      failureThreshold: Math.ceil(livenessSeconds / PROBE_PERIOD_SECONDS),
+    },
   };
 }
 
-function probeHandler(probe: HttpCheck | GrpcCheck | CommandCheck): k8s.types.input.core.v1.Probe {
+function probeHandler(probe: HttpCheck | TcpCheck | GrpcCheck | CommandCheck): k8s.types.input.core.v1.Probe {
   switch (probe.kind) {
     case "http":
       return { httpGet: { path: probe.path, port: probe.port } };
+    case "tcp":
+      return { tcpSocket: { port: probe.port } };
     case "grpc":
       return { grpc: { port: probe.port } };
     case "command":

@@ -307,7 +307,14 @@ function servers({ http, grpc }: FeastArgs, shared: ContainerArgs): ReturnType<t
         "--max-requests=0",
       ],
       ports: { http: PORTS.http, metrics: METRICS_PORT },
-      probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
+      // It asks the registry, hence PostgreSQL. gunicorn replaces a worker that hangs.
+      probe: {
+        kind: "http",
+        path: "/health",
+        port: "http",
+        startupSeconds: 180,
+        liveness: { kind: "tcp", port: "http" },
+      },
     }),
     container("grpc", {
       ...shared,

@@ -142,7 +142,14 @@ export class Mlflow extends pulumi.ComponentResource {
         secretEnv: [database, objectStore],
         // The metrics of each web server process lie there too.
         tmpMiB: proxied.largestMiB * proxied.atOnce + 256,
-        probe: { kind: "http", path: "/health", port: "http", startupSeconds: 180 },
+        // Uploads may take every thread that could answer, and a restart would cut them off.
+        probe: {
+          kind: "http",
+          path: "/health",
+          port: "http",
+          startupSeconds: 180,
+          liveness: { kind: "tcp", port: "http" },
+        },
         mounts: POSTGRES_CA_MOUNT,
         volumes: [postgresCaVolume(store)],
         talksTo: [store.server, artifacts.store.destination],

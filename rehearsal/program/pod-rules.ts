@@ -101,9 +101,9 @@ function isBitnami(image: string): boolean {
 function probeFaults(container: V1Container): string[] {
   const ports = container.ports ?? [];
   const isSound = (probe: V1Probe | undefined): boolean => {
-    const { httpGet, grpc, exec, timeoutSeconds = 0 } = probe ?? {};
+    const { httpGet, tcpSocket, grpc, exec, timeoutSeconds = 0 } = probe ?? {};
     const asks =
-      ports.some(({ name }) => name !== undefined && name === httpGet?.port) ||
+      ports.some(({ name }) => name !== undefined && name === (httpGet ?? tcpSocket)?.port) ||
       ports.some(({ containerPort }) => containerPort === grpc?.port) ||
       (exec?.command ?? []).length > 0;
     return timeoutSeconds > 0 && asks;

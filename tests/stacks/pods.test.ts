@@ -8,6 +8,27 @@ import { program, SHAPES } from "../support/program";
 // Of two, each would start every scheduled task.
 const ONE_AT_A_TIME = ["Deployment data-platform/superset-beat"];
 
+/** Containers whose liveness asks what their readiness asks, by what both ask, and why that kills none that works. */
+const ASKED_TWICE: Readonly<Record<string, string>> = {
+  "GET /minio/health/live": "MinIO's own check of liveness, which answers while its disk is full",
+  "GET /": "Neo4j's list of its ports, which needs no database",
+  "valkey-cli": "counts keys in memory, and answers while the disk is full",
+  "GET /api/gcs_healthz": "KubeRay's own check, and as patient",
+  "GET /api/local_raylet_healthz": "KubeRay's own check, and as patient; it passes while the head is away",
+  gRPC: "Feast's gRPC server answers for itself",
+  "find /tmp/heartbeat": "Celery does not always go on after Redis was away; a restart is the cure",
+  "find /task-logs/.cleaned": "the loop touches the file each time, also on a full disk",
+};
+
+/** What a probe asks, in a few words. */
+function asked({ httpGet, tcpSocket, grpc, exec }: any): string {
+  if (httpGet) return `GET ${httpGet.path}`;
+  if (tcpSocket) return "TCP";
+  if (grpc) return "gRPC";
+  const command: string = exec.command.join(" ");
+  return /find \S+/.exec(command)?.[0] ?? exec.command[0];
+}
+
 const sum = (numbers: number[]): number => numbers.reduce((all, number) => all + number, 0);
 
 for (const shape of SHAPES) {
@@ -22,6 +43,47 @@ for (const shape of SHAPES) {
         return podFaults({ ...template, claims }, { longRunning }).map((fault) => `${owner}: ${fault}`);
       });
       assert.deepEqual(faults, []);
+    });
+
+    it("are restarted when they do not work for a minute, not for a full disk, a dependency or a load", async () => {
+      const { seen } = await program(shape);
+      const probed = ourPods(seen).flatMap(({ owner, template }) =>
+        template.spec.containers.flatMap((one: any) => (one.livenessProbe ? [{ ...one, owner }] : [])),
+      );
+      assert.ok(probed.length >= 10, "there are probes to look at");
+      for (const { owner, name, livenessProbe: liveness, readinessProbe: readiness } of probed) {
+        const seconds = liveness.periodSeconds * liveness.failureThreshold;
+        assert.ok(seconds >= 60, `${owner}, ${name}: restarted after ${seconds} s`);
+        if (asked(liveness) === asked(readiness)) {
+          const why = "say here why liveness may ask as much as readiness, or have it ask less (Probe.liveness)";
+          assert.ok(asked(liveness) in ASKED_TWICE, `${owner}, ${name}, ${asked(liveness)}: ${why}`);
+        }
+      }
+    });
+
+    it("tell no process a login as an argument, which everybody on its node sees", async () => {
+      const { seen } = await program(shape);
+      const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs }) => inputs);
+      const keysOf = (namespace: string, name: string): string[] =>
+        secrets.flatMap(({ metadata, stringData }) =>
+          metadata.namespace === namespace && metadata.name === name ? Object.keys(stringData) : [],
+        );
+      const told = ourPods(seen).flatMap(({ owner, namespace, template }) =>
+        [...(template.spec.initContainers ?? []), ...template.spec.containers].flatMap((one: any) => {
+          const logins = [
+            ...(one.envFrom ?? []).flatMap(({ secretRef }: any) =>
+              secretRef ? keysOf(namespace, secretRef.name) : [],
+            ),
+            ...(one.env ?? []).flatMap(({ name, valueFrom }: any) => (valueFrom?.secretKeyRef ? [name] : [])),
+          ];
+          // What a shell does itself starts no process.
+          const text = [...(one.command ?? []), ...(one.args ?? [])]
+            .join("\n")
+            .replaceAll(/(?<=^|\s)\w+="?\$\{?\w+\}?"?|printf '[^']*' "\$\w+"/gm, "");
+          return logins.flatMap((name) => (new RegExp(`\\$[({]?${name}\\b`).test(text) ? [`${owner}: ${name}`] : []));
+        }),
+      );
+      assert.deepEqual(told, [], "hand these over in a file or by standard input");
     });
 
     it("run where the API server holds them to that, but for agents of a node", async () => {
@@ -171,6 +233,7 @@ describe("the check of pods", () => {
   for (const [how, handler] of Object.entries({
     "by gRPC": { grpc: { port: 80 } },
     "by a command": { exec: { command: ["true"] } },
+    "by a connection": { tcpSocket: { port: "http" } },
   })) {
     it(`finds nothing in a pod that is probed ${how}`, () => {
       const pod = sound();

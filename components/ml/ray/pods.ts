@@ -40,6 +40,8 @@ export const SESSION_MIB = 2048;
 const SPILL = "/tmp/spill";
 // How long a task may still run when its pod is deleted.
 const DRAIN_SECONDS = 300;
+// As long as KubeRay's own probes wait: a busy node is not a dead one, and what runs on it ends with it.
+const LIVENESS_SECONDS = 600;
 
 /** Identical workers, autoscaled between `min` and `max`. */
 export interface RayWorkers extends ContainerSize, PodRange {}
@@ -213,7 +215,7 @@ export function headTemplate(
         image: images.ray,
         size,
         ports: HEAD_PORTS,
-        probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard" },
+        probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard", livenessSeconds: LIVENESS_SECONDS },
         mounts: { ...MOUNTS, ...mounts },
       }),
     ],
@@ -246,7 +248,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
       ...shared,
       ...(command && { command }),
       ports: serves ? { ...WORKER_PORTS, serve: HEAD_PORTS.serve } : WORKER_PORTS,
-      probe: { kind: "http", path: "/api/local_raylet_healthz", port: "agent" },
+      probe: { kind: "http", path: "/api/local_raylet_healthz", port: "agent", livenessSeconds: LIVENESS_SECONDS },
     }),
     lifecycle: {
       preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcs}; ${DRAIN}`] } },

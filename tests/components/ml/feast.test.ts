@@ -76,7 +76,7 @@ describe("Feast", () => {
       grpc.command.includes("listen") && grpc.command.includes("--address=0.0.0.0:6567"),
       "the gRPC server listens on another port than its Service",
     );
-    for (const kind of ["startupProbe", "readinessProbe", "livenessProbe"]) {
+    for (const kind of ["startupProbe", "readinessProbe"]) {
       assert.deepEqual(http[kind].httpGet, { path: "/health", port: "http" });
       assert.deepEqual(grpc[kind].grpc, { port: 6567 });
     }
