@@ -501,14 +501,21 @@ run -Dspring.profiles.active=upgrade,postgresql org.apache.dolphinscheduler.tool
 run -Dspring.profiles.active=postgresql org.apache.dolphinscheduler.tools.command.CommandApplication`;
 
 // The product's own unsalted hash. A new password ends existing sessions.
-const SET_ADMIN = `psql --no-psqlrc --set=ON_ERROR_STOP=1 --single-transaction <<'SQL'
+const SET_ADMIN = `set -e
+found=$(psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --single-transaction <<'SQL'
 \\getenv user username
 \\getenv password password
 DELETE FROM t_ds_session USING t_ds_user
  WHERE t_ds_session.user_id = t_ds_user.id AND user_name = :'user' AND user_password <> md5(:'password');
 UPDATE t_ds_user SET user_password = md5(:'password'), update_time = now()
  WHERE user_name = :'user' AND user_password <> md5(:'password');
-SQL`;
+SELECT count(*) FROM t_ds_user WHERE user_name = :'user' AND user_password = md5(:'password') AND state = 1;
+SQL
+)
+if [ "$found" != 1 ]; then
+  echo "$found active users are called ${ADMIN}: rename or enable it in DolphinScheduler, under Security, User Manage" >&2
+  exit 1
+fi`;
 
 const GRANT_REGISTRY = `set -e
 run() { psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction --file="${SCRIPTS}/$1"; }

@@ -14,11 +14,13 @@ import urllib.request
 URL = os.environ["POLARIS_URL"]
 CATALOG = json.loads(os.environ["CATALOG"])
 PRIVILEGES = json.loads(os.environ["PRIVILEGES"])
-headers = {}
+# What a client that may write makes and drops, to show that it may.
+PROOF = "carbon_proof"
 
 
-def send(method: str, path: str, data: bytes | None, kind: str) -> dict:
-    request = urllib.request.Request(URL + path, data, headers | {"Content-Type": kind}, method=method)
+def send(method: str, path: str, data: bytes | None, kind: str, bearer: str | None = None) -> dict:
+    headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+    request = urllib.request.Request(URL + path, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.loads(response.read() or "{}")
 
@@ -44,7 +46,7 @@ def manage(method: str, path: str, body: dict | None = None, *, unless: int | No
     """Asks the management API; None where it answers `unless`."""
     try:
         data = json.dumps(body).encode() if body is not None else None
-        return send(method, "/api/management/v1" + path, data, "application/json")
+        return send(method, "/api/management/v1" + path, data, "application/json", root)
     except urllib.error.HTTPError as error:
         if error.code == unless:
             return None
@@ -82,11 +84,37 @@ def ensure_client(name: str, privileges: list[str]) -> None:
         manage("POST", grants, {"grant": {"type": "catalog", "privilege": privilege}})
 
 
+def may(bearer: str, method: str, path: str, body: dict | None = None) -> bool:
+    """Whether a client may do this in the catalog; what is there already, it may have made."""
+    try:
+        data = json.dumps(body).encode() if body is not None else None
+        send(method, f"/api/catalog/v1/{CATALOG['name']}{path}", data, "application/json", bearer)
+    except urllib.error.HTTPError as error:
+        if error.code not in (403, 409):
+            sys.exit(f"Polaris answers {error.code} to {method} {path}: {error.read().decode()}")
+        return error.code == 409
+    return True
+
+
+def prove_client(name: str, privileges: list[str]) -> None:
+    """Logs in as a client, which lists namespaces, and makes one if it is to write and only then."""
+    bearer = token(name, os.environ[f"CLIENT_SECRET_{name}"])
+    if bearer is None:
+        sys.exit(f"Polaris refuses the secret of {name}, which was just set: see its log")
+    if not may(bearer, "GET", "/namespaces"):
+        sys.exit(f"{name} may not list namespaces: see its roles in Polaris")
+    writes = may(bearer, "POST", "/namespaces", {"namespace": [PROOF]})
+    if writes and not may(bearer, "DELETE", f"/namespaces/{PROOF}"):
+        sys.exit(f"{name} may not drop the namespace {PROOF}, which it may make: see its roles in Polaris")
+    if writes != ("CATALOG_MANAGE_CONTENT" in privileges):
+        sys.exit(f"{name} may {'' if writes else 'not '}make namespaces: see its roles in Polaris")
+
+
 root = token(os.environ["ROOT_ID"], os.environ["ROOT_SECRET"])
 if root is None:
     sys.exit("Polaris refuses root's secret: it is not the one of the bootstrap; docs/trino.md says how to change it")
-headers["Authorization"] = f"Bearer {root}"
 ensure_catalog()
 for client, allowed in PRIVILEGES.items():
     ensure_client(client, allowed)
+    prove_client(client, allowed)
 print("catalog", CATALOG["name"], "with clients", ", ".join(PRIVILEGES))

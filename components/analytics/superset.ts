@@ -220,7 +220,7 @@ export class Superset extends pulumi.ComponentResource {
         mounts: { ...SHARED.mounts, "/etc/superset-setup": "setup" },
         files: { config, setup: declarations },
         volumes: [postgresCaVolume(store)],
-        talksTo: [store.server],
+        talksTo: [store.server, reader.server],
         // A large database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
       },

@@ -138,11 +138,19 @@ export class Ingestion extends pulumi.ComponentResource {
       { namespace, data: { DATAHUB_SYSTEM_CLIENT_ID: SYSTEM_CLIENT, DATAHUB_SYSTEM_CLIENT_SECRET: keys.systemClient } },
       { parent: this },
     );
+    const token = envSecret(
+      `${name}-token`,
+      { namespace, data: { [TOKEN]: keys.tokenSigning.apply((key) => accessToken(USER, key, args.tokenExpires)) } },
+      { parent: this },
+    );
     const account = new SetupJob(
       `${name}-account`,
       {
         ...job,
-        secretEnv: [system],
+        // The recipe writes as the system; then the user reads with its own token.
+        command: ["sh", "-c", `${job.command.join(" ")} && datahub get --urn urn:li:corpuser:${USER} -a corpUserInfo`],
+        env: { ...job.env, DATAHUB_GMS_URL: url(gms) },
+        secretEnv: [system, token],
         mounts: { [RECIPES_PATH]: "recipes" },
         files: {
           recipes: this.files(
@@ -177,11 +185,6 @@ export class Ingestion extends pulumi.ComponentResource {
         talksTo: [gms],
         timeoutSeconds: CLEANUP_SECONDS,
       },
-      { parent: this },
-    );
-    const token = envSecret(
-      `${name}-token`,
-      { namespace, data: { [TOKEN]: keys.tokenSigning.apply((key) => accessToken(USER, key, args.tokenExpires)) } },
       { parent: this },
     );
     for (const [source, plan] of Object.entries(plans(args))) {

@@ -266,7 +266,9 @@ interface Shared {
 // Feast derives module names from file paths, and the links of a mounted ConfigMap contain invalid ones. So the files are
 // copied, also when the container restarts.
 const APPLY =
-  "mkdir -p /tmp/repository && cp -fL /definitions/* /store/* /tmp/repository && feast --chdir /tmp/repository apply";
+  "mkdir -p /tmp/repository && cp -fL /definitions/* /store/* /tmp/repository && feast --chdir /tmp/repository apply && " +
+  // Read from the registry, with the servers' login.
+  "feast --chdir /tmp/repository feature-views list";
 
 const TIME = "+%Y-%m-%dT%H:%M:%SZ";
 

@@ -227,9 +227,13 @@ export class Mlflow extends pulumi.ComponentResource {
   }
 }
 
+// At the end it asks what the server asks first.
 const MIGRATION = `import os
 from mlflow.db import commands
-commands.main(["upgrade", os.environ["MLFLOW_BACKEND_STORE_URI"]])`;
+from mlflow.store.db.utils import _verify_schema, create_sqlalchemy_engine_with_retry
+uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+commands.main(["upgrade", uri], standalone_mode=False)
+_verify_schema(create_sqlalchemy_engine_with_retry(uri))`;
 
 const COLLECT = `import os, sys
 from mlflow.cli import gc

@@ -122,10 +122,13 @@ export class ServeApplications extends pulumi.ComponentResource {
 }
 
 // Older versions stay, because nodes that start during a deployment still fetch them.
-const UPLOAD = `import os, pathlib, boto3
+const UPLOAD = `import os, pathlib, sys, boto3
 store = boto3.client("s3")
+bucket = os.environ["BUCKET"]
 for file in sorted(pathlib.Path("/applications").glob("*/*.zip")):
-    store.upload_file(str(file), os.environ["BUCKET"], file.name)
+    store.upload_file(str(file), bucket, file.name)
+    if store.get_object(Bucket=bucket, Key=file.name)["Body"].read() != file.read_bytes():
+        sys.exit(f"the object store returns other bytes of {file.name} than it was sent: see its log")
     print("uploaded", file.name)`;
 
 /** The config for `PUT /api/serve/applications/` and a RayService. It has no credentials: nodes use their own. */

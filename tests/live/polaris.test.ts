@@ -56,6 +56,14 @@ describe("the set-up of Polaris", () => {
     assert.equal(trino.secret, secrets["CLIENT_SECRET_trino"]);
   });
 
+  it("fails when a client may do more than it is to", async () => {
+    const { roles } = polaris.principals.get("ingestion") ?? assert.fail();
+    roles.add("trino");
+    await assert.rejects(again(), /ingestion may make namespaces: see its roles in Polaris/);
+    roles.delete("trino");
+    await again();
+  });
+
   it("says that root's secret is another, and shows none", async () => {
     const root = polaris.principals.get("root") ?? assert.fail();
     root.secret = "of the bootstrap";

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from superset.app import create_app
 
@@ -25,10 +26,12 @@ def declare_administrator(username: str, password: str) -> None:
     if user is None:
         if not security_manager.add_user(username, "Platform", "Admin", f"{username}@localhost", role, password):
             raise SystemExit(f"the user {username} cannot be made: the log says why")
-        return
-    user.active = True
-    user.roles = [*{*user.roles, role}]
-    security_manager.reset_password(user.id, password)
+    else:
+        user.active = True
+        user.roles = [*{*user.roles, role}]
+        security_manager.reset_password(user.id, password)
+    if security_manager.auth_user_db(username, password) is None:
+        raise SystemExit(f"{username} cannot log in: see in Superset's table ab_user what became of this user")
 
 
 def declare_source(name: str, uri: str, password: str | None, impersonate: bool) -> None:
@@ -45,6 +48,10 @@ def declare_source(name: str, uri: str, password: str | None, impersonate: bool)
     # The pages then say that this connection is changed elsewhere.
     source.is_managed_externally = True
     db.session.commit()
+    if password is not None:
+        # As queries will: with what is stored. Trino, which has no password, starts later.
+        with source.get_sqla_engine() as engine, engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
 
 
 with create_app().app_context():

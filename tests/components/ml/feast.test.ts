@@ -221,7 +221,8 @@ describe("Feast", () => {
     const here = script.replaceAll(/\/(definitions|store|tmp)\b/g, `${root}/$1`);
     const { stdout, status } = spawnSync("sh", ["-c", here], { env: { PATH: `${root}:/usr/bin:/bin` } });
     const copies = ["a.py", "b.py", "feature_store.yaml"].map((file) => `${root}/tmp/repository/${file}`);
-    assert.deepEqual([status, stdout.toString().trim().split("\n")], [0, [...copies, "apply"]]);
+    const called = [...copies, "apply", ...copies, "feature-views list"];
+    assert.deepEqual([status, stdout.toString().trim().split("\n")], [0, called]);
   });
 
   it("materializes each hour what is new and the last two hours, at night the last seven days, never twice at once", async () => {

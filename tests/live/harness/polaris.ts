@@ -116,7 +116,7 @@ export class PolarisDouble {
       .flatMap((role) => [...this.there(this.principalRoles, role)])
       .flatMap((role) => [...this.there(this.grants, role)]);
     const to = <T>(privilege: string, answer: T): T => {
-      if (grants.includes(privilege)) return answer;
+      if (grants.includes(privilege) || grants.includes("CATALOG_MANAGE_CONTENT")) return answer;
       throw new Refusal(403, `${client} has no ${privilege}`);
     };
     switch (request) {
@@ -124,6 +124,10 @@ export class PolarisDouble {
         return { defaults: {}, overrides: { prefix: "iceberg" } };
       case "GET iceberg/namespaces":
         return to("NAMESPACE_LIST", { namespaces: [["prices"]] });
+      case "POST iceberg/namespaces":
+        return to("NAMESPACE_CREATE", { namespace: ["carbon_proof"] });
+      case "DELETE iceberg/namespaces/carbon_proof":
+        return to("NAMESPACE_DROP", {});
       case "GET iceberg/namespaces/prices":
         return to("NAMESPACE_READ_PROPERTIES", { namespace: ["prices"], properties: {} });
       case "GET iceberg/namespaces/prices/tables":
