@@ -1,14 +1,17 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, podsOf } from "../base/chart-release";
 import type { Destination } from "../base/connect";
-import { type Endpoint, serviceEndpoint } from "../base/endpoint";
+import { type Endpoint, serviceEndpoint, url } from "../base/endpoint";
 import { secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { serviceAccount } from "../base/pod";
 import { disruptionBudget } from "../base/scale";
+import { ScheduledJob } from "../base/scheduled-job";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
-import { charts } from "../base/versions";
+import { charts, images } from "../base/versions";
 import { type Catalog, catalogs, secretDirectory, type Sources, trustDirectory } from "./trino/catalogs";
 import { COORDINATOR, declaration, HTTP_PORT, type Topology, values } from "./trino/values";
 
@@ -20,6 +23,8 @@ export interface TrinoArgs extends Topology {
   readonly sources: Sources;
   /** Secret with which coordinator and workers authenticate each other. */
   readonly sharedSecret: pulumi.Output<string>;
+  /** When old snapshots of Iceberg tables are deleted, and how old they are then. */
+  readonly snapshots: { readonly schedule: string; readonly retentionDays: number };
   readonly metrics: Metrics;
 }
 
@@ -106,6 +111,7 @@ export class Trino extends pulumi.ComponentResource {
       server: coordinator,
       ready: [release],
     });
+    if (sources.iceberg) this.expireSnapshots(name, args);
     this.offers = {
       endpoints: { coordinator: this.endpoint },
       // A client waits for its result in the same request; a query that was sent must not be sent again.
@@ -123,7 +129,28 @@ export class Trino extends pulumi.ComponentResource {
     };
     this.registerOutputs();
   }
+
+  private expireSnapshots(name: string, { namespace, snapshots }: TrinoArgs): void {
+    new ScheduledJob(
+      `${name}-expire-snapshots`,
+      {
+        namespace,
+        // It has Python.
+        image: images.feast,
+        size: { cpu: { request: 0.05, limit: 0.5 }, memoryMiB: { request: 64, limit: 128 } },
+        uid: 1000,
+        command: ["python", "-c", EXPIRE_SNAPSHOTS],
+        env: { TRINO_URL: url(this.endpoint), RETENTION_DAYS: `${snapshots.retentionDays}` },
+        talksTo: [this.endpoint],
+        schedule: snapshots.schedule,
+        timeoutSeconds: 6 * 3600,
+      },
+      { parent: this },
+    );
+  }
 }
+
+const EXPIRE_SNAPSHOTS = fs.readFileSync(path.join(__dirname, "trino", "expire-snapshots.py"), "utf8");
 
 // The useful ones of a node's four thousand metrics.
 const METRICS = {

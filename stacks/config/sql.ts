@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { size, Size } from "./shapes";
+import { cronSchedule, size, Size } from "./shapes";
 
 // The JVM needs 1 GiB outside the heap.
 const MIN_MEMORY_MIB = 2048;
@@ -18,6 +18,17 @@ export const Trino = z.strictObject({
   workers: z
     .strictObject({ replicas: z.int().min(0), ...node })
     .meta({ description: "Worker pods; with 0 replicas the coordinator runs the queries itself" }),
+  snapshots: z
+    .strictObject({
+      schedule: cronSchedule.default("0 3 * * *"),
+      // Trino refuses less.
+      retentionDays: z.int().min(7).default(30).meta({
+        description:
+          "Age in days from which snapshots of Iceberg tables are deleted, with the files that only they have",
+      }),
+    })
+    .prefault({})
+    .meta({ description: "Deletion of old snapshots of Iceberg tables, if Polaris is deployed" }),
 });
 
 /** Apache Polaris, the catalog of the Iceberg tables. */

@@ -49,6 +49,7 @@ async function trino(pick: (sources: Required<Sources>) => Sources, replicas = 2
           topics: ["data-quality", "audit-api-calls"],
         },
       }),
+      snapshots: { schedule: "0 3 * * *", retentionDays: 30 },
       metrics: metrics(),
     },
     onCluster(),
@@ -68,6 +69,20 @@ function secret(seen: readonly Registered[], name: string): any {
 }
 
 describe("Trino", () => {
+  it("ends what Iceberg tables keep of long ago, where there are such tables", async () => {
+    const jobs = (seen: readonly Registered[]) => all(seen, "kubernetes:batch/v1:CronJob").map(({ inputs }) => inputs);
+    const [job, ...others] = jobs(await trino(everything));
+    const [{ env, command }] = job.spec.jobTemplate.spec.template.spec.containers;
+    assert.deepEqual([job.spec.schedule, others], ["0 3 * * *", []]);
+    assert.deepEqual(Object.fromEntries(env.map(({ name, value }: any) => [name, value])), {
+      TRINO_URL: "http://trino-coordinator.data.svc:8080",
+      RETENTION_DAYS: "30",
+    });
+    for (const procedure of ["expire_snapshots", "remove_orphan_files"])
+      assert.match(command[2], new RegExp(procedure));
+    assert.deepEqual(jobs(await trino(({ postgres }) => ({ postgres }))), []);
+  });
+
   it("answers what a gateway passes on with X-Forwarded headers", async () => {
     const { additionalConfigProperties: lines } = values(await trino(everything));
     const set = lines.filter((line: string) => line.startsWith("http-server.process-forwarded="));
