@@ -211,7 +211,7 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
         ports: {
           metrics: { set: /--metrics=\S+:(\d+)/, source: "cloudflare/cloudflared cmd/cloudflared/tunnel/cmd.go" },
         },
-        health: { metrics: { is: /^\/ready$/, source: "cloudflare/cloudflared metrics/metrics.go" } },
+        health: { metrics: { is: /^\/(ready|healthcheck)$/, source: "cloudflare/cloudflared metrics/metrics.go" } },
       },
     ],
   },

@@ -45,7 +45,13 @@ export function tunnel(
       // QUIC is UDP, and wires are TCP.
       env: { TUNNEL_TRANSPORT_PROTOCOL: "http2" },
       secretEnv: [secret],
-      probe: { kind: "http", path: "/ready", port: "metrics" },
+      // Ready while it has a connection to Cloudflare, which a restart does not bring back.
+      probe: {
+        kind: "http",
+        path: "/ready",
+        port: "metrics",
+        liveness: { kind: "http", path: "/healthcheck", port: "metrics" },
+      },
       talksTo: [to, { kind: "external", name: "cloudflare-edge", cidrs, port: 7844, why: "tunnel" }],
     },
     { parent },
