@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity, PortRange } from "./endpoint";
 import { objectName } from "./names";
+import { isWithin } from "./networks";
 
 /** One end of a wire. Who is no pod is known by its networks. */
 export type WireEnd =
@@ -48,6 +49,7 @@ export class Wiring {
   private readonly policies = new Map<string, { readonly pods: PodIdentity; readonly made: pulumi.Resource[] }>();
   private readonly plaintext = new Map<string, pulumi.Resource>();
   private mesh: Mesh | undefined;
+  private inside: readonly string[] = [];
   private readonly component: pulumi.ComponentResource;
   private readonly completed: Promise<void>;
   private finish?: (() => void) | undefined;
@@ -84,6 +86,11 @@ export class Wiring {
     this.mesh = mesh;
   }
 
+  /** The networks of the cluster itself, which are not meant where a wire leads to a wider one, such as 0.0.0.0/0. */
+  surround(networks: readonly string[]): void {
+    this.inside = networks;
+  }
+
   /** Makes the policies: the program has handed over everything. */
   complete(): void {
     this.finish?.();
@@ -110,7 +117,7 @@ export class Wiring {
         spec: {
           podSelector: { matchLabels: pods.matchLabels },
           policyTypes: [POLICY_TYPES[direction]],
-          [direction]: this.onceComplete(() => rules().map((rule) => policyRule(direction, rule))),
+          [direction]: this.onceComplete(() => rules().map((rule) => policyRule(direction, rule, this.inside))),
         },
       },
       { parent: this.component },
@@ -225,9 +232,11 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 }
 
 // The ports stay open beside the mesh's own: who is not in it yet, or no longer, still reaches what he may.
-function policyRule(direction: Direction, { ports, peers, meshed }: Rule): object {
+function policyRule(direction: Direction, { ports, peers, meshed }: Rule, inside: readonly string[]): object {
+  // Who comes from outside may bear the address of a node that passed him on.
+  const never = direction === "egress" ? inside : [];
   return {
-    [direction === "egress" ? "to" : "from"]: [...peers.values()].flatMap(policyPeers),
+    [direction === "egress" ? "to" : "from"]: [...peers.values()].flatMap((end) => policyPeers(end, never)),
     ports: [...ports, ...(meshed ? [HBONE] : [])].map((range) => ({ protocol: "TCP", ...range })),
   };
 }
@@ -259,8 +268,13 @@ function eachPort({ port, endPort = port }: PortRange): string[] {
   return Array.from({ length: endPort - port + 1 }, (_, index) => `${port + index}`);
 }
 
-function policyPeers(end: WireEnd): object[] {
-  if (end.kind === "networks") return end.cidrs.map((cidr) => ({ ipBlock: { cidr } }));
+function policyPeers(end: WireEnd, never: readonly string[]): object[] {
+  if (end.kind === "networks") {
+    return end.cidrs.map((cidr) => {
+      const except = never.filter((network) => network !== cidr && isWithin(cidr, network));
+      return { ipBlock: { cidr, ...(except.length > 0 && { except }) } };
+    });
+  }
   return [
     {
       namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": end.namespace } },

@@ -1,5 +1,5 @@
-import { BlockList } from "node:net";
 import type { z } from "zod";
+import { isWithin } from "../../components/base/networks";
 import type { ObjectStore, Postgres } from "./data";
 
 /** A fault: the key below `postgres` and the reason. */
@@ -76,12 +76,4 @@ function addressReason(
   if (/^[^.:]+\.?$|\.svc(\.|$)/.test(hostname)) return `${key}.url names the Service ${hostname}`;
   const inside = cidrs.find((cidr) => isWithin(podCidr, cidr));
   return inside && `${inside} of ${key}.cidrs is inside cluster.podCidr`;
-}
-
-function isWithin(network: string, cidr: string): boolean {
-  const [base = "", prefix] = network.split("/");
-  const [address = "", length] = cidr.split("/");
-  const addresses = new BlockList();
-  addresses.addSubnet(base, Number(prefix));
-  return Number(length) >= Number(prefix) && addresses.check(address);
 }

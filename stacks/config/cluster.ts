@@ -41,7 +41,7 @@ export const Cluster = z.strictObject({
   context: z.string().min(1).meta({ description: "kubeconfig context of this cluster" }),
   kubernetesVersion: z
     .string()
-    .regex(/^1\.\d+$/, "expected a minor version such as 1.34, in quotes")
+    .regex(/^1\.[3-9]\d$/, "expected a minor version from 1.30, such as 1.34, in quotes")
     .meta({ description: "Kubernetes minor version of the nodes" }),
   apiServer: z
     .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })

@@ -1,11 +1,10 @@
 import { z } from "zod";
 import { managerOf } from "../../components/data/postgres/parameters";
-import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB } from "./shapes";
+import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB, serverUrl } from "./shapes";
 
 /** An S3 API outside the cluster. */
 const externalS3 = {
-  url: z
-    .url({ protocol: /^https?$/, error: "expected an http or https URL", abort: true })
+  url: serverUrl(/^https?$/, "expected an http or https URL")
     .regex(/^[^:]+:\/\/[^/?#]+\/?$/, "expected an http or https URL without a path")
     .meta({ description: "Base URL of the S3 API, without a path" }),
   cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the URL, opened to pods by network policies" }),

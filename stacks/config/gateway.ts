@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { cidr, size, Size } from "./shapes";
+import { cidr, serverUrl, size, Size } from "./shapes";
 
 const nodePort = z.int().min(30000).max(32767);
-const url = z.url({ protocol: /^https$/, error: "expected an https URL" });
+const url = serverUrl(/^https$/, "expected an https URL");
 
 /** Where the pods reach a server outside the cluster. */
 const outside = { cidrs: z.array(cidr).min(1).meta({ description: "Its addresses, opened by network policies" }) };

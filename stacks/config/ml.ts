@@ -67,7 +67,12 @@ const RayAccess = z
       .default({})
       .meta({ description: "Pods that may reach the dashboard, the job API and the client port" }),
     groups: z
-      .array(z.string().min(1))
+      .array(
+        z
+          .string()
+          .min(1)
+          .regex(/^(?!system:)/, "expected a group of people; those of the system are everybody"),
+      )
       .default([])
       .meta({ description: "Kubernetes groups that may read the token and forward a port to the head" }),
   })

@@ -10,7 +10,14 @@ export const Elasticsearch = z.strictObject({
   ...size,
   volume: z.strictObject({ sizeGiB }),
   operator: Size,
-  readable: z.array(z.string().min(1)).min(1).meta({ description: "Name patterns of the indices that Trino may read" }),
+  readable: z
+    .array(
+      z
+        .string()
+        .regex(/^[a-z0-9][a-z0-9_.*-]*$/, "expected a pattern that begins with a letter or digit, such as sales-*"),
+    )
+    .min(1)
+    .meta({ description: "Name patterns of the indices that Trino may read" }),
 });
 
 /** Neo4j: one server. */

@@ -6,8 +6,11 @@ import { SECRET_KEYS, type SecretForm, type SecretName } from "./systems";
 // MinIO refuses user names under 3 and passwords under 8 characters.
 const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   user: { pattern: /^[A-Za-z0-9._-]{3,128}$/, allowed: "3 to 128 letters, digits, dots, dashes or underscores" },
-  // Spring and Quarkus would expand ${.
-  password: { pattern: /^(?!.*\$\{)[\x21-\x7e]{8,128}$/, allowed: "8 to 128 visible ASCII characters without ${" },
+  // Spring and Quarkus would expand ${, Spring also #{, and Grafana $__.
+  password: {
+    pattern: /^(?!.*(\$\{|#\{|\$__))[\x21-\x7e]{8,128}$/,
+    allowed: "8 to 128 visible ASCII characters without ${, #{ and $__",
+  },
   // DataHub's tokens need 256 bits, and its system client secret may not contain a colon.
   key: { pattern: /^[A-Za-z0-9._-]{32,128}$/, allowed: "32 to 128 letters, digits, dots, dashes or underscores" },
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },

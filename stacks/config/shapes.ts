@@ -34,7 +34,24 @@ export const Size = z.strictObject(size);
 /** The size of a volume. */
 export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB", lasting: "volume" });
 /** An IPv4 network. */
-export const cidr = z.cidrv4("expected an IPv4 network such as 10.244.0.0/16");
+export const cidr = z
+  .cidrv4({ error: "expected an IPv4 network such as 10.244.0.0/16", abort: true })
+  .refine((network) => hostPart(network) === 0, {
+    error: ({ input }) => `${String(input)} is a host in a network; name the network, or the host as /32`,
+  });
+
+function hostPart(network: string): number {
+  const [address = "", length] = network.split("/");
+  return address.split(".").reduce((value, byte) => value * 256 + Number(byte), 0) % 2 ** (32 - Number(length));
+}
+
+/** The URL of a server outside the platform. */
+export const serverUrl = (protocol: RegExp, expected: string) =>
+  z.url({ protocol, error: expected, abort: true }).refine((url) => new URL(url).username === "", {
+    error: "has a login in it; take it out and set the credential",
+    abort: true,
+  });
+
 /** A name that becomes part of Kubernetes object names. */
 export const kubernetesName = z
   .string()

@@ -105,6 +105,7 @@ export function foundation(config: PlatformConfig): Foundation {
   );
   new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: config.images.registries }, opts);
   const { podCidr, nodeCidrs, apiServer } = cluster;
+  provider.wiring.surround([podCidr, ...nodeCidrs]);
   const kubeApi: ApiServer = {
     kind: "external",
     name: "kube-api",

@@ -2,6 +2,7 @@ import * as assert from "node:assert/strict";
 import { KubeConfig, PatchStrategy, setHeaderOptions, StorageV1Api } from "@kubernetes/client-node";
 import type { StackValues } from "../../rehearsal/simulation/engine";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
+import { generator, type Random } from "../support/random";
 import { assertUnchanged, only } from "./command";
 
 // The nightly workflow takes more, and another seed each time.
@@ -10,7 +11,6 @@ const SEED = Number(process.env["CARBON_WALK_SEED"] ?? "1");
 const MERGE = setHeaderOptions("Content-Type", PatchStrategy.MergePatch);
 
 type Values = any;
-type Random = (below: number) => number;
 
 /** What somebody may do to the stack file, and what the preview says where it cannot be. */
 const CHANGES: Readonly<Record<string, { readonly make: (values: Values, random: Random) => unknown; says?: RegExp }>> =
@@ -44,7 +44,7 @@ const CHANGES: Readonly<Record<string, { readonly make: (values: Values, random:
 let redis: Values;
 
 describe("a running stack", function () {
-  this.timeout(3_600_000);
+  this.timeout(14_400_000);
   let rehearsal: Rehearsal;
   let now: StackValues;
   before(async () => {
@@ -91,14 +91,3 @@ describe("a running stack", function () {
     return spec?.resources?.requests?.["storage"];
   }
 });
-
-/** Integers from 0, the same for the same seed (mulberry32). */
-function generator(seed: number): Random {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}

@@ -53,6 +53,22 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => (c.postgres.parameters = { archive_command: "true" }),
     "postgres.parameters.archive_command: this name is not allowed: CloudNativePG manages this parameter; correct it in FILE",
   ],
+  [
+    (c) => (c.cluster.nodeCidrs = ["10.0.0.1/8"]),
+    "cluster.nodeCidrs.0: 10.0.0.1/8 is a host in a network; name the network, or the host as /32 in FILE",
+  ],
+  [
+    (c) => (c.postgres.backups.target = { ...OUTSIDE, url: "https://user:secret@s3.example.com" }),
+    "postgres.backups.target.url: has a login in it; take it out and set the credential in FILE",
+  ],
+  [
+    (c) => (c.elasticsearch.readable = ["sales-*", "*"]),
+    `elasticsearch.readable.1: "*" is not allowed: expected a pattern that begins with a letter or digit, such as sales-*; correct it in FILE`,
+  ],
+  [
+    (c) => (c.ray.access = { groups: ["system:authenticated"] }),
+    `ray.access.groups.0: "system:authenticated" is not allowed: expected a group of people; those of the system are everybody; correct it in FILE`,
+  ],
   [(c) => delete c.mlflow.replicas, "mlflow.replicas: missing: expected number; add it to FILE"],
   [
     (c) => (c.postgres.instances = 0),
@@ -165,7 +181,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.cluster.kubernetesVersion = "v1.34"),
-    `cluster.kubernetesVersion: "v1.34" is not allowed: expected a minor version such as 1.34, in quotes; correct it in FILE`,
+    `cluster.kubernetesVersion: "v1.34" is not allowed: expected a minor version from 1.30, such as 1.34, in quotes; correct it in FILE`,
   ],
   [
     (c) => (c.cluster.apiServer.cidrs = []),

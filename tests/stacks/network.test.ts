@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { PlatformConfig } from "../../stacks/config/schema";
 import { all, only, type Registered } from "../support/mocks";
 import { allPods, label, type Labels, OBSERVERS, ourPods, selected } from "../support/manifests";
 import { configOf, type Program, program, run, SHAPES } from "../support/program";
@@ -248,22 +249,40 @@ describe("the network of a stack without a mesh", () => {
   });
 });
 
+it("means neither pods nor nodes where a stack file opens the internet", async () => {
+  const config = configOf("prod");
+  const paging = { kind: "webhook" as const, cidrs: ["0.0.0.0/0"], port: 443 };
+  const { seen } = await run({ ...config, monitoring: { ...config.monitoring, paging } });
+  const { podCidr, nodeCidrs } = config.cluster;
+  const opened = all(seen, POLICY)
+    .flatMap(({ inputs }) => inputs.spec.egress ?? [])
+    .flatMap(({ to }: any) => to)
+    .flatMap(({ ipBlock }: any) => (ipBlock?.cidr === "0.0.0.0/0" ? [ipBlock] : []));
+  assert.deepEqual(opened, [{ cidr: "0.0.0.0/0", except: [podCidr, ...nodeCidrs] }]);
+});
+
 /** All pods, by names that no two kinds share. */
 function named(seen: readonly Registered[]) {
   return allPods(seen).map((pod) => ({ ...pod, name: `${pod.owner} in ${pod.namespace}` }));
 }
 
 /** What the wiring table of a stack says, and the policies that are to say the same. */
-function network<Config>({ config, seen }: Pick<Program<Config>, "config" | "seen">) {
+function network<Config extends PlatformConfig>({ config, seen }: Pick<Program<Config>, "config" | "seen">) {
   const pods = named(seen);
   const { wires } = only(seen, "carbon:base:Wires").inputs;
   const cidrs = wires.flatMap(({ from, to }: any) => [...(from.cidrs ?? []), ...(to.cidrs ?? [])]);
   const networks = [...new Set<string>(cidrs)].map((cidr) => ({ name: cidr, cidr }));
 
-  const parties = (end: any): Party[] =>
+  const { podCidr, nodeCidrs } = config.cluster;
+  const parties = (end: any, never: readonly string[] = []): Party[] =>
     end.cidrs === undefined
       ? selected(pods, end.namespace, end.labels)
-      : networks.filter(({ cidr }) => end.cidrs.some((one: string) => holds(one, cidr)));
+      : networks.filter(({ cidr }) =>
+          end.cidrs.some(
+            (one: string) =>
+              holds(one, cidr) && !never.some((inside) => inside !== one && holds(one, inside) && holds(inside, cidr)),
+          ),
+        );
   const declared = new Map<string, { from: Party; to: Party; ports: Ports[] }>();
   for (const wire of wires) {
     const ports = wire.ports.map((range: string) => {
@@ -271,7 +290,8 @@ function network<Config>({ config, seen }: Pick<Program<Config>, "config" | "see
       return [first, last];
     });
     for (const from of parties(wire.from)) {
-      for (const to of parties(wire.to)) {
+      // A wider network that pods reach, such as 0.0.0.0/0, is meant to be outside.
+      for (const to of parties(wire.to, [podCidr, ...nodeCidrs])) {
         const flow = declared.get(`${from.name} ${to.name}`) ?? { from, to, ports: [] };
         declared.set(`${from.name} ${to.name}`, { ...flow, ports: [...flow.ports, ...ports] });
       }

@@ -104,8 +104,9 @@ function isPeer(
   podCidr: string,
 ): boolean {
   if (ipBlock !== undefined) {
-    if (ipBlock.except !== undefined) throw new Error("ipBlock.except is not understood here");
-    if (!("labels" in peer)) return holds(ipBlock.cidr, peer.cidr);
+    const { except = [] } = ipBlock;
+    if (!("labels" in peer)) return holds(ipBlock.cidr, peer.cidr) && !except.some((one) => holds(one, peer.cidr));
+    if (except.some((one) => holds(one, podCidr))) return false;
     // Which pod has which address is not known: a part of their network may be any of them.
     return holds(ipBlock.cidr, podCidr) || holds(podCidr, ipBlock.cidr);
   }
