@@ -20,6 +20,9 @@ export interface Offer {
   readonly entries?: readonly Entry[];
 }
 
+/** First label of the host name of all APIs, but for those with a host of their own. */
+export const API_HOST = "api";
+
 /** A way from outside the cluster to a server of HTTP. */
 export type Entry = Site | Api;
 

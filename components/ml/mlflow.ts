@@ -51,8 +51,8 @@ export interface MlflowArgs {
   readonly proxied: ProxiedArtifacts;
   /** When deleted runs, experiments and models go for good with their artifacts, and how long they can be restored before that. */
   readonly garbage: { readonly schedule: string; readonly olderThanDays: number };
-  /** Public host name. */
-  readonly publicHost: string;
+  /** Public host names. */
+  readonly publicHosts: readonly string[];
   /** The pod network as CIDR, since Prometheus addresses the server by its pod's IP. */
   readonly podCidr: string;
   /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
@@ -87,7 +87,7 @@ export class Mlflow extends pulumi.ComponentResource {
       size,
       webWorkers = 2,
       proxied,
-      publicHost,
+      publicHosts,
       metrics,
     } = args;
 
@@ -135,7 +135,7 @@ export class Mlflow extends pulumi.ComponentResource {
           ...s3ClientEnv(artifacts.store),
           MLFLOW_SERVER_ALLOWED_HOSTS: allowedHosts(name, args),
           // The UI posts to the public host, and the server does not accept its own name as origin by default.
-          MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: `https://${publicHost}`,
+          MLFLOW_SERVER_CORS_ALLOWED_ORIGINS: publicHosts.map((host) => `https://${host}`).join(","),
           // Ray runs the jobs; MLflow's own runner would add a process for each kind of job.
           MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false",
         },
@@ -242,7 +242,7 @@ gc([*sys.argv[1:], "--backend-store-uri", os.environ["MLFLOW_BACKEND_STORE_URI"]
 // Since 3.5 the server answers 403 to any other Host header, including the port (mlflow#22095).
 function allowedHosts(
   service: string,
-  { namespace, publicHost, podCidr, clusterDomain }: MlflowArgs,
+  { namespace, publicHosts, podCidr, clusterDomain }: MlflowArgs,
 ): pulumi.Output<string> {
   const inside = [
     ...serviceNames(service, namespace, clusterDomain),
@@ -251,7 +251,9 @@ function allowedHosts(
     "localhost",
     "127.0.0.1",
   ];
-  return pulumi.all(inside).apply((hosts) => [...hosts.flatMap((host) => [host, `${host}:*`]), publicHost].join(","));
+  return pulumi
+    .all(inside)
+    .apply((hosts) => [...hosts.flatMap((host) => [host, `${host}:*`]), ...publicHosts].join(","));
 }
 
 /** The pattern 10.244.* for 10.244.0.0/16: MLflow matches shell patterns, not networks. */

@@ -1,5 +1,5 @@
 import { type Endpoint, fullyQualified, url } from "../../components/base/endpoint";
-import type { Offer } from "../../components/base/offer";
+import { API_HOST, type Offer } from "../../components/base/offer";
 import { Feast } from "../../components/ml/feast";
 import { Mlflow } from "../../components/ml/mlflow";
 import { Ray, type RayArgs } from "../../components/ml/ray";
@@ -116,7 +116,7 @@ function mlflowOf(
       proxied,
       garbage,
       size,
-      publicHost: publicHost("mlflow"),
+      publicHosts: ["mlflow", API_HOST].map(publicHost),
       podCidr,
       clusterDomain,
       metrics,

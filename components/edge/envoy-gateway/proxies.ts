@@ -159,9 +159,13 @@ function nodePorts({ http, https }: { http: number; https: number }): object[] {
 function clientRules({ kind }: Exposure): object {
   return {
     tls: { minVersion: "1.2" },
-    // Otherwise /public/..%2Fadmin would pass a rule about /public.
-    path: { escapedSlashesAction: "RejectRequest" },
-    headers: { withUnderscoresAction: "RejectRequest" },
+    // DataHub's pages have them in their paths, and no rule tells paths within a system apart.
+    path: { escapedSlashesAction: "KeepUnchanged" },
+    headers: {
+      withUnderscoresAction: "RejectRequest",
+      // What a client says of the way that it came, servers would believe of us.
+      earlyRequestHeaders: { remove: ["forwarded", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] },
+    },
     // Slow requests hold connections.
     timeout: { http: { requestHeadersReceivedTimeout: "10s", idleTimeout: "300s" } },
     connection: { connectionLimit: { value: 10_000 } },

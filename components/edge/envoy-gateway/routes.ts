@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type ExternalPeer, serviceReference } from "../../base/endpoint";
-import type { Api, Entry } from "../../base/offer";
+import { API_HOST, type Api, type Entry } from "../../base/offer";
 import { ENVOY_GATEWAY_API, GATEWAY_API } from "./proxies";
 
 const GROUP = "gateway.networking.k8s.io";
@@ -40,7 +40,7 @@ export type Programs = { readonly kind: "keys" } | ({ readonly kind: "jwt" } & I
 /** The public host name of an entry. */
 export function hostOf(entry: Entry, domain: string): string {
   if (entry.kind === "site") return `${entry.host}.${domain}`;
-  return `${entry.signed ? entry.name : "api"}.${domain}`;
+  return `${entry.signed ? entry.name : API_HOST}.${domain}`;
 }
 
 /** The path of an entry, without a slash at the end. */
@@ -96,10 +96,11 @@ export function peopleRule(people: People, secret: string): object {
 }
 
 /** The rule for an API; `secret` has its key. */
-export function programsRule(programs: Programs, { authorizes = false }: Api, secret: string): object {
+export function programsRule(programs: Programs, { authorizes = false, signed = false }: Api, secret: string): object {
   if (programs.kind === "jwt") return { jwt: { providers: [tokens("programs", programs)] } };
   const headers = authorizes ? [API_KEY_HEADER] : [API_KEY_HEADER, TOKEN_HEADER];
-  return { apiKeyAuth: { credentialRefs: [{ name: secret }], extractFrom: [{ headers }], sanitize: true } };
+  // A client signs the key, too.
+  return { apiKeyAuth: { credentialRefs: [{ name: secret }], extractFrom: [{ headers }], sanitize: !signed } };
 }
 
 function tokens(name: string, { issuer, jwks, audiences }: Issuer, extractFrom?: object): object {

@@ -16,7 +16,7 @@ const args = (own: Partial<MlflowArgs> = {}): MlflowArgs => ({
   size: SIZE,
   garbage: { schedule: "30 4 * * *", olderThanDays: 30 },
   proxied: { largestMiB: 300, atOnce: 3 },
-  publicHost: "mlflow.example.com",
+  publicHosts: ["mlflow.example.com", "api.example.com"],
   podCidr: "10.244.0.0/16",
   clusterDomain: "cluster.test",
   metrics: metrics(),
@@ -65,12 +65,17 @@ describe("Mlflow", () => {
     for (const host of [...inside, "localhost", "127.0.0.1"]) {
       assert.ok(hosts.includes(host) && hosts.includes(`${host}:*`), host);
     }
-    assert.ok(hosts.includes("mlflow.example.com"), "people who come by the public name would be refused");
+    for (const host of ["mlflow.example.com", "api.example.com"]) {
+      assert.ok(hosts.includes(host), `who comes by ${host} would be refused`);
+    }
     assert.ok(!hosts.includes("*"), "every Host header is allowed: a page of a stranger could call the server");
   });
 
   it("lets the page of its public host post to it, and no other page", async () => {
-    assert.equal(envOf(await mlflow(), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"), "https://mlflow.example.com");
+    assert.equal(
+      envOf(await mlflow(), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"),
+      "https://mlflow.example.com,https://api.example.com",
+    );
   });
 
   it("encrypts what users store with a passphrase of ours, not with the published one", async () => {
