@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { clientVersions, images } from "../components/base/versions";
+import { charts, clientVersions, images } from "../components/base/versions";
 import { expanded } from "./live/harness/environment";
-import { releases } from "./live/prepare/tools";
+import { envoyGatewayRelease, releases } from "./live/prepare/tools";
 import { locks } from "./live/prepare/venvs";
 import { read } from "./support/sources";
 import * as path from "node:path";
@@ -23,6 +23,10 @@ describe("the live tests", () => {
 
   it("build the releases of MinIO that we deploy", () => {
     for (const [image, release] of Object.entries(releases)) assert.equal(image.split(":")[1], release);
+  });
+
+  it("build the release of Envoy Gateway that we deploy", () => {
+    assert.equal(envoyGatewayRelease, charts.envoyGateway.version);
   });
 
   it("replace variables in commands as the kubelet does", () => {

@@ -6,7 +6,7 @@ import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { checkMachine } from "./prepare/machine";
 import { ensureNeo4j } from "./prepare/neo4j";
-import { ensureS3 } from "./prepare/tools";
+import { ensureEnvoyGateway, ensureS3 } from "./prepare/tools";
 import { ensureTrino } from "./prepare/trino";
 import { ensureTool, ensureVenv, locks } from "./prepare/venvs";
 
@@ -17,6 +17,7 @@ async function prepare(): Promise<void> {
     console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);
   };
   await ensureS3(progress);
+  await ensureEnvoyGateway(progress);
   await ensureTool("ruff", progress);
   await ensureNeo4j(progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
@@ -62,7 +63,7 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches Neo4j and Trino into the cache\n" +
+    "\nThe first run builds MinIO and Envoy Gateway, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches Neo4j and Trino into the cache\n" +
       "(CARBON_CACHE, or ~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left\n" +
       "in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",

@@ -152,6 +152,21 @@ export class Cluster implements Site {
     return this.network.own;
   }
 
+  /** The address of the tests, who may play what does not run. */
+  get own(): string {
+    return this.network.own;
+  }
+
+  /** The address of a Service whose pods were started; that of the tests where nobody is behind it. */
+  addressOf(service: string, namespace: string): string {
+    return this.network.find(hostOf(service, namespace)) ?? this.own;
+  }
+
+  /** Has names outside the cluster lead to an address. */
+  publishHosts(address: string, names: readonly string[]): void {
+    this.network.publish(address, names);
+  }
+
   join(pod: string): string {
     return this.network.join(pod);
   }

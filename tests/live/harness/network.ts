@@ -58,6 +58,11 @@ export class Network {
     this.write();
   }
 
+  /** The address that a name leads to, if it leads anywhere. */
+  find(name: string): string | undefined {
+    return [...this.names].find(([, names]) => names.has(name))?.[0];
+  }
+
   private write(): void {
     const lines = [...this.names].map(([address, names]) => `${address} ${[...names].join(" ")}`);
     // Into the same file, which is mounted: a new one would stay unseen.

