@@ -53,6 +53,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
   },
   cni: { profile: "value" },
   istiod: { global: { enableReaderRBAC: "value" }, meshConfig: { trustDomain: "value" }, profile: "value" },
+  "gpu-operator": { validator: { cuda: { env: "any" } } },
   "gateway-helm": { config: { envoyGateway: { provider: { kubernetes: "any" } } } },
   "kuberay-operator": { watchNamespace: "any" },
   seaweedfs: { s3: { affinity: "value" } },

@@ -43,6 +43,7 @@ describe("the stack files", () => {
         cluster: { ...cluster, nodes: [] },
         monitoring: { ...monitoring, paging: [] },
         gateway: { ...gateway, exposure: [], people: [] },
+        gpuOperator: [],
       });
     };
     for (const stack of STACKS) assert.deepEqual(keysOf(stack), keysOf("prod"), `Pulumi.${stack}.yaml`);

@@ -56,7 +56,7 @@ function workload({ kind, metadata, spec }: Manifest, objects: readonly Manifest
   return {
     kind,
     name: metadata.name,
-    ...(hook !== undefined && { hook: hook.includes("pre-install") ? "before" : "after" }),
+    ...(hook !== undefined && { hook: hookTime(hook) }),
     template: {
       metadata: template.metadata ?? {},
       spec: template.spec,
@@ -68,6 +68,11 @@ function workload({ kind, metadata, spec }: Manifest, objects: readonly Manifest
     ...(isCounted && { replicas }),
     claims,
   };
+}
+
+function hookTime(hook: string): DeclaredHook["when"] {
+  if (hook.includes("delete")) return "on delete";
+  return hook.includes("pre-install") ? "before" : "after";
 }
 
 function pod({ kind, metadata, spec }: Manifest): RunWorkload {
@@ -83,11 +88,11 @@ function pod({ kind, metadata, spec }: Manifest): RunWorkload {
   };
 }
 
-/** The StatefulSets that an operator makes from a custom resource. */
+/** The StatefulSets and DaemonSets that an operator makes from a custom resource. */
 function operated(object: Manifest, objects: readonly Manifest[]): RunWorkload[] {
   const demand = customKind(`${object.apiVersion}/${object.kind}`)?.demand(object as CustomResource, objects);
   return (demand?.podSets ?? []).map(({ name = object.metadata.name, replicas, labels = {}, spec, claims = [] }) => ({
-    ...{ kind: "StatefulSet", name, labels, claims },
+    ...{ kind: replicas === "each node" ? "DaemonSet" : "StatefulSet", name, labels, claims },
     pod: spec ?? { containers: [] },
     serviceAccount: spec?.serviceAccountName ?? "default",
     ...(typeof replicas === "number" && { replicas }),

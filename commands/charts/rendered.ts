@@ -24,7 +24,16 @@ export function writeRendered({ release, chart, version }: DeclaredRelease, obje
   fs.writeFileSync(path.join(RENDERED, `${release}.json`), text);
 }
 
-const WORKLOADS = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Prometheus", "Alertmanager"];
+const WORKLOADS = [
+  "Deployment",
+  "StatefulSet",
+  "DaemonSet",
+  "Job",
+  "CronJob",
+  "Prometheus",
+  "Alertmanager",
+  "ClusterPolicy",
+];
 const KINDS = [...WORKLOADS, "Service", "ServiceAccount", "PersistentVolumeClaim", "CustomResourceDefinition"];
 
 const OBJECT = [

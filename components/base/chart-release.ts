@@ -34,6 +34,8 @@ export interface DeclaredWorkload {
   /** Other labels of its pods, which distinguish their metrics. */
   readonly podLabels?: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
+  /** Labels of the nodes where it runs. @default it runs on any */
+  readonly nodeSelector?: Readonly<Record<string, string>>;
   /** Why its pods are not in the mesh. @default they are */
   readonly outsideMesh?: string;
   readonly replicas: number;
@@ -48,8 +50,11 @@ export interface DeclaredWorkload {
 /** A chart's hook, a Job that Helm runs when it installs or upgrades; or a suspended CronJob, for Jobs of the same name. */
 export interface DeclaredHook {
   readonly name: string;
-  /** Whether Helm runs it before or after the rest of the chart and waits for its success, or an operator when needed. */
-  readonly when: "before" | "after" | "on demand";
+  /**
+   * Whether Helm runs it before or after the rest of the chart and waits for its success, or before it deletes the release, or
+   * an operator when needed.
+   */
+  readonly when: "before" | "after" | "on delete" | "on demand";
   readonly serviceAccount: string;
   readonly size: ContainerSize;
   /** Secrets that it makes for the chart's pods. @default none */
@@ -132,7 +137,7 @@ export class ChartRelease extends pulumi.ComponentResource {
         timeout: timeoutSeconds,
         // A failed install or upgrade is taken back, so that a later `up` starts from a whole release. Not where hooks have
         // already changed data: the old revision does not fit it, and a roll-back does not run them.
-        atomic: hooks.length === 0,
+        atomic: hooks.every(({ when }) => when === "on delete"),
       },
       { parent: this, dependsOn: wires, protect, ignoreChanges: firstSizes.map((path) => `values.${path}`) },
     );

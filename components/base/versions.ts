@@ -99,6 +99,26 @@ export const charts = {
       "strimzipodsets.core.strimzi.io",
     ],
   },
+  gpuOperator: {
+    repo: "https://helm.ngc.nvidia.com/nvidia",
+    chart: "gpu-operator",
+    version: "v26.7.0",
+    kubernetes: "1.16",
+    crds: [
+      "clusterpolicies.nvidia.com",
+      "computedomaincliques.resource.nvidia.com",
+      "computedomains.resource.nvidia.com",
+      "gpuclusters.nvidia.com",
+      "nvidiadrivers.nvidia.com",
+    ],
+  },
+  // The one that the GPU operator's chart contains.
+  nodeFeatureDiscovery: {
+    repo: "oci://registry.k8s.io/nfd/charts",
+    chart: "node-feature-discovery",
+    version: "0.19.0",
+    crds: ["nodefeaturegroups.nfd.k8s-sigs.io", "nodefeaturerules.nfd.k8s-sigs.io", "nodefeatures.nfd.k8s-sigs.io"],
+  },
   metricsServer: {
     repo: "https://kubernetes-sigs.github.io/metrics-server/",
     chart: "metrics-server",

@@ -4,8 +4,10 @@ import { cnpg } from "./cnpg";
 import { eck } from "./eck";
 import { envoyGateway } from "./envoy-gateway";
 import { gatewayApi } from "./gateway-api";
+import { gpuOperator } from "./gpu-operator";
 import { istio } from "./istio";
 import { kuberay } from "./kuberay";
+import { nodeFeatureDiscovery } from "./node-feature-discovery";
 import type { CustomKind, Operator } from "./operator";
 import { prometheusOperator } from "./prometheus-operator";
 import { strimzi } from "./strimzi";
@@ -18,8 +20,10 @@ export const operators: readonly Operator[] = [
   eck,
   envoyGateway,
   gatewayApi,
+  gpuOperator,
   istio,
   kuberay,
+  nodeFeatureDiscovery,
   prometheusOperator,
   strimzi,
 ];

@@ -123,13 +123,13 @@ function ofRelease(made: DeclaredRelease): Made[] {
   const { workloads, hooks = [], services } = declares;
   const place = { system, namespace };
   return [
-    ...workloads.map(({ kind, name, replicas, size, volume, ...workload }) => ({
+    ...workloads.map(({ kind, name, replicas, size, volume, nodeSelector = {}, ...workload }) => ({
       ...{ system, namespace: namespaceOf(workload, made), kind, name },
       podSets: [
         {
           replicas: kind === "DaemonSet" ? ("each node" as const) : replicas,
           surge: kind === "Deployment" ? share(DEFAULT_SURGE, replicas) : 0,
-          spec: sized(size),
+          spec: { ...sized(size), nodeSelector },
           claims: volume === undefined ? [] : [claim(`${volume.sizeGiB}Gi`)],
         },
       ],

@@ -105,7 +105,8 @@ const REFERENCE =
 function namedBy(tree: Tree, property: string): string | undefined {
   // `secretName` is for volumes, listeners' certificates and CA issuers, `secretRef` for chart values.
   const named = [tree["secretName"], tree["secretRef"]].find((one) => typeof one === "string");
-  if (named !== undefined) return named;
+  // A chart's empty name means none.
+  if (named !== undefined) return named || undefined;
   return REFERENCE.test(property) && typeof tree["name"] === "string" ? tree["name"] : undefined;
 }
 

@@ -87,7 +87,7 @@ function hookObject(hook: DeclaredHook): Manifest {
     return { apiVersion: "batch/v1", kind: "CronJob", metadata: { name }, spec };
   }
   const annotations = {
-    "helm.sh/hook": when === "before" ? BEFORE : "post-install,post-upgrade",
+    "helm.sh/hook": { before: BEFORE, after: "post-install,post-upgrade", "on delete": "pre-delete" }[when],
     "helm.sh/hook-delete-policy": "before-hook-creation",
   };
   return {
@@ -133,13 +133,15 @@ function podSpec(
     name,
     serviceAccount,
     size,
+    nodeSelector,
     ports: named = {},
-  }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size" | "ports">,
+  }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size" | "nodeSelector" | "ports">,
   services: readonly DeclaredService[],
 ): object {
   const unnamed = services.map(({ podPort }) => podPort).filter((port) => !Object.values(named).includes(port));
   return {
     serviceAccountName: serviceAccount,
+    ...(nodeSelector && { nodeSelector }),
     securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: "RuntimeDefault" } },
     containers: [
       {

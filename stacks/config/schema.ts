@@ -58,6 +58,17 @@ export const PlatformConfig = z
       })
       .optional()
       .meta({ description: "What autoscalers and `kubectl top` ask; left out where the cluster has one" }),
+    gpuOperator: z
+      .strictObject({
+        operator: Size,
+        agent: Size.meta({ description: "Each of four agents on a node with GPUs" }),
+        discovery: Size.meta({ description: "Each pod of Node Feature Discovery; one runs on every node" }),
+      })
+      .optional()
+      .meta({
+        description:
+          "NVIDIA's operator, which makes GPUs schedulable; the driver must be on the hosts (docs/gpus.md). Left out where the cluster has one",
+      }),
     legacyNames: z.boolean().default(false).meta({
       description: "Whether services are also reachable under their old names, such as kafka-service",
     }),

@@ -1,8 +1,11 @@
 import { z } from "zod";
 
+/** Of a resource: Kubernetes knows no smaller part of a CPU. */
+const amount = z.number().min(0.001);
+
 /** The request and limit of one resource. */
 export const requestLimit = z
-  .strictObject({ request: z.number().positive(), limit: z.number().positive() })
+  .strictObject({ request: amount, limit: amount })
   .refine(({ request, limit }) => request <= limit, {
     path: ["limit"],
     error: ({ input }) => below(input, "limit", "request"),
@@ -16,7 +19,7 @@ export function below(input: unknown, key: string, bound: string): string {
 
 /** {@link requestLimit} with an upper bound for every limit. */
 export const sizeWithMax = z
-  .strictObject({ request: z.number().positive(), limit: z.number().positive(), max: z.number().positive() })
+  .strictObject({ request: amount, limit: amount, max: amount })
   .refine(({ request, limit }) => request <= limit, {
     path: ["limit"],
     error: ({ input }) => below(input, "limit", "request"),

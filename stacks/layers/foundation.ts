@@ -11,6 +11,7 @@ import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
+import { GpuOperator } from "../../components/ground/gpu-operator";
 import { LastingValues } from "../../components/ground/lasting-values";
 import { Mesh } from "../../components/ground/mesh";
 import { MetricsServer } from "../../components/ground/metrics-server";
@@ -162,6 +163,15 @@ export function foundation(config: PlatformConfig): Foundation {
       { ...opts, dependsOn: certManager },
     );
     alerts.push(...metricsServer.alerts);
+  }
+  if (config.gpuOperator !== undefined) {
+    const { operator, agent, discovery } = config.gpuOperator;
+    const gpus = new GpuOperator(
+      "gpu-operator",
+      { namespace: namespaces["gpu-operator"], chartDirectory, kubeApi, operator, agent, discovery, metrics },
+      opts,
+    );
+    alerts.push(...gpus.alerts);
   }
   return {
     opts,

@@ -485,6 +485,7 @@ describe("verify", () => {
         "cloudnative-pg",
         "plugin-barman-cloud",
         "eck-operator",
+        "gpu-operator",
         "kube-prometheus-stack",
       ]);
     });

@@ -10,7 +10,7 @@ const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: { ray: 2 }, ap
 // What Prometheus adds to every series of a monitor (components/base/scrape.ts: the job and `component`).
 const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "endpoint", "component"];
 // Fixtures that are written by hand, as they say at their top: no kubelet and no operator runs in the tests.
-const DOCUMENTED = ["cert-manager", "kafka", "kubernetes", "postgres"];
+const DOCUMENTED = ["cert-manager", "gpu-operator", "kafka", "kubernetes", "postgres"];
 // Words of PromQL that are no functions.
 const WORDS = ["and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset"];
 
