@@ -72,6 +72,8 @@ export function controller(
   };
 }
 
+const POD = { securityContext: { fsGroupChangePolicy: "OnRootMismatch" } };
+
 /** The keys of the chart that we set. */
 type ControllerValues = {
   readonly crds: { readonly enabled: false };
@@ -79,9 +81,10 @@ type ControllerValues = {
   readonly kubernetesClusterDomain: string;
   readonly deployment: {
     readonly priorityClassName: string;
+    readonly pod: typeof POD;
     readonly envoyGateway: { readonly resources: ResourceQuantities };
   };
-  readonly certgen: { readonly job: { readonly resources: ResourceQuantities } };
+  readonly certgen: { readonly job: { readonly pod: typeof POD; readonly resources: ResourceQuantities } };
   readonly config: { readonly envoyGateway: HelmValue };
 };
 
@@ -95,8 +98,8 @@ function values(
     // It tells proxies the zones of their nodes, of which we have none, by a webhook on the binding of pods.
     topologyInjector: { enabled: false },
     kubernetesClusterDomain: clusterDomain,
-    deployment: { priorityClassName: "critical-services", envoyGateway: { resources: resources(size) } },
-    certgen: { job: { resources: resources(size) } },
+    deployment: { priorityClassName: "critical-services", pod: POD, envoyGateway: { resources: resources(size) } },
+    certgen: { job: { pod: POD, resources: resources(size) } },
     config: {
       envoyGateway: {
         provider: {
