@@ -1,6 +1,8 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type Credential, type Endpoint, serviceEndpoint } from "../base/endpoint";
 import type { ContainerSize } from "../base/pod";
+import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { statefulPod } from "../base/stateful-pod";
 import { images } from "../base/versions";
@@ -15,6 +17,7 @@ export interface MinioArgs {
   readonly size: ContainerSize;
   readonly volume: Volume;
   readonly root: Credential;
+  readonly metrics: Metrics;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
@@ -23,10 +26,12 @@ export interface MinioArgs {
 export class Minio extends pulumi.ComponentResource {
   /** The S3 API. */
   readonly s3: Endpoint<"http">;
+  /** Files with its alerts. */
+  readonly alerts = [path.join(__dirname, "minio.alerts.yaml")];
 
   constructor(name: string, args: MinioArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:Minio", name, {}, opts);
-    const { namespace, size, volume, root, protect } = args;
+    const { namespace, size, volume, root, metrics, protect } = args;
     const login = envSecret(
       `${name}-root`,
       { namespace, data: { MINIO_ROOT_USER: root.username, MINIO_ROOT_PASSWORD: root.password } },
@@ -42,7 +47,8 @@ export class Minio extends pulumi.ComponentResource {
         image: images.minio,
         args: ["server", "/data", "--console-address", `:${PORTS.console}`],
         ports: PORTS,
-        env: { HOME: "/tmp" },
+        // Prometheus has no login here; policies say who reaches the port.
+        env: { HOME: "/tmp", MINIO_PROMETHEUS_AUTH_TYPE: "public" },
         secretEnv: [login],
         probe: { kind: "http", path: "/minio/health/live", port: "s3" },
         uid: 1000,
@@ -52,6 +58,12 @@ export class Minio extends pulumi.ComponentResource {
       this,
     );
     this.s3 = serviceEndpoint("http", PORTS.s3, pod);
+    scrape(this, {
+      pods: pod.server,
+      port: { name: "s3", number: PORTS.s3 },
+      path: "/minio/v2/metrics/cluster",
+      by: metrics,
+    });
     this.registerOutputs();
   }
 }

@@ -32,6 +32,8 @@ export interface ObjectStoreArgs {
   /** What the names of buckets begin with; users' rights name them in full. @default nothing */
   readonly bucketPrefix?: string;
   readonly setupSize: ContainerSize;
+  /** Files with the alerts of the server. @default none */
+  readonly alerts?: readonly string[];
 }
 
 /** S3 buckets and their users, on our own or an external server. */
@@ -68,6 +70,7 @@ export class ObjectStore<Name extends string = string, User extends string = str
     this.bucketPrefix = bucketPrefix;
     this.offers = {
       facts: { url, region },
+      alerts: args.alerts ?? [],
       credentials: { shared: { namespace, name: secret.name } },
       // An object store outside the cluster never had it.
       legacyNames: { ...(destination.kind === "endpoint" && { "minio-service": [destination] }) },

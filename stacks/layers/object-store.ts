@@ -69,7 +69,7 @@ export type PlatformStore = ObjectStore<BucketName, Client | typeof BACKUPS>;
 export function objectStoreOf(
   platform: PlatformConfig,
   secrets: Secrets,
-  { opts, namespaces, chartDirectory, storageClass, isProtected }: Foundation,
+  { opts, namespaces, chartDirectory, storageClass, metrics, isProtected }: Foundation,
 ): PlatformStore | undefined {
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
@@ -109,7 +109,7 @@ export function objectStoreOf(
 
   function server(
     store: NonNullable<PlatformConfig["objectStore"]>,
-  ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator"> {
+  ): Pick<ObjectStoreArgs, "url" | "destination" | "administrator" | "alerts"> {
     if (store.kind === "external") {
       return { url: pulumi.output(store.url), destination: externalPeer("s3", store.url, store.cidrs) };
     }
@@ -146,7 +146,8 @@ export function objectStoreOf(
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = { storageClass, ...store.volume };
-    const minio = new Minio("minio", { namespace, size: store, volume, root, protect }, opts);
-    return { url: url(minio.s3), destination: minio.s3, administrator: { login: root, makesUsers: true } };
+    const minio = new Minio("minio", { namespace, size: store, volume, root, metrics, protect }, opts);
+    const { s3, alerts } = minio;
+    return { url: url(s3), destination: s3, administrator: { login: root, makesUsers: true }, alerts };
   }
 }

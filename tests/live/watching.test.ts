@@ -15,6 +15,7 @@ const EXPORTERS = [
   { name: "ray", app: "ray", metrics: /^ray_(?!model_)/ },
   { name: "feast", app: "feast", metrics: /^feast_/ },
   { name: "mlflow", app: "mlflow", metrics: /^mlflow_/ },
+  { name: "minio", app: "minio", metrics: /^minio_(cluster|s3)_/ },
 ];
 
 // Monitors of what other tests start, or of what no registry has: the operators' own exporters. So are all of another namespace.
