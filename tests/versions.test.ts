@@ -38,6 +38,11 @@ const FACTS = {
     says: { elasticsearch: ["7", "8", "9"] },
     source: "elastic/cloud-on-k8s pkg/controller/elasticsearch/version/supported_versions.go",
   },
+  "gateway-helm": {
+    version: "v1.9.1",
+    says: { gatewayApi: "v1.6.1" },
+    source: "envoyproxy/gateway site/content/en/news/releases/matrix.md",
+  },
   "kube-prometheus-stack": {
     version: "88.5.3",
     says: { prometheusOperator: "v0.93.1" },
@@ -86,6 +91,10 @@ describe("versions that are pinned apart and belong together", () => {
 
   it("are the CRDs of Prometheus' operator and the operator", () => {
     assert.equal(manifests.prometheusOperator.version, saidBy(charts.kubePrometheusStack).prometheusOperator);
+  });
+
+  it("are the CRDs of the Gateway API and those that Envoy Gateway was built with", () => {
+    assert.equal(manifests.gatewayApi.version, saidBy(charts.envoyGateway).gatewayApi);
   });
 
   it("are Polaris' and its admin tool's, which writes the server's tables", () => {
