@@ -11,7 +11,7 @@ import {
   serviceEndpoint,
   url,
 } from "../base/endpoint";
-import { configFiles } from "../base/files";
+import { configFiles, secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { jdbcUrl, libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
@@ -35,7 +35,9 @@ import {
 const UID = 1000;
 const HOME = "/opt/dolphinscheduler";
 const ADMIN = "admin";
-const SCRIPTS = "/etc/scripts";
+const JOB_FILES = "/etc/job";
+/** The folder of the tasks' logs in the bucket. */
+const LOGS = "logs";
 const TASK_LOGS_MIB = 4096;
 
 const API = {
@@ -143,6 +145,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     for (const server of [master, worker, alert]) run(server);
     this.api = serviceEndpoint("http", API.ports.http, { server: api.pods, ready: run(api) });
     this.deleteHistory(name, args, admin);
+    this.deleteLogs(name, args);
     this.offers = {
       endpoints: { api: this.api },
       credentials: { admin: { namespace, name: admin.name } },
@@ -212,7 +215,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         // Another version's schema may make the tables anew, without the grants.
         env: { SCHEMA: images.dolphinschedulerTools },
         secretEnv: [login, registry],
-        mounts: { ...POSTGRES_CA_MOUNT, [SCRIPTS]: "scripts" },
+        mounts: { ...POSTGRES_CA_MOUNT, [JOB_FILES]: "scripts" },
         files: { scripts },
       },
       { parent: this, dependsOn: schema.job },
@@ -230,12 +233,46 @@ export class DolphinScheduler extends pulumi.ComponentResource {
         image: images.dolphinschedulerWorker,
         size: jobs,
         uid: UID,
-        command: ["python3", `${SCRIPTS}/delete-history.py`],
+        command: ["python3", `${JOB_FILES}/delete-history.py`],
         env: { API_URL: url(this.api, API.path), RETENTION_DAYS: `${history.retentionDays}` },
         secretEnv: [admin],
-        mounts: { [SCRIPTS]: "scripts" },
+        mounts: { [JOB_FILES]: "scripts" },
         files: { scripts },
         talksTo: [this.api],
+        schedule: history.schedule,
+        timeoutSeconds: 3600,
+      },
+      { parent: this },
+    );
+  }
+
+  /** Deletes the bucket's copies of old logs, which DolphinScheduler keeps for ever. */
+  private deleteLogs(name: string, { namespace, jobs, history, resources }: DolphinSchedulerArgs): void {
+    const { login, url: address, destination } = resources.store;
+    const file = secretFiles(
+      `${name}-logs`,
+      { namespace, files: { login: pulumi.interpolate`${login.username}\n${login.password}\n` } },
+      { parent: this },
+    );
+    new ScheduledJob(
+      `${name}-logs`,
+      {
+        namespace,
+        image: images.minioClient,
+        size: jobs,
+        uid: UID,
+        command: ["sh", "-c", DELETE_LOGS],
+        // mc writes the login to its configuration, hence in memory.
+        env: {
+          HOME: "/tmp",
+          MC_CONFIG_DIR: "/dev/shm/mc",
+          S3_URL: address,
+          LOGS: `store/${resources.name}/${LOGS}/`,
+          AGE: `${history.retentionDays}d`,
+        },
+        mounts: { [JOB_FILES]: "login" },
+        files: { login: file },
+        talksTo: [destination],
         schedule: history.schedule,
         timeoutSeconds: 3600,
       },
@@ -458,7 +495,7 @@ function s3Env({ name, store: { url, region } }: Bucket): Record<string, pulumi.
     // Logs outlive the pod that wrote them.
     REMOTE_LOGGING_ENABLE: "true",
     REMOTE_LOGGING_TARGET: "S3",
-    REMOTE_LOGGING_BASE_DIR: "logs",
+    REMOTE_LOGGING_BASE_DIR: LOGS,
     REMOTE_LOGGING_S3_BUCKET_NAME: name,
     REMOTE_LOGGING_S3_ENDPOINT: url,
     REMOTE_LOGGING_S3_REGION: region,
@@ -517,8 +554,12 @@ if [ "$found" != 1 ]; then
   exit 1
 fi`;
 
+const DELETE_LOGS = `set -e
+mc alias set store "$S3_URL" < ${JOB_FILES}/login > /dev/null
+mc rm --recursive --force --older-than "$AGE" "$LOGS"`;
+
 const GRANT_REGISTRY = `set -e
-run() { psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction --file="${SCRIPTS}/$1"; }
+run() { psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction --file="${JOB_FILES}/$1"; }
 run grant-registry.sql
 export PGUSER=$REGISTRY_HIKARICONFIG_USERNAME PGPASSWORD=$REGISTRY_HIKARICONFIG_PASSWORD
 run prove-registry.sql`;

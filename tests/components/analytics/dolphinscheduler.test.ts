@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import * as pulumi from "@pulumi/pulumi";
 import { DolphinScheduler, type DolphinSchedulerArgs } from "../../../components/analytics/dolphinscheduler";
 import { images } from "../../../components/base/versions";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
+import { ROOT } from "../../../rehearsal/program/evaluate";
 import { assertOrder } from "../../support/order";
+import { temporaryDirectory } from "../../support/temporary";
 import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
@@ -202,6 +207,34 @@ describe("DolphinScheduler", () => {
     });
     assert.equal(envFrom[0].secretRef.name, "dolphinscheduler-admin");
     assert.deepEqual(reached(seen, "history"), ["api"]);
+  });
+
+  it("deletes the bucket's copies of logs as well, with the login of its own user", async () => {
+    const { seen } = await dolphinscheduler();
+    const { jobTemplate } = only(seen, "kubernetes:batch/v1:CronJob", "dolphinscheduler-logs").inputs.spec;
+    const [{ env: variables }] = jobTemplate.spec.template.spec.containers;
+    const { LOGS, AGE } = Object.fromEntries(variables.map(({ name, value }: any) => [name, value]));
+    const { REMOTE_LOGGING_S3_BUCKET_NAME: bucketName, REMOTE_LOGGING_BASE_DIR: folder } = env(seen, "worker");
+    assert.deepEqual([LOGS, AGE], [`store/${bucketName}/${folder}/`, "90d"]);
+    assert.deepEqual(secret(seen, "logs"), { login: "bucket-user\nbucket-password\n" });
+    assert.deepEqual(reached(seen, "logs"), ["s3"]);
+  });
+
+  it("deletes logs that are a week old, and of too many empties the oldest", async () => {
+    const directory = temporaryDirectory();
+    const write = (file: string, mib: number, days: number): string => {
+      const log = path.join(directory, file);
+      fs.writeFileSync(log, Buffer.alloc(mib * 1024 ** 2, 1));
+      fs.utimesSync(log, Date.now() / 1000, Date.now() / 1000 - days * 86400);
+      return log;
+    };
+    const [old, first, last] = [write("old", 1, 8), write("first", 3, 2), write("last", 3, 1)];
+    const script = path.join(ROOT, "components/analytics/dolphinscheduler/clean-task-logs.sh");
+    const cleaner = spawn("bash", [script, directory, "4"]);
+    while (!fs.existsSync(path.join(directory, ".cleaned"))) await setTimeout(50);
+    cleaner.kill();
+    const sizes = [old, first, last].map((log) => (fs.existsSync(log) ? fs.statSync(log).size : undefined));
+    assert.deepEqual(sizes, [undefined, 0, 3 * 1024 ** 2]);
   });
 
   it("empties the oldest logs of tasks before their volume is full, for which a pod would be evicted", async () => {
