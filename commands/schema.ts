@@ -3,7 +3,7 @@ import * as path from "node:path";
 import { format } from "prettier";
 import { z } from "zod";
 import { ROOT } from "../rehearsal/program/evaluate";
-import type { Lasting } from "../components/ground/lasting-values";
+import type { Lasting } from "../stacks/config/lasting";
 import { PlatformConfig } from "../stacks/config/schema";
 import { PlatformOutputs } from "../stacks/contract/outputs";
 import { SECRET_KEYS } from "../stacks/config/systems";

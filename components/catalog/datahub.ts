@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredHook, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import type { Destination } from "../base/connect";
@@ -15,6 +16,7 @@ import {
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
 import { serviceAccount } from "../base/pod";
+import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { charts } from "../base/versions";
@@ -23,6 +25,7 @@ import {
   type DatahubSizes,
   INDEX_PREFIX,
   KEYS,
+  podLabels,
   podSize,
   POOLS,
   TOPICS,
@@ -37,6 +40,7 @@ const RELEASE = "datahub";
 const ADMINISTRATOR = "datahub";
 /** What the chart calls the port of each. */
 const PORT_NAME = "http";
+const METRICS = { name: "prometheus", number: 4319 };
 const PORTS = { gms: 8080, frontend: 9002, maeConsumer: 9091, mceConsumer: 9090 };
 
 /** The credentials of DataHub's own services. */
@@ -71,6 +75,7 @@ export interface DatahubArgs extends DatahubSizes {
   readonly keys: DatahubKeys;
   /** Public host name of the frontend. */
   readonly publicHost: string;
+  readonly metrics: Metrics;
 }
 
 /** The most connections to its database: a rollout adds a pod of each, and an upgrade's Jobs run one after the other. */
@@ -171,7 +176,12 @@ export class Datahub extends pulumi.ComponentResource {
 
     this.gms = this.entry("datahub-gms", release.identity(workloads.gms.name), PORTS.gms, release);
     this.frontend = this.entry("datahub-frontend", release.identity(workloads.frontend.name), PORTS.frontend, release);
+    for (const { name: workload } of Object.values(workloads)) {
+      const pods = release.identity(workload);
+      scrape(this, { pods, port: METRICS, path: "/actuator/prometheus", by: args.metrics });
+    }
     this.offers = {
+      alerts: [path.join(__dirname, "datahub.alerts.yaml")],
       endpoints: { gms: this.gms, frontend: this.frontend },
       // The users of the frontend, in the key `user.props`.
       credentials: { users: { namespace, name: secrets.frontend.name } },
@@ -244,7 +254,8 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
     labels: { "app.kubernetes.io/name": chart, "app.kubernetes.io/instance": RELEASE },
     serviceAccount: chart,
     replicas: 1,
-    ports: { [PORT_NAME]: PORTS[component] },
+    podLabels: podLabels(component),
+    ports: { [PORT_NAME]: PORTS[component], [METRICS.name]: METRICS.number },
     size: podSize(sizes[component]),
   });
   return {

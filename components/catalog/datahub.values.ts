@@ -285,6 +285,11 @@ const SECURITY = {
   securityContext: { runAsNonRoot: true, runAsUser: DATAHUB_UID, runAsGroup: DATAHUB_UID, ...RESTRICTED },
 };
 
+/** Labels by which alerts tell the pods of a server apart. */
+export function podLabels(component: keyof DatahubSizes): Readonly<Record<string, string>> {
+  return { app: "datahub", component };
+}
+
 /** What the subcharts have in common. */
 function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName: PriorityClassName) {
   return {
@@ -294,6 +299,7 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
     ...SECURITY,
     // The charts have no startup probe: on half a CPU a server takes minutes, so it is given 60 s and 10 periods of 30 s.
     livenessProbe: { failureThreshold: 10 },
+    extraPodLabels: podLabels(component),
     podAnnotations: Object.fromEntries(
       Object.values(args.secrets).map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),

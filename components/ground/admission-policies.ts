@@ -91,13 +91,13 @@ function unprivilegedPods(privileged: readonly string[]): Rule {
 }
 
 // Of a trust store, which holds nothing secret; and the name of a Secret, for ECK.
-const NO_CREDENTIALS = ["ELASTICSEARCH_SSL_TRUSTSTORE_PASSWORD", "WEBHOOK_SECRET"];
+const NO_CREDENTIAL = "TRUSTSTORE_PASSWORD$|^WEBHOOK_SECRET$";
 const CREDENTIAL = "(?i)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(ACCESS|API|ENCRYPTION|PRIVATE|SECRET|SIGNING)_?KEY)$";
 const LOGIN_IN_URL = "://[^:/@]*:[^/@$]+@";
 // A reference to another variable, such as $(PASSWORD), is none.
 const literals = [
   "c.?env.orValue([]).filter(e, e.?value.orValue('') != '' && !e.value.startsWith('$(')",
-  `&& !(e.name in ${JSON.stringify(NO_CREDENTIALS)})`,
+  `&& !e.name.matches('${NO_CREDENTIAL}')`,
   `&& (e.name.matches('${CREDENTIAL}') || e.value.matches('${LOGIN_IN_URL}')))`,
 ].join(" ");
 

@@ -2,6 +2,8 @@ import { z } from "zod";
 import type { Lasting, LastingValuesArgs } from "../../components/ground/lasting-values";
 import { PlatformConfig } from "./schema";
 
+export type { Lasting };
+
 /** The values of a config that last, as the schema's metadata marks them; an optional one that is absent is empty. */
 export function lastingValues(config: PlatformConfig): LastingValuesArgs["values"] {
   const found = walk(PlatformConfig, config, []);

@@ -14,7 +14,7 @@ export function catalog(
   { datahub: config }: PlatformConfig,
   secrets: Secrets,
   { postgres, kafka, elasticsearch, neo4j, trino, polaris }: Data & Streams & Search & Sql,
-  { opts, namespaces, chartDirectory, publicHost }: Foundation,
+  { opts, namespaces, chartDirectory, metrics, publicHost }: Foundation,
 ): { readonly datahub: Datahub | undefined } {
   if (config === undefined) return { datahub: undefined };
   const { ingestion, ...sizes } = config;
@@ -38,6 +38,7 @@ export function catalog(
       ...(neo4j && { graph: neo4j.login() }),
       keys,
       publicHost: publicHost("datahub"),
+      metrics,
       ...sizes,
     },
     opts,

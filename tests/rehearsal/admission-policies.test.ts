@@ -30,6 +30,7 @@ function sound(): any {
           env: [
             { name: "PASSWORD", valueFrom: { secretKeyRef: { name: "login", key: "password" } } },
             { name: "ADMIN_PASSWORD", value: "$(PASSWORD)" },
+            { name: "SPRING_KAFKA_PROPERTIES_SSL_TRUSTSTORE_PASSWORD", value: "changeit" },
             { name: "TOKEN_FILE", value: "/run/secrets/token" },
             { name: "DATABASE_URL", value: "postgresql://user:$(PASSWORD)@postgres-rw/mlflow" },
           ],

@@ -11,7 +11,7 @@ import {
 import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { database, graph, onCluster, search, SIZE, streams } from "../../support/stubs";
+import { database, graph, onCluster, search, SIZE, streams, metrics } from "../../support/stubs";
 
 const PASSWORDS = ["sql-password", "kafka-password", "search-password", "graph-password", "administrator-password"];
 
@@ -37,6 +37,7 @@ async function datahub(
         session: key("session"),
       },
       publicHost: "datahub.example.com",
+      metrics: metrics(),
       gms: SIZE,
       frontend: SIZE,
       maeConsumer: SIZE,
@@ -141,6 +142,10 @@ describe("DataHub", () => {
         ...reaches("datahub-system-update", gms, db, log, index, relations),
         ...reaches("datahub-system-update-nonblk", gms, db, log, index, relations),
         ...reaches("datahub-datahub-restore-indices-job-template", gms, db, log, index, relations),
+        ...reaches(
+          "prometheus",
+          ...["gms", "frontend", "mae-consumer", "mce-consumer"].map((part) => `datahub-datahub-${part} 4319`),
+        ),
       ].sort(),
     );
     const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy");
