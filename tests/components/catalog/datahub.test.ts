@@ -150,7 +150,7 @@ describe("DataHub", () => {
     );
     // Whom Prometheus alone asks, nobody waits for.
     const policies = all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy").filter(
-      ({ name }) => !/(frontend|consumer)-ingress$/.test(name),
+      ({ name }) => !/^prometheus-|(frontend|consumer)-ingress$/.test(name),
     );
     for (const policy of policies) assert.ok(waitsFor(seen, release(seen), policy), policy.name);
     const job = { "batch.kubernetes.io/job-name": "datahub-system-update" };
