@@ -51,6 +51,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     grafana: grafana(args),
     nodeExporter: { operatingSystems: { aix: { enabled: false }, darwin: { enabled: false } } },
     "kube-state-metrics": {
+      securityContext: CHANGE_OWNER_ONCE,
       resources: resources(args.kubeStateMetrics),
       priorityClassName: "standard-services",
       // Nothing uses metrics about Secrets, and listing them would require the right to read them.
@@ -59,12 +60,16 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     // It inspects the node, which Pod Security allows only for `privileged`; it only needs to read.
     "prometheus-node-exporter": {
       namespaceOverride: pulumi.output(args.nodeNamespace),
+      securityContext: CHANGE_OWNER_ONCE,
       resources: resources(args.nodeExporter),
       priorityClassName: "critical-services",
       containerSecurityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
     },
   };
 }
+
+/** Added to each chart's group; else the kubelet would change the owner of every file of a volume at each start. */
+const CHANGE_OWNER_ONCE = { fsGroupChangePolicy: "OnRootMismatch" };
 
 function operator({ operator: size, reloader, namespace, watched }: ValuesArgs): HelmValue {
   const own = [pulumi.output(namespace)];
@@ -75,6 +80,7 @@ function operator({ operator: size, reloader, namespace, watched }: ValuesArgs):
     alertmanagerInstanceNamespaces: own,
     alertmanagerConfigNamespaces: own,
     thanosRulerInstanceNamespaces: own,
+    securityContext: CHANGE_OWNER_ONCE,
     resources: resources(size),
     priorityClassName: "critical-services",
     admissionWebhooks: { certManager: { enabled: true } },
@@ -86,6 +92,7 @@ function prometheus({ prometheus: size, retentionDays, prometheusServiceAccount 
   return {
     serviceAccount: { name: prometheusServiceAccount },
     prometheusSpec: {
+      securityContext: CHANGE_OWNER_ONCE,
       resources: resources(size),
       priorityClassName: "critical-services",
       // Monitors, probes and rules of every namespace, not only those with this release's label.
@@ -106,6 +113,7 @@ function prometheus({ prometheus: size, retentionDays, prometheusServiceAccount 
 function alertmanager({ alertmanager: size, alertmanagerSecret }: ValuesArgs): HelmValue {
   return {
     alertmanagerSpec: {
+      securityContext: CHANGE_OWNER_ONCE,
       resources: resources(size),
       priorityClassName: "critical-services",
       automountServiceAccountToken: false,
@@ -134,6 +142,7 @@ function claim({ storageClass, sizeGiB }: Volume): HelmValue {
 function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHost }: ValuesArgs): HelmValue {
   const tmp = { name: "tmp", mountPath: "/tmp" };
   return {
+    securityContext: CHANGE_OWNER_ONCE,
     resources: resources(size),
     priorityClassName: "standard-services",
     admin: { existingSecret: grafanaSecret.name },

@@ -100,6 +100,13 @@ describe("KubePrometheusStack", () => {
     }
   });
 
+  it("changes the owner of a volume's files once, not at each start", async () => {
+    const { prometheus, alertmanager } = release(await stack()).values;
+    for (const spec of [prometheus.prometheusSpec, alertmanager.alertmanagerSpec]) {
+      assert.deepEqual(spec.securityContext, { fsGroupChangePolicy: "OnRootMismatch" });
+    }
+  });
+
   it("shows Grafana the ConfigMaps of its own namespace, and no Secret", async () => {
     const seen = await stack();
     const { rules, metadata } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:Role").inputs;
