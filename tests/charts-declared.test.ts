@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import type { V1PodSpec } from "@kubernetes/client-node";
 import type { ChartDeclaration, DeclaredWorkload } from "../components/base/chart-release";
 import type { Manifest } from "../rehearsal/operators/operator";
 import { declarationFaults, workloadsOf } from "../commands/charts/declaration";
@@ -48,21 +49,24 @@ function workload(
 // Stack files change these, and only a rendering with their values tells: `npm run charts:check`.
 const CONFIGURED = /^declares\.workloads\[[^\]]+\]\.(size\.|replicas:|volume:)/;
 
-// Fixtures from before images were kept have none.
 for (const stack of STACKS) {
   it(`the images of charts come from registries that ${stack} admits`, () => {
     const { registries = [] } = configOf(stack).images;
     const images = fs.readdirSync(RENDERED).flatMap((file) => {
       const { objects } = JSON.parse(fs.readFileSync(path.join(RENDERED, file), "utf8")) as RenderedChart;
-      return workloadsOf(objects).flatMap(
-        ({ template }) => (template?.spec.containers as { image?: string }[] | undefined) ?? [],
-      );
+      return workloadsOf(objects).flatMap(({ template }) => {
+        const { containers = [], initContainers = [] } = (template?.spec ?? {}) as Partial<V1PodSpec>;
+        return [...initContainers, ...containers];
+      });
     });
-    const named = images.flatMap(({ image }) => (image === undefined ? [] : [image]));
-    assert.ok(named.length >= 3, "no fixture names an image: does the reduction still keep them?");
-    const isAdmitted = (image: string) => registries.some((registry) => image.startsWith(`${registry}/`));
+    const full = (image: string) => {
+      const hasHost = /^(localhost|[^/]*[.:][^/]*)\//.test(image);
+      return hasHost ? image : `docker.io/${image.includes("/") ? "" : "library/"}${image}`;
+    };
+    const isAdmitted = (image?: string) =>
+      image !== undefined && registries.some((registry) => full(image).startsWith(`${registry}/`));
     assert.deepEqual(
-      named.filter((image) => !isAdmitted(image)),
+      images.filter(({ image }) => !isAdmitted(image)),
       [],
       "add their registries to images.registries",
     );
