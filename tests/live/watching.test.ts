@@ -19,7 +19,7 @@ const EXPORTERS = [
 ];
 
 // Monitors of what other tests start, or of what no registry has: the operators' own exporters. So are all of another namespace.
-const ELSEWHERE = /^(trino|dolphinscheduler)-|^(postgres|kafka|polaris)$/;
+const ELSEWHERE = /^(trino|dolphinscheduler|datahub)-|^(postgres|kafka|polaris)$/;
 
 // The features of a commodity under another's name, as if they were old.
 const AGED = `
