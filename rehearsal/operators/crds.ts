@@ -27,9 +27,12 @@ export function definedKind({ spec: { group, names, versions } }: Definition): s
   return `${group}/${versions.find(({ storage }) => storage)?.name}/${names.kind}`;
 }
 
-/** The CRDs of a directory with one folder for each operator: CARBON_CRDS, or those stored here. */
+/**
+ * The CRDs of a directory with one folder for each operator: CARBON_CRDS, or those stored here, which also stand in for what the
+ * directory lacks.
+ */
 export class CrdLibrary {
-  private readonly files: readonly { readonly operator: string; readonly text: string }[];
+  private readonly files: readonly CrdFile[];
 
   private readonly directory = process.env["CARBON_CRDS"] ?? __dirname;
 
@@ -40,13 +43,7 @@ export class CrdLibrary {
         `CARBON_CRDS=${directory}: there is no such directory; name one with a folder of CRDs for each operator`,
       );
     }
-    this.files = fs
-      .readdirSync(directory, { recursive: true, encoding: "utf8" })
-      .flatMap((file) =>
-        file.endsWith(".yaml")
-          ? [{ operator: file.split(path.sep)[0] ?? "", text: fs.readFileSync(path.join(directory, file), "utf8") }]
-          : [],
-      );
+    this.files = crdFiles(directory);
   }
 
   /** Every CRD of an operator, as YAML. Those stored here go as they are: to parse them takes longer than the program. */
@@ -67,7 +64,8 @@ export class CrdLibrary {
 
   /** The file that defines it, as it is: KubeRay's take a second each to parse, and only a stack that runs it does that. */
   text(name: string): string {
-    const found = this.files.find(({ text }) => text.includes(`name: ${name}\n`));
+    const defines = ({ text }: CrdFile) => text.includes(`name: ${name}\n`);
+    const found = this.files.find(defines) ?? crdFiles(__dirname).find(defines);
     if (found === undefined) throw this.missing(`CRD ${name}`);
     return found.text;
   }
@@ -75,6 +73,21 @@ export class CrdLibrary {
   private missing(what: string): Error {
     return new pulumi.RunError(`${this.directory}: ${what} not found; make them with \`npm run charts:keys\``);
   }
+}
+
+interface CrdFile {
+  readonly operator: string;
+  readonly text: string;
+}
+
+function crdFiles(directory: string): CrdFile[] {
+  return fs
+    .readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".yaml"))
+    .map((file) => ({
+      operator: file.split(path.sep)[0] ?? "",
+      text: fs.readFileSync(path.join(directory, file), "utf8"),
+    }));
 }
 
 /** The CRDs of a text of YAML documents. */
