@@ -123,14 +123,13 @@ interface PreviewStep {
   readonly newState?: { readonly type: string; readonly inputs?: Partial<KubernetesObject> };
 }
 
-/** The Kubernetes objects that an `up` would create. */
+/** The Kubernetes objects that an `up` would create; what it patches may be somebody else's. */
 function plannedObjects(preview: string): KubernetesObject[] {
   const { steps } = JSON.parse(preview) as { steps: PreviewStep[] };
   return steps.flatMap(({ op, newState }) => {
     const { apiVersion, kind, metadata } = newState?.inputs ?? {};
-    return op === "create" && newState?.type.startsWith("kubernetes:") && apiVersion && kind && metadata?.name
-      ? [{ apiVersion, kind, metadata }]
-      : [];
+    const creates = op === "create" && newState?.type.startsWith("kubernetes:") && !newState.type.endsWith("Patch");
+    return creates && apiVersion && kind && metadata?.name ? [{ apiVersion, kind, metadata }] : [];
   });
 }
 

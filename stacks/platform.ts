@@ -10,7 +10,7 @@ import { data } from "./layers/data";
 import { foundation } from "./layers/foundation";
 import { gateway } from "./layers/gateway";
 import { ml } from "./layers/ml";
-import { observability } from "./layers/observability";
+import { observability, watch } from "./layers/observability";
 import { search } from "./layers/search";
 import { sql } from "./layers/sql";
 import { streams } from "./layers/streams";
@@ -37,13 +37,15 @@ export function platform(config: PlatformConfig): PlatformOutputs {
     ...bi(config, secrets, { ...stores, ...querying }, ground),
     ...workflows(config, secrets, { ...stores, ...models, ...querying }, ground),
   };
-  const watch = observability(config, secrets, models, offersOf(systems), ground);
-  verification(config, models, watch, ground);
-  const inside = offersOf({ ...systems, ...watch });
+  const monitors = observability(config, secrets, ground);
+  verification(config, models, monitors, ground);
+  const inside = offersOf({ ...systems, ...monitors });
   legacyNames(config, inside, ground);
   const entrance = gateway(config, secrets, inside, ground);
+  const offers = { ...inside, ...offersOf({ ...entrance }) };
+  watch(monitors, models, offers, ground);
   ground.wiring.complete();
-  return publish({ ...inside, ...offersOf({ ...entrance }) }, ground.clusterDomain);
+  return publish(offers, ground.clusterDomain);
 }
 
 function offersOf(systems: Readonly<Record<string, { readonly offers: Offer } | undefined>>): Offers {

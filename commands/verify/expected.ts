@@ -39,6 +39,8 @@ export function expectedOf(stack: string, evaluation: StackEvaluation): Expected
   const objects = registrations.flatMap(({ type, inputs, read }): ExpectedObject[] => {
     const { apiVersion, kind, metadata } = inputs as Partial<Manifest>;
     if (read || !type.startsWith("kubernetes:") || !apiVersion || !kind || !metadata?.name) return [];
+    // What a patch changes may be there already, such as a claim that was kept.
+    if (type.endsWith("Patch")) return [];
     const { name, namespace, annotations } = metadata;
     const waitFor = annotations?.["pulumi.com/waitFor"];
     return [

@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type Authority, serverCertificate } from "../base/certificate";
 import { admitEverybody, connect, observe } from "../base/connect";
@@ -131,6 +132,7 @@ export class EnvoyGateway extends pulumi.ComponentResource {
       route(this, entry, { ...at, without }, [gateway, ...guards]);
     }
     this.offers = {
+      alerts: [path.join(__dirname, "envoy-gateway.alerts.yaml")],
       facts: { sites: urls(sites, domain), apis: urls(entries.filter(isApi), domain) },
       credentials: {
         ...(people.kind === "basic" && { people: { namespace, name: `${name}-people` } }),

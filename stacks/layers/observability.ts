@@ -11,14 +11,8 @@ export interface Observability {
   readonly monitoring: KubePrometheusStack | undefined;
 }
 
-/** Prometheus, Alertmanager and Grafana, and the monitoring of the deployed systems. */
-export function observability(
-  config: PlatformConfig,
-  secrets: Secrets,
-  { ray, serve }: Ml,
-  offers: Offers,
-  ground: Foundation,
-): Observability {
+/** Prometheus, Alertmanager and Grafana. */
+export function observability(config: PlatformConfig, secrets: Secrets, ground: Foundation): Observability {
   if (config.monitoring === undefined) return { monitoring: undefined };
   const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
@@ -43,14 +37,22 @@ export function observability(
     // cert-manager issues the certificate of its webhooks.
     { ...opts, dependsOn: [metrics.crds, certManager] },
   );
+  return { monitoring };
+}
+
+/** The alerts and dashboards of what is deployed. */
+export function watch(
+  { monitoring }: Observability,
+  { ray, serve }: Ml,
+  offers: Offers,
+  { opts, namespaces, alerts }: Foundation,
+): void {
+  if (monitoring === undefined) return;
   new MlMonitoring(
     "ml-monitoring",
     {
       namespace: namespaces.monitoring,
-      alerts: [
-        ...ground.alerts,
-        ...Object.values({ ...offers, monitoring: monitoring.offers }).flatMap(({ alerts = [] }) => alerts),
-      ],
+      alerts: [...alerts, ...Object.values(offers).flatMap((system) => system.alerts ?? [])],
       workloads: {
         namespace: namespaces["data-platform"],
         rayWorkersMin: ray?.workersMin ?? {},
@@ -59,7 +61,6 @@ export function observability(
     },
     { ...opts, dependsOn: monitoring },
   );
-  return { monitoring };
 }
 
 function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {

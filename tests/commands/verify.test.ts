@@ -42,6 +42,10 @@ async function whats(questions: readonly Question[], name: string): Promise<stri
   return checks.flatMap(({ state, faults }) => [state, ...faults.map(({ what }) => what)]).join("\n");
 }
 
+function bytesOf({ groups }: Expected, name: string): number {
+  return groups.find((group) => group.name === name)?.volumes[0] ?? assert.fail(`${name} has no volume`);
+}
+
 describe("verify", () => {
   let expected: Expected;
   before(async () => {
@@ -420,6 +424,29 @@ describe("verify", () => {
     });
     const user = (claimName: string) =>
       pod("p", READY, {}, { volumes: [{ name: "v", persistentVolumeClaim: { claimName } }] });
+
+    it("names claims of another size than declared, whoever made them", async () => {
+      const has = (name: string, storage: string) => ({ ...claim(name, "Bound"), status: { capacity: { storage } } });
+      const size = (name: string) => bytesOf(expected, name) / 2 ** 30;
+      const [minio, server] = [size("minio"), size("postgres")];
+      const right = [has("data-minio-0", `${minio}Gi`), has("postgres-1", `${server}Gi`), has("left-over", "3Gi")];
+      assert.equal(await of("claims have their size", { claims: right }), "ok");
+      assert.equal(
+        await of("claims have their size", { claims: [has("data-minio-0", "1Gi"), has("postgres-2", "1Gi")] }),
+        [
+          "failed",
+          `data-platform/data-minio-0 has 1 GiB, and the program declares ${minio}`,
+          `data-platform/postgres-2 has 1 GiB, and the program declares ${server}`,
+        ].join("\n"),
+      );
+    });
+
+    it("takes a claim that was kept for no name that is taken", () => {
+      assert.deepEqual(
+        expected.objects.filter(({ kind }) => kind === "PersistentVolumeClaim"),
+        [],
+      );
+    });
 
     it("names claims that are not bound, and those that nobody uses", async () => {
       const claims = [claim("data-minio-0", "Bound"), claim("left-over", "Pending")];
