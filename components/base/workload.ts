@@ -14,7 +14,7 @@ import { disruptionBudget } from "./scale";
 import { service } from "./service";
 
 /** Inputs of {@link Workload}. */
-export interface WorkloadArgs extends ContainerArgs, Pick<PodArgs, "volumes"> {
+export interface WorkloadArgs extends ContainerArgs, Pick<PodArgs, "volumes" | "files"> {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly ports: Readonly<Record<string, number>>;
@@ -35,7 +35,7 @@ export class Workload extends pulumi.ComponentResource {
 
   constructor(name: string, args: WorkloadArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:Workload", name, {}, opts);
-    const { namespace, ports, replicas, uid, priorityClass, tmpMiB = 256, talksTo, volumes = [] } = args;
+    const { namespace, ports, replicas, uid, priorityClass, tmpMiB = 256, talksTo, volumes = [], files = {} } = args;
     this.identity = podsNamed(name, namespace);
     this.ports = ports;
 
@@ -53,9 +53,13 @@ export class Workload extends pulumi.ComponentResource {
           secretEnv: args.secretEnv ?? [],
           scratch: { tmp: { sizeMiB: tmpMiB } },
           volumes,
+          files,
         }),
       },
-      { parent: this, dependsOn: [account, ...wires, ...(args.secretEnv ?? []).map((s) => s.resource)] },
+      {
+        parent: this,
+        dependsOn: [account, ...wires, ...[...(args.secretEnv ?? []), ...Object.values(files)].map((s) => s.resource)],
+      },
     );
     disruptionBudget(this.identity, replicas, { parent: this });
     this.ready = [entry, pods];

@@ -103,7 +103,7 @@ describe("a stack through its life", () => {
     const { engine, api } = rehearsal;
     const pods = async () => {
       const { items } = await api.core.listNamespacedPod({ namespace: NAMESPACE });
-      const lasting = items.filter(({ metadata }) => metadata?.ownerReferences?.[0]?.kind !== "Job");
+      const lasting = items.filter(isLasting);
       const isOfSystem = ({ metadata }: (typeof items)[number]) => metadata?.name?.startsWith("dolphinscheduler-");
       const others = lasting.filter((pod) => !isOfSystem(pod)).map(({ metadata }) => metadata?.uid ?? "");
       return { system: lasting.length - others.length, others: others.sort() };
@@ -203,11 +203,17 @@ describe("a stack through its life", () => {
 
   it("refuses to be destroyed while it owns protected data, and deletes nothing", async () => {
     const { engine, api } = rehearsal;
-    const before = await api.core.listPodForAllNamespaces();
+    const pods = async () => {
+      const { items } = await api.core.listPodForAllNamespaces();
+      return items
+        .filter(isLasting)
+        .map(({ metadata }) => metadata?.uid ?? "")
+        .sort();
+    };
+    const before = await pods();
     const result = await engine.run("destroy", { preview: true, args: ["--run-program"] });
     assert.match(result.errors.join("\n"), /Database postgres-mlflow.*cannot be deleted.*protected/s);
-    const after = await api.core.listPodForAllNamespaces();
-    assert.equal(after.items.length, before.items.length);
+    assert.deepEqual(await pods(), before);
   });
 
   it("is destroyed once its protection is lifted by name, and leaves every volume", async () => {
@@ -229,6 +235,11 @@ describe("a stack through its life", () => {
 function withMlflowReplicas(values: StackValues, replicas: number): StackValues {
   assert.ok(values.mlflow, "the stack has no MLflow: take another system for this test");
   return { ...values, mlflow: { ...values.mlflow, replicas } };
+}
+
+/** Whether a pod is not of a Job: those come and go by the clock. */
+function isLasting({ metadata }: V1Pod): boolean {
+  return metadata?.ownerReferences?.[0]?.kind !== "Job";
 }
 
 function names(items: readonly { metadata?: { name?: string } }[]): string[] {

@@ -1,11 +1,12 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { PodPorts } from "../../base/endpoint";
 import type { ContainerSize } from "../../base/pod";
-import { envSecret } from "../../base/secret";
+import { secretFiles } from "../../base/files";
 import { images } from "../../base/versions";
 import { Workload } from "../../base/workload";
 
 const METRICS_PORT = 2000;
+const TOKEN_DIRECTORY = "/etc/cloudflared/token";
 
 /** How the world reaches the proxies. */
 export type Exposure =
@@ -30,7 +31,7 @@ export function tunnel(
   { token, replicas, size, cidrs }: Tunnel,
   { namespace, to }: { readonly namespace: pulumi.Input<string>; readonly to: PodPorts },
 ): void {
-  const secret = envSecret(name, { namespace, data: { TUNNEL_TOKEN: token } }, { parent });
+  const secret = secretFiles(name, { namespace, files: { token } }, { parent });
   new Workload(
     name,
     {
@@ -43,8 +44,9 @@ export function tunnel(
       ports: { metrics: METRICS_PORT },
       args: ["tunnel", `--metrics=0.0.0.0:${METRICS_PORT}`, "run"],
       // QUIC is UDP, and wires are TCP.
-      env: { TUNNEL_TRANSPORT_PROTOCOL: "http2" },
-      secretEnv: [secret],
+      env: { TUNNEL_TRANSPORT_PROTOCOL: "http2", TUNNEL_TOKEN_FILE: `${TOKEN_DIRECTORY}/token` },
+      mounts: { [TOKEN_DIRECTORY]: "token" },
+      files: { token: secret },
       // Ready while it has a connection to Cloudflare, which a restart does not bring back.
       probe: {
         kind: "http",
