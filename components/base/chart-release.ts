@@ -198,11 +198,23 @@ export class ChartCrds extends pulumi.ComponentResource {
 }
 
 function applyManifests(parent: pulumi.Resource, file: string): void {
-  for (const document of parseAllDocuments(fs.readFileSync(file, "utf8"))) {
-    const manifest = withoutEmptyMaps(document.toJS()) as KubernetesManifest | null;
-    if (manifest === null) continue;
+  for (const manifest of manifestsOf(fs.readFileSync(file, "utf8"))) {
     new k8s.apiextensions.CustomResource(`${manifest.kind}/${manifest.metadata.name}`, manifest, { parent });
   }
+}
+
+// Tests run the program many times in one process, and CRDs take long to parse.
+const parsed = new Map<string, readonly KubernetesManifest[]>();
+
+function manifestsOf(text: string): readonly KubernetesManifest[] {
+  const manifests =
+    parsed.get(text) ??
+    parseAllDocuments(text).flatMap((document) => {
+      const manifest = withoutEmptyMaps(document.toJS()) as KubernetesManifest | null;
+      return manifest === null ? [] : [manifest];
+    });
+  parsed.set(text, manifests);
+  return manifests;
 }
 
 // The API server drops these where they are empty, and the kubernetes plugin would add them again at every `up`.

@@ -80,7 +80,16 @@ interface CrdFile {
   readonly text: string;
 }
 
-function crdFiles(directory: string): CrdFile[] {
+// Read once: each evaluation of a process wants the same ones.
+const read = new Map<string, readonly CrdFile[]>();
+
+function crdFiles(directory: string): readonly CrdFile[] {
+  const files = read.get(directory) ?? readCrdFiles(directory);
+  read.set(directory, files);
+  return files;
+}
+
+function readCrdFiles(directory: string): CrdFile[] {
   return fs
     .readdirSync(directory, { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".yaml"))

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
+import { type JavaScriptValue, Struct } from "google-protobuf/google/protobuf/struct_pb";
 import { hashing } from "../../components/base/secret";
 import { spareStackTraces } from "./stack-traces";
 
@@ -49,9 +50,6 @@ interface Request {
   getObject?(): Struct | undefined;
   getProperties?(): Struct | undefined;
 }
-interface Struct {
-  toJavaScript(): Record<string, unknown>;
-}
 type Answer = (error: null, response: object) => void;
 
 /**
@@ -60,6 +58,7 @@ type Answer = (error: null, response: object) => void;
  */
 export async function startMockEngine({ stack, config, answers, onRegistration }: MockWorld): Promise<void> {
   spareStackTraces();
+  Struct.fromJavaScript = unconverted;
   hashing.hash = quickHash;
   const mocks: pulumi.runtime.Mocks = {
     newResource: () => {
@@ -105,6 +104,11 @@ export async function startMockEngine({ stack, config, answers, onRegistration }
       answer(null, {});
     },
   });
+}
+
+/** A message that holds its value as it is: nothing here goes over a wire, and to convert it takes a quarter of the time. */
+function unconverted(value: Record<string, JavaScriptValue>): Struct {
+  return Object.assign(new Struct(), { toJavaScript: () => value });
 }
 
 function quickHash(text: string, salt: string): Promise<string> {
