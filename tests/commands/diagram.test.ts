@@ -1,20 +1,51 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { LAYERS, toMermaid, toSvg, WIRING_FILE, toTable } from "../../commands/diagram";
+import { DOCS, toDocs } from "../../commands/diagram";
+import { LAYERS } from "../../commands/diagram/layers";
+import { rowsOf, toMermaid, toTable } from "../../commands/diagram/text";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { wiringOf, wiresOf } from "../../rehearsal/program/wiring";
 import { evaluated } from "./program";
 
 describe("the diagram", () => {
-  it("in docs/wiring.svg shows the wires of prod", async () => {
-    const svg = await toSvg(wiringOf(await evaluated("prod")));
-    assert.ok(fs.readFileSync(WIRING_FILE, "utf8") === svg, "docs/wiring.svg is out of date; run `npm run diagram`");
+  let files: Awaited<ReturnType<typeof toDocs>>;
+
+  before(async () => {
+    files = await toDocs(await evaluated("prod"));
   });
 
-  it("needs nothing but itself: no script, no picture, no font from elsewhere", async () => {
-    const svg = await toSvg(wiringOf(await evaluated("prod")));
-    assert.doesNotMatch(svg, /<script|<image|@import|url\(/);
+  it("in docs/ shows the wires of prod: all in one picture, and a page with a picture of each system", () => {
+    for (const [file, text] of Object.entries(files)) {
+      const committed = path.join(DOCS, file);
+      assert.ok(
+        fs.existsSync(committed) && fs.readFileSync(committed, "utf8") === text,
+        `docs/${file} is out of date; run \`npm run diagram\``,
+      );
+    }
+    const pictures = fs.readdirSync(path.join(DOCS, "wiring")).filter((file) => !(`wiring/${file}` in files));
+    assert.deepEqual(pictures, [], "pictures of no system; run `npm run diagram`");
+  });
+
+  it("needs nothing but itself: no script, no picture, no font from elsewhere", () => {
+    for (const [file, text] of Object.entries(files)) {
+      if (file.endsWith(".svg")) assert.doesNotMatch(text, /<script|<image|@import|url\(/);
+    }
+  });
+
+  it("shows every connection between systems: in a cell of the whole, and at both of its ends", async () => {
+    const evaluation = await evaluated("prod");
+    for (const { from, to, ports } of wiringOf(evaluation).arrows) {
+      assert.ok(
+        files["wiring.svg"]?.includes(`<title>${from} to ${to}: ${ports.join(", ")}</title>`),
+        `${from} to ${to}`,
+      );
+      const ends = [files[`wiring/${from}.svg`], files[`wiring/${to}.svg`]];
+      assert.ok(ends[0]?.includes(`>on ${ports.join(", ")}<`), `${from} does not show ${to}`);
+      assert.ok(ends[1]?.includes(`>to ${ports.join(", ")}<`), `${to} does not show ${from}`);
+    }
+    const rows = files["wiring.md"]?.split("\n").filter((line) => line.startsWith("| ") && !line.startsWith("| from"));
+    assert.equal(rows?.length, rowsOf(wiresOf(evaluation)).length, "a row for each connection");
   });
 
   it("draws one arrow from a system to another, with all ports, and none within a system", async () => {
@@ -39,7 +70,7 @@ describe("the diagram", () => {
     assert.deepEqual(
       folders.filter((folder) => !(folder in LAYERS)),
       [],
-      "add it to LAYERS in commands/diagram.ts",
+      "add it to LAYERS in commands/diagram/layers.ts",
     );
   });
 
@@ -59,7 +90,8 @@ describe("the diagram", () => {
   it("comes as a table, too, with every connection and what it is for", async () => {
     const wires = wiresOf(await evaluated("prod"));
     const lines = toTable(wires).trimEnd().split("\n");
-    assert.equal(lines.length, wires.length + 4, "a title, three rules, and a line for each row");
+    const connections = new Set(wires.map(({ from, to, ports, why }) => [from.name, to.name, ports, why].join()));
+    assert.equal(lines.length, connections.size + 4, "a title, three rules, and a line for each connection");
     const [line] = lines.filter((one) => /data-platform\/mlflow .*postgres/.test(one));
     assert.match(line ?? "", /5432 .*postgresql/);
   });
