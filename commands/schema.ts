@@ -7,6 +7,7 @@ import type { Lasting } from "../stacks/config/lasting";
 import { PlatformConfig } from "../stacks/config/schema";
 import { PlatformOutputs } from "../stacks/contract/outputs";
 import { SECRET_KEYS } from "../stacks/config/systems";
+import { version } from "../packages/platform-outputs/package.json";
 import { command, run } from "./cli";
 
 const DRAFT = "http://json-schema.org/draft-07/schema#";
@@ -51,7 +52,11 @@ export function stackFileSchema(): object {
 
 /** The JSON Schema of the stack outputs, on which other teams rely. */
 export function outputsSchema(): object {
-  return { title: "The outputs of a stack", ...jsonSchema(PlatformOutputs) };
+  return {
+    $id: `urn:254carbon:platform-outputs:${version}`,
+    title: "The outputs of a stack",
+    ...jsonSchema(PlatformOutputs),
+  };
 }
 
 const LASTING: Readonly<Record<Lasting, string>> = {

@@ -2,8 +2,7 @@ import type { Offer } from "../components/base/offer";
 import type { PlatformConfig } from "./config/schema";
 import { Secrets, wantedCredentials } from "./config/secrets";
 import { legacyNames } from "./contract/legacy-names";
-import type { PlatformOutputs } from "./contract/outputs";
-import { type Offers, publish } from "./contract/publish";
+import { type Offers, publish, type PublishedOutputs } from "./contract/publish";
 import { bi } from "./layers/bi";
 import { catalog } from "./layers/catalog";
 import { data } from "./layers/data";
@@ -18,7 +17,7 @@ import { verification } from "./layers/verification";
 import { workflows } from "./layers/workflows";
 
 /** The whole platform: each layer uses the outputs of those below. */
-export function platform(config: PlatformConfig): PlatformOutputs {
+export function platform(config: PlatformConfig): PublishedOutputs {
   const secrets = new Secrets("secrets", wantedCredentials(config));
   const ground = foundation(config);
   const stores = data(config, secrets, ground);

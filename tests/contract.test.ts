@@ -5,6 +5,7 @@ import { images } from "../components/base/versions";
 import { canary } from "../rehearsal/program/evaluate";
 import { wantedCredentials } from "../stacks/config/secrets";
 import { PlatformOutputs } from "../stacks/contract/outputs";
+import type { caReference } from "../stacks/contract/shapes";
 import { platform } from "../stacks/platform";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "./support/mocks";
 import type { Full } from "./support/full";
@@ -12,8 +13,9 @@ import { configOf, program, run, SHAPES } from "./support/program";
 
 for (const shape of SHAPES) {
   describe(`the outputs of ${shape}`, () => {
-    it("keep the contract", async () => {
-      PlatformOutputs.parse((await program(shape)).outputs);
+    it("keep the contract, and hold nothing that it does not have", async () => {
+      const { outputs } = await program(shape);
+      assert.deepEqual(PlatformOutputs.parse(outputs), outputs, "declare the rest in stacks/contract/outputs.ts");
     });
 
     it("name Services, ports and Secrets that exist", async () => {
@@ -35,11 +37,12 @@ for (const shape of SHAPES) {
       const found = addresses(outputs);
       assert.ok(found.length > 20, "every system is looked at");
       for (const { host, port, url, protocol } of found) {
+        if (!host.endsWith(".svc.cluster.local")) continue; // outside the cluster
         assert.ok(
           services.get(host)?.includes(port),
           `${host}:${port} is in the outputs, but no Service answers there`,
         );
-        assert.equal(url, `${host.includes("-es-http.") ? "https" : protocol}://${host}:${port}`);
+        assert.equal(url, `${protocol}://${host}:${port}`, "the scheme of a URL is the service's protocol");
       }
       const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs: { metadata } }) => ({
         namespace: metadata.namespace,
@@ -51,6 +54,55 @@ for (const shape of SHAPES) {
           `outputs name Secret ${reference.namespace}/${reference.name}, which nothing makes`,
         );
       }
+    });
+
+    it("say of TLS, CAs and logins what the servers are told", async () => {
+      const { seen, outputs } = await program(shape);
+      const { postgres, kafka, elasticsearch } = parse(outputs);
+      const [listener] = only(seen, "kubernetes:kafka.strimzi.io/v1:Kafka").inputs.spec.kafka.listeners;
+      assert.deepEqual(
+        told(kafka),
+        {
+          tls: listener.tls,
+          auth: listener.authentication.type,
+          ca: listener.configuration.brokerCertChainAndKey.secretName,
+        },
+        "kafka: publish what the listener says",
+      );
+      const { spec: search } = only(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch").inputs;
+      assert.deepEqual(
+        told(elasticsearch),
+        { tls: true, auth: "basic", ca: search.http.tls.certificate.secretName },
+        "elasticsearch: publish what the server says",
+      );
+      const { spec: cluster } = only(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster").inputs;
+      const [rule] = cluster.postgresql.pg_hba as string[];
+      assert.match(rule ?? "", new RegExp(`^hostssl .* ${postgres.auth}$`), "postgres.auth: publish what pg_hba says");
+      assert.deepEqual(told(postgres), { tls: true, auth: postgres.auth, ca: cluster.certificates.serverCASecret });
+      const certificates = all(seen, "kubernetes:cert-manager.io/v1:Certificate").map(
+        ({ inputs: { metadata, spec } }) => `${String(metadata.namespace)}/${String(spec.secretName)}`,
+      );
+      for (const { url, tls, ca } of addresses(parse(outputs))) {
+        const isOutside = !url.includes(".svc.");
+        assert.equal(
+          ca !== undefined,
+          tls && !isOutside,
+          `${url}: a server with TLS has a CA in the outputs, others none`,
+        );
+        if (ca)
+          assert.ok(certificates.includes(`${ca.namespace}/${ca.name}`), `${url}: no certificate is in ${ca.name}`);
+      }
+    });
+
+    it("have each public API at the service behind it", async () => {
+      const outputs = parse((await program(shape)).outputs);
+      assert.deepEqual(
+        addresses(outputs)
+          .flatMap(({ publicUrl }) => publicUrl ?? [])
+          .sort(),
+        Object.values(outputs.gateway.apis).sort(),
+        "give the endpoint of each API in `entries` of an offer to its `endpoints`, too",
+      );
     });
   });
 }
@@ -151,6 +203,16 @@ describe("the outputs", () => {
     assert.deepEqual(secrets.objectStore, { namespace: "data-platform", name: "minio-credentials" });
   });
 
+  it("tell clients of public hosts whom they must trust, and how programs log in", async () => {
+    const gatewayOf = async (shape: string) => parse((await program(shape)).outputs).gateway;
+    const dev = await gatewayOf("dev");
+    assert.deepEqual([dev.auth, dev.ca?.name], ["api-key", "gateway-tls"], "the platform's own authority signed");
+    const prod = await gatewayOf("prod");
+    assert.deepEqual([prod.auth, prod.ca], ["api-key", undefined], "Cloudflare's certificate stands before it");
+    const acme = await gatewayOf("prod with Ray by KubeRay and S3 from elsewhere");
+    assert.deepEqual([acme.auth, acme.ca], ["bearer", undefined], "a public CA signed");
+  });
+
   it("tell clients the versions that the servers run", async () => {
     const { versions } = parse((await program("prod")).outputs);
     assert.ok(
@@ -167,6 +229,11 @@ describe("the outputs", () => {
 type Outputs = Full<z.output<typeof PlatformOutputs>>;
 type FullOutputs = Outputs & { readonly ray: Full<Outputs["ray"]>; readonly secrets: Full<Outputs["secrets"]> };
 
+/** What a service says of TLS and logins. */
+function told({ tls, auth, ca }: Pick<Address, "tls" | "auth" | "ca">) {
+  return { tls, auth, ca: ca?.name };
+}
+
 /** Outputs of a stack that has every system. */
 function parse(raw: unknown): FullOutputs {
   return PlatformOutputs.parse(raw) as FullOutputs;
@@ -177,6 +244,10 @@ interface Address {
   readonly host: string;
   readonly port: number;
   readonly url: string;
+  readonly tls: boolean;
+  readonly auth: string;
+  readonly ca?: z.output<typeof caReference> | undefined;
+  readonly publicUrl?: string | undefined;
 }
 
 /** Every service in a document. */

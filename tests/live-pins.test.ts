@@ -17,6 +17,7 @@ describe("the live tests", () => {
     assert.equal(pins(locks.mlflow)["mlflow"], clientVersions.mlflow);
     assert.equal(pins(locks.ray)["mlflow-skinny"], clientVersions.mlflow);
     assert.equal(pins(locks.ray)["ray"], clientVersions.ray);
+    assert.equal(pins(locks.feast)["feast"], clientVersions.feast);
     assert.equal(`v${pins(locks.datahub)["acryl-datahub"] ?? ""}`, images.datahubIngestion.split(":")[1]);
     assert.equal(`:${pins(locks.superset)["apache-superset"] ?? ""}-`, /:[\d.]+-/.exec(images.superset)?.[0]);
   });

@@ -3,70 +3,89 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { outputsSchema } from "../commands/schema";
+import { version } from "../packages/platform-outputs/package.json";
+import { CONTRACT } from "../stacks/contract/outputs";
+import { type ContractChange, contractChange, type Schema } from "./support/contract-change";
 import { program } from "./support/program";
 import { RELEASES, releasedState, type ReleasedResource } from "./support/releases";
+import { read } from "./support/sources";
 
-interface Schema {
-  readonly type?: string;
-  readonly const?: unknown;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly [keyword: string]: unknown;
-}
-
-/** What whoever reads outputs of the old schema would miss in those of the new one. */
-function broken(old: Schema, now: Schema, at = ""): string[] {
-  const { properties: before = {}, required: promised = [], ...shape } = old;
-  const { properties: after = {}, required: kept = [] } = now;
-  const changed = Object.keys(shape).filter(
-    (keyword) =>
-      !["title", "description"].includes(keyword) && JSON.stringify(shape[keyword]) !== JSON.stringify(now[keyword]),
-  );
-  return [
-    ...changed.map(
-      (keyword) => `${at}: ${keyword} was ${JSON.stringify(old[keyword])}, is ${JSON.stringify(now[keyword])}`,
-    ),
-    ...Object.entries(before).flatMap(([key, schema]) => {
-      const here = at === "" ? key : `${at}.${key}`;
-      const found = after[key];
-      if (found === undefined) return [`${here}: is gone`];
-      const optional = promised.includes(key) && !kept.includes(key) ? [`${here}: may be absent now`] : [];
-      return [...optional, ...broken(schema, found, here)];
-    }),
-  ];
-}
+const CHANGELOG = read("CHANGELOG.md");
 
 describe("the outputs", () => {
   for (const release of fs.readdirSync(RELEASES)) {
-    it(`still hold what those of ${release} held`, () => {
+    it(`still hold what those of ${release} held, or a new contract says what to change`, () => {
       const old = JSON.parse(fs.readFileSync(path.join(RELEASES, release, "outputs.schema.json"), "utf8")) as Schema;
-      const faults = broken(old, outputsSchema() as Schema).filter((fault) => !fault.startsWith("contract: "));
+      const now = outputsSchema() as Schema;
+      const { level, broken, added } = contractChange(old, now);
+      const said = section(CHANGELOG, `### Outputs, contract ${CONTRACT}`);
+      const unsaid = broken.filter(({ key }) => key !== "contract" && !said.includes(`\`${key}\``));
       assert.deepEqual(
-        faults,
+        unsaid,
         [],
-        `${faults.join("; ")}. Other programs read these outputs: put them back as they were. To replace one, keep it for a ` +
-          "release beside its successor, raise `contract` in stacks/contract/outputs.ts, and say so in CHANGELOG.md",
+        `${level} change: ${unsaid.map(({ key, what }) => `${key} ${what}`).join("; ")}. Other programs read these outputs: ` +
+          "put them back as they were. To replace one, keep it for a release beside its successor, raise CONTRACT in " +
+          "stacks/contract/outputs.ts, and say under `### Outputs, contract N` in CHANGELOG.md what its readers must change",
       );
+      const least = atLeast(versionOf(old), level);
+      const next = `${level} change since ${release} (${added.length} keys added, ${broken.length} changed)`;
+      assert.ok(
+        version.localeCompare(least, "en", { numeric: true }) >= 0,
+        `${next}: raise the version in packages/platform-outputs from ${version} to ${least}`,
+      );
+      assert.equal(CONTRACT, Number(version.split(".")[0]), `${next}: CONTRACT is the package's major version`);
     });
   }
 
   it("are compared by what a reader relies on: each one, its type, and that it is there", () => {
     const text = { type: "string" };
-    const old = { properties: { a: text, b: { properties: { c: text }, required: ["c"] } }, required: ["a"] };
-    assert.deepEqual(
-      broken(old, { ...old, properties: { ...old.properties, added: text }, required: ["a", "added"] }),
-      [],
+    const one = { properties: { c: text }, required: ["c"] };
+    const old = { properties: { a: text, b: one }, required: ["a"], additionalProperties: false };
+    const level = (now: Schema) => contractChange(old, now).level;
+    assert.equal(level({ ...old, title: "Another" }), "none");
+    assert.equal(level({ ...old, properties: { ...old.properties, added: text }, required: ["a", "added"] }), "minor");
+    assert.equal(
+      level({
+        ...old,
+        properties: { a: text, b: { allOf: [{ $ref: "#/definitions/One" }] } },
+        definitions: { One: one },
+      }),
+      "none",
+      "a shape that got a name",
     );
-    assert.deepEqual(broken(old, { properties: { a: { type: "integer" }, b: { properties: { c: text } } } }), [
-      "a: may be absent now",
-      'a: type was "string", is "integer"',
-      "b.c: may be absent now",
-    ]);
-    assert.deepEqual(broken(old, { properties: { a: text, b: { properties: {} } }, required: ["a"] }), [
-      "b.c: is gone",
+    const { broken } = contractChange(old, { properties: { a: { enum: ["x"] }, b: { properties: { c: text } } } });
+    assert.deepEqual(
+      broken.map(({ key, what }) => `${key} ${what}`),
+      [
+        "a may be absent now",
+        'a type was "string", is undefined',
+        'a enum was undefined, is ["x"]',
+        "b.c may be absent now",
+      ],
+    );
+    assert.deepEqual(contractChange(old, { ...old, properties: { a: text, b: { properties: {} } } }).broken, [
+      { key: "b.c", what: "is gone" },
     ]);
   });
 });
+
+/** The version of the package that reads outputs of a schema; 0.1.0 had none. */
+function versionOf({ $id, properties }: Schema): string {
+  return typeof $id === "string" ? ($id.split(":").at(-1) ?? "") : `${String(properties?.["contract"]?.["const"])}.0.0`;
+}
+
+/** The least version after a change. */
+function atLeast(old: string, level: ContractChange["level"]): string {
+  const [major = 0, minor = 0] = old.split(".").map(Number);
+  if (level === "major") return `${major + 1}.0.0`;
+  return level === "minor" ? `${major}.${minor + 1}.0` : old;
+}
+
+/** The text below a heading, up to the next one. */
+function section(text: string, heading: string): string {
+  const [, below = ""] = text.split(`${heading}\n`);
+  return below.split(/^##/m)[0] ?? "";
+}
 
 // One policy for each kind of pods took the place of two for each wire. Under mocks there are neither CRDs nor the engine's own.
 const MAY_GO =

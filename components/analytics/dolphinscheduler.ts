@@ -143,7 +143,11 @@ export class DolphinScheduler extends pulumi.ComponentResource {
     };
     const { master, worker, alert, api } = serversOf(name, args, { database, registry, objectStore });
     for (const server of [master, worker, alert]) run(server);
-    this.api = serviceEndpoint("http", API.ports.http, { server: api.pods, ready: run(api) });
+    this.api = serviceEndpoint("http", API.ports.http, {
+      auth: "session",
+      server: api.pods,
+      ready: run(api),
+    });
     this.deleteHistory(name, args, admin);
     this.deleteLogs(name, args);
     this.offers = {

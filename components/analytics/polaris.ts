@@ -122,7 +122,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       { namespace, data: { ROOT_SECRET: args.rootSecret, ...clientSecrets(clients) } },
       { parent: this },
     );
-    const started = serviceEndpoint("http", API_PORT, { server, ready: [release] });
+    const started = serviceEndpoint("http", API_PORT, { auth: "oauth2", server, ready: [release] });
     this.api = { ...started, ready: [release, this.setUp(name, args, started, logins)] };
     this.catalogs = new Map(
       Object.entries(clients).map(([client, { secret }]) => [

@@ -171,7 +171,7 @@ export class Superset extends pulumi.ComponentResource {
       container: celery(args.beat, "beat --loglevel=INFO"),
     });
 
-    this.http = serviceEndpoint("http", PORT, { server: webPods, ready: [entry, server] });
+    this.http = serviceEndpoint("http", PORT, { auth: "session", server: webPods, ready: [entry, server] });
     this.offers = {
       endpoints: { http: this.http },
       credentials: { admin: { namespace, name: admin.name } },

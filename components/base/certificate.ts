@@ -5,6 +5,13 @@ import type { Trust } from "./endpoint";
 /** Password of every trust store, Java's default: the contents are public, but the format requires a password. */
 export const TRUST_STORE_PASSWORD = "changeit";
 
+const CA_KEY = "ca.crt";
+
+/** Where the CA of a server's certificate lies, for its clients. */
+export function caOf({ volume }: Trust, namespace: pulumi.Input<string>) {
+  return { kind: "Secret", namespace, name: volume.secret.secretName, key: CA_KEY } as const;
+}
+
 /** The cert-manager Issuer that signs our servers' certificates, in the servers' namespace. */
 export interface Authority {
   readonly issuer: string;
@@ -56,6 +63,6 @@ export function serverCertificate(
     { ...opts, dependsOn: authority.ready },
   );
   // Clients mount only the public files, not the key.
-  const items = ["ca.crt", "truststore.p12"].map((file) => ({ key: file, path: file }));
+  const items = [CA_KEY, "truststore.p12"].map((file) => ({ key: file, path: file }));
   return { secretName, trust: { volume: { secret: { secretName, items } } }, resource };
 }

@@ -2,6 +2,19 @@ import * as pulumi from "@pulumi/pulumi";
 
 export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis" | "kafka" | "bolt";
 
+/** How a client shows a server who it is. */
+export type Auth =
+  | "none"
+  | "password"
+  | "basic"
+  | "bearer"
+  | "oauth2"
+  | "session"
+  | "scram-sha-256"
+  | "scram-sha-512"
+  | "api-key"
+  | "aws-sigv4";
+
 /** The identity of pods in policies: namespace, labels and service account. */
 export interface PodIdentity {
   /** Short name for policies and diagrams: the workload's. */
@@ -32,6 +45,9 @@ export interface Endpoint<P extends Protocol = Protocol> {
   readonly host: pulumi.Output<string>;
   readonly port: number;
   readonly tls: boolean;
+  /** The CA of its certificate; absent without TLS. */
+  readonly trust?: Trust;
+  readonly auth: Auth;
   /** The pods behind it, and the port that they listen on: what policies are made of. */
   readonly server: PodIdentity;
   readonly podPort: number;
@@ -226,31 +242,40 @@ export interface ServiceTarget extends Pick<Endpoint, "server" | "ready"> {
   readonly service?: string;
   /** Port that the pods listen on. @default the Service's */
   readonly podPort?: number;
-  /** @default false */
-  readonly tls?: boolean;
+  /** The CA of its certificate. @default it has no TLS */
+  readonly trust?: Trust;
+  /** @default "none" */
+  readonly auth?: Auth;
 }
 
 /** The endpoint behind a port of a Service. */
 export function serviceEndpoint<P extends Protocol>(
   protocol: P,
   port: number,
-  { server, ready, service = server.name, podPort = port, tls = false }: ServiceTarget,
+  { server, ready, service = server.name, podPort = port, trust, auth = "none" }: ServiceTarget,
 ): Endpoint<P> {
   return {
     kind: "endpoint",
     protocol,
     host: serviceHost(service, server.namespace),
     port,
-    tls,
+    tls: trust !== undefined,
+    ...(trust && { trust }),
+    auth,
     server,
     podPort,
     ready,
   };
 }
 
+/** The scheme of an endpoint's URL. */
+export function schemeOf({ protocol, tls }: Endpoint): string {
+  return protocol === "http" && tls ? "https" : protocol;
+}
+
 /** The only place where an endpoint becomes a string. */
-export function url({ protocol, host, port, tls }: Endpoint, path = ""): pulumi.Output<string> {
-  return pulumi.interpolate`${protocol === "http" && tls ? "https" : protocol}://${host}:${port}${path}`;
+export function url(endpoint: Endpoint, path = ""): pulumi.Output<string> {
+  return pulumi.interpolate`${schemeOf(endpoint)}://${endpoint.host}:${endpoint.port}${path}`;
 }
 
 /** The Service of an endpoint, as other objects refer to it. */

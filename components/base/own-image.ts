@@ -16,6 +16,11 @@ export function ownImage(name: string, images = IMAGES): string {
   return `${REGISTRY}/${name}:${[...namedParts(directory), contentHash(directory)].join("-")}`;
 }
 
+/** What one of our own images installs by name. */
+export function requirements(name: string): string {
+  return fs.readFileSync(path.join(IMAGES, name, "requirements.in"), "utf8");
+}
+
 /** Names of our own images: the directories in `images/`. */
 export function ownImages(): string[] {
   return fs

@@ -1,4 +1,4 @@
-import { ownImage } from "./own-image";
+import { ownImage, requirements } from "./own-image";
 
 /**
  * Every version of a chart, an image or a set of CRDs that this program installs, except for those in the Dockerfiles of our own
@@ -180,18 +180,24 @@ export const images = {
   dolphinschedulerTools: "apache/dolphinscheduler-tools:3.2.2",
 } as const;
 
-/** The versions that clients of the services must match, derived from the image tags. */
+/** Elasticsearch's version, which ECK needs besides the image. */
+export const elasticsearchVersion = match(images.elasticsearch, /:([\d.]+)$/);
+
+/** The versions that clients of the services must match, derived from what the images are and hold. */
 export const clientVersions = {
   mlflow: match(images.mlflow, /:v([\d.]+)-full$/),
   ray: match(images.ray, /:([\d.]+)-py/),
   python: match(images.ray, /-py(\d)(\d+)-/),
+  feast: match(requirements("feast"), /^feast\[.*\]==([\d.]+)$/m),
+  kafka: kafkaVersion,
+  postgres: match(images.postgres, /:([\d.]+)-/),
+  elasticsearch: elasticsearchVersion,
+  neo4j: match(images.neo4j, /:([\d.]+)-/),
+  datahub: match(images.datahubIngestion, /:v([\d.]+)$/),
 };
 
-/** Elasticsearch's version, which ECK needs besides the image. */
-export const elasticsearchVersion = match(images.elasticsearch, /:([\d.]+)$/);
-
-function match(image: string, pattern: RegExp): string {
-  const found = pattern.exec(image);
-  if (found === null) throw new Error(`${image} does not match ${String(pattern)}`);
+function match(text: string, pattern: RegExp): string {
+  const found = pattern.exec(text);
+  if (found === null) throw new Error(`${text} does not match ${String(pattern)}`);
   return found.slice(1).join(".");
 }

@@ -7,7 +7,6 @@ import {
   type GraphLogin,
   type KafkaAccess,
   type KafkaLogin,
-  type PodIdentity,
   type PostgresDatabase,
   type SearchAccess,
   type SearchLogin,
@@ -174,8 +173,18 @@ export class Datahub extends pulumi.ComponentResource {
       },
     );
 
-    this.gms = this.entry("datahub-gms", release.identity(workloads.gms.name), PORTS.gms, release);
-    this.frontend = this.entry("datahub-frontend", release.identity(workloads.frontend.name), PORTS.frontend, release);
+    this.gms = this.entry(
+      "datahub-gms",
+      { server: release.identity(workloads.gms.name), auth: "bearer" },
+      PORTS.gms,
+      release,
+    );
+    this.frontend = this.entry(
+      "datahub-frontend",
+      { server: release.identity(workloads.frontend.name), auth: "session" },
+      PORTS.frontend,
+      release,
+    );
     for (const { name: workload } of Object.values(workloads)) {
       const pods = release.identity(workload);
       scrape(this, { pods, port: METRICS, path: "/actuator/prometheus", by: args.metrics });
@@ -202,9 +211,14 @@ export class Datahub extends pulumi.ComponentResource {
   }
 
   /** A Service with the name that people use; the chart would repeat the release's name. */
-  private entry(name: string, server: PodIdentity, port: number, release: pulumi.Resource): Endpoint<"http"> {
+  private entry(
+    name: string,
+    { server, auth }: Pick<Endpoint, "server" | "auth">,
+    port: number,
+    release: pulumi.Resource,
+  ): Endpoint<"http"> {
     const entry = service(name, server, { [PORT_NAME]: port }, { parent: this });
-    return serviceEndpoint("http", port, { service: name, server, ready: [release, entry] });
+    return serviceEndpoint("http", port, { service: name, auth, server, ready: [release, entry] });
   }
 
   private secrets({ namespace, keys, store, streams, search, graph }: DatahubArgs): DatahubSecrets {

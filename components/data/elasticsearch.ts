@@ -135,7 +135,8 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
 
     this.endpoint = serviceEndpoint("http", HTTP_PORT, {
       service: `${name}-es-http`,
-      tls: true,
+      trust: certificate.trust,
+      auth: "basic",
       server,
       ready: [cluster],
     });

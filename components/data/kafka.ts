@@ -26,6 +26,7 @@ import { absentTopics, acls } from "./kafka/access";
 import { strimzi } from "./kafka/operator";
 
 const CLIENT_PORT = 9092;
+const AUTHENTICATION = "scram-sha-512";
 // Strimzi's fixed ports: controllers, replication and administration, and the agent that reports a node's state.
 const CONTROLLER_PORT = 9090;
 const REPLICATION_PORT = 9091;
@@ -166,7 +167,8 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
     this.topics = Object.keys(topics);
     this.bootstrap = serviceEndpoint("kafka", CLIENT_PORT, {
       service: bootstrapService(name),
-      tls: true,
+      trust: certificate.trust,
+      auth: AUTHENTICATION,
       server: nodes,
       ready: [cluster, ...topicsMade],
     });
@@ -238,7 +240,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
         },
         spec: {
           authentication: {
-            type: "scram-sha-512",
+            type: AUTHENTICATION,
             ...(secret && { password: { valueFrom: { secretKeyRef: { name: secret.name, key: "password" } } } }),
           },
           authorization: { type: "simple", acls: acls(access) },
@@ -371,7 +373,7 @@ function clusterSpec(name: string, args: KafkaArgs, certificateSecret: string): 
           port: CLIENT_PORT,
           type: "internal",
           tls: true,
-          authentication: { type: "scram-sha-512" },
+          authentication: { type: AUTHENTICATION },
           configuration: { brokerCertChainAndKey },
         },
       ],

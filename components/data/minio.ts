@@ -57,7 +57,7 @@ export class Minio extends pulumi.ComponentResource {
       },
       this,
     );
-    this.s3 = serviceEndpoint("http", PORTS.s3, pod);
+    this.s3 = serviceEndpoint("http", PORTS.s3, { ...pod, auth: "aws-sigv4" });
     scrape(this, {
       pods: pod.server,
       port: { name: "s3", number: PORTS.s3 },

@@ -74,7 +74,7 @@ export class Neo4j extends pulumi.ComponentResource {
       },
       this,
     );
-    const bolt = serviceEndpoint("bolt", BOLT_PORT, pod);
+    const bolt = serviceEndpoint("bolt", BOLT_PORT, { ...pod, auth: "basic" });
     this.graph = { server: bolt, login: { username: pulumi.output(USER), password } };
     this.offers = {
       endpoints: { bolt },

@@ -69,7 +69,9 @@ export class ObjectStore<Name extends string = string, User extends string = str
     );
     this.bucketPrefix = bucketPrefix;
     this.offers = {
-      facts: { url, region },
+      ...(destination.kind === "endpoint"
+        ? { endpoints: { s3: destination }, facts: { region } }
+        : { facts: { region, ...publicStore(url, destination) } }),
       alerts: args.alerts ?? [],
       credentials: { shared: { namespace, name: secret.name } },
       // An object store outside the cluster never had it.
@@ -239,6 +241,18 @@ $RIGHTS
 EOF
 echo "every user has its rights, and no others"
 `;
+
+/** What clients must know of a store outside the cluster. With `https` a public CA signed its certificate. */
+function publicStore(url: pulumi.Output<string>, { port }: ExternalPeer): NonNullable<Offer["facts"]> {
+  return {
+    protocol: url.apply((text) => new URL(text).protocol.replace(":", "")),
+    host: url.apply((text) => new URL(text).hostname),
+    port,
+    url,
+    tls: url.apply((text) => text.startsWith("https:")),
+    auth: "aws-sigv4",
+  };
+}
 
 /** A user's policy: its rights inside its buckets, nothing outside. */
 function policy(access: BucketUser["access"]): string {

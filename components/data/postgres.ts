@@ -21,7 +21,7 @@ import { objectName } from "../base/names";
 import type { Offer, SecretLocation } from "../base/offer";
 import { type Metrics, scrape } from "../base/scrape";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
-import { libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
+import { libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume, VERIFIED } from "../base/postgres-client";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
@@ -30,6 +30,7 @@ import { derivedParameters, memoryOf } from "./postgres/parameters";
 import { backupSpec, backupStore, backUpRegularly, pluginPods, type PostgresBackups } from "./postgres/backups";
 
 const POSTGRES_PORT = 5432;
+const AUTHENTICATION = "scram-sha-256";
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
 const WEBHOOK_PORT = 9443;
@@ -199,6 +200,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
     const entry = endpoint(made, [cluster]);
     this.offers = {
       endpoints: { server: entry },
+      facts: { sslmode: VERIFIED.sslmode },
       credentials: Object.fromEntries(credentials),
       legacyNames: Object.fromEntries(LEGACY_NAMES.map((alias) => [alias, [entry]])),
       alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
@@ -331,8 +333,14 @@ function applied({ namespace }: Made) {
   return { namespace, annotations: { "pulumi.com/waitFor": "jsonpath={.status.applied}=true" } };
 }
 
-function endpoint({ name, server }: Made, ready: readonly pulumi.Resource[]): Endpoint<"postgresql"> {
-  return serviceEndpoint("postgresql", POSTGRES_PORT, { service: `${name}-rw`, tls: true, server, ready });
+function endpoint({ name, server, trust }: Made, ready: readonly pulumi.Resource[]): Endpoint<"postgresql"> {
+  return serviceEndpoint("postgresql", POSTGRES_PORT, {
+    service: `${name}-rw`,
+    trust,
+    auth: AUTHENTICATION,
+    server,
+    ready,
+  });
 }
 
 // The operator's Services for the primary, for replicas and for any instance.
@@ -391,9 +399,9 @@ function grantReading(database: string, readers: readonly string[]): string[] {
 // The operator's own rules precede these. Owners have the name of their database; plain TCP is rejected.
 function accessRules({ readers, guests }: PostgresArgs): string[] {
   const admit = (users: PostgresArgs["readers"], role: (client: string) => string): string[] =>
-    Object.entries(users).map(([client, { database }]) => `hostssl ${database} ${role(client)} all scram-sha-256`);
+    Object.entries(users).map(([client, { database }]) => `hostssl ${database} ${role(client)} all ${AUTHENTICATION}`);
   return [
-    "hostssl sameuser all all scram-sha-256",
+    `hostssl sameuser all all ${AUTHENTICATION}`,
     ...admit(readers, readerRole),
     ...admit(guests, guestRole),
     "host all all all reject",

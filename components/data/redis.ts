@@ -74,7 +74,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
       },
       this,
     );
-    this.endpoint = serviceEndpoint("redis", REDIS_PORT, pod);
+    this.endpoint = serviceEndpoint("redis", REDIS_PORT, { ...pod, auth: "password" });
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,

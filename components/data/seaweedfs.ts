@@ -95,6 +95,7 @@ export class Seaweedfs extends pulumi.ComponentResource {
       { parent: this, dependsOn: [users.resource, ...wires] },
     );
     this.s3 = serviceEndpoint("http", S3_PORT, {
+      auth: "aws-sigv4",
       service: `${name}-s3`,
       server: podsOf(workloads.s3, namespace),
       ready: [release],

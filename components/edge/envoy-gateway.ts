@@ -1,6 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { type Authority, serverCertificate } from "../base/certificate";
+import { type Authority, caOf, serverCertificate } from "../base/certificate";
 import { admitEverybody, connect, observe } from "../base/connect";
 import type { ApiServer, PodPorts } from "../base/endpoint";
 import { objectName } from "../base/names";
@@ -54,6 +54,8 @@ export interface EnvoyGatewayArgs {
   readonly programs: Programs;
   /** Issues the certificate of all hosts. */
   readonly authority: Authority;
+  /** Whether clients of the public hosts must be told its CA, because they know no other that signed. */
+  readonly ownCa: boolean;
   /** Whether the authority has names proven by HTTP, through this gateway. */
   readonly provesByHttp: boolean;
   /** Proxy pods. */
@@ -109,7 +111,7 @@ export class EnvoyGateway extends pulumi.ComponentResource {
       certificate: `${name}-tls`,
       dependsOn: [...ready, ...wires, args.authority.ready],
     });
-    serverCertificate(
+    const certificate = serverCertificate(
       name,
       {
         namespace,
@@ -133,7 +135,12 @@ export class EnvoyGateway extends pulumi.ComponentResource {
     }
     this.offers = {
       alerts: [path.join(__dirname, "envoy-gateway.alerts.yaml")],
-      facts: { sites: urls(sites, domain), apis: urls(entries.filter(isApi), domain) },
+      facts: {
+        sites: urls(sites, domain),
+        apis: urls(entries.filter(isApi), domain),
+        auth: programs.kind === "keys" ? "api-key" : "bearer",
+        ...(args.ownCa && { ca: caOf(certificate.trust, namespace) }),
+      },
       credentials: {
         ...(people.kind === "basic" && { people: { namespace, name: `${name}-people` } }),
         ...keysOf(systems, namespace),

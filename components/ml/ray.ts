@@ -111,7 +111,12 @@ export class Ray extends pulumi.ComponentResource {
     }
     grantAccess(this, name, access, { head: pods.head, podName: made.headPod, authSecret: this.auth.name });
 
-    const onHead = { service: `${name}-head`, server: pods.head, ready: [headService, made.jobs] };
+    const onHead = {
+      service: `${name}-head`,
+      auth: "bearer",
+      server: pods.head,
+      ready: [headService, made.jobs],
+    } as const;
     this.dashboard = serviceEndpoint("http", HEAD_PORTS.dashboard, onHead);
     this.gcs = serviceEndpoint("grpc", HEAD_PORTS.gcs, onHead);
     this.client = serviceEndpoint("ray", HEAD_PORTS.client, onHead);

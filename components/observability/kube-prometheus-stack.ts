@@ -163,7 +163,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       });
     this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
     this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);
-    this.grafana = endpoint("grafana", 80, pods.grafana, PORTS.grafana);
+    this.grafana = { ...endpoint("grafana", 80, pods.grafana, PORTS.grafana), auth: "basic" };
     this.offers = {
       endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
       // Keys `admin-user` and `admin-password`.

@@ -5,7 +5,6 @@ import { supersetConnections } from "../../components/analytics/superset";
 import { datahubConnections } from "../../components/catalog/datahub";
 import { feastConnections } from "../../components/ml/feast";
 import { mlflowConnections } from "../../components/ml/mlflow";
-import { service } from "../contract/shapes";
 import { Superset } from "./bi";
 import { Datahub } from "./catalog";
 import { ObjectStore, Postgres, Redis } from "./data";
@@ -53,10 +52,6 @@ interface System {
   readonly needs?: readonly string[];
   /** Credentials that a stack may set with `npx pulumi config set --secret carbon:<key>`. */
   readonly credentials?: Readonly<Record<string, SecretKey>>;
-  /** Its outputs. A removed or changed key raises `contract`. */
-  readonly outputs?: z.ZodType;
-  /** The Secrets that it publishes: names of its offered credentials, by key in the outputs. */
-  readonly secrets?: Readonly<Record<string, string>>;
 }
 
 // ECK hashes passwords with bcrypt, which takes 72 bytes: it silently omits a user with a longer password.
@@ -106,15 +101,6 @@ export const SYSTEMS = {
         issuedWhere: backsUpOutside,
       },
     },
-    outputs: service("postgresql"),
-    secrets: {
-      postgresMlflow: "mlflow",
-      postgresFeast: "feast",
-      postgresSuperset: "superset",
-      postgresDatahub: "datahub",
-      postgresDolphinscheduler: "dolphinscheduler",
-      postgresPolaris: "polaris",
-    },
   },
   objectStore: {
     config: ObjectStore,
@@ -137,15 +123,11 @@ export const SYSTEMS = {
         issuedWhere: isOutside,
       },
     },
-    outputs: z.strictObject({ url: z.string(), region: z.string() }),
-    secrets: { objectStore: "shared" },
   },
-  redis: { config: Redis, outputs: service("redis"), secrets: { redisFeast: "feast" } },
-  kafka: { config: Kafka, outputs: service("kafka") },
+  redis: { config: Redis },
+  kafka: { config: Kafka },
   elasticsearch: {
     config: Elasticsearch,
-    outputs: service("http"),
-    secrets: { elasticsearchDatahub: "datahub", elasticsearchTrino: "trino" },
   },
   neo4j: {
     config: Neo4j,
@@ -153,8 +135,6 @@ export const SYSTEMS = {
       // Neo4j reads it only once, when its volume is empty (docs/adr/0021-search-and-graph.md).
       neo4jPassword: { form: "password", usedBy: "Neo4j, DataHub", length: 32 },
     },
-    outputs: service("bolt"),
-    secrets: { neo4j: "login" },
   },
   mlflow: {
     config: Mlflow,
@@ -166,7 +146,6 @@ export const SYSTEMS = {
       objectStoreMlflowAccessKey: s3AccessKey("MLflow"),
       objectStoreMlflowSecretKey: s3SecretKey("MLflow"),
     },
-    outputs: service("http"),
   },
   feast: {
     config: Feast,
@@ -178,7 +157,6 @@ export const SYSTEMS = {
       objectStoreFeastAccessKey: s3AccessKey("Feast"),
       objectStoreFeastSecretKey: s3SecretKey("Feast"),
     },
-    outputs: z.strictObject({ http: service("http"), grpc: service("grpc") }),
   },
   ray: {
     config: Ray,
@@ -194,13 +172,6 @@ export const SYSTEMS = {
       objectStoreRayAccessKey: s3AccessKey("Ray"),
       objectStoreRaySecretKey: s3SecretKey("Ray"),
     },
-    outputs: z.strictObject({
-      dashboard: service("http"),
-      gcs: service("grpc"),
-      client: service("ray"),
-      serve: service("http").optional(),
-    }),
-    secrets: { ray: "token" },
   },
   serve: {
     config: Serve,
@@ -210,9 +181,6 @@ export const SYSTEMS = {
       objectStoreServeAccessKey: s3AccessKey("Serve"),
       objectStoreServeSecretKey: s3SecretKey("Serve"),
     },
-    outputs: z.strictObject({
-      applications: z.record(z.string(), z.string()).meta({ description: "URL of each Serve application, by name" }),
-    }),
   },
   polaris: {
     config: Polaris,
@@ -226,8 +194,6 @@ export const SYSTEMS = {
       objectStorePolarisAccessKey: s3AccessKey("Polaris"),
       objectStorePolarisSecretKey: s3SecretKey("Polaris"),
     },
-    outputs: service("http"),
-    secrets: { polaris: "logins" },
   },
   trino: {
     config: Trino,
@@ -250,7 +216,6 @@ export const SYSTEMS = {
       objectStoreTrinoAccessKey: s3AccessKey("Trino"),
       objectStoreTrinoSecretKey: s3SecretKey("Trino"),
     },
-    outputs: service("http"),
   },
   datahub: {
     config: Datahub,
@@ -279,8 +244,6 @@ export const SYSTEMS = {
       kafkaIngestionPassword: { form: "password", usedBy: "Kafka, DataHub's ingestion", length: 32 },
       polarisIngestionSecret: { form: "password", usedBy: "Polaris, DataHub's ingestion of its catalog", length: 48 },
     },
-    outputs: z.strictObject({ gms: service("http"), frontend: service("http") }),
-    secrets: { datahub: "users" },
   },
   superset: {
     config: Superset,
@@ -298,8 +261,6 @@ export const SYSTEMS = {
       supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
       supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
     },
-    outputs: service("http"),
-    secrets: { supersetAdmin: "admin" },
   },
   dolphinscheduler: {
     config: DolphinScheduler,
@@ -316,8 +277,6 @@ export const SYSTEMS = {
       objectStoreDolphinschedulerAccessKey: s3AccessKey("DolphinScheduler"),
       objectStoreDolphinschedulerSecretKey: s3SecretKey("DolphinScheduler"),
     },
-    outputs: service("http"),
-    secrets: { dolphinscheduler: "admin" },
   },
   monitoring: {
     config: Monitoring,
@@ -331,12 +290,6 @@ export const SYSTEMS = {
         issuedWhere: ({ monitoring }: Issuers) => monitoring !== undefined && monitoring.paging.kind !== "none",
       },
     },
-    outputs: z.strictObject({
-      prometheus: service("http"),
-      alertmanager: service("http"),
-      grafana: service("http"),
-    }),
-    secrets: { grafana: "grafana" },
   },
   gateway: {
     config: Gateway,
@@ -358,23 +311,6 @@ export const SYSTEMS = {
         issuedWhere: ({ gateway }: Issuers) =>
           gateway?.certificates.kind === "acme" && gateway.certificates.challenge === "dns01",
       },
-    },
-    outputs: z.strictObject({
-      sites: z.record(z.string(), z.string()).meta({ description: "URL of each public site, by its host" }),
-      apis: z.record(z.string(), z.string()).meta({ description: "URL of each public API, by name" }),
-    }),
-    secrets: {
-      gateway: "people",
-      apiObjectStore: "objectStore",
-      apiMlflow: "mlflow",
-      apiFeast: "feast",
-      apiRay: "ray",
-      apiPolaris: "polaris",
-      apiTrino: "trino",
-      apiDatahub: "datahub",
-      apiSuperset: "superset",
-      apiDolphinscheduler: "dolphinscheduler",
-      apiMonitoring: "monitoring",
     },
   },
   verify: { config: Size.meta({ description: "The pod from which `npm run verify` tests the cluster" }) },

@@ -52,6 +52,8 @@ export function gateway(config: PlatformConfig, secrets: Secrets, offers: Offers
         people: peopleOf(config.gateway, secrets),
         programs: programsOf(config.gateway),
         authority: authorityOf(config.gateway, secrets, ground),
+        // Behind the tunnel clients see Cloudflare's certificate.
+        ownCa: certificates.kind !== "acme" && config.gateway.exposure.kind !== "cloudflareTunnel",
         provesByHttp: certificates.kind === "acme" && certificates.challenge === "http01",
         replicas,
         size: { cpu, memoryMiB },

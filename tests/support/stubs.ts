@@ -52,6 +52,7 @@ export function endpoint<P extends Protocol>(name: string, protocol: P, port: nu
     host,
     port,
     tls: false,
+    auth: "none",
     server: pods(name),
     podPort: port,
     ready: [marker(`${name}-ready`)],
