@@ -21,10 +21,11 @@ import { table } from "../rehearsal/simulation/tables";
 import { ensureToolchain, type Toolchain } from "../rehearsal/simulation/toolchain";
 import { Admission } from "./charts/admission";
 import { declarationFaults, workloadsOf } from "./charts/declaration";
+import { imageFaults } from "./charts/images";
 import { apiVersions, RenderError, type Renderer, renderRelease } from "./charts/render";
 import { writeRendered } from "./charts/rendered";
 import { generatedFaults, soundnessFaultsOf } from "./charts/soundness";
-import { parseConfig } from "../stacks/config/schema";
+import { parseConfig, type PlatformConfig } from "../stacks/config/schema";
 import { allKeys, unknownKeys } from "./charts-keys";
 
 /** The result of checking a release against its real chart. */
@@ -45,6 +46,7 @@ export interface CheckOptions {
   /** Directory with one folder for each chart. */
   readonly charts: string;
   readonly kubernetesVersion: string;
+  readonly images: PlatformConfig["images"];
   readonly helm: string;
   readonly admission: Admission;
   readonly progress: (line: string) => void;
@@ -54,7 +56,7 @@ export interface CheckOptions {
 
 /** Renders every release of an evaluation from real charts and compares it with the program's declarations and rules. */
 export async function checkReleases(options: CheckOptions): Promise<CheckedRelease[]> {
-  const { stack, evaluation, admission, progress } = options;
+  const { stack, evaluation, admission, images, progress } = options;
   const releases = releasesOf(evaluation);
   const own = objectsOf(evaluation);
   const refused = await admission.prepare(evaluation);
@@ -84,6 +86,7 @@ export async function checkReleases(options: CheckOptions): Promise<CheckedRelea
             ...keyFaults(release, options.charts),
             ...declarationFaults(release, objects),
             ...soundnessFaultsOf(objects),
+            ...imageFaults(objects, images),
             ...generatedFaults(objects, again[index]?.objects ?? []),
             ...secretFaults(objects, secrets, release.namespace),
             ...(await admission.faults(objects, release.namespace)),
@@ -247,9 +250,22 @@ async function checkStacks(
     const helm = path.join(toolchain.bin, "helm");
     const checked: CheckedRelease[] = [];
     for (const [stack, evaluation] of evaluations) {
-      const { kubernetesVersion } = evaluation.config.cluster;
+      const {
+        cluster: { kubernetesVersion },
+        images,
+      } = evaluation.config;
       checked.push(
-        ...(await checkReleases({ stack, evaluation, charts, kubernetesVersion, helm, admission, progress, write })),
+        ...(await checkReleases({
+          stack,
+          evaluation,
+          charts,
+          kubernetesVersion,
+          images,
+          helm,
+          admission,
+          progress,
+          write,
+        })),
       );
     }
     return checked;

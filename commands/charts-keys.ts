@@ -30,6 +30,8 @@ export interface ChartKeys {
 /** Keys that a chart's templates read but its values.yaml does not list, and maps that it passes on unchanged. */
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
   datahub: {
+    imagePullSecrets: "any",
+    datahubSystemCronHourly: { imagePullSecrets: "any" },
     "datahub-frontend": { existingGmsSecret: { name: "value", key: "value" } },
     datahubUpgrade: { extraEnvs: "any", extraVolumeMounts: "any", extraVolumes: "any", serviceAccount: "value" },
     datahubSystemUpdate: {
@@ -57,11 +59,16 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
   "gateway-helm": { config: { envoyGateway: { provider: { kubernetes: "any" } } } },
   "kuberay-operator": { watchNamespace: "any" },
   seaweedfs: { s3: { affinity: "value" } },
+  "strimzi-kafka-operator": { image: { imagePullSecrets: "any" } },
   "kube-prometheus-stack": {
     alertmanager: { alertmanagerSpec: { configSecret: "value" } },
     grafana: { "grafana.ini": "any", podAnnotations: "any", priorityClassName: "value" },
     "kube-state-metrics": { priorityClassName: "value" },
-    prometheusOperator: { priorityClassName: "value" },
+    prometheusOperator: {
+      alertmanagerDefaultBaseImageRegistry: "value",
+      priorityClassName: "value",
+      prometheusDefaultBaseImageRegistry: "value",
+    },
     "prometheus-node-exporter": { priorityClassName: "value" },
   },
 };

@@ -1,4 +1,6 @@
 import { ownImage, ownImages } from "../components/base/own-image";
+import { mirrored } from "../components/base/pod-settings";
+import { stackConfig } from "../rehearsal/program/evaluate";
 import { table } from "../rehearsal/simulation/tables";
 import { command, run } from "./cli";
 import { digestOf } from "./images/registry";
@@ -20,6 +22,7 @@ const program = command("images", "Lists the images built from this repository, 
   "npm run images",
   "npm run --silent images -- --missing --json",
 ])
+  .option("--stack <name>", "name them as that stack's pods do, at its mirrors")
   .option("--json", "print JSON", false)
   .option("--missing", "list only those that the registry says it does not have", false)
   .addHelpText(
@@ -30,8 +33,13 @@ A tag contains the hash of the image's directory, so any change there gives a ne
 
 Exit codes: 0 listed, 2 wrong usage, or the registry gives no clear answer.`,
   )
-  .action(async (options: { json: boolean; missing: boolean }) => {
-    const all: OwnImage[] = ownImages().map((name) => ({ name, directory: `images/${name}`, image: ownImage(name) }));
+  .action(async (options: { stack?: string; json: boolean; missing: boolean }) => {
+    const mirrors = options.stack === undefined ? {} : stackConfig(options.stack).images.mirrors;
+    const all: OwnImage[] = ownImages().map((name) => ({
+      name,
+      directory: `images/${name}`,
+      image: mirrored(ownImage(name), mirrors),
+    }));
     const images = options.missing ? await missing(all) : all;
     if (options.json) console.log(JSON.stringify(images));
     else

@@ -19,7 +19,7 @@ import { workflows } from "./layers/workflows";
 /** The whole platform: each layer uses the outputs of those below. */
 export function platform(config: PlatformConfig): PublishedOutputs {
   const secrets = new Secrets("secrets", wantedCredentials(config));
-  const ground = foundation(config);
+  const ground = foundation(config, secrets);
   const stores = data(config, secrets, ground);
   const streaming = streams(config, secrets, ground);
   const finding = search(config, secrets, ground);

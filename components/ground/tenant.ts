@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { PodSecurityLevel } from "../base/pod";
+import { PULL_SECRET } from "../base/pod-settings";
 
 /** Inputs of {@link Tenant}. */
 export interface TenantArgs {
@@ -8,18 +9,20 @@ export interface TenantArgs {
   readonly podSecurity?: PodSecurityLevel;
   /** Whether the mesh carries what its pods send each other. @default false */
   readonly meshed?: boolean;
+  /** Logins of registries, as `docker login` stores them. @default none */
+  readonly logins?: pulumi.Input<string> | undefined;
   /** Refuses to delete the Namespace, which would delete everything inside. @default false */
   readonly protect?: boolean;
 }
 
 /** A Namespace whose pods can reach only DNS unless a wire allows more. */
 export class Tenant extends pulumi.ComponentResource {
-  /** Name of the Namespace; resolves once its default policies exist. */
+  /** Name of the Namespace; resolves once its default policies and the logins of registries exist. */
   readonly namespace: pulumi.Output<string>;
 
   constructor(name: string, args: TenantArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Tenant", name, {}, opts);
-    const { podSecurity = "restricted", meshed = false, protect = false } = args;
+    const { podSecurity = "restricted", meshed = false, logins, protect = false } = args;
 
     const namespace = new k8s.core.v1.Namespace(
       name,
@@ -70,8 +73,13 @@ export class Tenant extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-    const policies = [deny, dns, ...(meshed ? [admitProbes(name, inside, this)] : [])];
-    this.namespace = pulumi.all([inside, pulumi.all(policies.map(({ id }) => id))]).apply(([made]) => made);
+    const first = [
+      deny,
+      dns,
+      ...(meshed ? [admitProbes(name, inside, this)] : []),
+      ...(logins === undefined ? [] : pullSecret(name, inside, logins, this)),
+    ];
+    this.namespace = pulumi.all([inside, pulumi.all(first.map(({ id }) => id))]).apply(([made]) => made);
     this.registerOutputs();
   }
 }
@@ -92,4 +100,28 @@ function admitProbes(
     },
     { parent },
   );
+}
+
+function pullSecret(
+  name: string,
+  namespace: pulumi.Output<string>,
+  logins: pulumi.Input<string>,
+  parent: pulumi.Resource,
+): pulumi.CustomResource[] {
+  const secret = new k8s.core.v1.Secret(
+    `${name}-${PULL_SECRET}`,
+    {
+      metadata: { name: PULL_SECRET, namespace },
+      type: "kubernetes.io/dockerconfigjson",
+      stringData: pulumi.secret({ ".dockerconfigjson": logins }),
+    },
+    { parent },
+  );
+  // Of pods that name none themselves, such as those that answer for certificates.
+  const account = new k8s.core.v1.ServiceAccountPatch(
+    `${name}-default`,
+    { metadata: { name: "default", namespace }, imagePullSecrets: [{ name: PULL_SECRET }] },
+    { parent },
+  );
+  return [secret, account];
 }

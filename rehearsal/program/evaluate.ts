@@ -5,7 +5,7 @@ import { parse, stringify } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { platform } from "../../stacks/platform";
 import { wantedCredentials } from "../../stacks/config/secrets";
-import { SECRET_KEYS } from "../../stacks/config/systems";
+import { SECRET_KEYS, type SecretName } from "../../stacks/config/systems";
 import { type Registration, startMockEngine } from "./mock-engine";
 
 export type { Registration };
@@ -87,7 +87,8 @@ function valueOf(value: pulumi.Input<unknown>): Promise<unknown> {
 
 /** A stand-in for a credential: valid for every form in SECRET_KEYS, and easy to find where it must not be. */
 export function canary(key: string): string {
-  return `canary-${key}`;
+  const value = `canary-${key}`;
+  return SECRET_KEYS[key as SecretName].form === "logins" ? JSON.stringify({ auths: { [value]: {} } }) : value;
 }
 
 function canaries(stack: string, required: readonly string[]): Record<string, string> {

@@ -219,6 +219,7 @@ function launcher(pulumi: string, stackFile: string): string {
 /** A value that can be found anywhere as plain text, Base64 or URL-encoded. */
 function canary(key: string, form: SecretForm): string {
   const unique = randomBytes(16).toString("hex");
+  if (form === "logins") return JSON.stringify({ auths: { [`canary.${unique}`]: {} } });
   return form === "user" || form === "key" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
 }
 

@@ -2,7 +2,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { Cluster, Quota } from "./cluster";
 import { needFaults } from "./needs";
-import { kubernetesName, registry, Size, size } from "./shapes";
+import { Images } from "./images";
+import { kubernetesName, Size, size } from "./shapes";
 import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
@@ -35,13 +36,7 @@ export const PlatformConfig = z
         lasting: "fixed",
       }),
     }),
-    images: z
-      .strictObject({
-        registries: z.array(registry).min(1).optional().meta({
-          description: "Where images may come from; the API server refuses pods with others. Default: anywhere",
-        }),
-      })
-      .default({}),
+    images: Images.prefault({}),
     quota: Quota,
     protection: z
       .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })

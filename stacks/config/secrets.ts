@@ -13,6 +13,11 @@ const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   },
   // DataHub's tokens need 256 bits, and its system client secret may not contain a colon.
   key: { pattern: /^[A-Za-z0-9._-]{32,128}$/, allowed: "32 to 128 letters, digits, dots, dashes or underscores" },
+  // As `docker login` stores them.
+  logins: {
+    pattern: /^\s*\{\s*"auths"\s*:\s*\{.*\}\s*\}\s*$/s,
+    allowed: 'JSON such as {"auths":{"ghcr.io":{"auth":"…"}}}',
+  },
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },
 };
 

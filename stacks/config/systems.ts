@@ -10,6 +10,7 @@ import { Datahub } from "./catalog";
 import { ObjectStore, Postgres, Redis } from "./data";
 import { Mesh } from "./mesh";
 import { Gateway } from "./gateway";
+import type { Images } from "./images";
 import { Feast, Mlflow, Ray, Serve } from "./ml";
 import { Monitoring } from "./observability";
 import { Elasticsearch, Neo4j } from "./search";
@@ -19,7 +20,7 @@ import { Kafka } from "./streams";
 import { DolphinScheduler } from "./workflows";
 
 /** The form of a credential's value. */
-export type SecretForm = "password" | "user" | "token" | "key";
+export type SecretForm = "password" | "user" | "token" | "key" | "logins";
 
 /** A credential of a system. */
 export interface SecretKey {
@@ -38,6 +39,7 @@ export interface SecretKey {
 
 /** The systems whose config determines who issues credentials. */
 interface Issuers {
+  readonly images?: z.output<typeof Images> | undefined;
   readonly objectStore?: z.output<typeof ObjectStore> | undefined;
   readonly postgres?: z.output<typeof Postgres> | undefined;
   readonly monitoring?: z.output<typeof Monitoring> | undefined;
@@ -348,11 +350,20 @@ export type PartOf<Name extends keyof System> = {
   ]: (typeof SYSTEMS)[One] extends Readonly<Record<Name, infer Value>> ? Value : never;
 };
 
+/** The credentials of no system. */
+const CLUSTER_CREDENTIALS = {
+  registryLogins: {
+    form: "logins",
+    usedBy: "Nodes, to pull images",
+    issuedWhere: ({ images }: Issuers) => images?.pullSecret === true,
+  },
+} as const satisfies Readonly<Record<string, SecretKey>>;
+
 type KeysOf<T> = T extends unknown ? Extract<keyof T, string> : never;
 type Credentials = PartOf<"credentials">;
 
 /** Name of a credential. */
-export type SecretName = KeysOf<Credentials[keyof Credentials]>;
+export type SecretName = KeysOf<Credentials[keyof Credentials] | typeof CLUSTER_CREDENTIALS>;
 
 /** A part of every system that has it, by the system's name. */
 export function partsOf<Name extends keyof System>(part: Name): [SystemName, NonNullable<System[Name]>][] {
@@ -363,5 +374,5 @@ export function partsOf<Name extends keyof System>(part: Name): [SystemName, Non
 
 /** Every credential that a stack may set. */
 export const SECRET_KEYS = Object.fromEntries(
-  partsOf("credentials").flatMap(([, credentials]) => Object.entries(credentials)),
+  [...partsOf("credentials").map(([, credentials]) => credentials), CLUSTER_CREDENTIALS].flatMap(Object.entries),
 ) as Readonly<Record<SecretName, SecretKey>>;

@@ -4,6 +4,7 @@ import type { Authority } from "../../components/base/certificate";
 import type { ApiServer } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
 import type { PodSecurityLevel } from "../../components/base/pod";
+import { mirrored, podSettings } from "../../components/base/pod-settings";
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
 import type { Wiring } from "../../components/base/wiring";
@@ -20,6 +21,7 @@ import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
 import { lastingValues } from "../config/lasting";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
+import type { Secrets } from "../config/secrets";
 
 const NAMESPACES = {
   "data-platform": "restricted",
@@ -81,20 +83,23 @@ export interface Foundation {
 }
 
 /** The cluster's identity, namespaces, quota, priorities, mesh, shared CRDs and certificates. */
-export function foundation(config: PlatformConfig): Foundation {
+export function foundation(config: PlatformConfig, secrets: Secrets): Foundation {
   const { cluster, quota, domain } = config;
   const { directory: chartDirectory } = config.charts;
   const { className: storageClass } = config.storage;
   const { lifted } = config.protection;
   const isProtected = (owner: DataOwner) => !lifted.includes(owner);
   const { provider } = new Cluster("cluster", { context: cluster.context, storageClass });
-  const opts = { provider };
+  const { registries, mirrors, pullSecret } = config.images;
+  const isPlain = !pullSecret && Object.keys(mirrors).length === 0;
+  const opts = { provider, ...(!isPlain && { transformations: [podSettings({ mirrors, pullSecret })] }) };
 
   const priorities = new Priorities("priorities", opts);
   const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
   const tenants = mapped(NAMESPACES, (name, podSecurity) => {
     const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
-    return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect }, opts);
+    const logins = pullSecret ? secrets.get("registryLogins") : undefined;
+    return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins }, opts);
   });
   const { checked } = new LastingValues(
     "lasting-values",
@@ -104,7 +109,8 @@ export function foundation(config: PlatformConfig): Foundation {
   const made = mapped(tenants, (_, { namespace }) =>
     pulumi.all([namespace, priorities.ready, checked]).apply(([ready]) => ready),
   );
-  new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: config.images.registries }, opts);
+  const admitted = registries?.map((registry) => mirrored(registry, mirrors));
+  new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: admitted }, opts);
   const { podCidr, nodeCidrs, apiServer } = cluster;
   provider.wiring.surround([podCidr, ...nodeCidrs]);
   const kubeApi: ApiServer = {

@@ -101,7 +101,7 @@ describe("admission policies on an API server", function () {
     core = kubeconfig.makeApiClient(CoreV1Api);
     const config = stackConfig("prod");
     const registries = [...(config.images.registries ?? []), "localhost:5000/example"];
-    prod = await evaluateConfig("prod", { ...config, images: { registries } });
+    prod = await evaluateConfig("prod", { ...config, images: { ...config.images, registries } });
     const { registrations } = prod;
     const namespaces = registrations.filter(({ type }) => type === "kubernetes:core/v1:Namespace");
     assert.deepEqual(await admission.prepare({ ...prod, registrations: namespaces }), []);

@@ -217,6 +217,7 @@ describe("charts:check", function () {
       evaluation: { registrations, outputs: {} },
       charts: path.join(directory, "charts"),
       kubernetesVersion: "1.33.2",
+      images: { mirrors: {}, pullSecret: false },
       helm: path.join(toolchain.bin, "helm"),
       admission: new Admission(path.join(toolchain.bin, "kubectl"), cluster.kubeconfig),
       progress: () => undefined,

@@ -11,9 +11,15 @@ import { configOf, run, shaped, SHAPES } from "../support/program";
 
 // Characters that URLs, shells and YAML each read their own way; user names may not have any.
 const HOSTILE = `:/@?#%&+'"$\\`;
-const SUFFIXES: Record<SecretForm, string> = { user: "", key: "-".repeat(32), password: HOSTILE, token: HOSTILE };
+const FORMS: Record<SecretForm, (canary: string) => string> = {
+  user: (canary) => canary,
+  key: (canary) => canary + "-".repeat(32),
+  password: (canary) => canary + HOSTILE,
+  token: (canary) => canary + HOSTILE,
+  logins: (canary) => `{"auths":{"${canary}":{}}}`,
+};
 const CANARIES = Object.fromEntries(
-  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, `Canary-${key}${SUFFIXES[form]}`]),
+  Object.entries(SECRET_KEYS).map(([key, { form }]) => [key, FORMS[form](`Canary-${key}`)]),
 );
 
 describe("credentials that somebody set", () => {
@@ -36,7 +42,7 @@ describe("credentials that somebody set", () => {
         const { plain = "", "URL-encoded": encoded = "" } = forms(canary);
         const isUsed = inside.some((data) => data.includes(plain) || data.includes(encoded));
         const [server] = /^(minio|seaweedfs)/.exec(key) ?? [];
-        const chosen = ofGateway(config)[key] ?? (server === undefined || config.objectStore.kind === server);
+        const chosen = byConfig(config)[key] ?? (server === undefined || config.objectStore.kind === server);
         assert.equal(isUsed, chosen, key);
       }
       assert.deepEqual(all(seen, "random:index/randomPassword:RandomPassword"), [], "nothing is generated as well");
@@ -74,12 +80,13 @@ describe("an external object store", () => {
   });
 });
 /** The credentials that depend on how people and programs come in, and whether they are used. */
-function ofGateway({ gateway, objectStore }: FullConfig): Readonly<Record<string, boolean>> {
+function byConfig({ gateway, objectStore, images }: FullConfig): Readonly<Record<string, boolean>> {
   const { people, programs, exposure, certificates } = gateway;
   const keys = Object.keys(SECRET_KEYS).filter((key) => key.endsWith("ApiKey"));
   const open = (key: string) => key !== "objectStoreApiKey" || objectStore.kind !== "external";
   return {
     ...Object.fromEntries(keys.map((key) => [key, programs.kind === "keys" && open(key)])),
+    registryLogins: images.pullSecret,
     gatewayPassword: people.kind === "basic",
     gatewayClientSecret: people.kind === "oidc",
     cloudflareTunnelToken: exposure.kind === "cloudflareTunnel",

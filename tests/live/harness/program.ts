@@ -92,7 +92,13 @@ export function selects(selector: Labels, labels: Labels = {}): boolean {
   return Object.entries(selector).every(([key, value]) => labels[key] === value);
 }
 
-const MADE: Record<SecretForm, () => string> = { user, password, token: password, key };
+const MADE: Record<SecretForm, () => string> = {
+  user,
+  password,
+  token: password,
+  key,
+  logins: () => `{"auths":{"${user()}":{}}}`,
+};
 
 function key(): string {
   return randomBytes(16).toString("hex");
