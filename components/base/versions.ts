@@ -163,11 +163,13 @@ export const images = {
   feast: ownImage("feast"),
   superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
+  redisExporter: "oliver006/redis_exporter:v1.88.0",
   cloudflared: "cloudflare/cloudflared:2026.8.2",
   // The chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",
   // DataHub's Analytics tab does not work with Elasticsearch 9 (datahub#15955).
   elasticsearch: "docker.elastic.co/elasticsearch/elasticsearch:8.19.24",
+  elasticsearchExporter: "quay.io/prometheuscommunity/elasticsearch-exporter:v1.11.0",
   // The long-term support release.
   neo4j: "docker.io/library/neo4j:5.26.31-community",
   // The same version as the server's chart.

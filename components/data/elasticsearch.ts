@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
@@ -13,7 +14,10 @@ import {
   type SearchLogin,
   serviceEndpoint,
   serviceNames,
+  type Trust,
+  url,
 } from "../base/endpoint";
+import { exporter } from "../base/exporter";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
 import {
@@ -24,6 +28,7 @@ import {
   resources,
   serviceAccount,
 } from "../base/pod";
+import type { Metrics } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { charts, elasticsearchVersion, images } from "../base/versions";
 import { keptVolume, type Volume } from "../base/volume";
@@ -34,6 +39,11 @@ const TRANSPORT_PORT = 9300;
 const ELASTICSEARCH_UID = 1000;
 const OPERATOR = "elastic-operator";
 const NODE_SET = "default";
+const EXPORTER = "exporter";
+const EXPORTER_PORT = 9114;
+// The user `nobody` of the image.
+const EXPORTER_UID = 65534;
+const EXPORTER_TRUST = "/etc/elasticsearch-trust";
 
 /** A client of the cluster, and the name of its user and role. */
 export interface SearchClient extends SearchAccess {
@@ -60,6 +70,9 @@ export interface ElasticsearchArgs {
   readonly operatorSize: ContainerSize;
   readonly volume: Volume;
   readonly clients: Readonly<Record<string, SearchClient>>;
+  /** The pod that asks the cluster for its metrics, and the password of its user. */
+  readonly exporter: { readonly size: ContainerSize; readonly password: pulumi.Output<string> };
+  readonly metrics: Metrics;
   /** Refuses to delete or replace the cluster. */
   readonly protect: boolean;
 }
@@ -77,7 +90,11 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:Elasticsearch", name, {}, opts);
-    const { namespace, clients, protect }: ElasticsearchArgs = args;
+    const { namespace, protect }: ElasticsearchArgs = args;
+    const clients: Readonly<Record<string, SearchClient>> = {
+      ...args.clients,
+      [EXPORTER]: { password: args.exporter.password, cluster: ["monitor"], indices: [] },
+    };
     const server = podsNamed(name, namespace, { "elasticsearch.k8s.elastic.co/cluster-name": name });
     const http: Destination = { kind: "pods", server, ports: [{ port: HTTP_PORT }], why: "http" };
 
@@ -152,7 +169,9 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
         secrets.map(([client, { name: secret }]) => [client, { namespace, name: secret }]),
       ),
       legacyNames: Object.fromEntries(args.aliases?.map((alias) => [alias, [this.endpoint]]) ?? []),
+      alerts: [path.join(__dirname, "elasticsearch.alerts.yaml")],
     };
+    this.watch(objectName(name, EXPORTER), args, certificate.trust);
     this.registerOutputs();
   }
 
@@ -169,6 +188,33 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
       },
       { parent: this },
     );
+  }
+
+  private watch(name: string, { namespace, exporter: own, metrics }: ElasticsearchArgs, trust: Trust): void {
+    const login = envSecret(
+      objectName(name, "login"),
+      { namespace, data: { ES_USERNAME: EXPORTER, ES_PASSWORD: own.password } },
+      { parent: this },
+    );
+    exporter(this, name, {
+      namespace,
+      image: images.elasticsearchExporter,
+      size: own.size,
+      uid: EXPORTER_UID,
+      args: [
+        pulumi.interpolate`--es.uri=${url(this.endpoint)}`,
+        `--es.ca=${EXPORTER_TRUST}/ca.crt`,
+        "--es.all",
+        `--web.listen-address=:${EXPORTER_PORT}`,
+      ],
+      secretEnv: [login],
+      mounts: { [EXPORTER_TRUST]: "trust" },
+      volumes: [{ name: "trust", ...trust.volume }],
+      port: EXPORTER_PORT,
+      healthPath: "/healthz",
+      talksTo: [this.endpoint],
+      by: metrics,
+    });
   }
 
   /** The cluster and the user of a client. */

@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto";
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { type Endpoint, type RedisAccess, type RedisLogin, serviceEndpoint } from "../base/endpoint";
+import { type Endpoint, type RedisAccess, type RedisLogin, serviceEndpoint, url } from "../base/endpoint";
+import { exporter } from "../base/exporter";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
+import type { Metrics } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { statefulPod } from "../base/stateful-pod";
 import { images } from "../base/versions";
@@ -16,6 +19,10 @@ const VALKEY_UID = 999;
 const CONFIG_FILE = "valkey.conf";
 const ACL_FILE = "users.acl";
 const PROBE_USER = "probe";
+const EXPORTER_USER = "exporter";
+const EXPORTER_PORT = 9121;
+// The user of the image.
+const EXPORTER_UID = 59000;
 
 /** A client of the server, and the name of its user. */
 export interface RedisClient extends RedisAccess {
@@ -29,6 +36,9 @@ export interface RedisArgs {
   readonly size: ContainerSize;
   readonly volume: Volume;
   readonly clients: Readonly<Record<string, RedisClient>>;
+  /** The pod that asks the server for its metrics, and the password of its user. */
+  readonly exporter: { readonly size: ContainerSize; readonly password: pulumi.Output<string> };
+  readonly metrics: Metrics;
   /** Refuses to delete or replace the server. */
   readonly protect: boolean;
 }
@@ -53,7 +63,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
     );
     const users = secretFiles(
       `${name}-users`,
-      { namespace, files: { [ACL_FILE]: accessList(clients) } },
+      { namespace, files: { [ACL_FILE]: accessList(args) } },
       { parent: this },
     );
     const pod = statefulPod(
@@ -89,12 +99,41 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
       );
       return [client, { namespace, name: secret }] as const;
     });
+    this.watch(objectName(name, "exporter"), args);
     this.offers = {
       endpoints: { redis: this.endpoint },
       credentials: Object.fromEntries(secrets),
       legacyNames: { "redis-service": [this.endpoint] },
+      alerts: [path.join(__dirname, "redis.alerts.yaml")],
     };
     this.registerOutputs();
+  }
+
+  private watch(name: string, { namespace, exporter: own, metrics }: RedisArgs): void {
+    const login = envSecret(
+      objectName(name, "login"),
+      { namespace, data: { REDIS_USER: EXPORTER_USER, REDIS_PASSWORD: own.password } },
+      { parent: this },
+    );
+    exporter(this, name, {
+      namespace,
+      image: images.redisExporter,
+      size: own.size,
+      uid: EXPORTER_UID,
+      env: {
+        REDIS_ADDR: url(this.endpoint),
+        REDIS_EXPORTER_WEB_LISTEN_ADDRESS: `:${EXPORTER_PORT}`,
+        // What its user may not ask.
+        REDIS_EXPORTER_CONFIG_COMMAND: "-",
+        REDIS_EXPORTER_SET_CLIENT_NAME: "false",
+        REDIS_EXPORTER_EXCLUDE_LATENCY_HISTOGRAM_METRICS: "true",
+      },
+      secretEnv: [login],
+      port: EXPORTER_PORT,
+      healthPath: "/health",
+      talksTo: [this.endpoint],
+      by: metrics,
+    });
   }
 
   /** The server and the user of a client. */
@@ -129,13 +168,26 @@ function configuration({ memoryMiB }: ContainerSize): string {
 
 // Each user starts without keys and commands, and the default user is off. The list contains hashes, so that special
 // characters in passwords and readers of this file can do no harm.
-function accessList(clients: RedisArgs["clients"]): pulumi.Output<string> {
+function accessList({ clients, exporter: { password: exporterPassword } }: RedisArgs): pulumi.Output<string> {
   const users = Object.entries(clients).map(([client, { password, keys, channels, commands }]) => {
     const reached = [`~${keys}`, ...(channels === undefined ? [] : [`&${channels}`])];
-    const rules = [...reached, ...commands.map((command) => `+${command}`)].join(" ");
-    return password.apply((text) => `user ${client} on #${createHash("sha256").update(text).digest("hex")} ${rules}`);
+    return user(client, password, [...reached, ...commands.map((command) => `+${command}`)]);
   });
   return pulumi
-    .all(["user default off", `user ${PROBE_USER} on nopass +dbsize`, ...users])
+    .all([
+      "user default off",
+      `user ${PROBE_USER} on nopass +dbsize`,
+      user(EXPORTER_USER, exporterPassword, EXPORTER_RULES),
+      ...users,
+    ])
     .apply((lines) => lines.map((line) => `${line}\n`).join(""));
+}
+
+// It also asks for the slowest command, which would show it keys and values; refused, it goes on.
+const EXPORTER_RULES = ["+info", "+latency|latest", "+slowlog|len"];
+
+function user(name: string, password: pulumi.Output<string>, rules: readonly string[]): pulumi.Output<string> {
+  return password.apply(
+    (text) => `user ${name} on #${createHash("sha256").update(text).digest("hex")} ${rules.join(" ")}`,
+  );
 }

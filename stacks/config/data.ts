@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { managerOf } from "../../components/data/postgres/parameters";
-import { cidr, cronSchedule, kubernetesName, size, Size, sizeGiB, serverUrl } from "./shapes";
+import { cidr, cronSchedule, exporter, kubernetesName, size, Size, sizeGiB, serverUrl } from "./shapes";
 
 /** An S3 API outside the cluster. */
 const externalS3 = {
@@ -113,4 +113,4 @@ export const ObjectStore = z.discriminatedUnion("kind", [
 ]);
 
 /** Valkey. */
-export const Redis = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
+export const Redis = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }), exporter });

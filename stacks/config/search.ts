@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { size, Size, sizeGiB } from "./shapes";
+import { exporter, size, Size, sizeGiB } from "./shapes";
 
 /** Elasticsearch and its operator. */
 export const Elasticsearch = z.strictObject({
@@ -10,6 +10,7 @@ export const Elasticsearch = z.strictObject({
   ...size,
   volume: z.strictObject({ sizeGiB }),
   operator: Size,
+  exporter,
   readable: z
     .array(
       z

@@ -34,6 +34,12 @@ export const size = {
 /** A container's CPU and memory. */
 export const Size = z.strictObject(size);
 
+/** The size of an exporter, a small program that answers every half minute. */
+export const exporter = Size.default({
+  cpu: { request: 0.02, limit: 0.2 },
+  memoryMiB: { request: 32, limit: 128 },
+}).meta({ description: "The pod that asks the server for its metrics" });
+
 /** The size of a volume. */
 export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB", lasting: "volume" });
 /** An IPv4 network. */

@@ -126,10 +126,21 @@ export const SYSTEMS = {
       },
     },
   },
-  redis: { config: Redis },
+  redis: {
+    config: Redis,
+    credentials: { redisExporterPassword: { form: "password", usedBy: "Redis, its exporter", length: 32 } },
+  },
   kafka: { config: Kafka },
   elasticsearch: {
     config: Elasticsearch,
+    credentials: {
+      elasticsearchExporterPassword: {
+        form: "password",
+        usedBy: "Elasticsearch, its exporter",
+        length: 32,
+        maxLength: BCRYPT_MAX,
+      },
+    },
   },
   neo4j: {
     config: Neo4j,

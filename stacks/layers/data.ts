@@ -28,10 +28,10 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
 function redisOf(
   config: PlatformConfig,
   secrets: Secrets,
-  { opts, namespaces, storageClass, isProtected }: Foundation,
+  { opts, namespaces, storageClass, metrics, isProtected }: Foundation,
 ): Data["redis"] {
   if (config.redis === undefined) return undefined;
-  const { volume, ...size } = config.redis;
+  const { volume, exporter, ...size } = config.redis;
   const clients = {
     ...(config.feast && {
       feast: { password: secrets.get("redisFeastPassword"), ...onlineStoreAccess(FEATURES.project) },
@@ -47,6 +47,8 @@ function redisOf(
       size,
       volume: { storageClass, ...volume },
       clients,
+      exporter: { size: exporter, password: secrets.get("redisExporterPassword") },
+      metrics,
       protect: isProtected("redis"),
     },
     opts,

@@ -19,8 +19,9 @@ export function search(config: PlatformConfig, secrets: Secrets, ground: Foundat
 
 function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search["elasticsearch"] {
   if (config.elasticsearch === undefined) return undefined;
-  const { nodes, volume, operator, readable, ...size } = config.elasticsearch;
-  const { opts, namespaces, kubeApi, authority, clusterDomain, chartDirectory, storageClass, isProtected } = ground;
+  const { nodes, volume, operator, exporter, readable, ...size } = config.elasticsearch;
+  const { opts, namespaces, kubeApi, authority, clusterDomain, chartDirectory, storageClass, metrics, isProtected } =
+    ground;
   return new Elasticsearch(
     "elasticsearch",
     {
@@ -44,6 +45,8 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
           trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
         }),
       },
+      exporter: { size: exporter, password: secrets.get("elasticsearchExporterPassword") },
+      metrics,
       protect: isProtected("elasticsearch"),
     },
     opts,

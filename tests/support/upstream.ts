@@ -215,6 +215,40 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
       },
     ],
   },
+  redis_exporter: {
+    user: { uid: 59000, source: "oliver006/redis_exporter Dockerfile" },
+    programs: [
+      {
+        command: /^$/,
+        ports: {
+          metrics: {
+            set: /^REDIS_EXPORTER_WEB_LISTEN_ADDRESS=:(\d+)$/m,
+            fallback: 9121,
+            source: "oliver006/redis_exporter main.go",
+          },
+        },
+        health: { metrics: { is: /^\/health$/, source: "oliver006/redis_exporter exporter/exporter.go" } },
+      },
+    ],
+  },
+  "elasticsearch-exporter": {
+    user: { uid: 65534, source: "prometheus-community/elasticsearch_exporter Dockerfile, the user nobody" },
+    programs: [
+      {
+        command: /--es\.uri=/,
+        ports: {
+          metrics: {
+            set: /--web\.listen-address=:(\d+)/,
+            fallback: 9114,
+            source: "prometheus-community/elasticsearch_exporter main.go",
+          },
+        },
+        health: {
+          metrics: { is: /^\/healthz$/, source: "prometheus-community/elasticsearch_exporter main.go" },
+        },
+      },
+    ],
+  },
   valkey: {
     user: { uid: 999, source: "valkey-io/valkey-container 9.1/debian/Dockerfile" },
     programs: [

@@ -9,7 +9,7 @@ import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { podFaults } from "../../../rehearsal/program/pod-rules";
-import { kubeApi, onCluster, SIZE } from "../../support/stubs";
+import { kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 
@@ -17,6 +17,7 @@ async function elasticsearch(
   own: Partial<ElasticsearchArgs> = {},
 ): Promise<{ seen: Registered[]; component: Elasticsearch }> {
   const seen = await mockEngine();
+  const by = metrics();
   const component = new Elasticsearch(
     "search",
     {
@@ -43,6 +44,8 @@ async function elasticsearch(
           indices: [{ names: ["events"], privileges: ["read"] }],
         },
       },
+      exporter: { size: SIZE, password: pulumi.secret("exporter-password") },
+      metrics: by,
       protect: true,
       ...own,
     },
@@ -64,7 +67,7 @@ describe("Elasticsearch", () => {
     const { fileRealm, roles } = cluster(seen).inputs.spec.auth;
     assert.deepEqual(
       fileRealm.map(({ secretName }: any) => secretName),
-      [component.offers.credentials?.["catalog"]?.name, component.offers.credentials?.["reader"]?.name],
+      ["catalog", "reader", "exporter"].map((client) => component.offers.credentials?.[client]?.name),
     );
     for (const client of ["catalog", "reader"]) {
       const { type, stringData } = secret(seen, component.offers.credentials?.[client]?.name ?? "");
@@ -74,7 +77,27 @@ describe("Elasticsearch", () => {
     assert.deepEqual(parse(secret(seen, roles[0].secretName).stringData["roles.yml"]), {
       catalog: { cluster: ["monitor", "manage_ilm"], indices: [{ names: ["catalog_*"], privileges: ["all"] }] },
       reader: { cluster: [], indices: [{ names: ["events"], privileges: ["read"] }] },
+      exporter: { cluster: ["monitor"], indices: [] },
     });
+  });
+
+  it("is watched over TLS by a user that sees the cluster and no document", async () => {
+    const { seen } = await elasticsearch();
+    const { containers, volumes } = only(seen, "kubernetes:apps/v1:Deployment").inputs.spec.template.spec;
+    const [{ args, envFrom, volumeMounts }] = containers;
+    assert.equal(args[0], "--es.uri=https://search-es-http.data.svc:9200");
+    assert.deepEqual(
+      args[1],
+      `--es.ca=${String(volumeMounts.find(({ name }: any) => name === "trust").mountPath)}/ca.crt`,
+    );
+    assert.equal(volumes.find(({ name }: any) => name === "trust").secret.secretName, "search-tls");
+    assert.deepEqual(envFrom, [{ secretRef: { name: "search-exporter-login" } }]);
+    assert.deepEqual(secret(seen, "search-exporter-login").stringData, {
+      ES_USERNAME: "exporter",
+      ES_PASSWORD: "exporter-password",
+    });
+    const monitor = only(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").inputs.spec;
+    assert.deepEqual(monitor.selector.matchLabels, { app: "search-exporter" });
   });
 
   it("leaves nobody the superuser of the vendor", async () => {
@@ -116,11 +139,14 @@ describe("Elasticsearch", () => {
     const needs = [
       only(seen, "kubernetes:helm.sh/v3:Release"),
       only(seen, "kubernetes:cert-manager.io/v1:Certificate"),
-      ...all(seen, "kubernetes:core/v1:Secret"),
-      ...all(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy"),
-      only(seen, "kubernetes:core/v1:ServiceAccount"),
+      ...["search-roles", "search-catalog", "search-reader", "search-exporter"].map((name) =>
+        only(seen, "kubernetes:core/v1:Secret", name),
+      ),
+      ...["search-ingress", "search-egress", "elastic-operator-egress"].map((name) =>
+        only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", name),
+      ),
+      only(seen, "kubernetes:core/v1:ServiceAccount", "search"),
     ];
-    assert.equal(needs.length, 2 + 3 + 3 + 1);
     for (const need of needs) assert.ok(waitsFor(seen, server, need), need.name);
     const { ready } = component.login("reader").server;
     assert.deepEqual(await Promise.all(ready.map((one) => valueOf(one.urn))), [server.urn]);
@@ -131,7 +157,7 @@ describe("Elasticsearch", () => {
     const { podTemplate } = nodeSet(seen);
     // The operator brings the probe and the places to write.
     assert.deepEqual(podFaults(podTemplate, { longRunning: false }), []);
-    assert.equal(podTemplate.spec.serviceAccountName, only(seen, "kubernetes:core/v1:ServiceAccount").name);
+    assert.equal(podTemplate.spec.serviceAccountName, only(seen, "kubernetes:core/v1:ServiceAccount", "search").name);
     assert.deepEqual(
       podTemplate.spec.containers.map(({ name, image }: any) => [name, image]),
       [["elasticsearch", images.elasticsearch]],
@@ -164,7 +190,9 @@ describe("Elasticsearch", () => {
     assert.deepEqual(wires(seen), [
       "elastic-operator -> kube-api 6443",
       "elastic-operator -> search 9200",
+      "prometheus -> search-exporter 9114",
       "search -> search 9200,9300",
+      "search-exporter -> search 9200",
     ]);
     const { spec } = only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", "search-ingress").inputs;
     assert.deepEqual(spec.podSelector.matchLabels, { "elasticsearch.k8s.elastic.co/cluster-name": "search" });

@@ -3,13 +3,15 @@ import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { url } from "../../../components/base/endpoint";
 import { Redis, type RedisArgs } from "../../../components/data/redis";
+import { wires } from "../../support/manifests";
 import { mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
-import { SIZE } from "../../support/stubs";
+import { metrics, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p,s w"'$\\:#>~*@all`;
 
 async function redis(own: Partial<RedisArgs> = {}): Promise<{ seen: Registered[]; component: Redis }> {
   const seen = await mockEngine();
+  const by = metrics();
   const component = new Redis(
     "redis",
     {
@@ -25,10 +27,12 @@ async function redis(own: Partial<RedisArgs> = {}): Promise<{ seen: Registered[]
           commands: ["get"],
         },
       },
+      exporter: { size: SIZE, password: pulumi.secret("exporter-password") },
+      metrics: by,
       protect: true,
       ...own,
     },
-    {},
+    onCluster(),
   );
   await settled();
   return { seen, component };
@@ -53,6 +57,7 @@ describe("Redis", () => {
     assert.deepEqual(aclOf(seen), [
       "user default off",
       "user probe on nopass +dbsize",
+      `user exporter on #${sha256("exporter-password")} +info +latency|latest +slowlog|len`,
       `user features on #${sha256(HOSTILE)} ~*prices +hmget +hset`,
       `user dashboards on #${sha256("dashboards-password")} ~charts:* &news:* +get`,
     ]);
@@ -74,6 +79,22 @@ describe("Redis", () => {
     assert.equal(await pulumi.isSecret(login.password), true);
     assert.equal(component.offers.credentials?.["features"]?.name, "redis-features");
     assert.throws(() => component.login("nobody"), /no user nobody/);
+  });
+
+  it("is watched by a user that sees no key and changes nothing, and whose password is in a Secret alone", async () => {
+    const { seen } = await redis();
+    const [container] = only(seen, "kubernetes:apps/v1:Deployment", "redis-exporter").inputs.spec.template.spec
+      .containers;
+    const env = Object.fromEntries(container.env.map(({ name, value }: any) => [name, value]));
+    assert.equal(env["REDIS_ADDR"], "redis://redis.data.svc:6379");
+    assert.deepEqual(container.envFrom, [{ secretRef: { name: "redis-exporter-login" } }]);
+    const login = only(seen, "kubernetes:core/v1:Secret", "redis-exporter-login");
+    assert.deepEqual(login.inputs.stringData, { REDIS_USER: "exporter", REDIS_PASSWORD: "exporter-password" });
+    const rest = JSON.stringify(seen.filter((one) => one !== login).map(({ inputs }) => inputs));
+    assert.doesNotMatch(rest, /exporter-password/);
+    const monitor = only(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").inputs.spec;
+    assert.deepEqual(monitor.selector.matchLabels, { app: "redis-exporter" });
+    assert.deepEqual(wires(seen), ["prometheus -> redis-exporter 9121", "redis-exporter -> redis 6379"]);
   });
 
   it("starts anew when a password changes", async () => {
