@@ -24,6 +24,8 @@ export interface ScrapeArgs {
   readonly tls?: "unverified";
   /** Query parameters. */
   readonly params?: Readonly<Record<string, readonly string[]>>;
+  /** The job of pods of a chart that gives them no label `app`. @default that label */
+  readonly job?: string;
   readonly by: Metrics;
 }
 
@@ -70,7 +72,13 @@ function monitor(
   );
 }
 
-function metricsOf({ port, path = "/metrics", params, tls }: ScrapeArgs): object {
-  const unverified = { scheme: "https", tlsConfig: { insecureSkipVerify: true } };
-  return { port: port.name, path, ...(tls && unverified), ...(params && { params }), interval: "30s" };
+function metricsOf({ port, path = "/metrics", params, tls, job }: ScrapeArgs): object {
+  return {
+    port: port.name,
+    path,
+    ...(tls && { scheme: "https", tlsConfig: { insecureSkipVerify: true } }),
+    ...(params && { params }),
+    ...(job !== undefined && { relabelings: [{ targetLabel: "job", replacement: job }] }),
+    interval: "30s",
+  };
 }

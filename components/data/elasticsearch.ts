@@ -28,7 +28,7 @@ import {
   resources,
   serviceAccount,
 } from "../base/pod";
-import type { Metrics } from "../base/scrape";
+import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { charts, elasticsearchVersion, images } from "../base/versions";
 import { keptVolume, type Volume } from "../base/volume";
@@ -38,6 +38,7 @@ const TRANSPORT_PORT = 9300;
 // The user `elasticsearch` of the image.
 const ELASTICSEARCH_UID = 1000;
 const OPERATOR = "elastic-operator";
+const OPERATOR_METRICS = { name: "metrics", number: 8080 };
 const NODE_SET = "default";
 const EXPORTER = "exporter";
 const EXPORTER_PORT = 9114;
@@ -176,7 +177,7 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
   }
 
   private operate(args: ElasticsearchArgs, http: Destination): pulumi.Resource {
-    return new ChartRelease(
+    const release = new ChartRelease(
       OPERATOR,
       charts.eckOperator,
       {
@@ -188,6 +189,8 @@ export class Elasticsearch<Client extends string = string> extends pulumi.Compon
       },
       { parent: this },
     );
+    scrape(this, { pods: release.identity(OPERATOR), port: OPERATOR_METRICS, job: OPERATOR, by: args.metrics });
+    return release;
   }
 
   private watch(name: string, { namespace, exporter: own, metrics }: ElasticsearchArgs, trust: Trust): void {
@@ -282,7 +285,7 @@ type OperatorValues = {
   readonly podSecurityContext: { readonly runAsNonRoot: true; readonly seccompProfile: { readonly type: string } };
   readonly webhook: { readonly enabled: false };
   readonly telemetry: { readonly disabled: true };
-  readonly config: { readonly validateStorageClass: false };
+  readonly config: { readonly validateStorageClass: false; readonly metrics: { readonly port: string } };
 };
 
 function operatorValues({ namespace, operatorSize }: ElasticsearchArgs): OperatorValues {
@@ -293,7 +296,7 @@ function operatorValues({ namespace, operatorSize }: ElasticsearchArgs): Operato
     // need more; the operator repeats the webhook's validation anyway.
     createClusterScopedResources: false,
     webhook: { enabled: false },
-    config: { validateStorageClass: false },
+    config: { validateStorageClass: false, metrics: { port: `${OPERATOR_METRICS.number}` } },
     resources: resources(operatorSize),
     priorityClassName: "critical-services",
     podSecurityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
@@ -309,6 +312,7 @@ function operatorDeclaration(size: ContainerSize): ChartDeclaration {
         name: OPERATOR,
         labels: { "app.kubernetes.io/name": OPERATOR, "app.kubernetes.io/instance": OPERATOR },
         serviceAccount: OPERATOR,
+        ports: { [OPERATOR_METRICS.name]: OPERATOR_METRICS.number },
         replicas: 1,
         size,
       },

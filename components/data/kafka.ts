@@ -129,6 +129,7 @@ export class Kafka<Client extends string = string> extends pulumi.ComponentResou
       chartDirectory: args.chartDirectory,
       size: args.operatorSize,
       talksTo: [kubeApi, { ...inside, ports: [...inside.ports, { port: AGENT_PORT }] }],
+      metrics: args.metrics,
     });
     const wires = [
       // They read their certificates from Secrets through the API.

@@ -33,8 +33,10 @@ const POSTGRES_PORT = 5432;
 const AUTHENTICATION = "scram-sha-256";
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
+const OPERATOR_JOB = "cloudnative-pg";
 const WEBHOOK_PORT = 9443;
 const METRICS_PORT = { name: "metrics", number: 9187 };
+const OPERATOR_METRICS = { name: "metrics", number: 8080 };
 // The old platform's names of the server, which clients may still use.
 const LEGACY_NAMES = ["postgres-shared-service", "postgres-workflow-service"];
 // Readers' queries must not take connections that services need.
@@ -153,6 +155,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       talksTo: [kubeApi, { ...nodes, why: "replication" }, ...(backups ? [backups.target.store.destination] : [])],
     });
     scrape(this, { pods: server, port: METRICS_PORT, by: args.metrics });
+    scrape(this, { pods: operator.identity(OPERATOR), port: OPERATOR_METRICS, job: OPERATOR_JOB, by: args.metrics });
     const certificate = serverCertificate(
       name,
       {
@@ -203,7 +206,9 @@ export class Postgres<Database extends string = string, Reader extends string = 
       facts: { sslmode: VERIFIED.sslmode },
       credentials: Object.fromEntries(credentials),
       legacyNames: Object.fromEntries(LEGACY_NAMES.map((alias) => [alias, [entry]])),
-      alerts: backups ? [path.join(__dirname, "postgres.alerts.yaml")] : [],
+      alerts: ["cloudnative-pg", ...(backups ? ["postgres"] : [])].map((file) =>
+        path.join(__dirname, `${file}.alerts.yaml`),
+      ),
     };
     this.registerOutputs();
   }
@@ -533,6 +538,7 @@ function operatorDeclaration(size: ContainerSize): ChartDeclaration {
         name: OPERATOR,
         labels: { "app.kubernetes.io/name": "cloudnative-pg", "app.kubernetes.io/instance": OPERATOR },
         serviceAccount: OPERATOR,
+        ports: { [OPERATOR_METRICS.name]: OPERATOR_METRICS.number },
         replicas: 1,
         size,
       },

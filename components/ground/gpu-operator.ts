@@ -15,7 +15,9 @@ import { type ChartPin, charts } from "../base/versions";
 
 const OPERATOR = "gpu-operator";
 const DISCOVERY = "node-feature-discovery";
+const DISCOVERY_MASTER = `${DISCOVERY}-master`;
 const METRICS = { name: "metrics", number: 8080 };
+const DISCOVERY_METRICS = { name: "http", number: 8080 };
 const OWN_PODS = "they set up nodes before anything else runs there";
 
 const NONE = { request: 0, limit: 0 };
@@ -64,6 +66,8 @@ export class GpuOperator extends pulumi.ComponentResource {
       after: discovery,
     });
     scrape(this, { pods: podsOf(operator, namespace), port: METRICS, by: metrics });
+    const pods = discovery.identity(DISCOVERY_MASTER);
+    scrape(this, { pods, port: DISCOVERY_METRICS, job: DISCOVERY, by: metrics });
     this.registerOutputs();
   }
 
@@ -173,6 +177,7 @@ function discoveryWorkloads(size: ContainerSize): DeclaredWorkload[] {
     name: `${DISCOVERY}-${role}`,
     labels: { "app.kubernetes.io/name": DISCOVERY, "app.kubernetes.io/instance": DISCOVERY, role },
     serviceAccount: DISCOVERY,
+    ports: { [DISCOVERY_METRICS.name]: DISCOVERY_METRICS.number },
     replicas: 1,
     outsideMesh: OWN_PODS,
     size,

@@ -18,6 +18,7 @@ import type { Mesh as Joined } from "../base/wiring";
 
 const PORTS = { xds: 15012, webhook: 15017, metrics: 15014, ztunnelMetrics: 15020 };
 const OWN_PODS = "they are the mesh";
+const CNI = "istio-cni";
 
 /** Inputs of {@link Mesh}. */
 export interface MeshArgs {
@@ -84,7 +85,7 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
         talksTo: [kubeApi],
         dependsOn,
       }),
-      this.release("istio-cni", charts.istioCni, args, {
+      this.release(CNI, charts.istioCni, args, {
         // The annotation is the form of before Kubernetes 1.30.
         values: { profile: "ambient", resources: resources(args.cni), useAppArmorAnnotation: false },
         workload: cni,
@@ -111,14 +112,16 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
    * namespace, which waits for the mesh.
    */
   observedBy(metrics: Metrics): void {
-    const { istiod, ztunnel } = this.workloads;
-    for (const [workload, port, path] of [
-      [istiod, { name: "http-monitoring", number: PORTS.metrics }, "/metrics"],
-      [ztunnel, { name: "ztunnel-stats", number: PORTS.ztunnelMetrics }, "/stats/prometheus"],
-    ] as const) {
-      const pods = { ...podsOf(workload, this.namespace), name: `${workload.name}-metrics` };
-      scrape(this, { pods, port, path, by: metrics });
-    }
+    const { istiod, cni, ztunnel } = this.workloads;
+    const pods = (workload: DeclaredWorkload) => ({
+      ...podsOf(workload, this.namespace),
+      name: `${workload.name}-metrics`,
+    });
+    const by = metrics;
+    scrape(this, { pods: pods(istiod), port: { name: "http-monitoring", number: PORTS.metrics }, by });
+    scrape(this, { pods: pods(cni), port: { name: "metrics", number: PORTS.metrics }, job: CNI, by });
+    const port = { name: "ztunnel-stats", number: PORTS.ztunnelMetrics };
+    scrape(this, { pods: pods(ztunnel), port, path: "/stats/prometheus", by });
   }
 
   private release(
@@ -197,7 +200,8 @@ function declaredWorkloads(args: MeshArgs): Mesh["workloads"] {
       kind: "DaemonSet",
       name: "istio-cni-node",
       labels: { "k8s-app": "istio-cni-node" },
-      serviceAccount: "istio-cni",
+      serviceAccount: CNI,
+      ports: { metrics: PORTS.metrics },
       size: args.cni,
     },
     ztunnel: {

@@ -139,7 +139,7 @@ export class Ray extends pulumi.ComponentResource {
         ...(this.serve && { serve: this.serve }),
       },
       credentials: { token: { namespace, name: this.auth.name } },
-      alerts: [path.join(__dirname, "ray.alerts.yaml")],
+      alerts: ["ray", ...(isOperated ? ["kuberay"] : [])].map((file) => path.join(__dirname, `${file}.alerts.yaml`)),
       entries: [
         ...(publicDashboard
           ? [{ kind: "site", host: "ray", endpoint: this.dashboard, timeoutSeconds: 300 } as const]

@@ -191,7 +191,7 @@ function rayOf(
       head,
       autoscaler,
       ...(served && { serving: { ...serving, config: served.config } }),
-      operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator },
+      operator: { namespace: namespaces["ray-system"], chartDirectory, kubeApi, size: operator, metrics },
     };
   }
 }

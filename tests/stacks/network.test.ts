@@ -214,9 +214,15 @@ for (const shape of SHAPES) {
     it("tells the series of its systems apart by the labels that alerts name", async () => {
       const { config, seen } = await program(shape);
       const scraped = monitored(seen).flatMap(({ monitor, pods }) => {
-        const { jobLabel, podTargetLabels } = monitor.inputs.spec;
+        const { jobLabel, podTargetLabels, podMetricsEndpoints, endpoints } = monitor.inputs.spec;
         assert.deepEqual([jobLabel, podTargetLabels], ["app", ["component"]], label(monitor));
-        return pods.map(({ owner, labels }) => ({ owner, series: `${labels["app"]} ${labels["component"] ?? ""}` }));
+        const [{ relabelings = [] }] = podMetricsEndpoints ?? endpoints;
+        const given = relabelings.find(({ targetLabel }: any) => targetLabel === "job")?.replacement;
+        return pods.map(({ owner, labels }) => {
+          const job = given ?? labels["app"];
+          assert.ok(job, `${label(monitor)}: ${owner} has no label app: give its series a job`);
+          return { owner, series: `${job} ${labels["component"] ?? ""}` };
+        });
       });
       const owners = scraped.map(({ owner }) => owner);
       assert.equal(new Set(owners).size, owners.length, "a pod that is scraped twice counts twice");

@@ -5,8 +5,13 @@ import { all } from "../support/mocks";
 import { allPods, label, ourPods } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
-// Of two, each would start every scheduled task.
-const ONE_AT_A_TIME = ["Deployment data-platform/superset-beat"];
+const ONE_AT_A_TIME = [
+  // Of two, each would start every scheduled task.
+  "Deployment data-platform/superset-beat",
+  // Two would tell of two servers.
+  "Deployment data-platform/redis-exporter",
+  "Deployment data-platform/elasticsearch-exporter",
+];
 
 /** Containers whose liveness asks what their readiness asks, by what both ask, and why that kills none that works. */
 const ASKED_TWICE: Readonly<Record<string, string>> = {

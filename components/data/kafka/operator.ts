@@ -2,10 +2,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { ChartCrds, ChartRelease, type HelmValue } from "../../base/chart-release";
 import type { Destination } from "../../base/connect";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
+import { type Metrics, scrape } from "../../base/scrape";
 import { charts } from "../../base/versions";
 
 // The chart uses this name for its Deployment, labels and account, whatever the release's name.
 const OPERATOR = "strimzi-cluster-operator";
+const METRICS_PORT = { name: "http", number: 8080 };
 
 /** Inputs of {@link strimzi}. */
 export interface StrimziArgs {
@@ -16,11 +18,12 @@ export interface StrimziArgs {
   readonly chartDirectory: string;
   readonly size: ContainerSize;
   readonly talksTo: readonly Destination[];
+  readonly metrics: Metrics;
 }
 
 /** Installs the operator; returns the dependencies of its custom resources. */
 export function strimzi(parent: pulumi.Resource, args: StrimziArgs): pulumi.Resource[] {
-  const { namespace, watched, chartDirectory, size, talksTo } = args;
+  const { namespace, watched, chartDirectory, size, talksTo, metrics } = args;
   const crds = new ChartCrds("strimzi", charts.strimzi, chartDirectory, { parent });
   const release = new ChartRelease(
     OPERATOR,
@@ -36,6 +39,7 @@ export function strimzi(parent: pulumi.Resource, args: StrimziArgs): pulumi.Reso
             name: OPERATOR,
             labels: { name: OPERATOR, "strimzi.io/kind": "cluster-operator" },
             serviceAccount: OPERATOR,
+            ports: { [METRICS_PORT.name]: METRICS_PORT.number },
             replicas: 1,
             size,
           },
@@ -47,6 +51,7 @@ export function strimzi(parent: pulumi.Resource, args: StrimziArgs): pulumi.Reso
     },
     { parent, dependsOn: crds },
   );
+  scrape(parent, { pods: release.identity(OPERATOR), port: METRICS_PORT, job: OPERATOR, by: metrics });
   return [crds, release];
 }
 

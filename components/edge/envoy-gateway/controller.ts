@@ -3,6 +3,7 @@ import { ChartCrds, ChartRelease, type DeclaredWorkload, type HelmValue } from "
 import type { Destination } from "../../base/connect";
 import type { ApiServer, PodPorts } from "../../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
+import { type Metrics, scrape } from "../../base/scrape";
 import { charts } from "../../base/versions";
 
 // The chart uses this name for its Deployment, Service and account, whatever the release's name.
@@ -10,6 +11,7 @@ const CONTROLLER = "envoy-gateway";
 // The chart's name follows the release's.
 const CERTGEN = `${CONTROLLER}-gateway-helm-certgen`;
 const XDS_PORT = 18000;
+const METRICS_PORT = { name: "metrics", number: 19001 };
 
 /** Inputs of {@link controller}. */
 export interface ControllerArgs {
@@ -23,12 +25,13 @@ export interface ControllerArgs {
   readonly kubeApi: ApiServer;
   /** Whom it asks besides the API server. */
   readonly talksTo: readonly Destination[];
+  readonly metrics: Metrics;
 }
 
 /** Installs Envoy Gateway; returns what its custom resources depend on, and where its proxies fetch their configuration. */
 export function controller(
   parent: pulumi.Resource,
-  { namespace, watched, chartDirectory, clusterDomain, size, kubeApi, talksTo }: ControllerArgs,
+  { namespace, watched, chartDirectory, clusterDomain, size, kubeApi, talksTo, metrics }: ControllerArgs,
 ): { readonly ready: pulumi.Resource[]; readonly xds: PodPorts } {
   const crds = new ChartCrds(CONTROLLER, charts.envoyGateway, chartDirectory, { parent });
   const workload: DeclaredWorkload = {
@@ -40,6 +43,7 @@ export function controller(
       "app.kubernetes.io/instance": CONTROLLER,
     },
     serviceAccount: CONTROLLER,
+    ports: { [METRICS_PORT.name]: METRICS_PORT.number },
     replicas: 1,
     size,
   };
@@ -61,6 +65,7 @@ export function controller(
     },
     { parent, dependsOn: crds },
   );
+  scrape(parent, { pods: release.identity(CONTROLLER), port: METRICS_PORT, job: CONTROLLER, by: metrics });
   return {
     ready: [crds, release],
     xds: {

@@ -4,10 +4,11 @@ import type { Destination } from "../../base/connect";
 import type { ApiServer } from "../../base/endpoint";
 import { grant, type Rule } from "../../base/grant";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
+import { type Metrics, scrape } from "../../base/scrape";
 import { charts } from "../../base/versions";
 
 const OPERATOR = "kuberay-operator";
-const METRICS_PORT = 8080;
+const METRICS_PORT = { name: "http", number: 8080 };
 // Fixed in the operator's main.go.
 const LEASE = "ray-operator-leader";
 
@@ -18,12 +19,13 @@ export interface OperatorArgs {
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
   readonly size: ContainerSize;
+  readonly metrics: Metrics;
 }
 
 /** Installs the operator with rights in one namespace; returns the dependencies of its custom resources. */
 export function rayOperator(
   parent: pulumi.Resource,
-  { namespace, chartDirectory, kubeApi, size }: OperatorArgs,
+  { namespace, chartDirectory, kubeApi, size, metrics }: OperatorArgs,
   watched: pulumi.Input<string>,
   talksTo: readonly Destination[],
 ): pulumi.Resource[] {
@@ -47,17 +49,19 @@ export function rayOperator(
             name: OPERATOR,
             labels: { "app.kubernetes.io/name": OPERATOR, "app.kubernetes.io/instance": OPERATOR },
             serviceAccount: OPERATOR,
+            ports: { [METRICS_PORT.name]: METRICS_PORT.number },
             replicas: 1,
             size,
           },
         ],
-        services: [{ name: OPERATOR, port: METRICS_PORT, podPort: METRICS_PORT, workload: OPERATOR }],
+        services: [{ name: OPERATOR, port: METRICS_PORT.number, podPort: METRICS_PORT.number, workload: OPERATOR }],
         crds: [],
       },
       talksTo: { [OPERATOR]: [kubeApi, ...talksTo] },
     },
     { parent, dependsOn: [crds, ...rights] },
   );
+  scrape(parent, { pods: release.identity(OPERATOR), port: METRICS_PORT, job: OPERATOR, by: metrics });
   return [crds, ...rights, release];
 }
 

@@ -7,7 +7,7 @@ import { images } from "../../../components/base/versions";
 import { Elasticsearch, type ElasticsearchArgs } from "../../../components/data/elasticsearch";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
-import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { podFaults } from "../../../rehearsal/program/pod-rules";
 import { kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
@@ -96,7 +96,7 @@ describe("Elasticsearch", () => {
       ES_USERNAME: "exporter",
       ES_PASSWORD: "exporter-password",
     });
-    const monitor = only(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").inputs.spec;
+    const monitor = only(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor", "search-exporter-metrics").inputs.spec;
     assert.deepEqual(monitor.selector.matchLabels, { app: "search-exporter" });
   });
 
@@ -190,6 +190,7 @@ describe("Elasticsearch", () => {
     assert.deepEqual(wires(seen), [
       "elastic-operator -> kube-api 6443",
       "elastic-operator -> search 9200",
+      "prometheus -> elastic-operator 8080",
       "prometheus -> search-exporter 9114",
       "search -> search 9200,9300",
       "search-exporter -> search 9200",

@@ -261,6 +261,7 @@ describe("Kafka", () => {
       "kafka-entity-operator -> kafka 9091",
       "kafka-entity-operator -> kube-api 6443",
       "prometheus -> kafka 9404",
+      "prometheus -> strimzi-cluster-operator 8080",
       "strimzi-cluster-operator -> kafka 9090,9091,8443",
       "strimzi-cluster-operator -> kube-api 6443",
     ]);

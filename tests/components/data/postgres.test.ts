@@ -328,7 +328,8 @@ describe("Postgres", () => {
     assert.deepEqual(policy("postgres-ingress").spec.podSelector.matchLabels, { "cnpg.io/cluster": "postgres" });
     assert.equal(policy("cnpg-egress").metadata.namespace, "operators");
     // From nodes of an overlay network the API server's calls arrive from inside the pod network.
-    const sources = policy("cnpg-ingress").spec.ingress[0].from.map(({ ipBlock }: any) => ipBlock.cidr);
+    const calls = policy("cnpg-ingress").spec.ingress.find(({ ports }: any) => ports[0].port === 9443);
+    const sources = calls.from.map(({ ipBlock }: any) => ipBlock.cidr);
     assert.deepEqual(sources, ["10.0.0.1/32", "10.244.0.0/16"]);
     assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release"));
   });

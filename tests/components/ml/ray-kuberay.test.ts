@@ -16,6 +16,7 @@ const chartDirectory = makeChartDirectory();
 
 async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ray: Ray }> {
   const seen = await mockEngine();
+  const by = metrics();
   const made = new Ray(
     "ray",
     {
@@ -29,7 +30,7 @@ async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ra
           workers: { ...SIZE, min: 1, max: 3 },
           config: pulumi.output("applications: [{ name: prices }]"),
         },
-        operator: { namespace: "operators", chartDirectory, kubeApi, size: SIZE },
+        operator: { namespace: "operators", chartDirectory, kubeApi, size: SIZE, metrics: by },
       },
       workers: { ...SIZE, cpu: { request: 1, limit: 2 }, min: 2, max: 5 },
       token: pulumi.secret("t0ken"),
@@ -37,7 +38,7 @@ async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ra
       services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
       features: bucket(),
       access: { pods: [], groups: [] },
-      metrics: metrics(),
+      metrics: by,
       ...own,
     },
     onCluster(),
@@ -172,7 +173,8 @@ describe("Ray by KubeRay", () => {
 
   it("has every pod of both clusters scraped, under their own names", async () => {
     const { seen } = await ray();
-    assert.deepEqual(all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor"), []);
+    const others = all(seen, "kubernetes:monitoring.coreos.com/v1:PodMonitor").map(({ name }) => name);
+    assert.deepEqual(others, ["kuberay-operator-metrics"]);
     for (const app of ["ray-cluster", "ray-serve-cluster"]) {
       const { spec } = only(seen, "kubernetes:monitoring.coreos.com/v1:ServiceMonitor", `${app}-metrics`).inputs;
       const services = all(seen, "kubernetes:core/v1:Service").filter(({ inputs: { metadata } }) =>
