@@ -26,6 +26,8 @@ export interface PodIdentity {
   readonly otherAccounts?: readonly string[];
   /** Why they are not in the mesh. @default they are */
   readonly outsideMesh?: string;
+  /** Whether somebody else runs them, and the policies that select them. @default false */
+  readonly foreign?: boolean;
 }
 
 /** The pods of a workload of ours, whose labels and service account follow from its name. */

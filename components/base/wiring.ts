@@ -98,7 +98,7 @@ export class Wiring {
   }
 
   private policy(direction: Direction, pods: WireEnd): pulumi.Resource[] {
-    if (pods.kind === "networks") return [];
+    if (pods.kind === "networks" || pods.foreign === true) return [];
     const name = objectName(pods.name, direction);
     const known = this.policies.get(name);
     if (known !== undefined) {

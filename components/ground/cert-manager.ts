@@ -6,6 +6,7 @@ import type { ApiServer, PodIdentity } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { charts } from "../base/versions";
+import type { ExistingAddOn } from "./existing-add-ons";
 
 const WEBHOOK_PORT = 10250;
 const METRICS_PORT = 9402;
@@ -13,11 +14,12 @@ const METRICS = "http-metrics";
 
 /** Inputs of {@link CertManager}. */
 export interface CertManagerArgs {
+  /** Its namespace; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
   readonly kubeApi: ApiServer;
-  /** Size of each of its three pods. */
-  readonly size: ContainerSize;
+  /** Size of each of its three pods; or the cluster has one, with the names of upstream's manifests, and nothing is installed. */
+  readonly size: ContainerSize | "existing";
   readonly metrics: Metrics;
   /** Whether it can prove names to an ACME server, by routes of a Gateway or by DNS. The Gateway API's CRDs must exist. @default false */
   readonly acme?: boolean;
@@ -32,9 +34,23 @@ export class CertManager extends pulumi.ComponentResource {
 
   constructor(name: string, args: CertManagerArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ground:CertManager", name, {}, opts);
-    const { namespace, chartDirectory, kubeApi, size, acme = false, metrics } = args;
+    const { namespace, size, metrics } = args;
+    if (size === "existing") {
+      this.controller = existingController(namespace);
+    } else {
+      this.controller = podsOf(workload(name, "controller", size), namespace);
+      this.install(name, size, args);
+    }
+    scrape(this, { pods: this.controller, port: { name: METRICS, number: METRICS_PORT }, by: metrics });
+    this.registerOutputs();
+  }
+
+  private install(
+    name: string,
+    size: ContainerSize,
+    { namespace, chartDirectory, kubeApi, acme = false }: CertManagerArgs,
+  ): void {
     const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
-    this.controller = podsOf(workload(name, "controller", size), namespace);
     const webhook = admitApiServer(this, kubeApi, {
       kind: "pods",
       server: podsOf(workload(name, "webhook", size), namespace),
@@ -64,9 +80,27 @@ export class CertManager extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: webhook },
     );
-    scrape(this, { pods: this.controller, port: { name: METRICS, number: METRICS_PORT }, by: metrics });
-    this.registerOutputs();
   }
+}
+
+/** What the cluster has where it has a cert-manager of its own. */
+export const existingCertManager: Omit<ExistingAddOn, "key"> = {
+  name: "cert-manager",
+  crds: ["certificates.cert-manager.io", "issuers.cert-manager.io"],
+  versionLabel: "app.kubernetes.io/version",
+  oldest: charts.certManager.version,
+};
+
+// As the chart and upstream's manifest name them.
+function existingController(namespace: pulumi.Input<string>): PodIdentity {
+  return {
+    name: "cert-manager",
+    namespace,
+    matchLabels: { "app.kubernetes.io/name": "cert-manager", "app.kubernetes.io/component": "controller" },
+    serviceAccount: "cert-manager",
+    foreign: true,
+    outsideMesh: "is not the platform's",
+  };
 }
 
 const CRDS = [

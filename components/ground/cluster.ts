@@ -1,6 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { Lookup } from "../base/lookup";
 import { ClusterProvider } from "../base/wiring";
+import { checkAddOns, type ExistingAddOn } from "./existing-add-ons";
 
 /** Inputs of {@link Cluster}. */
 export interface ClusterArgs {
@@ -8,6 +10,8 @@ export interface ClusterArgs {
   readonly context: string;
   /** StorageClass of all volumes; it must exist and its reclaim policy must be Retain. */
   readonly storageClass: string;
+  /** What the cluster must have already. */
+  readonly addOns: readonly ExistingAddOn[];
 }
 
 /**
@@ -20,15 +24,24 @@ export class Cluster extends pulumi.ComponentResource {
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Cluster", name, {}, opts);
-    const { context, storageClass } = args;
+    const { context, storageClass, addOns } = args;
 
     const reader = new k8s.Provider(`${name}-reader`, { context }, { parent: this });
-    const kubeSystem = new Lookup(`${name}-identity`, "v1", "Namespace", "kube-system", reader, this);
-    const volumes = new Lookup(`${name}-storage`, "storage.k8s.io/v1", "StorageClass", storageClass, reader, this);
+    const look = { provider: reader, parent: this };
+    const system = { apiVersion: "v1", kind: "Namespace", name: "kube-system" };
+    const kubeSystem = new Lookup(`${name}-identity`, system, look);
+    const volumeClass = { apiVersion: "storage.k8s.io/v1", kind: "StorageClass", name: storageClass };
+    const volumes = new Lookup(`${name}-storage`, volumeClass, look);
     const live = kubeSystem.metadata.uid;
     const recorded = new pulumi.Stash(`${name}-uid`, { input: live }, { parent: this });
     const checked = pulumi
-      .all([recorded.output as pulumi.Output<string>, live, recorded.urn, volumes.reclaimPolicy])
+      .all([
+        recorded.output as pulumi.Output<string>,
+        live,
+        recorded.urn,
+        volumes.reclaimPolicy,
+        checkAddOns(addOns, reader, this),
+      ])
       .apply(([first, now, urn, reclaimPolicy]) => {
         refuseOtherCluster(context, first, now, urn);
         refuseLosingVolumes(storageClass, reclaimPolicy);
@@ -48,29 +61,6 @@ export class Cluster extends pulumi.ComponentResource {
       { parent: this },
     );
     this.registerOutputs();
-  }
-}
-
-/**
- * A cluster-wide object that is read and never written. The `get` of the SDK registers no inputs, so that a refresh, in which
- * the plugin adds them, would report a change for ever.
- */
-class Lookup extends pulumi.CustomResource {
-  declare readonly metadata: pulumi.Output<k8s.types.output.meta.v1.ObjectMeta>;
-  /** Of a StorageClass. */
-  declare readonly reclaimPolicy: pulumi.Output<string>;
-
-  constructor(
-    name: string,
-    apiVersion: string,
-    kind: string,
-    id: string,
-    provider: k8s.Provider,
-    parent: pulumi.Resource,
-  ) {
-    const group = apiVersion === "v1" ? "core/v1" : apiVersion;
-    const inputs = { apiVersion, kind, metadata: { name: id }, reclaimPolicy: undefined };
-    super(`kubernetes:${group}:${kind}`, name, inputs, { parent, provider, id });
   }
 }
 

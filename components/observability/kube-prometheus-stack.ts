@@ -98,7 +98,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       alertmanager: podsOf(workloads.alertmanager, namespace),
       grafana: podsOf(workloads.grafana, namespace),
       kubeStateMetrics: podsOf(workloads.kubeStateMetrics, namespace),
-      operator: podsOf(workloads.operator, namespace),
+      operator: workloads.operator && podsOf(workloads.operator, namespace),
     };
 
     const admin = envSecret(
@@ -122,7 +122,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         on("metrics", pods.kubeStateMetrics, PORTS.kubeStateMetrics),
         on("alerts and metrics", pods.alertmanager, PORTS.alertmanager, PORTS.reloader),
         on("metrics", pods.grafana, PORTS.grafana),
-        on("metrics", pods.operator, PORTS.webhook),
+        ...(pods.operator ? [on("metrics", pods.operator, PORTS.webhook)] : []),
         on("metrics", scraper, PORTS.prometheus, PORTS.reloader),
       ],
     });
@@ -142,7 +142,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         // The program brings the CRDs, so that upgrades reach them.
         declares: { workloads: Object.values(workloads), services: declaredServices(workloads), crds: [] },
         talksTo: {
-          [workloads.operator.name]: [kubeApi],
+          ...(workloads.operator && { [workloads.operator.name]: [kubeApi] }),
           [workloads.kubeStateMetrics.name]: [kubeApi],
           [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus)],
           [workloads.alertmanager.name]: paging.kind === "none" ? [] : [paging.destination],
@@ -152,7 +152,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [admin.resource, routing.resource, ...dashboards, ...wires] },
     );
-    const webhook = admitApiServer(this, kubeApi, on("webhook", pods.operator, PORTS.webhook));
+    const webhook = pods.operator ? admitApiServer(this, kubeApi, on("webhook", pods.operator, PORTS.webhook)) : [];
 
     const endpoint = (service: string, port: number, server: PodIdentity, podPort = port): Endpoint<"http"> =>
       serviceEndpoint("http", port, {
@@ -203,10 +203,14 @@ function on(why: string, server: PodIdentity, ...ports: number[]): PodPorts {
   return { kind: "pods", server, ports: ports.map((port) => ({ port })), why };
 }
 
-type WorkloadName = "operator" | "prometheus" | "alertmanager" | "grafana" | "kubeStateMetrics" | "nodeExporter";
+type WorkloadName = "prometheus" | "alertmanager" | "grafana" | "kubeStateMetrics" | "nodeExporter";
+
+interface Workloads extends Record<WorkloadName, DeclaredWorkload> {
+  readonly operator?: DeclaredWorkload;
+}
 
 /** The operator makes the StatefulSets from the chart's Prometheus and Alertmanager resources. */
-function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, DeclaredWorkload> {
+function declaredWorkloads(args: KubePrometheusStackArgs): Workloads {
   const { reloader } = args;
   const scraper = prometheus(args.namespace);
   const subchart = (chart: string) => ({
@@ -222,14 +226,16 @@ function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, 
     volume: { name: `${kind}-${RELEASE}-${kind}-db`, ...volume },
   });
   return {
-    operator: {
-      kind: "Deployment",
-      name: `${RELEASE}-operator`,
-      labels: { app: `${RELEASE}-operator`, release: RELEASE },
-      serviceAccount: `${RELEASE}-operator`,
-      replicas: 1,
-      size: args.operator,
-    },
+    ...(args.operator !== "existing" && {
+      operator: {
+        kind: "Deployment",
+        name: `${RELEASE}-operator`,
+        labels: { app: `${RELEASE}-operator`, release: RELEASE },
+        serviceAccount: `${RELEASE}-operator`,
+        replicas: 1,
+        size: args.operator,
+      },
+    }),
     prometheus: {
       ...custom("prometheus", args.prometheus.volume),
       labels: scraper.matchLabels,
@@ -253,7 +259,7 @@ function declaredWorkloads(args: KubePrometheusStackArgs): Record<WorkloadName, 
   };
 }
 
-function declaredServices(workloads: Record<WorkloadName, DeclaredWorkload>): DeclaredService[] {
+function declaredServices(workloads: Workloads): DeclaredService[] {
   const service = (name: string, port: number, { name: workload }: DeclaredWorkload, podPort = port) => ({
     name: `${RELEASE}-${name}`,
     port,
@@ -264,7 +270,7 @@ function declaredServices(workloads: Record<WorkloadName, DeclaredWorkload>): De
     service("prometheus", PORTS.prometheus, workloads.prometheus),
     service("alertmanager", PORTS.alertmanager, workloads.alertmanager),
     service("grafana", 80, workloads.grafana, PORTS.grafana),
-    service("operator", 443, workloads.operator, PORTS.webhook),
+    ...(workloads.operator ? [service("operator", 443, workloads.operator, PORTS.webhook)] : []),
     service("kube-state-metrics", PORTS.kubeStateMetrics, workloads.kubeStateMetrics),
     service("prometheus-node-exporter", PORTS.nodeExporter, workloads.nodeExporter),
   ];

@@ -11,7 +11,8 @@ export interface StackSizes {
   readonly prometheus: ContainerSize & { readonly volume: Volume };
   readonly alertmanager: ContainerSize & { readonly volume: Volume };
   readonly grafana: ContainerSize;
-  readonly operator: ContainerSize;
+  /** The Prometheus operator; or the cluster has one, and none is installed. */
+  readonly operator: ContainerSize | "existing";
   readonly kubeStateMetrics: ContainerSize;
   readonly nodeExporter: ContainerSize;
   /** Each configuration reloader, a sidecar of Prometheus, Alertmanager and Grafana. */
@@ -72,6 +73,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
 const CHANGE_OWNER_ONCE = { fsGroupChangePolicy: "OnRootMismatch" };
 
 function operator({ operator: size, reloader, namespace, watched }: ValuesArgs): HelmValue {
+  if (size === "existing") return { enabled: false };
   const own = [pulumi.output(namespace)];
   return {
     // Monitors and rules count wherever the program makes some, servers here alone.

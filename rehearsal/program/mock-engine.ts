@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { type JavaScriptValue, Struct } from "google-protobuf/google/protobuf/struct_pb";
 import { hashing } from "../../components/base/secret";
+import { ADD_ONS } from "../../stacks/layers/foundation";
 import { spareStackTraces } from "./stack-traces";
 
 /** One registration of a program, as the engine would receive it. */
@@ -126,8 +127,12 @@ function computed(type: string, name: string): object {
   return COMPUTED[type]?.(name) ?? {};
 }
 
+// A CRD that the cluster has tells the version of its add-on.
+const VERSIONS = Object.fromEntries(Object.values(ADD_ONS).map(({ versionLabel, oldest }) => [versionLabel, oldest]));
+
 const COMPUTED: Readonly<Record<string, (name: string) => object>> = {
   "kubernetes:core/v1:Namespace": (name) => ({ metadata: { name, uid: "00000000-0000-0000-0000-000000000000" } }),
+  "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": (name) => ({ metadata: { name, labels: VERSIONS } }),
   "kubernetes:storage.k8s.io/v1:StorageClass": () => ({ reclaimPolicy: "Retain" }),
   "pulumi:index:Stash": () => ({ output: "00000000-0000-0000-0000-000000000000" }),
   "random:index/randomPassword:RandomPassword": (name) => ({ result: `generated-${name}` }),

@@ -34,6 +34,8 @@ export interface ClusterSpec {
   readonly context: string;
   readonly nodes: readonly SimulatedNode[];
   readonly storageClasses: readonly SimulatedStorageClass[];
+  /** Objects of what somebody else has installed. @default none */
+  readonly existing?: readonly KubernetesObject[];
 }
 
 /** A running control plane. It ends with the process that started it, however that ends, unless it is kept. */
@@ -94,7 +96,7 @@ async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: Cluster
     served(() => Promise.all(wanted.map((object) => objects.create(object).catch(ifThere))));
   await create([STAGE_CRD]);
   await create(stages());
-  await create(spec.storageClasses.map(storageClass));
+  await create([...spec.storageClasses.map(storageClass), ...(spec.existing ?? [])]);
   const kwok = await startKwok(guardian);
   await kwok.until(() => knowsItsStages(objects), KWOK_SECONDS);
   await create(spec.nodes.map(node));

@@ -2,9 +2,19 @@ import { createHash, randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AppsV1Api, CoreV1Api, KubeConfig } from "@kubernetes/client-node";
+import {
+  AppsV1Api,
+  CoreV1Api,
+  KubeConfig,
+  type KubernetesObject,
+  loadAllYaml,
+  type V1CustomResourceDefinition,
+} from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
+import { type AddOnKey, existingAddOns } from "../../stacks/config/add-ons";
+import { ADD_ONS } from "../../stacks/layers/foundation";
+import { CrdLibrary } from "../operators/crds";
 import { checkCapacity } from "../program/capacity";
 import { evaluateConfig, type FilledChart } from "../program/charts";
 import { fillChartDirectory } from "./charts";
@@ -251,7 +261,23 @@ function checkoutKey(): string {
   return createHash("sha256").update(ROOT).digest("hex").slice(0, 8);
 }
 
-function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Parameters<typeof startCluster>[1] {
+// The folder of its CRDs, which is also the namespace that upstream runs it in.
+const ADD_ON_FOLDERS: Readonly<Record<AddOnKey, string>> = {
+  certManager: "cert-manager",
+  "monitoring.operator": "prometheus-operator",
+};
+
+/** What a cluster has that has an add-on of its own, without its pods. */
+function objectsOf(key: AddOnKey): KubernetesObject[] {
+  const folder = ADD_ON_FOLDERS[key];
+  const { versionLabel, oldest } = ADD_ONS[key];
+  const crds = loadAllYaml(new CrdLibrary().operator(folder).join("---\n")) as V1CustomResourceDefinition[];
+  for (const { metadata } of crds) Object.assign(metadata ?? {}, { labels: { [versionLabel]: oldest } });
+  return [{ apiVersion: "v1", kind: "Namespace", metadata: { name: folder } }, ...crds];
+}
+
+function clusterSpec(stack: string, config: PlatformConfig): Parameters<typeof startCluster>[1] {
+  const { cluster, storage } = config;
   return {
     name: `rehearsal-${stack}`,
     context: cluster.context,
@@ -263,6 +289,7 @@ function clusterSpec(stack: string, { cluster, storage }: PlatformConfig): Param
       ...(gpus && { gpus: { resource: "nvidia.com/gpu", count: gpus.count } }),
       reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },
     })),
+    existing: existingAddOns(config).flatMap(objectsOf),
     storageClasses: [
       { name: storage.className, provisioner: "rancher.io/local-path", reclaimPolicy: "Retain", default: true },
     ],

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { cidr, size, Size, sizeGiB } from "./shapes";
+import { addOn, cidr, size, Size, sizeGiB } from "./shapes";
 
 const port = z.int().min(1).max(65535);
 const cidrs = z
@@ -39,7 +39,10 @@ export const Monitoring = z.strictObject({
   prometheus: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
   alertmanager: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
   grafana: Size,
-  operator: Size,
+  operator: addOn(Size).meta({
+    description:
+      "The Prometheus operator; or `existing` where the cluster has one that watches the platform's namespaces: nothing is installed, and its version and CRDs are checked",
+  }),
   kubeStateMetrics: Size,
   nodeExporter: Size,
   reloader: Size.meta({ description: "Each sidecar that reloads configuration" }),

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { Cluster, Quota } from "./cluster";
 import { needFaults } from "./needs";
 import { Images } from "./images";
-import { kubernetesName, Size, size } from "./shapes";
+import { addOn, kubernetesName, Size, size } from "./shapes";
 import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
@@ -42,7 +42,10 @@ export const PlatformConfig = z
       .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
       .default({ lifted: [] })
       .meta({ description: "Systems that own data and may still be deleted or replaced" }),
-    certManager: Size,
+    certManager: addOn(Size).meta({
+      description:
+        "Each pod of cert-manager; or `existing` where the cluster has one: nothing is installed, and its version and CRDs are checked",
+    }),
     metricsServer: z
       .strictObject({
         ...size,
@@ -122,6 +125,7 @@ function faultsOf(issue: z.core.$ZodIssue, file: string): string[] {
     case "invalid_key":
       return [`${key}: this name is not allowed: ${issue.issues[0]?.message ?? expected}; correct it in ${file}`];
     case "invalid_union": {
+      if (issue.discriminator === undefined) return withoutKind(issue, key, file);
       const given = show((issue.input as Record<string, unknown>)[issue.discriminator ?? ""]);
       return [
         `${key}: ${given} is not allowed: ${expected.replace(/^.* Expected/, "expected")}; correct it in ${file}`,
@@ -131,6 +135,15 @@ function faultsOf(issue: z.core.$ZodIssue, file: string): string[] {
       if (issue.input === undefined) return [`${key}: missing: ${expected}; add it to ${file}`];
       return [`${key}: ${show(issue.input)} is not allowed: ${expected}; correct it in ${file}`];
   }
+}
+
+/** Faults of a text or an object: of the object's keys where one is given. */
+function withoutKind({ errors, input, path }: z.core.$ZodIssueInvalidUnion, key: string, file: string): string[] {
+  if (typeof input === "object" && input !== null) {
+    return (errors.at(-1) ?? []).flatMap((inner) => faultsOf({ ...inner, path: [...path, ...inner.path] }, file));
+  }
+  if (input === undefined) return [`${key}: missing: expected "existing" or its sizes; add it to ${file}`];
+  return [`${key}: ${show(input)} is not allowed: expected "existing" or its sizes; correct it in ${file}`];
 }
 
 function show(value: unknown): string {

@@ -9,9 +9,10 @@ import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
 import type { Wiring } from "../../components/base/wiring";
 import { AdmissionPolicies } from "../../components/ground/admission-policies";
-import { CertManager } from "../../components/ground/cert-manager";
+import { CertManager, existingCertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
+import type { ExistingAddOn } from "../../components/ground/existing-add-ons";
 import { GpuOperator } from "../../components/ground/gpu-operator";
 import { LastingValues } from "../../components/ground/lasting-values";
 import { Mesh } from "../../components/ground/mesh";
@@ -19,6 +20,7 @@ import { MetricsServer } from "../../components/ground/metrics-server";
 import { Priorities } from "../../components/ground/priorities";
 import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
+import { type AddOnKey, existingAddOns } from "../config/add-ons";
 import { lastingValues } from "../config/lasting";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
@@ -43,6 +45,17 @@ const NAMESPACES = {
 
 // The mesh itself, and pods that only serve the node they run on.
 const OUTSIDE_MESH: readonly string[] = ["istio-system", "gpu-operator"] satisfies (keyof typeof NAMESPACES)[];
+
+/** What a cluster has that has one of its own. */
+export const ADD_ONS: Readonly<Record<AddOnKey, Omit<ExistingAddOn, "key">>> = {
+  certManager: existingCertManager,
+  "monitoring.operator": {
+    name: "the Prometheus operator",
+    crds: ["podmonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"],
+    versionLabel: "operator.prometheus.io/version",
+    oldest: manifests.prometheusOperator.version,
+  },
+};
 
 /** The basis of the layers above. */
 export interface Foundation {
@@ -89,14 +102,18 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const { className: storageClass } = config.storage;
   const { lifted } = config.protection;
   const isProtected = (owner: DataOwner) => !lifted.includes(owner);
-  const { provider } = new Cluster("cluster", { context: cluster.context, storageClass });
+  const existing = existingAddOns(config);
+  const addOns = existing.map((key) => ({ key, ...ADD_ONS[key] }));
+  const { provider } = new Cluster("cluster", { context: cluster.context, storageClass, addOns });
   const { registries, mirrors, pullSecret } = config.images;
   const isPlain = !pullSecret && Object.keys(mirrors).length === 0;
   const opts = { provider, ...(!isPlain && { transformations: [podSettings({ mirrors, pullSecret })] }) };
 
   const priorities = new Priorities("priorities", opts);
   const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
+  const isForeign = (name: string) => name === "cert-manager" && existing.includes("certManager");
   const tenants = mapped(NAMESPACES, (name, podSecurity) => {
+    if (isForeign(name)) return { namespace: pulumi.output<string>(name) };
     const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
     const logins = pullSecret ? secrets.get("registryLogins") : undefined;
     return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins }, opts);
@@ -109,8 +126,9 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const made = mapped(tenants, (_, { namespace }) =>
     pulumi.all([namespace, priorities.ready, checked]).apply(([ready]) => ready),
   );
+  const own = Object.fromEntries(Object.entries(NAMESPACES).filter(([name]) => !isForeign(name)));
   const admitted = registries?.map((registry) => mirrored(registry, mirrors));
-  new AdmissionPolicies("admission", { namespaces: NAMESPACES, registries: admitted }, opts);
+  new AdmissionPolicies("admission", { namespaces: own, registries: admitted }, opts);
   const { podCidr, nodeCidrs, apiServer } = cluster;
   provider.wiring.surround([podCidr, ...nodeCidrs]);
   const kubeApi: ApiServer = {
@@ -137,7 +155,9 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const gatewayApi = new ManifestFile("gateway-api", manifests.gatewayApi, chartDirectory, opts);
   const metrics = {
     scraper: prometheus(namespaces.monitoring),
-    crds: new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
+    crds: existing.includes("monitoring.operator")
+      ? provider
+      : new ManifestFile("prometheus-operator", manifests.prometheusOperator, chartDirectory, opts),
   };
   mesh?.observedBy(metrics);
   const certManager = new CertManager(

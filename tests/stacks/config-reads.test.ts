@@ -6,8 +6,8 @@ import { read, sources } from "../support/sources";
 // What only a rehearsal and the capacity table look at, since the program does not know its nodes, and what only the check of
 // the config asks for.
 const NOT_FOR_THE_PROGRAM = /^(cluster\.(kubernetesVersion|nodes\.)|postgres\.backups\.target\.acknowledges$)/;
-// Who issues a credential, and what lasts, follows from choices that others act on.
-const DECIDE_NOTHING = ["stacks/config/systems.ts", "stacks/config/lasting.ts"];
+// Who issues a credential, what lasts and what the cluster has follows from choices that others act on.
+const DECIDE_NOTHING = ["stacks/config/systems.ts", "stacks/config/lasting.ts", "stacks/config/add-ons.ts"];
 // There is one choice so far: whoever reads it decides nothing.
 const ONE_CHOICE = ["storage.provisioner"];
 

@@ -83,7 +83,10 @@ export function only(seen: readonly Registered[], type: string, name?: string): 
   const found = all(seen, type).filter((one) => name === undefined || one.name === name);
   const [one] = found;
   if (one === undefined || found.length > 1) {
-    throw new Error(`${found.length} instead of one ${type} ${name ?? ""}: ${seen.map((s) => s.name).join(", ")}`);
+    const names = all(seen, type).map((registered) => registered.name);
+    throw new Error(
+      `${found.length} instead of one ${type} ${name ?? ""}: ${names.join(", ") || "none is registered"}`,
+    );
   }
   return one;
 }

@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import * as k8s from "@pulumi/kubernetes";
 import { Cluster } from "../../../components/ground/cluster";
+import type { ExistingAddOn } from "../../../components/ground/existing-add-ons";
+import { ADD_ONS } from "../../../stacks/layers/foundation";
 import { type Answers, mockEngine, only, type Registered, settled } from "../../support/mocks";
 
-async function cluster(answers: Answers): Promise<{ seen: Registered[]; fault: Error | undefined }> {
+async function cluster(
+  answers: Answers,
+  addOns: readonly ExistingAddOn[] = [],
+): Promise<{ seen: Registered[]; fault: Error | undefined }> {
   const seen = await mockEngine({ "pulumi:index:Stash": { output: "uid-1" }, ...live("uid-1", "Retain"), ...answers });
-  const { provider } = new Cluster("cluster", { context: "prod", storageClass: "disk" });
+  const { provider } = new Cluster("cluster", { context: "prod", storageClass: "disk", addOns });
   new k8s.core.v1.Namespace("first-write", { metadata: { name: "first-write" } }, { provider });
   provider.wiring.complete();
   const fault = await settled().then(
@@ -14,6 +19,8 @@ async function cluster(answers: Answers): Promise<{ seen: Registered[]; fault: E
   );
   return { seen, fault };
 }
+
+const EXISTING = (["certManager", "monitoring.operator"] as const).map((key) => ({ key, ...ADD_ONS[key] }));
 
 const live = (uid: string, reclaimPolicy: string): Answers => ({
   "kubernetes:core/v1:Namespace::cluster-identity": { metadata: { name: "kube-system", uid } },
@@ -54,6 +61,39 @@ describe("Cluster", () => {
       fault?.message ?? "",
       /storage\.className: disk has reclaimPolicy Delete.*name a StorageClass with reclaimPolicy Retain/,
     );
+  });
+
+  it("refuses add-ons of the cluster that are older than what it is tested with, all at once, before it writes anything", async () => {
+    const crd = (name: string) => `kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition::${name}`;
+    const old: Answers = {
+      [crd("certManager-certificates.cert-manager.io")]: {
+        metadata: { labels: { "app.kubernetes.io/version": "v1.5.3" } },
+      },
+      [crd("monitoring.operator-podmonitors.monitoring.coreos.com")]: { metadata: { labels: {}, annotations: {} } },
+    };
+    const { seen, fault } = await cluster(old, EXISTING);
+    assert.deepEqual(written(seen), []);
+    assert.match(
+      fault?.message ?? "",
+      /certManager: existing: the cluster has cert-manager v1\.5\.3, and .* upgrade it, or give certManager a size/,
+    );
+    assert.match(
+      fault?.message ?? "",
+      /monitoring\.operator: existing: podmonitors\.monitoring\.coreos\.com has no label or annotation operator\.prometheus/,
+    );
+  });
+
+  it("takes add-ons of the cluster that are as new, or newer", async () => {
+    const newer: Answers = {
+      "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": {
+        metadata: {
+          labels: { "app.kubernetes.io/version": "v1.99.0" },
+          annotations: { "operator.prometheus.io/version": "0.99.1" },
+        },
+      },
+    };
+    const { fault } = await cluster(newer, EXISTING);
+    assert.equal(fault, undefined);
   });
 
   it("reads through a provider of its own, so that reading needs no permission to write", async () => {
