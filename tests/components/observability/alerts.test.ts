@@ -105,6 +105,8 @@ describe("the alerts on the ML stack", () => {
   });
 
   it("fire and stay silent as promtool's tests say", function () {
+    // It plays days of metrics.
+    this.timeout(180_000);
     const run = promtool(this);
     const directory = temporaryDirectory();
     fs.cpSync(CASES, directory, { recursive: true });
