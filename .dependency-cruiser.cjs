@@ -71,7 +71,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: "node_modules" },
-    exclude: { path: "^(coverage|out|\\.charts)/" },
+    exclude: { path: "^(coverage|out|\\.charts|packages/[^/]+/dist)/" },
     tsConfig: { fileName: "tsconfig.json" },
     // Types count: a component that imports a sibling's type depends on the sibling.
     tsPreCompilationDeps: true,

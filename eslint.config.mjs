@@ -8,7 +8,7 @@ const ban = (selector, what) => ({
 });
 
 export default defineConfig(
-  globalIgnores(["coverage/", "out/", ".charts/"]),
+  globalIgnores(["coverage/", "out/", ".charts/", "packages/*/dist/"]),
   js.configs.recommended,
   {
     files: ["**/*.ts"],

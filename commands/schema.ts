@@ -9,6 +9,7 @@ import { PlatformOutputs } from "../stacks/contract/outputs";
 import { SECRET_KEYS } from "../stacks/config/systems";
 import { version } from "../packages/platform-outputs/package.json";
 import { command, run } from "./cli";
+import { pythonModels } from "./schema/python";
 
 const DRAFT = "http://json-schema.org/draft-07/schema#";
 
@@ -82,28 +83,28 @@ function jsonSchema(schema: z.ZodType): Record<string, unknown> {
   });
 }
 
-/** The generated files, by path in the repository. */
-export const SCHEMAS: Readonly<Record<string, () => object>> = {
-  "docs/schema/stack-config.json": stackFileSchema,
-  "docs/schema/outputs.json": outputsSchema,
+/** The texts of the generated files, by path in the repository. */
+export const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
+  "docs/schema/stack-config.json": () => json(stackFileSchema()),
+  "docs/schema/outputs.json": () => json(outputsSchema()),
+  "packages/platform-outputs-python/platform_outputs/document.py": () =>
+    pythonModels(outputsSchema(), "PlatformOutputs"),
 };
 
-/** A schema as it is committed. */
-export async function schemaText(schema: object): Promise<string> {
+async function json(schema: object): Promise<string> {
   return format(JSON.stringify(schema), { parser: "json", printWidth: 120 });
 }
 
 /** The command line. */
 export const program = command(
   "schema",
-  "Writes the JSON Schemas of the stack files and of the stack outputs to docs/schema.",
+  "Writes the JSON Schemas of the stack files and of the stack outputs to docs/schema, and the models of Python's package.",
   ["npm run schema"],
 )
   .addHelpText("after", "\nExit codes: 0 written, 2 wrong usage.")
   .action(async () => {
-    for (const [file, schema] of Object.entries(SCHEMAS)) {
-      fs.mkdirSync(path.dirname(path.join(ROOT, file)), { recursive: true });
-      fs.writeFileSync(path.join(ROOT, file), await schemaText(schema()));
+    for (const [file, text] of Object.entries(GENERATED)) {
+      fs.writeFileSync(path.join(ROOT, file), await text());
       console.log(file);
     }
   });

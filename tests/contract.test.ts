@@ -5,7 +5,7 @@ import { images } from "../components/base/versions";
 import { canary } from "../rehearsal/program/evaluate";
 import { wantedCredentials } from "../stacks/config/secrets";
 import { PlatformOutputs } from "../stacks/contract/outputs";
-import type { caReference } from "../stacks/contract/shapes";
+import type { CaReference } from "../stacks/contract/shapes";
 import { platform } from "../stacks/platform";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "./support/mocks";
 import type { Full } from "./support/full";
@@ -246,7 +246,7 @@ interface Address {
   readonly url: string;
   readonly tls: boolean;
   readonly auth: string;
-  readonly ca?: z.output<typeof caReference> | undefined;
+  readonly ca?: CaReference | undefined;
   readonly publicUrl?: string | undefined;
 }
 

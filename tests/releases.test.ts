@@ -34,6 +34,8 @@ describe("the outputs", () => {
         `${next}: raise the version in packages/platform-outputs from ${version} to ${least}`,
       );
       assert.equal(CONTRACT, Number(version.split(".")[0]), `${next}: CONTRACT is the package's major version`);
+      const python = read("packages/platform-outputs-python/pyproject.toml");
+      assert.equal(/^version = "(.*)"$/m.exec(python)?.[1], version, "both packages have one version");
     });
   }
 

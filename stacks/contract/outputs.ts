@@ -19,6 +19,9 @@ import {
 /** Raised where a consumer must change something; the major version of packages/platform-outputs. */
 export const CONTRACT = 2;
 
+/** The file with the outputs, and their key in the ConfigMap `platform-outputs`. */
+export const DOCUMENT = "outputs.json";
+
 const urls = (description: string) => z.record(z.string(), z.string()).meta({ description });
 
 /** The outputs of each system. */

@@ -6,7 +6,7 @@ import type { Offer } from "../../components/base/offer";
 import { clientVersions } from "../../components/base/versions";
 import type { SystemName } from "../config/systems";
 import { CONTRACT, OUTPUTS, type PlatformOutputs, SECRETS } from "./outputs";
-import type { auth, caReference } from "./shapes";
+import type { auth, CaReference } from "./shapes";
 
 /** The offers of the deployed systems. */
 export type Offers = Readonly<Partial<Record<SystemName, Offer>>>;
@@ -48,7 +48,7 @@ function published(offer: Offer, gateway: Offer | undefined, clusterDomain: stri
 function serviceOf(endpoint: Endpoint, atGateway: pulumi.Input<string> | undefined) {
   const { host, port, tls, trust, server } = endpoint;
   const login: z.output<typeof auth> = endpoint.auth;
-  const ca: Lifted<z.output<typeof caReference>> | undefined = trust && caOf(trust, server.namespace);
+  const ca: Lifted<CaReference> | undefined = trust && caOf(trust, server.namespace);
   return {
     protocol: schemeOf(endpoint),
     host,

@@ -20,6 +20,7 @@ export const auth = z
 export const caReference = z
   .object({ kind: z.enum(["Secret", "ConfigMap"]), namespace: z.string(), name: z.string(), key: z.string() })
   .meta({ id: "CaReference", description: "The CA to verify the server with, in PEM" });
+export type CaReference = z.output<typeof caReference>;
 
 /** The Secret with a credential. */
 export const secretReference = z

@@ -21,14 +21,17 @@ const LINTERS: Readonly<Record<string, { readonly find: () => Promise<string>; r
     // The same everywhere, whatever else a machine has.
     args: ["-shellcheck=", "-pyflakes="],
   },
+  mypy: { find: () => ensureTool("mypy", console.log), args: ["--no-error-summary", "--cache-dir=/dev/null"] },
   hadolint: { find: () => ensureTool("hadolint", console.log), args: DOCKERFILES },
 };
 
-const program = command("lint", "Checks the workflows and the Dockerfiles.", ["npm run lint"])
+const program = command("lint", "Checks the workflows, the Dockerfiles, and the types of Python that consumers run.", [
+  "npm run lint",
+])
   .addHelpText(
     "after",
     `
-The first run installs zizmor and hadolint from PyPI and builds actionlint, which takes Python and Go. A machine without
+The first run installs zizmor, hadolint and mypy from PyPI and builds actionlint, which takes Python and Go. A machine without
 these leaves them out, unless CI is set.
 
 Exit codes: 0 nothing found, 1 faults found, 2 a linter cannot be installed.`,

@@ -1,6 +1,8 @@
 import * as assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { promisify } from "node:util";
 import {
   CustomObjectsApi,
   KubeConfig,
@@ -13,6 +15,9 @@ import { evaluateStack } from "../../rehearsal/program/charts";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { systemsOf, type Wire, type WireEnd, wiresOf } from "../../rehearsal/program/wiring";
 import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
+import { parsePlatform } from "../../packages/platform-outputs";
+import { installExample } from "../support/packed";
+import { temporaryDirectory } from "../support/temporary";
 import { assertUnchanged } from "./command";
 import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
 import { DATA_OWNERS } from "../../stacks/config/schema";
@@ -64,6 +69,23 @@ describe("a stack through its life", () => {
     const result = await up("--diff");
     assertUnchanged(result);
     printed.push(result.output);
+  });
+
+  it("serves a consumer that has nothing but its outputs, and not its passphrase", async () => {
+    const directory = temporaryDirectory();
+    installExample(directory);
+    const env = { ...process.env, ...rehearsal.engine.env, PULUMI_CONFIG_PASSPHRASE: undefined };
+    const pulumi = async (passphrase: object, ...args: string[]) =>
+      (await promisify(execFile)("pulumi", args, { cwd: directory, env: { ...env, ...passphrase } })).stdout;
+    const outputs = await pulumi({}, "stack", "output", "--json", "--stack", "organization/carbon/dev");
+    const { kafka } = parsePlatform(JSON.parse(outputs), "dev", ["kafka"]);
+    const own = { PULUMI_CONFIG_PASSPHRASE: "the consumer's own" };
+    await pulumi(own, "stack", "init", "dev");
+    await pulumi(own, "config", "set", "platform", "organization/carbon/dev");
+    await pulumi(own, "up", "--yes", "--skip-preview", "--non-interactive");
+    const { data } = await rehearsal.api.core.readNamespacedConfigMap({ namespace: NAMESPACE, name: "pricing" });
+    assert.equal(data?.["KAFKA_BOOTSTRAP_SERVERS"], `${kafka.host}:${kafka.port}`);
+    await pulumi(own, "destroy", "--yes", "--skip-preview", "--non-interactive");
   });
 
   it("shows no credential: not in what it prints, outputs, objects or, in plain, in the state", async () => {

@@ -57,11 +57,11 @@ export async function ensurePackaged(
 
 /** Finds a tool of Python's in the cache, or installs it there; returns its path. */
 export async function ensureTool(
-  tool: "checkov" | "hadolint" | "ruff" | "uv" | "zizmor",
+  tool: "checkov" | "hadolint" | "mypy" | "ruff" | "uv" | "zizmor",
   progress: (line: string) => void,
 ): Promise<string> {
-  // Of its own: it brings a hundred packages.
-  const set = tool === "checkov" ? tool : "tools";
+  // Of their own: one brings a hundred packages, the other what it reads.
+  const set = tool === "checkov" || tool === "mypy" ? tool : "tools";
   const lock = path.join(REQUIREMENTS, `${set}.lock`);
   const directory = await installed(set, lock, (target) => {
     progress(`installing ${path.relative(ROOT, lock)}`);
