@@ -42,7 +42,7 @@ export function platform(config: PlatformConfig): PublishedOutputs {
   legacyNames(config, inside, ground);
   const entrance = gateway(config, secrets, inside, ground);
   const offers = { ...inside, ...offersOf({ ...entrance }) };
-  watch(monitors, models, offers, ground);
+  watch(config, monitors, models, offers, ground);
   ground.wiring.complete();
   return publish(offers, ground.clusterDomain);
 }

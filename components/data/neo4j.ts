@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type GraphLogin, serviceEndpoint } from "../base/endpoint";
 import { configFiles } from "../base/files";
@@ -80,6 +81,7 @@ export class Neo4j extends pulumi.ComponentResource {
       endpoints: { bolt },
       credentials: { login: { namespace, name: login.name } },
       legacyNames: { "graphdb-service": [bolt] },
+      alerts: [path.join(__dirname, "neo4j.alerts.yaml")],
     };
     this.registerOutputs();
   }

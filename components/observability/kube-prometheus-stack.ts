@@ -168,7 +168,9 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
       // Keys `admin-user` and `admin-password`.
       credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
-      alerts: ["platform", "scheduled-jobs", "volumes"].map((file) => path.join(__dirname, `${file}.alerts.yaml`)),
+      alerts: ["platform", "scheduled-jobs", "volumes", "objectives"].map((file) =>
+        path.join(__dirname, `${file}.alerts.yaml`),
+      ),
       entries: [
         { kind: "site", host: "grafana", endpoint: this.grafana, timeoutSeconds: 300 },
         {

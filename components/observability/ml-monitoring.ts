@@ -14,20 +14,40 @@ export interface Placeholders {
   readonly rayWorkersMin: Readonly<Record<string, number>>;
   /** Serve applications that there should be. */
   readonly applications: readonly string[];
+  readonly objectives: Objectives;
+}
+
+/** What the platform promises of predictions and features: shares of requests, or of time. */
+export interface Objectives {
+  readonly predictions: {
+    readonly availability: number;
+    readonly latency: { readonly share: number; readonly milliseconds: number };
+  };
+  readonly features: {
+    readonly availability: number;
+    readonly freshness: { readonly share: number; readonly hours: number };
+  };
+}
+
+/** An alert, as Prometheus reads it. */
+export interface AlertRule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** A series that other rules are made of. */
+export interface RecordingRule {
+  readonly record: string;
+  readonly expr: string;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** A rule file, as Prometheus reads it. */
 export interface RuleFile {
-  readonly groups: readonly {
-    readonly name: string;
-    readonly rules: readonly {
-      readonly alert: string;
-      readonly expr: string;
-      readonly for: string;
-      readonly labels: Readonly<Record<string, string>>;
-      readonly annotations: Readonly<Record<string, string>>;
-    }[];
-  }[];
+  readonly groups: readonly { readonly name: string; readonly rules: readonly (AlertRule | RecordingRule)[] }[];
 }
 
 /** Inputs of {@link MlMonitoring}. */
@@ -75,8 +95,17 @@ export class MlMonitoring extends pulumi.ComponentResource {
 export function alertFiles(placeholders: Placeholders, files: readonly string[]): RuleFile[] {
   return files.map((file) => {
     const { groups } = parse(fill(file, placeholders)) as RuleFile;
-    return { groups };
+    return { groups: groups.map((group) => ({ ...group, rules: group.rules.flatMap(forEachWindow) })) };
   });
+}
+
+// Of the burn rates of objectives.alerts.yaml.
+const WINDOWS = ["5m", "30m", "1h", "6h", "3d"];
+
+function forEachWindow(rule: AlertRule | RecordingRule): (AlertRule | RecordingRule)[] {
+  const text = JSON.stringify(rule);
+  if (!text.includes("${window}")) return [rule];
+  return WINDOWS.map((window) => JSON.parse(text.replaceAll("${window}", window)) as RecordingRule);
 }
 
 /** The dashboard "ML Platform - Ray & Feast" with its placeholders filled. */
@@ -86,13 +115,27 @@ export function dashboard(placeholders: Placeholders): string {
 
 // Grafana's own variables have the same form: what is not a placeholder of ours stays.
 function fill(file: string, placeholders: Placeholders): string {
-  const { namespace, rayWorkersMin, applications } = placeholders;
+  const { namespace, rayWorkersMin, applications, objectives } = placeholders;
+  const { predictions, features } = objectives;
   const values: Readonly<Record<string, string>> = {
     namespace,
     rayWorkersMin: series("job", rayWorkersMin),
     applications: series("application", Object.fromEntries(applications.map((name) => [name, 1]))),
+    errorBudgets: series("slo", {
+      "predictions-availability": budget(predictions.availability),
+      "predictions-latency": budget(predictions.latency.share),
+      "features-availability": budget(features.availability),
+      "features-freshness": budget(features.freshness.share),
+    }),
+    predictionsMilliseconds: `${predictions.latency.milliseconds}`,
+    featuresSeconds: `${features.freshness.hours * 3600}`,
   };
   return fs.readFileSync(file, "utf8").replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
+}
+
+/** The share that may fail, without the noise of binary fractions. */
+function budget(share: number): number {
+  return Number((1 - share).toFixed(9));
 }
 
 /** Numbers as a vector of PromQL, each under a label. */

@@ -33,6 +33,37 @@ const Paging = z.discriminatedUnion("kind", [
   }),
 ]);
 
+// An alert fires when 14.4 times as much fails as may: of a share below 93 % that is more than all.
+const share = z.number().min(0.95).max(0.9999);
+
+const Objectives = z.strictObject({
+  predictions: z
+    .strictObject({
+      availability: share.default(0.995).meta({ description: "Requests that a Serve application does not fail" }),
+      latency: z
+        .strictObject({
+          share: share.default(0.99).meta({ description: "Requests that are answered in time" }),
+          // The buckets of Ray Serve's histogram.
+          milliseconds: z
+            .union([50, 100, 200, 300, 400, 500, 1000, 2000, 5000].map((one) => z.literal(one)))
+            .default(500),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  features: z
+    .strictObject({
+      availability: share.default(0.995).meta({ description: "Reads of features that Feast does not fail" }),
+      freshness: z
+        .strictObject({
+          share: share.default(0.99).meta({ description: "Time in which each feature view is fresh" }),
+          hours: z.number().min(1).default(2).meta({ description: "How old the last materialization may be" }),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+});
+
 /** Prometheus, Alertmanager and Grafana. */
 export const Monitoring = z.strictObject({
   retentionDays: z.int().min(1).meta({ description: "How long metrics are kept; shorter if the volume fills up" }),
@@ -46,5 +77,8 @@ export const Monitoring = z.strictObject({
   kubeStateMetrics: Size,
   nodeExporter: Size,
   reloader: Size.meta({ description: "Each sidecar that reloads configuration" }),
+  objectives: Objectives.prefault({}).meta({
+    description: "What is promised of predictions and features; alerts fire when too much of it is missed",
+  }),
   paging: Paging.meta({ description: "Who is notified of alerts; the credential is carbon:pagingCredential" }),
 });

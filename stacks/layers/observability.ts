@@ -42,12 +42,13 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
 
 /** The alerts and dashboards of what is deployed. */
 export function watch(
+  config: PlatformConfig,
   { monitoring }: Observability,
   { ray, serve }: Ml,
   offers: Offers,
   { opts, namespaces, alerts }: Foundation,
 ): void {
-  if (monitoring === undefined) return;
+  if (config.monitoring === undefined || monitoring === undefined) return;
   new MlMonitoring(
     "ml-monitoring",
     {
@@ -57,6 +58,7 @@ export function watch(
         namespace: namespaces["data-platform"],
         rayWorkersMin: ray?.workersMin ?? {},
         applications: Object.keys(serve?.applications ?? {}),
+        objectives: config.monitoring.objectives,
       },
     },
     { ...opts, dependsOn: monitoring },

@@ -5,17 +5,15 @@ import { parse, stringify } from "yaml";
 import { alertFiles, type RuleFile } from "../../../components/observability/ml-monitoring";
 import { ROOT } from "../../../rehearsal/program/evaluate";
 import { FEATURES } from "../../../stacks/layers/features";
-import { ALERTS } from "../../support/alerts";
+import { ALERT_RULES as alerts, ALERTS, PLACEHOLDERS } from "../../support/alerts";
 import { only } from "../../support/mocks";
 import { program, SHAPES } from "../../support/program";
 import { promtool } from "../../support/promtool";
 import { temporaryDirectory } from "../../support/temporary";
 
 const CASES = path.join(ROOT, "tests/alerts");
-const PLACEHOLDERS = { namespace: "data-platform", applications: ["commodity"] };
-const files = alertFiles({ ...PLACEHOLDERS, rayWorkersMin: { ray: 2 } }, ALERTS);
+const files = alertFiles(PLACEHOLDERS, ALERTS);
 const kuberay = alertFiles({ ...PLACEHOLDERS, rayWorkersMin: { "ray-cluster": 2, "ray-serve-cluster": 1 } }, ALERTS);
-const alerts = files.flatMap(({ groups }) => groups.flatMap(({ rules }) => rules));
 
 interface AlertFile extends RuleFile {
   readonly tests: readonly {
@@ -54,7 +52,7 @@ describe("the alerts on the ML stack", () => {
     for (const shape of SHAPES) {
       const { seen } = await program(shape);
       const { spec } = only(seen, "kubernetes:monitoring.coreos.com/v1:PrometheusRule", "ml-platform-alerts").inputs;
-      for (const group of spec.groups) for (const { alert } of group.rules) rules.add(alert);
+      for (const group of spec.groups) for (const { alert } of group.rules) if (alert) rules.add(alert);
     }
     const next = "a file that no component offers (components/base/offer.ts) watches nothing";
     assert.deepEqual([...rules].sort(), alerts.map(({ alert }) => alert).sort(), next);
@@ -62,8 +60,23 @@ describe("the alerts on the ML stack", () => {
 
   it("take their numbers from the config", () => {
     const rules = JSON.stringify(
-      alertFiles({ namespace: "elsewhere", rayWorkersMin: { ray: 7 }, applications: [] }, ALERTS),
+      alertFiles(
+        {
+          ...PLACEHOLDERS,
+          ...{ namespace: "elsewhere", rayWorkersMin: { ray: 7 }, applications: [] },
+          objectives: {
+            predictions: { availability: 0.98, latency: { share: 0.97, milliseconds: 200 } },
+            features: { availability: 0.96, freshness: { share: 0.95, hours: 3 } },
+          },
+        },
+        ALERTS,
+      ),
     );
+    for (const budget of ["0.02", "0.03", "0.04", "0.05"]) {
+      assert.ok(rules.includes(`label_replace(vector(${budget}), \\"slo\\"`), budget);
+    }
+    assert.match(rules, /le=~\\"200\(/);
+    assert.match(rules, /> bool 10800/);
     assert.match(rules, /vector\(7\)/);
     assert.match(rules, /namespace=\\"elsewhere\\"/);
     assert.doesNotMatch(rules, /\$\{/);

@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
 import { dashboard } from "../../../components/observability/ml-monitoring";
+import { PLACEHOLDERS } from "../../support/alerts";
 import { promtool } from "../../support/promtool";
 import { temporaryDirectory } from "../../support/temporary";
 
@@ -15,9 +16,7 @@ interface Panel {
   readonly targets?: readonly { readonly refId: string; readonly expr: string; readonly datasource: { uid: string } }[];
 }
 
-const board = JSON.parse(
-  dashboard({ namespace: "data-platform", rayWorkersMin: { ray: 2 }, applications: ["commodity"] }),
-) as {
+const board = JSON.parse(dashboard(PLACEHOLDERS)) as {
   readonly uid: string;
   readonly title: string;
   readonly tags: readonly string[];

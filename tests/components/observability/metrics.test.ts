@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { alertFiles, dashboard } from "../../../components/observability/ml-monitoring";
-import { ALERTS } from "../../support/alerts";
+import { dashboard } from "../../../components/observability/ml-monitoring";
+import { PLACEHOLDERS, RULES } from "../../support/alerts";
 import { exported, fixture, fixtureOf, METRIC_FIXTURES } from "../../support/metrics";
-
-const PLACEHOLDERS = { namespace: "data-platform", rayWorkersMin: { ray: 2 }, applications: ["commodity"] };
 
 // What Prometheus adds to every series of a monitor (components/base/scrape.ts: the job and `component`).
 const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "endpoint", "component"];
@@ -17,11 +15,17 @@ const WORDS = ["and", "or", "unless", "by", "without", "on", "ignoring", "group_
 const known = new Map(fs.readdirSync(METRIC_FIXTURES).flatMap((file) => [...fixture(path.basename(file, ".txt"))]));
 // Prometheus makes it for each target.
 known.set("up", new Set());
+// Recorded series have the labels of their rule, and those that it groups by or sets.
+for (const rule of RULES) {
+  if (!("record" in rule)) continue;
+  const grouped = [...rule.expr.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list = ""]) => list.split(", "));
+  const set = [...rule.expr.matchAll(/\blabel_replace\(vector\([^)]*\), "(\w+)"/g)].map(([, label = ""]) => label);
+  const labels = [...Object.keys(rule.labels ?? {}), ...grouped, ...set];
+  known.set(rule.record, new Set([...(known.get(rule.record) ?? []), ...labels]));
+}
 
 const queries = [
-  ...alertFiles(PLACEHOLDERS, ALERTS)
-    .flatMap(({ groups }) => groups.flatMap(({ rules }) => rules))
-    .map(({ alert, expr }) => ({ where: alert, expr })),
+  ...RULES.map((rule) => ({ where: "alert" in rule ? rule.alert : rule.record, expr: rule.expr })),
   ...(
     JSON.parse(dashboard(PLACEHOLDERS)) as { panels: { title: string; targets?: { expr: string }[] }[] }
   ).panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ where: title, expr }))),
