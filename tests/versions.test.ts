@@ -12,6 +12,7 @@ import {
   kafkaVersion,
   manifests,
 } from "../components/base/versions";
+import { built } from "./operators/harness/tools";
 
 /**
  * What a version of a chart says of others, from its sources. A new version of the chart fails here until somebody has read there
@@ -81,6 +82,13 @@ describe("versions that are pinned apart and belong together", () => {
   it("are those of the operator and of its plugin, which wants a certain one at least", () => {
     const [has, wants] = [saidBy(charts.cloudnativePg).operator, saidBy(charts.barmanCloud).operator];
     assert.ok(Number(has.split(".")[1]) >= Number(wants.split(".")[1]), `the plugin wants ${wants}, and ${has} runs`);
+  });
+
+  it("are those of the operators that tests build and of the charts that install them", () => {
+    assert.equal(built("cert-manager"), charts.certManager.version);
+    assert.equal(built("prometheus-operator"), manifests.prometheusOperator.version);
+    assert.match(built("cnpg"), new RegExp(`^v${saidBy(charts.cloudnativePg).operator}\\.`));
+    assert.equal(built("eck"), `v${charts.eckOperator.version}`);
   });
 
   it("are Elasticsearch's and one that ECK runs", () => {

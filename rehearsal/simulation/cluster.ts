@@ -11,6 +11,7 @@ import {
 } from "@kubernetes/client-node";
 import * as yaml from "yaml";
 import { Component, until } from "./cluster/component";
+import { operators } from "../operators";
 import { KUBECONFIG, startControlPlane } from "./cluster/control-plane";
 import { Guardian, type NamedProcess, readRecord } from "./cluster/guardian";
 import {
@@ -36,6 +37,8 @@ export interface ClusterSpec {
   readonly storageClasses: readonly SimulatedStorageClass[];
   /** Objects of what somebody else has installed. @default none */
   readonly existing?: readonly KubernetesObject[];
+  /** Whether operators run for real: nothing then acts in their place. @default false */
+  readonly realOperators?: boolean;
 }
 
 /** A running control plane. It ends with the process that started it, however that ends, unless it is kept. */
@@ -44,6 +47,8 @@ export interface Cluster {
   readonly kubeconfig: string;
   readonly directory: string;
   readonly processes: readonly NamedProcess[];
+  /** Starts a program that ends with the cluster; its output goes to `<name>.log` in the directory. */
+  run: Guardian["run"];
   /** Stops every process and removes the directory. */
   stop(): Promise<void>;
   /** Lets the cluster outlive this process, until somebody stops it by its directory. */
@@ -75,6 +80,7 @@ export async function startCluster(
       kubeconfig: path.join(guardian.directory, KUBECONFIG),
       directory: guardian.directory,
       processes: guardian.processes,
+      run: (...program) => guardian.run(...program),
       stop: () => guardian.stop(),
       keep: () => guardian.keep(),
     };
@@ -95,7 +101,7 @@ async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: Cluster
   const create = (wanted: readonly KubernetesObject[]): Promise<void> =>
     served(() => Promise.all(wanted.map((object) => objects.create(object).catch(ifThere))));
   await create([STAGE_CRD]);
-  await create(stages());
+  await create(stages(spec.realOperators ? [] : operators));
   await create([...spec.storageClasses.map(storageClass), ...(spec.existing ?? [])]);
   const kwok = await startKwok(guardian);
   await kwok.until(() => knowsItsStages(objects), KWOK_SECONDS);

@@ -17,7 +17,8 @@ interface ObjectStoreSpec {
   readonly instanceSidecarConfiguration?: { readonly resources?: Resources };
 }
 
-const LOGIN = ["username", "user", "password", "dbname", "host", "port", "uri", "jdbc-uri", "pgpass"];
+const URIS = ["uri", "jdbc-uri", "fqdn-uri", "fqdn-jdbc-uri"];
+const LOGIN = ["username", "user", "password", "dbname", "host", "port", "pgpass", ...URIS];
 
 const cluster: CustomKind = {
   /**

@@ -107,9 +107,14 @@ export class Guardian {
     this.record("guardian", pid);
   }
 
-  /** Starts a tool with its output in `<name>.log`. */
-  async run(name: string, args: readonly string[]): Promise<NamedProcess> {
-    const command = [name, ...args].map(quote).join(" ");
+  /** Starts a tool, or another program under its name, with its output in `<name>.log`. */
+  async run(
+    name: string,
+    args: readonly string[],
+    { file = name, env = {} }: { readonly file?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ): Promise<NamedProcess> {
+    const variables = Object.entries(env).map(([key, value]) => `${key}=${quote(value)}`);
+    const command = [...variables, ...[file, ...args].map(quote)].join(" ");
     this.tell(`${command} </dev/null >${quote(`${name}.log`)} 2>&1 & pids="$pids $!"; echo $!`);
     const started = await this.pids.next();
     if (started.done) throw new Error(`${name}: the rehearsal's guardian process was killed; run it again`);

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { KubernetesObject, V1CustomResourceDefinition, V1Node, V1StorageClass } from "@kubernetes/client-node";
 import * as yaml from "yaml";
-import { operators } from "../../operators";
+import type { Operator } from "../../operators/operator";
 import { versions } from "../toolchain";
 
 /** A node of the inventory, as the scheduler is to see it. */
@@ -49,8 +49,8 @@ export const STAGE_CRD: V1CustomResourceDefinition = {
   },
 };
 
-/** What KWOK does in place of kubelets, controllers and operators. */
-export function stages(): KubernetesObject[] {
+/** What KWOK does in place of kubelets, controllers and these operators. */
+export function stages(operators: readonly Operator[]): KubernetesObject[] {
   const folders = operators.map(({ name }) => path.join(__dirname, "../../operators", name));
   return [path.join(__dirname, "../stages"), ...folders]
     .flatMap((folder) => fs.readdirSync(folder).map((name) => path.join(folder, name)))

@@ -1,0 +1,86 @@
+// cert-manager's controllers for self-signed and CA issuers. Upstream's own main is a module of its own, which the module proxy
+// does not serve.
+package main
+
+import (
+	"context"
+	"flag"
+	"log"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cert-manager/cert-manager/pkg/controller"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/ca"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/selfsigned"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/issuing"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/keymanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/readiness"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/requestmanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/revisionmanager"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificates/trigger"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/clusterissuers"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/issuers"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/ca"
+	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned"
+)
+
+// The defaults of upstream's command line.
+const (
+	workers      = 5
+	qps          = 20
+	burst        = 50
+	firstRetry   = time.Hour
+	longestRetry = 32 * time.Hour
+)
+
+func main() {
+	kubeconfig := flag.String("kubeconfig", "", "file with the address of the API server and a login")
+	namespace := flag.String("cluster-resource-namespace", "", "namespace of the Secrets of ClusterIssuers")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *kubeconfig, *namespace); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, kubeconfig, namespace string) error {
+	contexts, err := controller.NewContextFactory(ctx, controller.ContextOptions{
+		Kubeconfig:         kubeconfig,
+		KubernetesAPIQPS:   qps,
+		KubernetesAPIBurst: burst,
+		IssuerOptions:      controller.IssuerOptions{ClusterResourceNamespace: namespace},
+		CertificateOptions: controller.CertificateOptions{
+			CertificateRequestMinimumBackoffDuration: firstRetry,
+			CertificateRequestMaximumBackoffDuration: longestRetry,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	known := controller.Known()
+	ended := make(chan error, len(known))
+	for _, construct := range known {
+		one, err := construct(contexts)
+		if err != nil {
+			return err
+		}
+		go func() { ended <- one.Run(workers, ctx) }()
+	}
+	// All contexts share their informers.
+	shared, err := contexts.Build()
+	if err != nil {
+		return err
+	}
+	shared.SharedInformerFactory.Start(ctx.Done())
+	shared.KubeSharedInformerFactory.Start(ctx.Done())
+	shared.HTTP01ResourceMetadataInformersFactory.Start(ctx.Done())
+	for range known {
+		if err := <-ended; err != nil {
+			return err
+		}
+	}
+	return nil
+}
