@@ -31,7 +31,7 @@ export interface ChartKeys {
 const UNLISTED: Readonly<Record<string, KeyTree>> = {
   datahub: {
     imagePullSecrets: "any",
-    datahubSystemCronHourly: { imagePullSecrets: "any" },
+    datahubSystemCronHourly: { imagePullSecrets: "any", nodeSelector: "any", tolerations: "any" },
     "datahub-frontend": { existingGmsSecret: { name: "value", key: "value" } },
     datahubUpgrade: { extraEnvs: "any", extraVolumeMounts: "any", extraVolumes: "any", serviceAccount: "value" },
     datahubSystemUpdate: {
@@ -50,7 +50,9 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
       hostAliases: "any",
       kafka: { replicationFactor: "value" },
       neo4j: { database: "value" },
+      nodeSelector: "any",
       springKafkaConfigurationOverrides: "any",
+      tolerations: "any",
     },
   },
   cni: { profile: "value" },
@@ -58,7 +60,7 @@ const UNLISTED: Readonly<Record<string, KeyTree>> = {
   "gpu-operator": { validator: { cuda: { env: "any" } } },
   "gateway-helm": { config: { envoyGateway: { provider: { kubernetes: "any" } } } },
   "kuberay-operator": { watchNamespace: "any" },
-  seaweedfs: { s3: { affinity: "value" } },
+  seaweedfs: { global: { imagePullSecrets: "any" }, s3: { affinity: "value" } },
   "strimzi-kafka-operator": { image: { imagePullSecrets: "any" } },
   "kube-prometheus-stack": {
     alertmanager: { alertmanagerSpec: { configSecret: "value" } },

@@ -100,8 +100,8 @@ function operated(object: Manifest, objects: readonly Manifest[]): RunWorkload[]
 }
 
 /** A declared hook as a workload: its pods have the label of the Job controller. */
-function hookWorkload({ name, when, serviceAccount, size }: DeclaredHook): Expected {
-  return { kind: when === "on demand" ? "CronJob" : "Job", name, labels: {}, serviceAccount, replicas: 1, size };
+function hookWorkload({ when, ...hook }: DeclaredHook): Expected {
+  return { ...hook, kind: when === "on demand" ? "CronJob" : "Job", labels: {}, replicas: 1 };
 }
 
 type Expected = Omit<DeclaredWorkload, "kind"> & { readonly kind: string };
@@ -164,9 +164,17 @@ function workloadFaults(declared: Expected, found: RunWorkload, all: readonly Ru
   const others = isJob ? [] : all.filter((one) => one !== found && isSelected(one.labels, labels));
   for (const other of others) faults.push(`${at}.labels: also select the pods of ${title(other)}`);
   if (found.replicas !== undefined) compare("replicas", declared.replicas, found.replicas);
+  for (const [key, value] of Object.entries(declared.nodeSelector ?? {})) {
+    compare(`nodeSelector["${key}"]`, value, found.pod.nodeSelector?.[key]);
+  }
+  if (declared.tolerations) compare("tolerations", listOf(declared.tolerations), listOf(found.pod.tolerations));
   compareSize(declared, found.pod, compare);
   compare("volume", volumeOf(declared), found.claims.map(claimOf).join(" and ") || NO_VOLUME);
   return faults;
+}
+
+function listOf(objects: readonly object[] = []): string {
+  return JSON.stringify(objects.map((one) => Object.entries(one).sort()));
 }
 
 function isSelected(labels: Readonly<Record<string, string>>, selector: Readonly<Record<string, string>>): boolean {

@@ -36,6 +36,8 @@ export interface DeclaredWorkload {
   readonly serviceAccount: string;
   /** Labels of the nodes where it runs. @default it runs on any */
   readonly nodeSelector?: Readonly<Record<string, string>>;
+  /** Taints of nodes that its pods put up with. @default none */
+  readonly tolerations?: readonly object[];
   /** Why its pods are not in the mesh. @default they are */
   readonly outsideMesh?: string;
   readonly replicas: number;
@@ -57,6 +59,10 @@ export interface DeclaredHook {
   readonly when: "before" | "after" | "on delete" | "on demand";
   readonly serviceAccount: string;
   readonly size: ContainerSize;
+  /** Labels of the nodes where it runs. @default it runs on any */
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  /** Taints of nodes that its pods put up with. @default none */
+  readonly tolerations?: readonly object[];
   /** Secrets that it makes for the chart's pods. @default none */
   readonly secrets?: readonly string[];
 }

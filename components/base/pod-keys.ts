@@ -6,6 +6,12 @@ export interface PodKeys {
   readonly pullSecrets?: readonly string[];
   /** The same as lists of names. */
   readonly pullSecretNames?: readonly string[];
+  /** What `nodeSelector` and `tolerations` follow. */
+  readonly placed?: readonly string[];
+  /** The same, which are YAML in a text. */
+  readonly placedByText?: readonly string[];
+  /** What `affinity` and `tolerations` follow, where there is no selector. */
+  readonly placedByAffinity?: readonly string[];
 }
 
 const ISTIO = "registry.istio.io/release";
@@ -29,11 +35,13 @@ export const CHART_KEYS: Readonly<Record<string, PodKeys>> = {
   base: {},
   "cert-manager": { images: { imageRegistry: "quay.io" }, pullSecrets: ["global.imagePullSecrets"] },
   "cloudnative-pg": {
+    placed: [""],
     images: { "image.repository": "ghcr.io/cloudnative-pg/cloudnative-pg" },
     pullSecrets: ["imagePullSecrets"],
   },
   cni: { images: { "global.hub": ISTIO }, pullSecretNames: ["global.imagePullSecrets"] },
   datahub: {
+    placed: ["global.", "datahubSystemCronHourly."],
     images: { "global.imageRegistry": "docker.io" },
     pullSecrets: [
       "imagePullSecrets",
@@ -42,6 +50,7 @@ export const CHART_KEYS: Readonly<Record<string, PodKeys>> = {
     ],
   },
   "eck-operator": {
+    placed: [""],
     images: {
       "image.repository": "docker.elastic.co/eck/eck-operator",
       "config.containerRegistry": "docker.elastic.co",
@@ -49,6 +58,7 @@ export const CHART_KEYS: Readonly<Record<string, PodKeys>> = {
     pullSecrets: ["imagePullSecrets"],
   },
   "gateway-helm": {
+    placed: ["deployment.pod.", "certgen.job."],
     images: { "global.imageRegistry": "docker.io" },
     pullSecrets: ["global.imagePullSecrets"],
   },
@@ -62,6 +72,13 @@ export const CHART_KEYS: Readonly<Record<string, PodKeys>> = {
   },
   istiod: { images: { "global.hub": ISTIO }, pullSecretNames: ["global.imagePullSecrets"] },
   "kube-prometheus-stack": {
+    placed: [
+      "alertmanager.alertmanagerSpec.",
+      "prometheus.prometheusSpec.",
+      "prometheusOperator.",
+      "grafana.",
+      "kube-state-metrics.",
+    ],
     images: {
       "alertmanager.alertmanagerSpec.image.registry": "quay.io",
       "grafana.image.registry": "docker.io",
@@ -78,6 +95,7 @@ export const CHART_KEYS: Readonly<Record<string, PodKeys>> = {
     pullSecrets: ["global.imagePullSecrets"],
   },
   "kuberay-operator": {
+    placed: [""],
     images: { "image.repository": "quay.io/kuberay/operator" },
     pullSecrets: ["imagePullSecrets"],
   },
@@ -90,16 +108,30 @@ export const CHART_KEYS: Readonly<Record<string, PodKeys>> = {
     pullSecrets: ["imagePullSecrets"],
   },
   "plugin-barman-cloud": {
+    placed: [""],
     images: { "image.registry": "ghcr.io", "sidecarImage.registry": "ghcr.io" },
     pullSecrets: ["imagePullSecrets"],
   },
-  polaris: { images: { "image.repository": "docker.io/apache/polaris" }, pullSecretNames: ["imagePullSecrets"] },
-  seaweedfs: { images: { "global.imageRegistry": "docker.io" }, pullSecrets: ["global.imagePullSecrets"] },
+  polaris: {
+    placed: [""],
+    images: { "image.repository": "docker.io/apache/polaris" },
+    pullSecretNames: ["imagePullSecrets"],
+  },
+  seaweedfs: {
+    placedByText: ["master.", "volume.", "filer.", "s3."],
+    images: { "global.imageRegistry": "docker.io" },
+    pullSecrets: ["global.imagePullSecrets"],
+  },
   "strimzi-kafka-operator": {
+    placed: [""],
     images: { defaultImageRegistry: "quay.io" },
     pullSecrets: ["image.imagePullSecrets"],
   },
-  trino: { images: { "image.registry": "docker.io" }, pullSecrets: ["imagePullSecrets"] },
+  trino: {
+    placed: ["coordinator.", "worker."],
+    images: { "image.registry": "docker.io" },
+    pullSecrets: ["imagePullSecrets"],
+  },
   ztunnel: { images: { hub: ISTIO }, pullSecretNames: ["imagePullSecrets"] },
 };
 
@@ -107,7 +139,9 @@ const PROXIES = "spec.provider.kubernetes.envoyDeployment";
 
 /** The keys of custom resources whose pods are not made of a whole template. */
 export const OPERATED_KEYS: Readonly<Record<string, PodKeys>> = {
-  "kubernetes:postgresql.cnpg.io/v1:Cluster": { pullSecrets: ["spec.imagePullSecrets"] },
+  "kubernetes:postgresql.cnpg.io/v1:Cluster": { pullSecrets: ["spec.imagePullSecrets"], placed: ["spec.affinity."] },
+  "kubernetes:kafka.strimzi.io/v1:KafkaNodePool": { placedByAffinity: ["spec.template.pod."] },
+  "kubernetes:kafka.strimzi.io/v1:Kafka": { placedByAffinity: ["spec.entityOperator.template.pod."] },
   "kubernetes:gateway.envoyproxy.io/v1alpha1:EnvoyProxy": {
     // Its template patches pods as Kubernetes does, and so adds what is said of all.
     images: { [`${PROXIES}.container.imageRepository`]: "docker.io/envoyproxy/envoy" },

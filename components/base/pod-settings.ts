@@ -1,5 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import type { ChartDeclaration } from "./chart-release";
 import { CHART_KEYS, OPERATED_KEYS, type PodKeys } from "./pod-keys";
 
 /** The registries that others stand in for, by their hosts: `docker.io` and the registry or folder in one that has its images. */
@@ -8,11 +9,23 @@ export type Mirrors = Readonly<Record<string, string>>;
 /** Name of the Secret with the logins of registries in each namespace. */
 export const PULL_SECRET = "registry-logins";
 
+/** A taint that pods put up with. */
+export interface TaintMatch {
+  readonly key: string;
+  /** @default any */
+  readonly value?: string | undefined;
+  /** @default any */
+  readonly effect?: string | undefined;
+}
+
 /** What a stack says of pods, whoever makes them. */
 export interface PodSettings {
   readonly mirrors?: Mirrors;
   /** Whether they name the Secret with the logins of registries. */
   readonly pullSecret?: boolean;
+  /** Labels of the nodes where they run, but for pods with a selector of their own. */
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  readonly tolerations?: readonly TaintMatch[];
 }
 
 /** The name of an image with its registry, which is Docker Hub where it names none. */
@@ -39,6 +52,9 @@ export function podSettings(settings: PodSettings): pulumi.ResourceTransformatio
       const keys = CHART_KEYS[path.basename(given["chart"] as string)] ?? {};
       return { props: { ...given, values: withKeys(given["values"], keys, settings) }, opts };
     }
+    if (type === "carbon:base:ChartRelease") {
+      return { props: { ...given, declares: declared(given["declares"] as ChartDeclaration, settings) }, opts };
+    }
     if (!type.startsWith("kubernetes:") || type.endsWith(":CustomResourceDefinition")) return undefined;
     return { props: withKeys(ofPods(given), OPERATED_KEYS[type] ?? {}, settings) as Inputs, opts };
   };
@@ -55,10 +71,43 @@ function everywhere(value: unknown, settings: PodSettings): unknown {
     key,
     IMAGES.includes(key) && typeof inner === "string" ? imageAt(inner, settings) : everywhere(inner, settings),
   ]);
-  const { pullSecret } = settings;
+  if (!Array.isArray(value["containers"])) return Object.fromEntries(changed);
+  const { nodeSelector, tolerations = [] } = scheduling(settings);
+  const own = (value["tolerations"] ?? []) as readonly object[];
   return {
+    ...(nodeSelector && { nodeSelector }),
     ...Object.fromEntries(changed),
-    ...(Array.isArray(value["containers"]) && pullSecret && { imagePullSecrets: [{ name: PULL_SECRET }] }),
+    ...(tolerations.length > 0 && { tolerations: [...own, ...tolerations] }),
+    ...(settings.pullSecret && { imagePullSecrets: [{ name: PULL_SECRET }] }),
+  };
+}
+
+interface Scheduling {
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  readonly tolerations?: readonly object[];
+}
+
+/** The part of a pod's specification that says where it runs; empty where the settings say nothing. */
+function scheduling({ nodeSelector = {}, tolerations = [] }: PodSettings): Scheduling {
+  return {
+    ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
+    ...(tolerations.length > 0 && {
+      tolerations: tolerations.map(({ key, value, effect }) => ({
+        key,
+        ...(value === undefined ? { operator: "Exists" } : { operator: "Equal", value }),
+        ...(effect !== undefined && { effect }),
+      })),
+    }),
+  };
+}
+
+/** The pods that a chart declares, which capacity counts; agents run on every node. */
+function declared({ workloads, hooks = [], ...others }: ChartDeclaration, settings: PodSettings): ChartDeclaration {
+  const where = scheduling(settings);
+  return {
+    ...others,
+    workloads: workloads.map((one) => (one.kind === "DaemonSet" ? one : { ...where, ...one })),
+    hooks: hooks.map((hook) => ({ ...hook, ...where })),
   };
 }
 
@@ -71,9 +120,12 @@ function imageAt(image: string, { mirrors = {} }: PodSettings): string {
 }
 
 /** Values with the settings at the keys that take them. */
-function withKeys(values: unknown, keys: PodKeys, { mirrors = {}, pullSecret }: PodSettings): unknown {
-  const { images = {}, pullSecrets = [], pullSecretNames = [] } = keys;
-  const set = [
+function withKeys(values: unknown, keys: PodKeys, settings: PodSettings): unknown {
+  const { mirrors = {}, pullSecret } = settings;
+  const { images = {}, pullSecrets = [], pullSecretNames = [], placed = [], placedByText = [] } = keys;
+  const { placedByAffinity = [] } = keys;
+  const where = scheduling(settings);
+  const set: (readonly [string, unknown])[] = [
     ...Object.entries(images).flatMap(([key, name]) => {
       const found = mirrored(name, mirrors);
       return found === name ? [] : [[key, found] as const];
@@ -84,8 +136,27 @@ function withKeys(values: unknown, keys: PodKeys, { mirrors = {}, pullSecret }: 
           ...pullSecretNames.map((key) => [key, [PULL_SECRET]] as const),
         ]
       : []),
+    ...placed.flatMap((part) => Object.entries(where).map(([key, value]) => [`${part}${key}`, value] as const)),
+    ...placedByText.flatMap((part) =>
+      Object.entries(where).map(([key, value]) => [`${part}${key}`, JSON.stringify(value)] as const),
+    ),
+    ...placedByAffinity.flatMap((part) =>
+      Object.entries(affine(where)).map(([key, value]) => [`${part}${key}`, value] as const),
+    ),
   ];
   return set.reduce((all, [key, value]) => withValue(all, key.split("."), value), values);
+}
+
+/** The same where pods have affinities and no selector. */
+function affine({ nodeSelector, ...where }: Scheduling): object {
+  if (nodeSelector === undefined) return where;
+  const matchExpressions = Object.entries(nodeSelector).map(([key, value]) => ({
+    key,
+    operator: "In",
+    values: [value],
+  }));
+  const required = { nodeSelectorTerms: [{ matchExpressions }] };
+  return { ...where, affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } } };
 }
 
 function withValue(values: unknown, [key, ...below]: readonly string[], value: unknown): unknown {

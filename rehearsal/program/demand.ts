@@ -123,20 +123,20 @@ function ofRelease(made: DeclaredRelease): Made[] {
   const { workloads, hooks = [], services } = declares;
   const place = { system, namespace };
   return [
-    ...workloads.map(({ kind, name, replicas, size, volume, nodeSelector = {}, ...workload }) => ({
+    ...workloads.map(({ kind, name, replicas, size, volume, nodeSelector = {}, tolerations = [], ...workload }) => ({
       ...{ system, namespace: namespaceOf(workload, made), kind, name },
       podSets: [
         {
           replicas: kind === "DaemonSet" ? ("each node" as const) : replicas,
           surge: kind === "Deployment" ? share(DEFAULT_SURGE, replicas) : 0,
-          spec: { ...sized(size), nodeSelector },
+          spec: { ...sized(size), nodeSelector, tolerations },
           claims: volume === undefined ? [] : [claim(`${volume.sizeGiB}Gi`)],
         },
       ],
     })),
-    ...hooks.map(({ name, when, size }) => ({
+    ...hooks.map(({ name, when, size, nodeSelector = {}, tolerations = [] }) => ({
       ...{ ...place, kind: when === "on demand" ? "CronJob" : "Job", name },
-      podSets: [{ replicas: 1, spec: sized(size) }],
+      podSets: [{ replicas: 1, spec: { ...sized(size), nodeSelector, tolerations } }],
     })),
     { ...place, kind: "Release", name: release, services: services.length },
   ];

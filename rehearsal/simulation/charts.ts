@@ -134,14 +134,16 @@ function podSpec(
     serviceAccount,
     size,
     nodeSelector,
+    tolerations,
     ports: named = {},
-  }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size" | "nodeSelector" | "ports">,
+  }: Pick<DeclaredWorkload, "name" | "serviceAccount" | "size" | "nodeSelector" | "tolerations" | "ports">,
   services: readonly DeclaredService[],
 ): object {
   const unnamed = services.map(({ podPort }) => podPort).filter((port) => !Object.values(named).includes(port));
   return {
     serviceAccountName: serviceAccount,
     ...(nodeSelector && { nodeSelector }),
+    ...(tolerations && { tolerations }),
     securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: "RuntimeDefault" } },
     containers: [
       {

@@ -4,6 +4,7 @@ import { Cluster, Quota } from "./cluster";
 import { needFaults } from "./needs";
 import { Images } from "./images";
 import { addOn, kubernetesName, Size, size } from "./shapes";
+import { placementFaults, Placements } from "./placement";
 import { backupFaults } from "./backups";
 import { gpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
@@ -37,6 +38,7 @@ export const PlatformConfig = z
       }),
     }),
     images: Images.prefault({}),
+    placement: Placements,
     quota: Quota,
     protection: z
       .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
@@ -80,6 +82,9 @@ export const PlatformConfig = z
     for (const { key, message } of needFaults(config)) context.addIssue({ code: "custom", path: [key], message });
     for (const { path, message } of backupFaults(config)) {
       context.addIssue({ code: "custom", path: ["postgres", ...path], message });
+    }
+    for (const { path, message } of placementFaults(config)) {
+      context.addIssue({ code: "custom", path, message });
     }
     const { ray, serve, cluster } = config;
     if (ray && serve) {

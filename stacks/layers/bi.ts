@@ -11,7 +11,7 @@ export function bi(
   { superset: config }: PlatformConfig,
   secrets: Secrets,
   stores: Data & Pick<Sql, "trino">,
-  { opts, namespaces }: Foundation,
+  { at, namespaces }: Foundation,
 ): { readonly superset: Superset | undefined } {
   if (config === undefined) return { superset: undefined };
   const postgres = needed(stores.postgres);
@@ -33,7 +33,7 @@ export function bi(
       beat: config.beat,
       setup: config.setup,
     },
-    opts,
+    at("superset"),
   );
   return { superset };
 }

@@ -14,7 +14,7 @@ export function catalog(
   { datahub: config }: PlatformConfig,
   secrets: Secrets,
   { postgres, kafka, elasticsearch, neo4j, trino, polaris }: Data & Streams & Search & Sql,
-  { opts, namespaces, chartDirectory, metrics, publicHost }: Foundation,
+  { at, namespaces, chartDirectory, metrics, publicHost }: Foundation,
 ): { readonly datahub: Datahub | undefined } {
   if (config === undefined) return { datahub: undefined };
   const { ingestion, ...sizes } = config;
@@ -41,7 +41,7 @@ export function catalog(
       metrics,
       ...sizes,
     },
-    opts,
+    at("datahub"),
   );
   if (ingestion !== undefined) {
     const { cpu, memoryMiB, ...settings } = ingestion;
@@ -62,7 +62,7 @@ export function catalog(
         settings,
         size: { cpu, memoryMiB },
       },
-      opts,
+      at("datahub"),
     );
   }
   return { datahub };

@@ -28,7 +28,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
 function redisOf(
   config: PlatformConfig,
   secrets: Secrets,
-  { opts, namespaces, storageClass, metrics, isProtected }: Foundation,
+  { at, namespaces, storageClass, metrics, isProtected }: Foundation,
 ): Data["redis"] {
   if (config.redis === undefined) return undefined;
   const { volume, exporter, ...size } = config.redis;
@@ -51,6 +51,6 @@ function redisOf(
       metrics,
       protect: isProtected("redis"),
     },
-    opts,
+    at("redis"),
   );
 }

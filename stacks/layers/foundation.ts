@@ -24,6 +24,7 @@ import { type AddOnKey, existingAddOns } from "../config/add-ons";
 import { lastingValues } from "../config/lasting";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
+import type { PlacedSystem } from "../config/placement";
 
 const NAMESPACES = {
   "data-platform": "restricted",
@@ -59,8 +60,10 @@ export const ADD_ONS: Readonly<Record<AddOnKey, Omit<ExistingAddOn, "key">>> = {
 
 /** The basis of the layers above. */
 export interface Foundation {
-  /** Options with the cluster's provider, for every component. */
+  /** Options of components without pods. */
   readonly opts: pulumi.ComponentResourceOptions;
+  /** Options of every component of a system: the cluster's provider, and where its pods run. */
+  readonly at: (system: PlacedSystem) => pulumi.ComponentResourceOptions;
   /** Files with the alerts of what the cluster itself needs. */
   readonly alerts: readonly string[];
   /** Every hand-over; complete when the last layer stands. */
@@ -107,7 +110,10 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const { provider } = new Cluster("cluster", { context: cluster.context, storageClass, addOns });
   const { registries, mirrors, pullSecret } = config.images;
   const isPlain = !pullSecret && Object.keys(mirrors).length === 0;
-  const opts = { provider, ...(!isPlain && { transformations: [podSettings({ mirrors, pullSecret })] }) };
+  const opts: pulumi.ComponentResourceOptions = {
+    provider,
+    ...(!isPlain && { transformations: [podSettings({ mirrors, pullSecret })] }),
+  };
 
   const priorities = new Priorities("priorities", opts);
   const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
@@ -201,6 +207,13 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   }
   return {
     opts,
+    at: (system) => {
+      const placement = config.placement[system];
+      const { transformations = [], ...others } = opts;
+      return placement === undefined
+        ? opts
+        : { ...others, transformations: [...transformations, podSettings(placement)] };
+    },
     alerts,
     wiring: provider.wiring,
     namespaces,

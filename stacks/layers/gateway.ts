@@ -35,7 +35,7 @@ export interface Entrance {
 /** The gateway, with what the deployed systems offer. */
 export function gateway(config: PlatformConfig, secrets: Secrets, offers: Offers, ground: Foundation): Entrance {
   if (config.gateway === undefined) return { gateway: undefined };
-  const { opts, namespaces, kubeApi, clusterDomain, chartDirectory, metrics } = ground;
+  const { at, namespaces, kubeApi, clusterDomain, chartDirectory, metrics } = ground;
   const { replicas, controller, certificates, cpu, memoryMiB } = config.gateway;
   return {
     gateway: new EnvoyGateway(
@@ -60,7 +60,7 @@ export function gateway(config: PlatformConfig, secrets: Secrets, offers: Offers
         controllerSize: controller,
         metrics,
       },
-      { ...opts, dependsOn: ground.gatewayApi },
+      { ...at("gateway"), dependsOn: ground.gatewayApi },
     ),
   };
 }
@@ -112,10 +112,10 @@ function programsOf({ programs }: Config): EnvoyGatewayArgs["programs"] {
 function authorityOf(
   { certificates }: Config,
   secrets: Secrets,
-  { opts, namespaces, certManager }: Foundation,
+  { at, namespaces, certManager }: Foundation,
 ): Authority {
   const namespace = namespaces.gateway;
-  const after = { ...opts, dependsOn: certManager };
+  const after = { ...at("gateway"), dependsOn: certManager };
   switch (certificates.kind) {
     case "ownAuthority":
       return new CertificateAuthority(`${NAME}-ca`, { namespace }, after).authority;

@@ -32,7 +32,7 @@ export interface Serving {
 
 /** The ML stack: tracking, features, the Ray cluster that uses both, and its applications and training. */
 export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, ground: Foundation): Ml {
-  const { opts, namespaces } = ground;
+  const { at, namespaces } = ground;
   const namespace = namespaces["data-platform"];
   const mlflow = config.mlflow && mlflowOf(config.mlflow, secrets, stores, ground);
   const feast = config.feast && feastOf(config.feast, stores, ground);
@@ -57,7 +57,7 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
         proxies: mode === "standalone" ? "HeadOnly" : "EveryNode",
         size: jobs,
       },
-      opts,
+      at("serve"),
     );
   const services = {
     ...(mlflow && { MLFLOW_TRACKING_URI: mlflow.tracking }),
@@ -68,8 +68,8 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
   const ray = rayOf(config.ray, { services, env: mlflow?.clientEnv ?? {} }, served, secrets, stores, ground);
   if (jobs !== undefined && code !== undefined) {
     const client = { namespace, dashboard: ray.dashboard, auth: ray.auth, size: jobs };
-    if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, opts);
-    new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, opts);
+    if (mode === "standalone") new ServeDeployment("serve-deploy", { ...client, config: code.config }, at("serve"));
+    new ServeTraining("serve-training", { ...client, jobs: trainingJobs(applications, code) }, at("serve"));
   }
   return {
     mlflow,
@@ -102,7 +102,7 @@ function mlflowOf(
   { replicas, webWorkers, proxiedArtifacts: proxied, garbage, ...size }: Config<"mlflow">,
   secrets: Secrets,
   { postgres, objectStore }: Data,
-  { opts, namespaces, metrics, podCidr, clusterDomain, publicHost }: Foundation,
+  { at, namespaces, metrics, podCidr, clusterDomain, publicHost }: Foundation,
 ): Mlflow {
   return new Mlflow(
     "mlflow",
@@ -121,14 +121,14 @@ function mlflowOf(
       clusterDomain,
       metrics,
     },
-    opts,
+    at("mlflow"),
   );
 }
 
 function feastOf(
   config: Config<"feast">,
   { postgres, objectStore, redis }: Data,
-  { opts, namespaces, metrics }: Foundation,
+  { at, namespaces, metrics }: Foundation,
 ): Feast {
   return new Feast(
     "feast",
@@ -141,7 +141,7 @@ function feastOf(
       ...config,
       metrics,
     },
-    opts,
+    at("feast"),
   );
 }
 
@@ -151,7 +151,7 @@ function rayOf(
   served: ServeApplications | undefined,
   secrets: Secrets,
   { objectStore }: Data,
-  { opts, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
+  { at, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
 ): Ray {
   const { workers, gpuWorkers, access, publicDashboard } = config;
   return new Ray(
@@ -177,7 +177,7 @@ function rayOf(
       publicDashboard,
       metrics,
     },
-    opts,
+    at("ray"),
   );
 
   function modeOf(ray: Config<"ray">): RayArgs["mode"] {

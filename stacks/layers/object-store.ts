@@ -69,7 +69,7 @@ export type PlatformStore = ObjectStore<BucketName, Client | typeof BACKUPS>;
 export function objectStoreOf(
   platform: PlatformConfig,
   secrets: Secrets,
-  { opts, namespaces, chartDirectory, storageClass, metrics, isProtected }: Foundation,
+  { at, namespaces, chartDirectory, storageClass, metrics, isProtected }: Foundation,
 ): PlatformStore | undefined {
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
@@ -95,7 +95,7 @@ export function objectStoreOf(
   return new ObjectStore<BucketName, Client | typeof BACKUPS>(
     "object-store",
     { namespace, region: config.region, shared, users, bucketPrefix, setupSize: config.setup, ...server(config) },
-    opts,
+    at("objectStore"),
   );
 
   function loginOf([accessKey, secretKey]: ClientUser["login"]): Credential {
@@ -136,7 +136,7 @@ export function objectStoreOf(
           users: { application: shared, ...users },
           protect,
         },
-        opts,
+        at("objectStore"),
       );
       return {
         url: url(seaweedfs.s3),
@@ -146,7 +146,7 @@ export function objectStoreOf(
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = { storageClass, ...store.volume };
-    const minio = new Minio("minio", { namespace, size: store, volume, root, metrics, protect }, opts);
+    const minio = new Minio("minio", { namespace, size: store, volume, root, metrics, protect }, at("objectStore"));
     const { s3, alerts } = minio;
     return { url: url(s3), destination: s3, administrator: { login: root, makesUsers: true }, alerts };
   }

@@ -14,7 +14,7 @@ export interface Observability {
 /** Prometheus, Alertmanager and Grafana. */
 export function observability(config: PlatformConfig, secrets: Secrets, ground: Foundation): Observability {
   if (config.monitoring === undefined) return { monitoring: undefined };
-  const { opts, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
+  const { at, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
   const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
 
@@ -35,7 +35,7 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
       paging: pagingOf(paging, secrets),
     },
     // cert-manager issues the certificate of its webhooks.
-    { ...opts, dependsOn: [metrics.crds, certManager] },
+    { ...at("monitoring"), dependsOn: [metrics.crds, certManager] },
   );
   return { monitoring };
 }
@@ -46,7 +46,7 @@ export function watch(
   { monitoring }: Observability,
   { ray, serve }: Ml,
   offers: Offers,
-  { opts, namespaces, alerts }: Foundation,
+  { at, namespaces, alerts }: Foundation,
 ): void {
   if (config.monitoring === undefined || monitoring === undefined) return;
   new MlMonitoring(
@@ -61,7 +61,7 @@ export function watch(
         objectives: config.monitoring.objectives,
       },
     },
-    { ...opts, dependsOn: monitoring },
+    { ...at("monitoring"), dependsOn: monitoring },
   );
 }
 

@@ -22,7 +22,7 @@ export function postgresOf(
   secrets: Secrets,
   objectStore: BackupStore | undefined,
   {
-    opts,
+    at,
     namespaces,
     kubeApi,
     chartDirectory,
@@ -69,7 +69,7 @@ export function postgresOf(
       metrics,
       protect: isProtected("postgres"),
     },
-    opts,
+    at("postgres"),
   );
 }
 

@@ -20,7 +20,7 @@ export function search(config: PlatformConfig, secrets: Secrets, ground: Foundat
 function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search["elasticsearch"] {
   if (config.elasticsearch === undefined) return undefined;
   const { nodes, volume, operator, exporter, readable, ...size } = config.elasticsearch;
-  const { opts, namespaces, kubeApi, authority, clusterDomain, chartDirectory, storageClass, metrics, isProtected } =
+  const { at, namespaces, kubeApi, authority, clusterDomain, chartDirectory, storageClass, metrics, isProtected } =
     ground;
   return new Elasticsearch(
     "elasticsearch",
@@ -49,7 +49,7 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       metrics,
       protect: isProtected("elasticsearch"),
     },
-    opts,
+    at("elasticsearch"),
   );
 }
 
@@ -65,7 +65,7 @@ function neo4j(config: PlatformConfig, secrets: Secrets, ground: Foundation): Ne
       password: secrets.get("neo4jPassword"),
       protect: ground.isProtected("neo4j"),
     },
-    ground.opts,
+    ground.at("neo4j"),
   );
 }
 

@@ -45,7 +45,7 @@ function polarisOf(
   config: PlatformConfig["polaris"],
   secrets: Secrets,
   stores: Data,
-  { opts, namespaces, chartDirectory, metrics }: Foundation,
+  { at, namespaces, chartDirectory, metrics }: Foundation,
 ): Sql["polaris"] {
   if (config === undefined) return undefined;
   const { replicas, setup, ...size } = config;
@@ -67,7 +67,7 @@ function polarisOf(
       },
       metrics,
     },
-    opts,
+    at("polaris"),
   );
 }
 
@@ -75,7 +75,7 @@ function trinoOf(
   config: NonNullable<PlatformConfig["trino"]>,
   secrets: Secrets,
   sources: Sources,
-  { opts, namespaces, chartDirectory, metrics }: Foundation,
+  { at, namespaces, chartDirectory, metrics }: Foundation,
 ): Trino {
   return new Trino(
     "trino",
@@ -87,6 +87,6 @@ function trinoOf(
       sharedSecret: secrets.get("trinoSharedSecret"),
       metrics,
     },
-    opts,
+    at("trino"),
   );
 }

@@ -16,7 +16,7 @@ export interface Streams {
 export function streams(config: PlatformConfig, secrets: Secrets, ground: Foundation): Streams {
   if (config.kafka === undefined) return { kafka: undefined };
   const { brokers, volume, operator, entityOperator, topics, clients, ...size } = config.kafka;
-  const { opts, namespaces, chartDirectory, kubeApi, authority, clusterDomain, metrics, storageClass, isProtected } =
+  const { at, namespaces, chartDirectory, kubeApi, authority, clusterDomain, metrics, storageClass, isProtected } =
     ground;
   const namespace = namespaces["data-platform"];
 
@@ -45,7 +45,7 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       metrics,
       protect: isProtected("kafka"),
     },
-    opts,
+    at("kafka"),
   );
   return { kafka };
 

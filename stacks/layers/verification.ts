@@ -37,6 +37,6 @@ export function verification(
       },
       size: config.verify,
     },
-    ground.opts,
+    ground.at("verify"),
   );
 }

@@ -14,7 +14,7 @@ export function workflows(
   config: PlatformConfig,
   secrets: Secrets,
   { postgres, objectStore, ...others }: Data & Pick<Ml & Sql, TaskSystem>,
-  { opts, namespaces, metrics }: Foundation,
+  { at, namespaces, metrics }: Foundation,
 ): { readonly dolphinscheduler: DolphinScheduler | undefined } {
   if (config.dolphinscheduler === undefined) return { dolphinscheduler: undefined };
   const { tasksReach, alertsReach, ...settings } = config.dolphinscheduler;
@@ -36,7 +36,7 @@ export function workflows(
       alertsReach: peers(alertsReach),
       metrics,
     },
-    opts,
+    at("dolphinscheduler"),
   );
   return { dolphinscheduler };
 }

@@ -69,6 +69,21 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => (c.ray.access = { groups: ["system:authenticated"] }),
     `ray.access.groups.0: "system:authenticated" is not allowed: expected a group of people; those of the system are everybody; correct it in FILE`,
   ],
+  [
+    (c) => (c.images.mirrors = { "docker.io/library": "mirror.example.com" }),
+    "images.mirrors.docker.io/library: this name is not allowed: expected the host of a registry such as docker.io, without a folder; correct it in FILE",
+  ],
+  [
+    (c) => {
+      delete c.neo4j;
+      c.placement = { neo4j: {} };
+    },
+    "placement.neo4j: neo4j is not configured; configure neo4j, or remove its placement in FILE",
+  ],
+  [
+    (c) => (c.placement = { redis: { nodeSelector: { disk: "-" } } }),
+    `placement.redis.nodeSelector.disk: "-" is not allowed: expected at most 63 letters, digits, dots, dashes and underscores; correct it in FILE`,
+  ],
   [(c) => delete c.mlflow.replicas, "mlflow.replicas: missing: expected number; add it to FILE"],
   [
     (c) => (c.postgres.instances = 0),

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { RENDERED, type RenderedChart } from "../../commands/charts/rendered";
 import { workloadsOf } from "../../commands/charts/declaration";
 import { CHART_KEYS } from "../../components/base/pod-keys";
 import { fullName, mirrored, PULL_SECRET } from "../../components/base/pod-settings";
 import { charts } from "../../components/base/versions";
+import { demandOf } from "../../rehearsal/program/demand";
+import { SYSTEMS } from "../../stacks/config/systems";
 import { allPods, objects, ourPods } from "../support/manifests";
 import { all, type Registered } from "../support/mocks";
 import { type Program, run, shaped, SHAPES } from "../support/program";
@@ -93,6 +96,52 @@ for (const shape of SHAPES) {
       ].filter(({ inputs }) => !JSON.stringify(inputs).includes(`"${PULL_SECRET}"`));
       assert.deepEqual(
         others.map(({ name }) => name),
+        [],
+        "set their keys in components/base/pod-keys.ts",
+      );
+    });
+  });
+}
+
+const placement = {
+  nodeSelector: { "example.com/pool": "carbon" },
+  tolerations: [{ key: "example.com/dedicated", value: "carbon", effect: "NoSchedule" as const }],
+};
+const tolerated = { key: "example.com/dedicated", operator: "Equal", value: "carbon", effect: "NoSchedule" };
+// What serves the cluster as a whole.
+const UNPLACED = ["mesh", "cert-manager", "metrics-server", "gpu-operator"];
+
+for (const shape of SHAPES) {
+  describe(`with a placement of every system, ${shape}`, () => {
+    let program: Program;
+    before(async () => {
+      const config = shaped(shape);
+      const systems = Object.keys(SYSTEMS).filter((system) => system !== "mesh" && system in config);
+      program = await run({ ...config, placement: Object.fromEntries(systems.map((one) => [one, placement])) });
+    });
+
+    it("counts all pods of systems on the nodes that it selects", () => {
+      const groups = demandOf(program).groups.filter(
+        ({ system, pods }) => pods !== "each node" && !UNPLACED.includes(system),
+      );
+      const elsewhere = groups.filter(({ nodeSelector, tolerations }) => {
+        const isSelected = "example.com/pool" in nodeSelector || "nvidia.com/gpu.present" in nodeSelector;
+        return !isSelected || !tolerations.some((one) => isDeepStrictEqual(one, tolerated));
+      });
+      assert.deepEqual(
+        elsewhere.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`),
+        [],
+      );
+      assert.ok(groups.length > 40, "too few found: does the test still see them?");
+    });
+
+    it("tells the chart of each system", () => {
+      const silent = all(program.seen, "carbon:base:ChartRelease").filter(({ name, inputs: { declares } }) => {
+        const isPlaced = [...declares.workloads, ...(declares.hooks ?? [])].some(({ tolerations }: any) => tolerations);
+        return isPlaced && !JSON.stringify(release(program.seen, name).values).includes("example.com/dedicated");
+      });
+      assert.deepEqual(
+        silent.map(({ name }) => name),
         [],
         "set their keys in components/base/pod-keys.ts",
       );

@@ -1,9 +1,18 @@
 import { charts } from "../../../components/base/versions";
-import { claim, type CustomKind, type CustomResource, INERT, type Operator, type Resources } from "../operator";
+import {
+  claim,
+  type CustomKind,
+  type CustomResource,
+  INERT,
+  type Operator,
+  type PodSpec,
+  type Resources,
+} from "../operator";
 
 interface ClusterSpec {
   readonly instances: number;
   readonly resources?: Resources;
+  readonly affinity?: Pick<PodSpec, "nodeSelector" | "tolerations">;
   readonly storage: { readonly size: string };
   readonly walStorage?: { readonly size: string };
   readonly plugins?: readonly { readonly parameters?: { readonly barmanObjectName?: string } }[];
@@ -39,7 +48,8 @@ const cluster: CustomKind = {
     const labels = { ...inheritedMetadata?.labels, "cnpg.io/cluster": metadata.name };
     const ports = { postgresql: 5432, metrics: 9187, status: 8000 };
     // <cluster>-rw, -ro and -r.
-    const pods = { containers, serviceAccountName: metadata.name };
+    const { nodeSelector = {}, tolerations = [] } = spec.affinity ?? {};
+    const pods = { containers, serviceAccountName: metadata.name, nodeSelector, tolerations };
     return { podSets: [{ replicas, labels, ports, spec: pods, claims }], services: 3 };
   },
   secrets: ({ metadata: { name }, spec }: CustomResource<ClusterSpec>) => ({

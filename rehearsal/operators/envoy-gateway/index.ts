@@ -1,5 +1,5 @@
 import { charts } from "../../../components/base/versions";
-import { type Container, type CustomKind, type CustomResource, INERT, type Operator } from "../operator";
+import { type Container, type CustomKind, type CustomResource, INERT, type Operator, type PodSpec } from "../operator";
 
 interface ProxySpec {
   readonly provider: {
@@ -11,7 +11,7 @@ interface ProxySpec {
         readonly container: Container;
         readonly patch: {
           readonly value: {
-            readonly spec: { readonly template: { readonly spec: { readonly containers: Container[] } } };
+            readonly spec: { readonly template: { readonly spec: PodSpec } };
           };
         };
       };
@@ -24,11 +24,19 @@ const proxy: CustomKind = {
   /** A Deployment with a container beside Envoy that drains it, and a Service. */
   demand: ({ spec }: CustomResource<ProxySpec>) => {
     const { name, replicas, pod, container, patch } = spec.provider.kubernetes.envoyDeployment;
-    const containers = [container, ...patch.value.spec.template.spec.containers];
+    const patched = patch.value.spec.template.spec;
+    const containers = [container, ...patched.containers];
     const ports = { "http-80": 10080, "https-443": 10443, metrics: 19001 };
     return {
       podSets: [
-        { name, replicas, surge: 1, labels: pod.labels, ports, spec: { serviceAccountName: name, containers } },
+        {
+          name,
+          replicas,
+          surge: 1,
+          labels: pod.labels,
+          ports,
+          spec: { ...patched, serviceAccountName: name, containers },
+        },
       ],
       services: 1,
     };

@@ -6,10 +6,11 @@ import {
   INERT,
   type Manifest,
   type Operator,
+  type PodSpec,
   type Resources,
 } from "../operator";
 
-interface ServerSpec {
+interface ServerSpec extends Pick<PodSpec, "nodeSelector" | "tolerations"> {
   readonly replicas?: number;
   readonly serviceAccountName?: string;
   readonly podMetadata?: { readonly labels?: Readonly<Record<string, string>> };
@@ -23,6 +24,7 @@ const server: CustomKind = {
   /** A StatefulSet, named and labelled after its kind, with a container beside it that reloads its configuration. */
   demand: ({ kind, metadata, spec }: CustomResource<ServerSpec>, all) => {
     const { replicas = 1, serviceAccountName = "default", podMetadata, storage, resources } = spec;
+    const { nodeSelector = {}, tolerations = [] } = spec;
     const what = kind.toLowerCase();
     const name = `${what}-${metadata.name}`;
     const volume = storage?.volumeClaimTemplate;
@@ -39,7 +41,10 @@ const server: CustomKind = {
             "operator.prometheus.io/name": metadata.name,
             [what]: metadata.name,
           },
-          spec: { serviceAccountName, containers: [{ resources }, { resources: reloader(all) }] },
+          spec: {
+            ...{ serviceAccountName, nodeSelector, tolerations },
+            containers: [{ resources }, { resources: reloader(all) }],
+          },
           claims: volume ? [{ ...volume, metadata: { name: volume.metadata?.name ?? `${name}-db` } }] : [],
         },
       ],

@@ -7,9 +7,33 @@ import {
   INERT,
   type Manifest,
   type Operator,
+  type PodSpec,
 } from "../operator";
 
 type Labels = Readonly<Record<string, string>>;
+
+interface PodTemplate {
+  readonly metadata?: { readonly labels?: Labels };
+  readonly affinity?: {
+    readonly nodeAffinity?: { readonly requiredDuringSchedulingIgnoredDuringExecution?: Required };
+  };
+  readonly tolerations?: PodSpec["tolerations"];
+}
+
+interface Required {
+  readonly nodeSelectorTerms: readonly {
+    readonly matchExpressions: readonly { readonly key: string; readonly values: readonly string[] }[];
+  }[];
+}
+
+/** Where pods run: each of our expressions has one value, as a selector has. */
+function where({ affinity, tolerations = [] }: PodTemplate = {}): Pick<PodSpec, "nodeSelector" | "tolerations"> {
+  const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
+  const pairs = terms.flatMap(({ matchExpressions }) =>
+    matchExpressions.map(({ key, values }) => [key, values[0] ?? ""]),
+  );
+  return { nodeSelector: Object.fromEntries(pairs) as Labels, tolerations };
+}
 
 interface KafkaSpec {
   readonly kafka: {
@@ -17,6 +41,7 @@ interface KafkaSpec {
     readonly metricsConfig?: object;
   };
   readonly entityOperator: {
+    readonly template?: { readonly pod?: PodTemplate };
     readonly topicOperator: Container;
     readonly userOperator: Container & { readonly secretPrefix?: string };
   };
@@ -30,7 +55,12 @@ const kafka: CustomKind = {
     const containers = [entityOperator.topicOperator, entityOperator.userOperator];
     const labels = labelsOf(metadata.name, "entity-operator");
     const name = `${metadata.name}-entity-operator`;
-    const podSet = { name, replicas: 1, labels, spec: { containers, serviceAccountName: name } };
+    const podSet = {
+      name,
+      replicas: 1,
+      labels,
+      spec: { containers, serviceAccountName: name, ...where(entityOperator.template?.pod) },
+    };
     // <cluster>-kafka-bootstrap and -kafka-brokers.
     return { podSets: [podSet], services: 2 };
   },
@@ -44,7 +74,7 @@ interface NodePoolSpec extends Container {
   readonly replicas: number;
   readonly roles: readonly string[];
   readonly storage: { readonly volumes: readonly { readonly size: string }[] };
-  readonly template?: { readonly pod?: { readonly metadata?: { readonly labels?: Labels } } };
+  readonly template?: { readonly pod?: PodTemplate };
 }
 
 const nodePool: CustomKind = {
@@ -65,7 +95,7 @@ const nodePool: CustomKind = {
         "strimzi.io/controller-role": String(roles.includes("controller")),
       },
       ports: { ...ports, ...(metricsConfig && { "tcp-prometheus": 9404 }) },
-      spec: { containers: [{ resources }], serviceAccountName: `${clusterOf(pool)}-kafka` },
+      spec: { containers: [{ resources }], serviceAccountName: `${clusterOf(pool)}-kafka`, ...where(template?.pod) },
       claims: storage.volumes.map(({ size }) => claim(size)),
     };
     return { podSets: [nodes] };
