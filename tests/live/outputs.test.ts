@@ -7,7 +7,7 @@ import { program } from "../support/program";
 import { temporaryDirectory } from "../support/temporary";
 import { theCluster } from "./harness/cluster";
 import { python } from "./harness/python";
-import { predictions, trackingServer } from "./harness/systems";
+import { featureServer, rayCluster } from "./harness/systems";
 import { ensureVenv } from "./prepare/venvs";
 
 const PACKAGE = path.join(ROOT, "packages", "platform-outputs-python");
@@ -79,10 +79,10 @@ describe("the outputs, read in Python", () => {
 
   it("are all that examples/notebook.py needs to reach MLflow and Feast", async () => {
     const cluster = await theCluster();
-    await trackingServer(cluster);
-    const client = await predictions(cluster);
+    const { head } = await rayCluster(cluster);
+    await featureServer(cluster);
     const read = (file: string) => fs.readFileSync(path.join(ROOT, file), "utf8");
-    const printed: unknown = await python(client, RUN_NOTEBOOK, {
+    const printed: unknown = await python(head, RUN_NOTEBOOK, {
       "notebook.py": read("examples/notebook.py"),
       "outputs.json": JSON.stringify(cluster.program.outputs),
       ...Object.fromEntries(

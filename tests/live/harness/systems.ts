@@ -25,7 +25,7 @@ export async function rayCluster(cluster: Cluster): Promise<{ readonly head: Pod
 }
 
 /** The feature store on PostgreSQL, Valkey and the object store, with the views of the repository registered. */
-async function featureServer(cluster: Cluster): Promise<Pod> {
+export async function featureServer(cluster: Cluster): Promise<Pod> {
   await Promise.all([cluster.postgres(), cluster.pod("redis"), objectStore(cluster)]);
   await cluster.job("feast-apply");
   return cluster.pod("feast-server");
