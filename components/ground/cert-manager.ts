@@ -6,7 +6,7 @@ import type { ApiServer, PodIdentity } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { charts } from "../base/versions";
-import type { ExistingAddOn } from "./existing-add-ons";
+import type { ExistingAddOn } from "../base/existing-add-ons";
 
 const WEBHOOK_PORT = 10250;
 const METRICS_PORT = 9402;

@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { Lookup } from "../base/lookup";
 import { ClusterProvider } from "../base/wiring";
-import { checkAddOns, type ExistingAddOn } from "./existing-add-ons";
+import { checkAddOns, type ExistingAddOn } from "../base/existing-add-ons";
 
 /** Inputs of {@link Cluster}. */
 export interface ClusterArgs {

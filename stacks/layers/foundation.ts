@@ -12,7 +12,7 @@ import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager, existingCertManager } from "../../components/ground/cert-manager";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { Cluster } from "../../components/ground/cluster";
-import type { ExistingAddOn } from "../../components/ground/existing-add-ons";
+import type { ExistingAddOn } from "../../components/base/existing-add-ons";
 import { GpuOperator } from "../../components/ground/gpu-operator";
 import { LastingValues } from "../../components/ground/lasting-values";
 import { Mesh } from "../../components/ground/mesh";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as k8s from "@pulumi/kubernetes";
 import { Cluster } from "../../../components/ground/cluster";
-import type { ExistingAddOn } from "../../../components/ground/existing-add-ons";
+import type { ExistingAddOn } from "../../../components/base/existing-add-ons";
 import { ADD_ONS } from "../../../stacks/layers/foundation";
 import { type Answers, mockEngine, only, type Registered, settled } from "../../support/mocks";
 

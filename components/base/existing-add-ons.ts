@@ -1,6 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { Lookup } from "../base/lookup";
+import { Lookup } from "./lookup";
 
 /** Something that the cluster has and the program uses without installing it. */
 export interface ExistingAddOn {
