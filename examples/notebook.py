@@ -3,7 +3,6 @@
 import json
 import os
 import urllib.request
-from importlib.metadata import version
 
 import mlflow
 from platform_outputs import read_platform
@@ -14,7 +13,7 @@ assert platform.mlflow
 assert platform.feast
 
 # %%
-if version("mlflow").split(".")[0] != platform.versions.mlflow.split(".")[0]:
+if mlflow.__version__.split(".")[0] != platform.versions.mlflow.split(".")[0]:
     raise RuntimeError(f"pip install mlflow=={platform.versions.mlflow}")
 mlflow.set_tracking_uri(platform.mlflow.url)
 for experiment in mlflow.search_experiments():
