@@ -9,8 +9,11 @@ import { ROOT } from "../../rehearsal/program/evaluate";
  */
 export function installExample(directory: string): string[] {
   fs.cpSync(path.join(ROOT, "examples", "pricing"), directory, { recursive: true });
-  const args = ["pack", "--json", "--silent", "--pack-destination", directory];
-  const printed = execFileSync("npm", args, { cwd: path.join(ROOT, "packages", "platform-outputs"), encoding: "utf8" });
+  const npm = (...args: string[]) =>
+    execFileSync("npm", args, { cwd: path.join(ROOT, "packages", "platform-outputs"), encoding: "utf8" });
+  // By name: whoever has `ignore-scripts` would pack nothing that is built.
+  npm("run", "--silent", "prepack");
+  const printed = npm("pack", "--json", "--silent", "--ignore-scripts", "--pack-destination", directory);
   const [{ files, filename }] = JSON.parse(printed) as [{ files: { path: string }[]; filename: string }];
   const installed = path.join(directory, "node_modules", "@254carbon", "platform-outputs");
   fs.mkdirSync(installed, { recursive: true });
