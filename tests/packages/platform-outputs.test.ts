@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { createRequire } from "node:module";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parsePlatform, platform, readPlatform } from "../../packages/platform-outputs";
+import { parsePlatform, platform, readPlatform } from "../../packages/platform-outputs/index";
 import { mockEngine, only, settled, valueOf } from "../support/mocks";
 import { installExample } from "../support/packed";
 import { program } from "../support/program";

@@ -15,7 +15,7 @@ import { evaluateStack } from "../../rehearsal/program/charts";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { systemsOf, type Wire, type WireEnd, wiresOf } from "../../rehearsal/program/wiring";
 import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
-import { parsePlatform } from "../../packages/platform-outputs";
+import { parsePlatform } from "../../packages/platform-outputs/index";
 import { installExample } from "../support/packed";
 import { temporaryDirectory } from "../support/temporary";
 import { assertUnchanged } from "./command";
