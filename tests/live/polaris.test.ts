@@ -21,7 +21,8 @@ describe("the set-up of Polaris", () => {
     const log = await again();
     assert.equal(log, "catalog iceberg with clients trino, ingestion\n");
     const { storageConfigInfo, properties } = polaris.catalogs.get("iceberg");
-    assert.equal(storageConfigInfo.endpoint, cluster.program.outputs.objectStore.url);
+    // By the short name, as for all pods (ADR 31).
+    assert.equal(storageConfigInfo.endpoint, cluster.program.outputs.objectStore.url.replace(".cluster.local:", ":"));
     assert.equal(properties["default-base-location"], "s3://iceberg-warehouse");
     for (const client of ["trino", "ingestion"]) {
       const { clientId, secret, roles } = polaris.principals.get(client) ?? assert.fail(client);
