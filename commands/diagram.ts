@@ -17,10 +17,10 @@ export const DOCS = path.join(ROOT, "docs");
  * The documentation of a wiring, by file: a page with a picture and a table for each system (`wiring.md`, `wiring/<system>.svg`),
  * and who may connect to whom in one picture (`wiring.svg`).
  */
-export async function toDocs(evaluation: Evaluation): Promise<Readonly<Record<string, string>>> {
+export async function toDocs(stack: string, evaluation: Evaluation): Promise<Readonly<Record<string, string>>> {
   const wiring = wiringOf(evaluation);
   const pictures = [...(await toPictures(wiring))].map(([name, svg]) => [`wiring/${name}.svg`, svg] as const);
-  return { "wiring.md": toPage(evaluation), "wiring.svg": toMatrix(wiring), ...Object.fromEntries(pictures) };
+  return { "wiring.md": toPage(stack, evaluation), "wiring.svg": toMatrix(wiring), ...Object.fromEntries(pictures) };
 }
 
 const TEXTS = {
@@ -50,7 +50,7 @@ export const program = command(
     const evaluation = await evaluateStack(stack);
     if (format === "docs") {
       const directory = out ?? path.relative(process.cwd(), DOCS);
-      writeDocs(directory, await toDocs(evaluation));
+      writeDocs(directory, await toDocs(stack, evaluation));
       console.log(`Wrote the wiring of ${stack} to ${path.join(directory, "wiring.md")} and its pictures.`);
       return;
     }

@@ -3,24 +3,25 @@ import { systemsOf, type Wire, wiresOf, wiringOf } from "../../rehearsal/program
 import { byLayer } from "./layers";
 import { rowsOf } from "./text";
 
-const INTRODUCTION = `<!-- Written by \`npm run diagram\`. -->
+const introduction = (stack: string) => `<!-- Written by \`npm run diagram\`. -->
 
-# Who may connect to whom
+# Who may connect to whom in ${stack}
 
-Every connection of prod, by system: on the left who may connect to it, on the right what it may connect to. Numbers are the
+![Which systems may connect to which, and on which ports](wiring.svg)
+
+Below, each system stands between those that may connect to it, on the left, and those that it may connect to. Numbers are the
 ports that pods listen on. Dashed lines are scrapes, checks, calls from outside and webhook calls, which nothing waits for. The
-tables name the pods behind a system's own connections, those within the system too. All of it in one picture is in the
-[README](../README.md), as one table with \`npm run --silent diagram -- --format table\`, and for another stack with
-\`npm run diagram -- --stack dev --out out/dev\`.
+tables name the pods behind a system's own connections, those within the system too. \`npm run --silent diagram -- --format table\`
+lists all of them, and \`npm run diagram -- --stack dev --out out/dev\` writes this page for another stack.
 `;
 
-/** A page in Markdown with a picture and a table of each system, by layer. The pictures are \`wiring/<system>.svg\`. */
-export function toPage(evaluation: Evaluation): string {
+/** A page in Markdown: the picture of all (`wiring.svg`), and a picture (`wiring/<system>.svg`) and a table of each system, by layer. */
+export function toPage(stack: string, evaluation: Evaluation): string {
   const { systems } = wiringOf(evaluation);
   const systemOf = systemsOf(evaluation);
   const wires = wiresOf(evaluation);
   return [
-    INTRODUCTION,
+    introduction(stack),
     ...byLayer(systems).flatMap(({ layer, systems: members }) => [
       `## ${layer.title}\n`,
       ...members.flatMap(({ name }) => [

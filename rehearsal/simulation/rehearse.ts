@@ -261,7 +261,7 @@ function checkoutKey(): string {
   return createHash("sha256").update(ROOT).digest("hex").slice(0, 8);
 }
 
-// The folder of its CRDs, which is also the namespace that upstream runs it in.
+// The folder of its CRDs, and the namespace where it runs.
 const ADD_ON_FOLDERS: Readonly<Record<AddOnKey, string>> = {
   certManager: "cert-manager",
   "monitoring.operator": "prometheus-operator",

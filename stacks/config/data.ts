@@ -54,7 +54,12 @@ export const Postgres = z.strictObject({
   ...size,
   volume: z.strictObject({ sizeGiB }),
   parameters: z
-    .record(parameterName, z.union([z.string(), z.number(), z.boolean()]).transform(String))
+    .record(
+      parameterName,
+      z
+        .union([z.string(), z.number(), z.boolean()], { error: "expected a text, a number, true or false" })
+        .transform(String),
+    )
     .default({})
     .meta({ description: "Parameters of PostgreSQL besides those that the program and CloudNativePG manage" }),
   operator: Size,

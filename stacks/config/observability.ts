@@ -44,9 +44,7 @@ const Objectives = z.strictObject({
         .strictObject({
           share: share.default(0.99).meta({ description: "Requests that are answered in time" }),
           // The buckets of Ray Serve's histogram.
-          milliseconds: z
-            .union([50, 100, 200, 300, 400, 500, 1000, 2000, 5000].map((one) => z.literal(one)))
-            .default(500),
+          milliseconds: z.literal([50, 100, 200, 300, 400, 500, 1000, 2000, 5000]).default(500),
         })
         .prefault({}),
     })

@@ -130,25 +130,25 @@ function faultsOf(issue: z.core.$ZodIssue, file: string): string[] {
     case "invalid_key":
       return [`${key}: this name is not allowed: ${issue.issues[0]?.message ?? expected}; correct it in ${file}`];
     case "invalid_union": {
-      if (issue.discriminator === undefined) return withoutKind(issue, key, file);
+      // Without a kind: faults inside an object are those of its keys.
+      const inner = issue.errors.at(-1) ?? [];
+      if (inner.some(({ code, path }) => path.length > 0 || code === "unrecognized_keys")) {
+        return inner.flatMap((one) => faultsOf({ ...one, path: [...issue.path, ...one.path] }, file));
+      }
+      if (issue.discriminator === undefined) return [valueFault(issue, key, expected, file)];
       const given = show((issue.input as Record<string, unknown>)[issue.discriminator ?? ""]);
       return [
         `${key}: ${given} is not allowed: ${expected.replace(/^.* Expected/, "expected")}; correct it in ${file}`,
       ];
     }
     default:
-      if (issue.input === undefined) return [`${key}: missing: ${expected}; add it to ${file}`];
-      return [`${key}: ${show(issue.input)} is not allowed: ${expected}; correct it in ${file}`];
+      return [valueFault(issue, key, expected, file)];
   }
 }
 
-/** Faults of a text or an object: of the object's keys where one is given. */
-function withoutKind({ errors, input, path }: z.core.$ZodIssueInvalidUnion, key: string, file: string): string[] {
-  if (typeof input === "object" && input !== null) {
-    return (errors.at(-1) ?? []).flatMap((inner) => faultsOf({ ...inner, path: [...path, ...inner.path] }, file));
-  }
-  if (input === undefined) return [`${key}: missing: expected "existing" or its sizes; add it to ${file}`];
-  return [`${key}: ${show(input)} is not allowed: expected "existing" or its sizes; correct it in ${file}`];
+function valueFault({ input }: z.core.$ZodIssue, key: string, expected: string, file: string): string {
+  if (input === undefined) return `${key}: missing: ${expected}; add it to ${file}`;
+  return `${key}: ${show(input)} is not allowed: ${expected}; correct it in ${file}`;
 }
 
 function show(value: unknown): string {

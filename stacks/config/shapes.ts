@@ -41,7 +41,8 @@ export const exporter = Size.default({
 }).meta({ description: "The pod that asks the server for its metrics" });
 
 /** An add-on of the cluster: what installs it, or that the cluster has it. */
-export const addOn = <S extends z.ZodType>(installed: S) => z.union([z.literal("existing"), installed]);
+export const addOn = <S extends z.ZodType>(installed: S) =>
+  z.union([z.literal("existing"), installed], { error: 'expected "existing" or its sizes' });
 
 /** The size of a volume. */
 export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB", lasting: "volume" });

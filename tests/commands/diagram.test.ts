@@ -12,7 +12,7 @@ describe("the diagram", () => {
   let files: Awaited<ReturnType<typeof toDocs>>;
 
   before(async () => {
-    files = await toDocs(await evaluated("prod"));
+    files = await toDocs("prod", await evaluated("prod"));
   });
 
   it("in docs/ shows the wires of prod: all in one picture, and a page with a picture of each system", () => {

@@ -21,6 +21,8 @@ describe("a restore", () => {
   before(async () => {
     const overrides = {
       ...SMALL_STACK,
+      // Certificates come from what the cluster has, as well.
+      certManager: "existing",
       "postgres.restoreFrom": '{"archive":"postgres"}',
       "postgres.backups.archive": "postgres-2",
     };

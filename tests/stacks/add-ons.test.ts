@@ -51,6 +51,12 @@ describe("a cluster that has cert-manager and the Prometheus operator", () => {
       () => parseConfig({ ...values, certManager: "there" }, "Pulumi.prod.yaml"),
       /certManager: "there" is not allowed: expected "existing" or its sizes; correct it in Pulumi\.prod\.yaml/,
     );
+    const { certManager, ...without } = values as { readonly certManager: unknown };
+    assert.ok(certManager, "prod installs cert-manager, which this test takes away");
+    assert.throws(
+      () => parseConfig(without, "Pulumi.prod.yaml"),
+      /certManager: missing: expected "existing" or its sizes/,
+    );
     assert.throws(
       () => parseConfig({ ...values, certManager: { cpu: { request: 2, limit: 1 } } }, "Pulumi.prod.yaml"),
       /2 fault.*certManager\.cpu\.limit: 1 is below request \(2\).*certManager\.memoryMiB: missing/s,

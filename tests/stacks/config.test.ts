@@ -299,6 +299,14 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     `postgres.restoreFrom.time: "yesterday" is not allowed: expected a moment such as "2026-11-20T14:30:00Z", in quotes; correct it in FILE`,
   ],
   [
+    (c) => (c.postgres.parameters = { work_mem: ["64MB"] }),
+    'postgres.parameters.work_mem: ["64MB"] is not allowed: expected a text, a number, true or false; correct it in FILE',
+  ],
+  [
+    (c) => (c.monitoring.objectives = { predictions: { latency: { milliseconds: 750 } } }),
+    "monitoring.objectives.predictions.latency.milliseconds: 750 is not allowed: expected one of 50|100|200|300|400|500|1000|2000|5000; correct it in FILE",
+  ],
+  [
     (c) => (c.secrets = { required: ["root"] }),
     `secrets.required.0: "root" is not allowed: expected one of ${quoted(Object.keys(SECRET_KEYS))}; correct it in FILE`,
   ],

@@ -1,12 +1,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import * as net from "node:net";
 import { execFileSync } from "node:child_process";
 import { parseAllDocuments } from "yaml";
 import { type ChartPin, charts } from "../../../components/base/versions";
 import type { Manifest } from "../../../rehearsal/operators/operator";
 import { type Evaluation, ROOT } from "../../../rehearsal/program/evaluate";
 import { plain } from "../../../rehearsal/program/values";
+import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
 import { built, type OperatorName } from "./tools";
 import { type World } from "./world";
 
@@ -182,12 +182,4 @@ function everything(account: Owner): Manifest {
 export function refusals(world: World, name: OperatorName): string[] {
   const refused = world.log(name).match(/[^"\\]*? is forbidden: [^"\\]*|cannot \w+ resource [^\n]*/g) ?? [];
   return [...new Set(refused)];
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
