@@ -3,6 +3,7 @@ import { GPU } from "../../rehearsal/program/demand";
 import { bytes, cores } from "../../rehearsal/program/quantity";
 import { written } from "../../rehearsal/program/units";
 import { type ChartPin, charts } from "../../components/base/versions";
+import { storageClasses } from "../../stacks/config/lasting";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { type Answer, type Fault, type Question, Unanswered } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
@@ -26,11 +27,11 @@ export function before(expected: Expected, cluster: ClusterView): Question[] {
       name: "the charts take this Kubernetes",
       ask: async () => chartsAnswer(minor((await cluster.version()).gitVersion)),
     },
-    {
+    ...storageClasses(config).map((name): Question => ({
       topic: "storage",
-      name: `StorageClass ${config.storage.className}`,
-      ask: async () => storageClassAnswer(await cluster.storageClasses(), config.storage.className),
-    },
+      name: `StorageClass ${name}`,
+      ask: async () => storageClassAnswer(await cluster.storageClasses(), name),
+    })),
     {
       topic: "network",
       name: "the CNI enforces NetworkPolicies",

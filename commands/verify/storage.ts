@@ -9,6 +9,7 @@ import { bytes } from "../../rehearsal/program/quantity";
 import type { Question } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
 import { type Expected, ofKind } from "./expected";
+import { storageClasses } from "../../stacks/config/lasting";
 
 /** Whether claims are bound, as large as declared, and used, and volumes claimed. */
 export function storage(expected: Expected, cluster: ClusterView): Question[] {
@@ -71,7 +72,8 @@ export function storage(expected: Expected, cluster: ClusterView): Question[] {
       topic,
       name: "volumes are claimed",
       ask: async () => {
-        const ours = (await cluster.volumes()).filter((volume) => isOurs(volume, namespaces, config.storage.className));
+        const classes = storageClasses(config);
+        const ours = (await cluster.volumes()).filter((volume) => isOurs(volume, namespaces, classes));
         const free = ours.filter(({ status }) => status?.phase !== "Bound");
         return {
           found: `${ours.length - free.length} of ${ours.length} claimed`,
@@ -109,9 +111,9 @@ function isClaimUsed({ metadata }: V1PersistentVolumeClaim, pods: readonly V1Pod
 }
 
 /** Other tenants' volumes are ignored. */
-function isOurs({ spec }: V1PersistentVolume, namespaces: readonly string[], className: string): boolean {
+function isOurs({ spec }: V1PersistentVolume, namespaces: readonly string[], classes: readonly string[]): boolean {
   const namespace = spec?.claimRef?.namespace;
-  return namespace === undefined ? spec?.storageClassName === className : namespaces.includes(namespace);
+  return namespace === undefined ? classes.includes(spec?.storageClassName ?? "") : namespaces.includes(namespace);
 }
 
 function lastClaim({ spec }: V1PersistentVolume): string {

@@ -8,8 +8,8 @@ import { checkAddOns, type ExistingAddOn } from "../base/existing-add-ons";
 export interface ClusterArgs {
   /** kubeconfig context of this stack's cluster. */
   readonly context: string;
-  /** StorageClass of all volumes; it must exist and its reclaim policy must be Retain. */
-  readonly storageClass: string;
+  /** The StorageClasses of all volumes, the default first; they must exist and their reclaim policy must be Retain. */
+  readonly storageClasses: readonly string[];
   /** What the cluster must have already. */
   readonly addOns: readonly ExistingAddOn[];
 }
@@ -24,14 +24,16 @@ export class Cluster extends pulumi.ComponentResource {
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Cluster", name, {}, opts);
-    const { context, storageClass, addOns } = args;
+    const { context, storageClasses, addOns } = args;
 
     const reader = new k8s.Provider(`${name}-reader`, { context }, { parent: this });
     const look = { provider: reader, parent: this };
     const system = { apiVersion: "v1", kind: "Namespace", name: "kube-system" };
     const kubeSystem = new Lookup(`${name}-identity`, system, look);
-    const volumeClass = { apiVersion: "storage.k8s.io/v1", kind: "StorageClass", name: storageClass };
-    const volumes = new Lookup(`${name}-storage`, volumeClass, look);
+    const policies = storageClasses.map((one, index) => {
+      const volumeClass = { apiVersion: "storage.k8s.io/v1", kind: "StorageClass", name: one };
+      return new Lookup(index === 0 ? `${name}-storage` : `${name}-storage-${one}`, volumeClass, look).reclaimPolicy;
+    });
     const live = kubeSystem.metadata.uid;
     const recorded = new pulumi.Stash(`${name}-uid`, { input: live }, { parent: this });
     const checked = pulumi
@@ -39,12 +41,14 @@ export class Cluster extends pulumi.ComponentResource {
         recorded.output as pulumi.Output<string>,
         live,
         recorded.urn,
-        volumes.reclaimPolicy,
+        pulumi.all(policies),
         checkAddOns(addOns, reader, this),
       ])
-      .apply(([first, now, urn, reclaimPolicy]) => {
+      .apply(([first, now, urn, found]) => {
         refuseOtherCluster(context, first, now, urn);
-        refuseLosingVolumes(storageClass, reclaimPolicy);
+        for (const [index, one] of storageClasses.entries()) {
+          refuseLosingVolumes(index === 0 ? "storage.className" : "volume.className", one, found[index]);
+        }
         return context;
       });
 
@@ -72,10 +76,10 @@ function refuseOtherCluster(context: string, recorded: string, live: string, urn
   );
 }
 
-function refuseLosingVolumes(storageClass: string, reclaimPolicy: string): void {
+function refuseLosingVolumes(key: string, storageClass: string, reclaimPolicy: string | undefined): void {
   if (reclaimPolicy === "Retain") return;
   throw new pulumi.RunError(
-    `storage.className: ${storageClass} has reclaimPolicy ${reclaimPolicy}, so a deleted claim takes its data along; ` +
+    `${key}: ${storageClass} has reclaimPolicy ${reclaimPolicy}, so a deleted claim takes its data along; ` +
       `name a StorageClass with reclaimPolicy Retain`,
   );
 }

@@ -11,6 +11,7 @@ import {
   type V1CustomResourceDefinition,
 } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
+import { storageClasses } from "../../stacks/config/lasting";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { type AddOnKey, existingAddOns } from "../../stacks/config/add-ons";
 import { ADD_ONS } from "../../stacks/layers/foundation";
@@ -290,8 +291,9 @@ function clusterSpec(stack: string, config: PlatformConfig): Parameters<typeof s
       reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },
     })),
     existing: existingAddOns(config).flatMap(objectsOf),
-    storageClasses: [
-      { name: storage.className, provisioner: "rancher.io/local-path", reclaimPolicy: "Retain", default: true },
-    ],
+    storageClasses: storageClasses(config).map((name) => ({
+      ...{ name, provisioner: "rancher.io/local-path", reclaimPolicy: "Retain" },
+      default: name === storage.className,
+    })),
   };
 }

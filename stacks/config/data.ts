@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { managerOf } from "../../components/data/postgres/parameters";
-import { cidr, cronSchedule, exporter, kubernetesName, size, Size, sizeGiB, serverUrl } from "./shapes";
+import { cidr, cronSchedule, exporter, kubernetesName, size, Size, Volume, serverUrl } from "./shapes";
 
 /** An S3 API outside the cluster. */
 const externalS3 = {
@@ -52,7 +52,7 @@ const parameterName = z
 export const Postgres = z.strictObject({
   instances: z.int().min(1),
   ...size,
-  volume: z.strictObject({ sizeGiB }),
+  volume: Volume,
   parameters: z
     .record(
       parameterName,
@@ -87,14 +87,14 @@ const bucketPrefix = z
     lasting: "fixed",
   });
 
-const Keeper = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) });
+const Keeper = z.strictObject({ ...size, volume: Volume });
 
 /** The object store: deployed by the platform, or external. */
 export const ObjectStore = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("minio"),
     ...size,
-    volume: z.strictObject({ sizeGiB }),
+    volume: Volume,
     region: z.string().default("us-east-1"),
     bucketPrefix,
     setup: Size,
@@ -118,4 +118,4 @@ export const ObjectStore = z.discriminatedUnion("kind", [
 ]);
 
 /** Valkey. */
-export const Redis = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }), exporter });
+export const Redis = z.strictObject({ ...size, volume: Volume, exporter });

@@ -4,12 +4,34 @@ import { PlatformConfig } from "./schema";
 
 export type { Lasting };
 
-/** The values of a config that last, as the schema's metadata marks them; an optional one that is absent is empty. */
-export function lastingValues(config: PlatformConfig): LastingValuesArgs["values"] {
+type Values = LastingValuesArgs["values"];
+
+/**
+ * The values of a config that last, as the schema's metadata marks them, by the StorageClass that decides whether volumes can
+ * grow: what is no volume is with the default. An optional value that is absent is empty.
+ */
+export function lastingValues(config: PlatformConfig): ReadonlyMap<string, Values> {
   const found = walk(PlatformConfig, config, []);
-  const of = (lasting: Lasting) =>
-    Object.fromEntries(found.filter((one) => one.lasting === lasting).map(({ key, value }) => [key, value]));
-  return { fixed: of("fixed"), raised: of("raised"), volume: of("volume") };
+  const of = (lasting: Lasting) => found.filter((one) => one.lasting === lasting).map(({ key, value }) => [key, value]);
+  const fixed = Object.fromEntries(of("fixed")) as Values["fixed"];
+  const raised = Object.fromEntries(of("raised")) as Values["raised"];
+  const { className } = config.storage;
+  const classOf = (key: string) => String(fixed[key.replace(/sizeGiB$/, "className")] || className);
+  const classes = [...new Set([className, ...of("volume").map(([key]) => classOf(String(key)))])];
+  return new Map(
+    classes.map((one) => {
+      const volume = Object.fromEntries(
+        of("volume").filter(([key]) => classOf(String(key)) === one),
+      ) as Values["volume"];
+      const isDefault = one === className;
+      return [one, { fixed: isDefault ? fixed : {}, raised: isDefault ? raised : {}, volume }] as const;
+    }),
+  );
+}
+
+/** The StorageClasses of all volumes, the default first. */
+export function storageClasses(config: PlatformConfig): string[] {
+  return [...lastingValues(config).keys()];
 }
 
 interface Found {

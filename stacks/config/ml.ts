@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { below, clientAccount, cronSchedule, kubernetesName, range, size, Size, sizeGiB } from "./shapes";
+import { below, clientAccount, cronSchedule, kubernetesName, range, size, Size, Volume } from "./shapes";
 
 /** The tracking server. */
 export const Mlflow = z.strictObject({
@@ -92,7 +92,7 @@ const ray = {
 export const Ray = z.discriminatedUnion("mode", [
   z.strictObject({
     mode: z.literal("standalone"),
-    head: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
+    head: z.strictObject({ ...size, volume: Volume }),
     ...ray,
   }),
   z.strictObject({

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { addOn, cidr, size, Size, sizeGiB } from "./shapes";
+import { addOn, cidr, size, Size, Volume } from "./shapes";
 
 const port = z.int().min(1).max(65535);
 const cidrs = z
@@ -65,8 +65,8 @@ const Objectives = z.strictObject({
 /** Prometheus, Alertmanager and Grafana. */
 export const Monitoring = z.strictObject({
   retentionDays: z.int().min(1).meta({ description: "How long metrics are kept; shorter if the volume fills up" }),
-  prometheus: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
-  alertmanager: z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }),
+  prometheus: z.strictObject({ ...size, volume: Volume }),
+  alertmanager: z.strictObject({ ...size, volume: Volume }),
   grafana: Size,
   operator: addOn(Size).meta({
     description:

@@ -33,7 +33,7 @@ export const PlatformConfig = z
     storage: z.strictObject({
       provisioner: z.literal("existing").meta({ description: "The cluster already has a volume provisioner" }),
       className: kubernetesName.meta({
-        description: "StorageClass of all volumes; its reclaim policy must be Retain",
+        description: "StorageClass of volumes that name none; its reclaim policy must be Retain",
         lasting: "fixed",
       }),
     }),

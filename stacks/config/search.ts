@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { exporter, size, Size, sizeGiB } from "./shapes";
+import { exporter, size, Size, Volume } from "./shapes";
 
 /** Elasticsearch and its operator. */
 export const Elasticsearch = z.strictObject({
@@ -8,7 +8,7 @@ export const Elasticsearch = z.strictObject({
     .min(1)
     .meta({ description: "Nodes, each eligible as master and holding data; two are no safer than one" }),
   ...size,
-  volume: z.strictObject({ sizeGiB }),
+  volume: Volume,
   operator: Size,
   exporter,
   readable: z
@@ -22,7 +22,7 @@ export const Elasticsearch = z.strictObject({
 });
 
 /** Neo4j: one server. */
-export const Neo4j = z.strictObject({ ...size, volume: z.strictObject({ sizeGiB }) }).meta({
+export const Neo4j = z.strictObject({ ...size, volume: Volume }).meta({
   description:
     "The store of DataHub's graph, else Elasticsearch; when it comes or goes, rebuild the graph (docs/datahub.md)",
 });

@@ -44,8 +44,6 @@ export const exporter = Size.default({
 export const addOn = <S extends z.ZodType>(installed: S) =>
   z.union([z.literal("existing"), installed], { error: 'expected "existing" or its sizes' });
 
-/** The size of a volume. */
-export const sizeGiB = z.int().min(1).meta({ description: "Volume size, in GiB", lasting: "volume" });
 /** An IPv4 network. */
 export const cidr = z
   .cidrv4({ error: "expected an IPv4 network such as 10.244.0.0/16", abort: true })
@@ -70,6 +68,17 @@ export const kubernetesName = z
   .string()
   .max(53)
   .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "expected lower-case letters, digits and dashes");
+
+/** The volume of a pod. */
+export const Volume = z.strictObject({
+  sizeGiB: z.int().min(1).meta({ description: "Volume size, in GiB", lasting: "volume" }),
+  className: kubernetesName.optional().meta({
+    description: "StorageClass of the volume; its reclaim policy must be Retain. Default: storage.className",
+    lasting: "fixed",
+  }),
+});
+
+export type DeclaredVolume = z.output<typeof Volume>;
 
 /** A registry of images, or a part of it. */
 export const registry = z

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { limitedGiB } from "../../components/data/kafka";
 import { absentTopics } from "../../components/data/kafka/access";
-import { clientAccount, kubernetesName, size, Size, sizeGiB } from "./shapes";
+import { clientAccount, kubernetesName, size, Size, Volume } from "./shapes";
 
 // The platform's own clients, whose rights are defined in code.
 const OWN_CLIENTS = ["datahub", "ingestion", "trino"] as const;
@@ -73,7 +73,7 @@ export const Kafka = z
       path: ["limit"],
       error: `a Kafka node needs at least ${MIN_MEMORY_MIB} MiB; raise it`,
     }),
-    volume: z.strictObject({ sizeGiB }),
+    volume: Volume,
     operator: Size,
     entityOperator: Size.meta({ description: "The topic operator's container and the user operator's" }),
     topics: z.record(topicName, Topic).meta({ description: "The platform's topics by name" }),

@@ -28,7 +28,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
 function redisOf(
   config: PlatformConfig,
   secrets: Secrets,
-  { at, namespaces, storageClass, metrics, isProtected }: Foundation,
+  { at, namespaces, volumeOf, metrics, isProtected }: Foundation,
 ): Data["redis"] {
   if (config.redis === undefined) return undefined;
   const { volume, exporter, ...size } = config.redis;
@@ -45,7 +45,7 @@ function redisOf(
     {
       namespace: namespaces["data-platform"],
       size,
-      volume: { storageClass, ...volume },
+      volume: volumeOf(volume),
       clients,
       exporter: { size: exporter, password: secrets.get("redisExporterPassword") },
       metrics,

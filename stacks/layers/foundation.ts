@@ -7,6 +7,7 @@ import type { PodSecurityLevel } from "../../components/base/pod";
 import { mirrored, podSettings } from "../../components/base/pod-settings";
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
+import type { Volume } from "../../components/base/volume";
 import type { Wiring } from "../../components/base/wiring";
 import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager, existingCertManager } from "../../components/ground/cert-manager";
@@ -24,6 +25,7 @@ import { type AddOnKey, existingAddOns } from "../config/add-ons";
 import { lastingValues } from "../config/lasting";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
+import type { DeclaredVolume } from "../config/shapes";
 import type { PlacedSystem } from "../config/placement";
 
 const NAMESPACES = {
@@ -92,8 +94,8 @@ export interface Foundation {
   readonly domain: string;
   /** Public host name of a service. */
   readonly publicHost: (service: string) => string;
-  /** StorageClass of every volume. */
-  readonly storageClass: string;
+  /** A volume of the config, with its StorageClass. */
+  readonly volumeOf: (declared: DeclaredVolume) => Volume;
   /** Whether a data owner is protected from deletion and replacement. */
   readonly isProtected: (owner: DataOwner) => boolean;
 }
@@ -102,12 +104,16 @@ export interface Foundation {
 export function foundation(config: PlatformConfig, secrets: Secrets): Foundation {
   const { cluster, quota, domain } = config;
   const { directory: chartDirectory } = config.charts;
-  const { className: storageClass } = config.storage;
+  const lasting = lastingValues(config);
   const { lifted } = config.protection;
   const isProtected = (owner: DataOwner) => !lifted.includes(owner);
   const existing = existingAddOns(config);
   const addOns = existing.map((key) => ({ key, ...ADD_ONS[key] }));
-  const { provider } = new Cluster("cluster", { context: cluster.context, storageClass, addOns });
+  const { provider } = new Cluster("cluster", {
+    context: cluster.context,
+    storageClasses: [...lasting.keys()],
+    addOns,
+  });
   const { registries, mirrors, pullSecret } = config.images;
   const isPlain = !pullSecret && Object.keys(mirrors).length === 0;
   const opts: pulumi.ComponentResourceOptions = {
@@ -124,11 +130,11 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     const logins = pullSecret ? secrets.get("registryLogins") : undefined;
     return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins }, opts);
   });
-  const { checked } = new LastingValues(
-    "lasting-values",
-    { namespace: tenants["data-platform"].namespace, values: lastingValues(config), storageClass },
-    opts,
-  );
+  const records = [...lasting].map(([storageClass, values]) => {
+    const name = storageClass === config.storage.className ? "lasting-values" : `lasting-values-${storageClass}`;
+    return new LastingValues(name, { namespace: tenants["data-platform"].namespace, values, storageClass }, opts);
+  });
+  const checked = pulumi.all(records.map((record) => record.checked));
   const made = mapped(tenants, (_, { namespace }) =>
     pulumi.all([namespace, priorities.ready, checked]).apply(([ready]) => ready),
   );
@@ -229,7 +235,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     chartDirectory,
     domain,
     publicHost: (service) => `${service}.${domain}`,
-    storageClass,
+    volumeOf: ({ sizeGiB, className = config.storage.className }) => ({ storageClass: className, sizeGiB }),
     isProtected,
   };
 }

@@ -151,7 +151,7 @@ function rayOf(
   served: ServeApplications | undefined,
   secrets: Secrets,
   { objectStore }: Data,
-  { at, namespaces, metrics, storageClass, kubeApi, chartDirectory }: Foundation,
+  { at, namespaces, metrics, volumeOf, kubeApi, chartDirectory }: Foundation,
 ): Ray {
   const { workers, gpuWorkers, access, publicDashboard } = config;
   return new Ray(
@@ -183,7 +183,7 @@ function rayOf(
   function modeOf(ray: Config<"ray">): RayArgs["mode"] {
     if (ray.mode === "standalone") {
       const { head } = ray;
-      return { kind: "standalone", head: { ...head, volume: { storageClass, ...head.volume } } };
+      return { kind: "standalone", head: { ...head, volume: volumeOf(head.volume) } };
     }
     const { head, serving, autoscaler, operator } = ray;
     return {

@@ -69,7 +69,7 @@ export type PlatformStore = ObjectStore<BucketName, Client | typeof BACKUPS>;
 export function objectStoreOf(
   platform: PlatformConfig,
   secrets: Secrets,
-  { at, namespaces, chartDirectory, storageClass, metrics, isProtected }: Foundation,
+  { at, namespaces, chartDirectory, volumeOf, metrics, isProtected }: Foundation,
 ): PlatformStore | undefined {
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
@@ -117,7 +117,7 @@ export function objectStoreOf(
       const { s3 } = store;
       const keeper = ({ volume, ...size }: (typeof store)["volume"]) => ({
         ...size,
-        volume: { storageClass, ...volume },
+        volume: volumeOf(volume),
       });
       const administrator = {
         username: secrets.get("seaweedfsAdminAccessKey"),
@@ -145,7 +145,7 @@ export function objectStoreOf(
       };
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
-    const volume = { storageClass, ...store.volume };
+    const volume = volumeOf(store.volume);
     const minio = new Minio("minio", { namespace, size: store, volume, root, metrics, protect }, at("objectStore"));
     const { s3, alerts } = minio;
     return { url: url(s3), destination: s3, administrator: { login: root, makesUsers: true }, alerts };

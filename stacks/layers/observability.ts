@@ -14,9 +14,8 @@ export interface Observability {
 /** Prometheus, Alertmanager and Grafana. */
 export function observability(config: PlatformConfig, secrets: Secrets, ground: Foundation): Observability {
   if (config.monitoring === undefined) return { monitoring: undefined };
-  const { at, namespaces, kubeApi, nodeCidrs, chartDirectory, storageClass, metrics, certManager } = ground;
+  const { at, namespaces, kubeApi, nodeCidrs, chartDirectory, metrics, certManager } = ground;
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
-  const volume = (sizeGiB: number) => ({ storageClass, sizeGiB });
 
   const monitoring = new KubePrometheusStack(
     "prometheus",
@@ -28,8 +27,8 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
       kubeApi,
       nodeCidrs,
       ...sizes,
-      prometheus: { ...prometheus, volume: volume(prometheus.volume.sizeGiB) },
-      alertmanager: { ...alertmanager, volume: volume(alertmanager.volume.sizeGiB) },
+      prometheus: { ...prometheus, volume: ground.volumeOf(prometheus.volume) },
+      alertmanager: { ...alertmanager, volume: ground.volumeOf(alertmanager.volume) },
       publicHost: ground.publicHost("grafana"),
       grafanaPassword: secrets.get("grafanaAdminPassword"),
       paging: pagingOf(paging, secrets),

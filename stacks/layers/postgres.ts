@@ -30,7 +30,7 @@ export function postgresOf(
     authority,
     clusterDomain,
     metrics,
-    storageClass,
+    volumeOf,
     isProtected,
   }: Foundation,
 ): Postgres<Database, Reader, Guest> | undefined {
@@ -49,7 +49,7 @@ export function postgresOf(
       instances: server.instances,
       size: server,
       operatorSize: operator,
-      volume: { storageClass, ...volume },
+      volume: volumeOf(volume),
       parameters: server.parameters,
       databases: databasesOf(platform, secrets),
       readers: readersOf(platform, secrets),

@@ -20,8 +20,7 @@ export function search(config: PlatformConfig, secrets: Secrets, ground: Foundat
 function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundation): Search["elasticsearch"] {
   if (config.elasticsearch === undefined) return undefined;
   const { nodes, volume, operator, exporter, readable, ...size } = config.elasticsearch;
-  const { at, namespaces, kubeApi, authority, clusterDomain, chartDirectory, storageClass, metrics, isProtected } =
-    ground;
+  const { at, namespaces, kubeApi, authority, clusterDomain, chartDirectory, metrics, isProtected } = ground;
   return new Elasticsearch(
     "elasticsearch",
     {
@@ -36,7 +35,7 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
       nodes,
       size,
       operatorSize: operator,
-      volume: { storageClass, sizeGiB: volume.sizeGiB },
+      volume: ground.volumeOf(volume),
       clients: {
         ...(config.datahub && {
           datahub: { password: secrets.get("elasticsearchDatahubPassword"), ...searchAccess() },
@@ -61,7 +60,7 @@ function neo4j(config: PlatformConfig, secrets: Secrets, ground: Foundation): Ne
     {
       namespace: ground.namespaces["data-platform"],
       size,
-      volume: { storageClass: ground.storageClass, sizeGiB: volume.sizeGiB },
+      volume: ground.volumeOf(volume),
       password: secrets.get("neo4jPassword"),
       protect: ground.isProtected("neo4j"),
     },

@@ -16,8 +16,7 @@ export interface Streams {
 export function streams(config: PlatformConfig, secrets: Secrets, ground: Foundation): Streams {
   if (config.kafka === undefined) return { kafka: undefined };
   const { brokers, volume, operator, entityOperator, topics, clients, ...size } = config.kafka;
-  const { at, namespaces, chartDirectory, kubeApi, authority, clusterDomain, metrics, storageClass, isProtected } =
-    ground;
+  const { at, namespaces, chartDirectory, kubeApi, authority, clusterDomain, metrics, isProtected } = ground;
   const namespace = namespaces["data-platform"];
 
   const kafka = new Kafka<OwnClient>(
@@ -31,7 +30,7 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       clusterDomain,
       brokers,
       size,
-      volume: { storageClass, sizeGiB: volume.sizeGiB },
+      volume: ground.volumeOf(volume),
       operatorSize: operator,
       entityOperatorSize: entityOperator,
       topics,

@@ -149,6 +149,26 @@ for (const shape of SHAPES) {
   });
 }
 
+for (const shape of SHAPES) {
+  it(`every volume of ${shape} has the class that its system names`, async () => {
+    const { config, seen } = await run(onClass(shaped(shape), "fast"));
+    const { className } = config.storage;
+    // Besides what refers to the default itself.
+    const claims = seen.filter(({ type }) => type !== "kubernetes:core/v1:ConfigMap" && !type.endsWith("StorageClass"));
+    const text = claims.map((one) => JSON.stringify(one.inputs));
+    const others = claims.filter((_, index) => text[index]?.includes(`"${className}"`)).map(({ name }) => name);
+    assert.deepEqual(others, ["lasting-values"]);
+    assert.ok(text.filter((one) => one.includes('"fast"')).length > 10, "too few found: does the test still see them?");
+  });
+}
+
+/** A config with every volume in a StorageClass. */
+function onClass<Value>(value: Value, className: string): Value {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const inner = Object.entries(value).map(([key, one]) => [key, onClass(one, className)]);
+  return { ...Object.fromEntries(inner), ...("sizeGiB" in value && { className }) } as Value;
+}
+
 describe("the keys of charts", () => {
   it("are known of every pinned chart", () => {
     const names = Object.values(charts).map(({ chart }) => chart);
