@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { mountedCa } from "../base/certificate";
 import { connect } from "../base/connect";
 import { deployment, type DeploymentArgs, podsAtOnce } from "../base/deployment";
 import {
@@ -16,7 +17,14 @@ import {
 } from "../base/endpoint";
 import { configFiles, type MountedFiles } from "../base/files";
 import type { Offer } from "../base/offer";
-import { container, type ContainerArgs, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import {
+  container,
+  type ContainerArgs,
+  type ContainerSize,
+  type PodArgs,
+  podTemplate,
+  serviceAccount,
+} from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -27,6 +35,7 @@ import { images } from "../base/versions";
 const PORT = 8088;
 // The user `superset` of the image.
 const SUPERSET_UID = 1000;
+const REDIS_CA = mountedCa("redis");
 const FILES = path.join(__dirname, "superset");
 const HEARTBEAT_FILE = "/tmp/heartbeat";
 // How long a query may run in the background.
@@ -122,6 +131,7 @@ export class Superset extends pulumi.ComponentResource {
   constructor(name: string, args: SupersetArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:Superset", name, {}, opts);
     const { namespace, store, redis, trino, reader, web, worker } = args;
+    const volumes = [postgresCaVolume(store), REDIS_CA.volume(redis.trust)];
 
     const logins = envSecret(
       `${name}-logins`,
@@ -145,9 +155,9 @@ export class Superset extends pulumi.ComponentResource {
       { namespace, files: { ...read("superset_config.py", "reencrypt.py"), "settings.json": settings(args) } },
       { parent: this },
     );
-    const setup = this.setUp(name, args, { config, logins, admin });
+    const setup = this.setUp(name, args, { config, logins, admin, volumes });
     const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment =>
-      this.run(pods, { store, config, logins, talksTo, own, after: [setup, ...reader.server.ready] });
+      this.run(pods, { volumes, config, logins, talksTo, own, after: [setup, ...reader.server.ready] });
 
     const stores = [store.server, redis.server];
     const queried = [...stores, ...(trino ? [trino] : [])];
@@ -195,7 +205,7 @@ export class Superset extends pulumi.ComponentResource {
   private setUp(
     name: string,
     args: SupersetArgs,
-    { config, logins, admin }: { config: MountedFiles; logins: EnvSecret; admin: EnvSecret },
+    { config, logins, admin, volumes }: Record<"logins" | "admin", EnvSecret> & Pick<ProcessArgs, "config" | "volumes">,
   ): pulumi.Resource {
     const { namespace, store, reader } = args;
     const sources = envSecret(
@@ -219,7 +229,7 @@ export class Superset extends pulumi.ComponentResource {
         secretEnv: [logins, admin, sources],
         mounts: { ...SHARED.mounts, "/etc/superset-setup": "setup" },
         files: { config, setup: declarations },
-        volumes: [postgresCaVolume(store)],
+        volumes,
         talksTo: [store.server, reader.server],
         // A large database takes long, and an interrupted migration is worse than a long one.
         timeoutSeconds: 3600,
@@ -229,7 +239,10 @@ export class Superset extends pulumi.ComponentResource {
     return setup.job;
   }
 
-  private run(pods: PodIdentity, { store, config, logins, talksTo, own, after }: ProcessArgs): k8s.apps.v1.Deployment {
+  private run(
+    pods: PodIdentity,
+    { volumes, config, logins, talksTo, own, after }: ProcessArgs,
+  ): k8s.apps.v1.Deployment {
     const account = serviceAccount(pods, { parent: this });
     const wires = connect(this, { from: pods, talksTo });
     const template = podTemplate(pods, {
@@ -239,7 +252,7 @@ export class Superset extends pulumi.ComponentResource {
       secretEnv: [logins],
       scratch: { tmp: { sizeMiB: 512 } },
       files: { config },
-      volumes: [postgresCaVolume(store)],
+      volumes,
       ...(own.graceSeconds !== undefined && { terminationGracePeriodSeconds: own.graceSeconds }),
     });
     return deployment(pods, { ...own, template }, { parent: this, dependsOn: [account, ...wires, ...after] });
@@ -257,11 +270,12 @@ const SHARED = {
     HEARTBEAT_FILE,
     SUPERSET_DATABASE_POOL: `${poolSize(1)}`,
   },
-  mounts: { "/tmp": "tmp", "/etc/superset": "config", ...POSTGRES_CA_MOUNT },
+  mounts: { "/tmp": "tmp", "/etc/superset": "config", ...POSTGRES_CA_MOUNT, ...REDIS_CA.mounts },
 };
 
 interface ProcessArgs {
-  readonly store: PostgresDatabase;
+  /** The CAs of its servers. */
+  readonly volumes: NonNullable<PodArgs["volumes"]>;
   readonly config: MountedFiles;
   readonly logins: EnvSecret;
   readonly talksTo: readonly Endpoint[];
@@ -352,5 +366,6 @@ function sourceList({ trino, reader }: SupersetArgs): pulumi.Output<string> {
 
 function redisUrl({ server, login }: RedisLogin): pulumi.Output<string> {
   const password = login.password.apply(encodeURIComponent);
-  return pulumi.interpolate`redis://${login.username}:${password}@${hostPort(server)}/0`;
+  const verified = `ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs=${REDIS_CA.file}`;
+  return pulumi.interpolate`rediss://${login.username}:${password}@${hostPort(server)}/0?${verified}`;
 }

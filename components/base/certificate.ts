@@ -6,10 +6,22 @@ import type { Trust } from "./endpoint";
 export const TRUST_STORE_PASSWORD = "changeit";
 
 const CA_KEY = "ca.crt";
+const TRUST_STORE_KEY = "truststore.p12";
 
 /** Where the CA of a server's certificate lies, for its clients. */
 export function caOf({ volume }: Trust, namespace: pulumi.Input<string>) {
   return { kind: "Secret", namespace, name: volume.secret.secretName, key: CA_KEY } as const;
+}
+
+/** Where pods of a server's clients have its CA: in PEM, and as a trust store for Java. */
+export function mountedCa(server: string) {
+  const [name, directory] = [`${server}-ca`, `/etc/${server}-ca`];
+  return {
+    file: `${directory}/${CA_KEY}`,
+    trustStore: `${directory}/${TRUST_STORE_KEY}`,
+    mounts: { [directory]: name },
+    volume: ({ volume }: Trust) => ({ name, ...volume }),
+  };
 }
 
 /** The cert-manager Issuer that signs our servers' certificates, in the servers' namespace. */
@@ -63,6 +75,6 @@ export function serverCertificate(
     { ...opts, dependsOn: authority.ready },
   );
   // Clients mount only the public files, not the key.
-  const items = [CA_KEY, "truststore.p12"].map((file) => ({ key: file, path: file }));
+  const items = [CA_KEY, TRUST_STORE_KEY].map((file) => ({ key: file, path: file }));
   return { secretName, trust: { volume: { secret: { secretName, items } } }, resource };
 }

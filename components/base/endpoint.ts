@@ -125,10 +125,11 @@ export interface RedisAccess {
   readonly commands: readonly string[];
 }
 
-/** A Redis server, and the user of one client. */
+/** A Redis server, over TLS, and the user of one client. */
 export interface RedisLogin {
   readonly server: Endpoint<"redis">;
   readonly login: Credential;
+  readonly trust: Trust;
 }
 
 /** The CA that a TLS client trusts: a volume with `ca.crt` (PEM) and `truststore.p12` (PKCS 12, without keys). */
@@ -270,9 +271,12 @@ export function serviceEndpoint<P extends Protocol>(
   };
 }
 
+// The schemes of protocols over TLS, where they have another then.
+const OVER_TLS: Readonly<Partial<Record<Protocol, string>>> = { http: "https", redis: "rediss" };
+
 /** The scheme of an endpoint's URL. */
 export function schemeOf({ protocol, tls }: Endpoint): string {
-  return protocol === "http" && tls ? "https" : protocol;
+  return (tls ? OVER_TLS[protocol] : undefined) ?? protocol;
 }
 
 /** The only place where an endpoint becomes a string. */

@@ -1,18 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
+import { mountedCa } from "./certificate";
 import { hostPort, type PostgresDatabase } from "./endpoint";
 
-const CA_VOLUME = "postgres-ca";
-const CA_DIRECTORY = "/etc/postgres-ca";
-
-/** The CA with which clients of PostgreSQL verify the server, in their pods. */
-const POSTGRES_CA = `${CA_DIRECTORY}/ca.crt`;
+const CA = mountedCa("postgres");
+const POSTGRES_CA = CA.file;
 
 /** Where containers of PostgreSQL's clients mount the CA. */
-export const POSTGRES_CA_MOUNT = { [CA_DIRECTORY]: CA_VOLUME };
+export const POSTGRES_CA_MOUNT = CA.mounts;
 
 /** The volume of the CA, for pods of PostgreSQL's clients. */
 export function postgresCaVolume({ trust }: PostgresDatabase) {
-  return { name: CA_VOLUME, ...trust.volume };
+  return CA.volume(trust);
 }
 
 /** How a client of PostgreSQL verifies that the server is the one that it called, in the words of libpq and of its JDBC driver. */

@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
+import type { ServerCertificate } from "./certificate";
 import { ROLLOUT_TIMEOUTS } from "./deployment";
 import { type PodIdentity, podsNamed, type ServiceTarget } from "./endpoint";
 import { container, type ContainerArgs, type PodArgs, podTemplate, serviceAccount } from "./pod";
@@ -8,13 +9,15 @@ import { claim, keptVolume, type NamedVolume, type Volume } from "./volume";
 
 /** Inputs of {@link statefulPod}. */
 export interface StatefulPodArgs
-  extends ContainerArgs, Pick<PodArgs, "uid" | "scratch" | "files" | "terminationGracePeriodSeconds"> {
+  extends ContainerArgs, Pick<PodArgs, "uid" | "scratch" | "files" | "volumes" | "terminationGracePeriodSeconds"> {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   /** Ports that the Service leads to. */
   readonly ports: Readonly<Record<string, number>>;
   /** Ports that only probes ask. */
   readonly probePorts?: Readonly<Record<string, number>>;
+  /** Its certificate; the pod mounts it as one of `volumes`. */
+  readonly certificate?: ServerCertificate;
   /** Mounted at `/data`. */
   readonly volume: Volume;
   /** Refuses to delete or replace the server. */
@@ -23,7 +26,7 @@ export interface StatefulPodArgs
 
 /** Makes a server of one pod that keeps its data on a volume: a StatefulSet, a Service and a ServiceAccount of its name. */
 export function statefulPod(name: string, args: StatefulPodArgs, parent: pulumi.Resource): ServiceTarget {
-  const { namespace, ports, probePorts, volume, protect, secretEnv = [], files = {} } = args;
+  const { namespace, ports, probePorts, certificate, volume, protect, secretEnv = [], files = {} } = args;
   const server = podsNamed(name, namespace);
   const account = serviceAccount(server, { parent });
   const entry = service(name, server, ports, { parent });
@@ -34,7 +37,9 @@ export function statefulPod(name: string, args: StatefulPodArgs, parent: pulumi.
     ],
     priorityClass: "critical-services",
   });
-  const made = [...secretEnv, ...Object.values(files)].map(({ resource }) => resource);
+  const made = [...secretEnv, ...Object.values(files), ...(certificate ? [certificate] : [])].map(
+    (one) => one.resource,
+  );
   const set = statefulSet(
     server,
     template,
@@ -45,7 +50,7 @@ export function statefulPod(name: string, args: StatefulPodArgs, parent: pulumi.
       dependsOn: [account, entry, ...made],
     },
   );
-  return { server, ready: [entry, set] };
+  return { server, ready: [entry, set], ...(certificate && { trust: certificate.trust }) };
 }
 
 // What Kubernetes lets nobody change: sets that were made with other values, such as those of 0.1.0, stay as they are.

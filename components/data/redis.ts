@@ -1,7 +1,16 @@
 import { createHash } from "node:crypto";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { type Endpoint, type RedisAccess, type RedisLogin, serviceEndpoint, url } from "../base/endpoint";
+import { type Authority, mountedCa, serverCertificate } from "../base/certificate";
+import {
+  type Endpoint,
+  type RedisAccess,
+  type RedisLogin,
+  serviceEndpoint,
+  serviceNames,
+  type Trust,
+  url,
+} from "../base/endpoint";
 import { exporter } from "../base/exporter";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
@@ -18,6 +27,10 @@ const REDIS_PORT = 6379;
 const VALKEY_UID = 999;
 const CONFIG_FILE = "valkey.conf";
 const ACL_FILE = "users.acl";
+const REDIS_CA = mountedCa("redis");
+const CERTIFICATE = "/etc/valkey-tls";
+// The server's old name, which clients may still use.
+const LEGACY_NAME = "redis-service";
 const PROBE_USER = "probe";
 const EXPORTER_USER = "exporter";
 const EXPORTER_PORT = 9121;
@@ -33,6 +46,10 @@ export interface RedisClient extends RedisAccess {
 export interface RedisArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
+  /** Signs the server's certificate. */
+  readonly authority: Authority;
+  /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
+  readonly clusterDomain: string;
   readonly size: ContainerSize;
   readonly volume: Volume;
   readonly clients: Readonly<Record<string, RedisClient>>;
@@ -56,6 +73,15 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
   ) {
     super("carbon:data:Redis", name, {}, opts);
     const { namespace, size, volume, clients, protect }: RedisArgs = args;
+    const certificate = serverCertificate(
+      name,
+      {
+        namespace,
+        authority: args.authority,
+        dnsNames: [name, LEGACY_NAME].flatMap((service) => serviceNames(service, namespace, args.clusterDomain)),
+      },
+      { parent: this },
+    );
     const config = configFiles(
       `${name}-config`,
       { namespace, files: { [CONFIG_FILE]: configuration(size) } },
@@ -80,7 +106,9 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
         probe: { kind: "command", command: PROBE, startupSeconds: 600 },
         uid: VALKEY_UID,
         files: { config, users },
-        mounts: { "/etc/valkey": "config", "/etc/valkey-users": "users" },
+        certificate,
+        volumes: [{ name: "certificate", secret: { secretName: certificate.secretName } }],
+        mounts: { "/etc/valkey": "config", "/etc/valkey-users": "users", [CERTIFICATE]: "certificate" },
       },
       this,
     );
@@ -88,7 +116,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
     this.logins = new Map(
       Object.entries(clients).map(([client, { password }]) => [
         client,
-        { server: this.endpoint, login: { username: pulumi.output(client), password } },
+        { server: this.endpoint, login: { username: pulumi.output(client), password }, trust: certificate.trust },
       ]),
     );
     const secrets = Object.entries(clients).map(([client, { password }]) => {
@@ -99,17 +127,17 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
       );
       return [client, { namespace, name: secret }] as const;
     });
-    this.watch(objectName(name, "exporter"), args);
+    this.watch(objectName(name, "exporter"), args, certificate.trust);
     this.offers = {
       endpoints: { redis: this.endpoint },
       credentials: Object.fromEntries(secrets),
-      legacyNames: { "redis-service": [this.endpoint] },
+      legacyNames: { [LEGACY_NAME]: [this.endpoint] },
       alerts: [path.join(__dirname, "redis.alerts.yaml")],
     };
     this.registerOutputs();
   }
 
-  private watch(name: string, { namespace, exporter: own, metrics }: RedisArgs): void {
+  private watch(name: string, { namespace, exporter: own, metrics }: RedisArgs, trust: Trust): void {
     const login = envSecret(
       objectName(name, "login"),
       { namespace, data: { REDIS_USER: EXPORTER_USER, REDIS_PASSWORD: own.password } },
@@ -122,6 +150,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
       uid: EXPORTER_UID,
       env: {
         REDIS_ADDR: url(this.endpoint),
+        REDIS_EXPORTER_TLS_CA_CERT_FILE: REDIS_CA.file,
         REDIS_EXPORTER_WEB_LISTEN_ADDRESS: `:${EXPORTER_PORT}`,
         // What its user may not ask.
         REDIS_EXPORTER_CONFIG_COMMAND: "-",
@@ -129,6 +158,8 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
         REDIS_EXPORTER_EXCLUDE_LATENCY_HISTOGRAM_METRICS: "true",
       },
       secretEnv: [login],
+      mounts: REDIS_CA.mounts,
+      volumes: [REDIS_CA.volume(trust)],
       port: EXPORTER_PORT,
       healthPath: "/health",
       talksTo: [this.endpoint],
@@ -145,12 +176,24 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
 }
 
 // Fails if the answer is an error, as while data is loaded. PING would also fail while the disk is full, when the server still
-// answers reads, and a restart helps nobody. Its user needs no password and may do nothing else.
-const PROBE = ["valkey-cli", "-e", "--no-auth-warning", "--user", PROBE_USER, "--pass", "none", "dbsize"];
+// answers reads, and a restart helps nobody. Its user needs no password and may do nothing else. It does not verify the server,
+// since the name is another and a certificate that expired is no reason to restart.
+const PROBE = [
+  ...["valkey-cli", "-e", "--tls", "--insecure", "--no-auth-warning"],
+  ...["--user", PROBE_USER, "--pass", "none", "dbsize"],
+];
 
 function configuration({ memoryMiB }: ContainerSize): string {
   const settings = {
-    port: REDIS_PORT,
+    // No port without TLS.
+    port: 0,
+    "tls-port": REDIS_PORT,
+    "tls-cert-file": `${CERTIFICATE}/tls.crt`,
+    "tls-key-file": `${CERTIFICATE}/tls.key`,
+    // Clients have passwords, and no certificates.
+    "tls-auth-clients": "no",
+    // Renewed certificates, within an hour.
+    "tls-auto-reload-interval": 3600,
     dir: "/data",
     aclfile: `/etc/valkey-users/${ACL_FILE}`,
     // Every write goes to a log that is synchronized each second; additional snapshots would be useless.

@@ -3,11 +3,13 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
+import { mountedCa } from "../base/certificate";
 import { connect, type Destination } from "../base/connect";
 import { deployment, podsAtOnce } from "../base/deployment";
 import {
   type Bucket,
   type Endpoint,
+  hostPort,
   podsNamed,
   type PostgresDatabase,
   type RedisAccess,
@@ -40,6 +42,7 @@ const PORTS = { http: 6566, grpc: 6567 };
 // The fixed metrics port of `feast serve`.
 const METRICS_PORT = 8000;
 const FEAST_UID = 1000;
+const REDIS_CA = mountedCa("redis");
 const STORE_FILE = "feature_store.yaml";
 // How long a server may use outdated definitions.
 const REGISTRY_CACHE_SECONDS = 30;
@@ -122,11 +125,11 @@ export class Feast extends pulumi.ComponentResource {
         size: args.jobs,
         env: { HOME: "/tmp", FEAST_OFFLINE_BUCKET: offlineStore.name, ...s3ClientEnv(offlineStore.store) },
         secretEnv: [logins, objectStore],
-        mounts: { "/tmp": "tmp", "/store": "store", ...POSTGRES_CA_MOUNT },
+        mounts: { "/tmp": "tmp", "/store": "store", ...POSTGRES_CA_MOUNT, ...REDIS_CA.mounts },
       },
       logins,
       store,
-      volumes: [postgresCaVolume(registry)],
+      volumes: [postgresCaVolume(registry), REDIS_CA.volume(onlineStore.trust)],
       stores: [registry.server, onlineStore.server, offlineStore.store.destination],
     };
     const applied = this.apply(name, args, shared);
@@ -354,8 +357,9 @@ function storeConfig(project: string): string {
 
 // Feast splits it at commas and parses each value as JSON; before that, it is unquoted in the store file's YAML.
 function connectionString({ server, login }: RedisLogin): pulumi.Output<string> {
+  const verified = `ssl=true,ssl_cert_reqs=required,ssl_check_hostname=true,ssl_ca_certs=${REDIS_CA.file}`;
   const password = login.password.apply(escaped);
-  return pulumi.interpolate`${server.host}:${server.port},username=${login.username},password="${password}"`;
+  return pulumi.interpolate`${hostPort(server)},${verified},username=${login.username},password="${password}"`;
 }
 
 /** The contents of a JSON string, using only letters, digits and backslashes. */

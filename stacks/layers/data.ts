@@ -28,7 +28,7 @@ export function data(config: PlatformConfig, secrets: Secrets, ground: Foundatio
 function redisOf(
   config: PlatformConfig,
   secrets: Secrets,
-  { at, namespaces, volumeOf, metrics, isProtected }: Foundation,
+  { at, namespaces, authority, clusterDomain, volumeOf, metrics, isProtected }: Foundation,
 ): Data["redis"] {
   if (config.redis === undefined) return undefined;
   const { volume, exporter, ...size } = config.redis;
@@ -44,6 +44,8 @@ function redisOf(
     "redis",
     {
       namespace: namespaces["data-platform"],
+      authority,
+      clusterDomain,
       size,
       volume: volumeOf(volume),
       clients,

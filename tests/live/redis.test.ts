@@ -14,13 +14,19 @@ describe("Valkey", () => {
   const answer = async (login: { user?: string; password?: string }, ...command: string[]): Promise<string> => {
     const { user, password } = login;
     const lines = [...(user === undefined ? [] : [`AUTH ${user} ${quoted(password ?? "")}`]), command.join(" ")];
-    const output = await server.exec(["valkey-cli"], { input: `${lines.join("\n")}\n` });
+    const output = await server.exec(["valkey-cli", "--tls", "--cacert", "/etc/valkey-tls/ca.crt"], {
+      input: `${lines.join("\n")}\n`,
+    });
     return output.trimEnd().split("\n").at(-1) ?? "";
   };
   const feast = () => ({ user: "feast", password: cluster.program.data("Secret", "redis-feast")["password"] ?? "" });
 
   it("answers every probe", async () => {
     assert.deepEqual(await server.faults(), []);
+  });
+
+  it("answers nobody who does not speak TLS", async () => {
+    await assert.rejects(server.exec(["valkey-cli", "PING"]), /reset by peer|closed the connection/);
   });
 
   it("answers nobody who has not logged in", async () => {

@@ -11,6 +11,7 @@ import type {
   PodIdentity,
   PostgresDatabase,
   Protocol,
+  RedisLogin,
   SearchLogin,
   Trust,
 } from "../../components/base/endpoint";
@@ -87,6 +88,14 @@ export function streams(password: string): KafkaLogin {
 export function search(password: string): SearchLogin {
   const server = { ...endpoint("search", "http", 9200), tls: true };
   return { server, login: login("search-user", password), trust: trust("search") };
+}
+
+export function cache(password: string): RedisLogin {
+  return {
+    server: { ...endpoint("redis", "redis", 6379), tls: true },
+    login: login("runner", password),
+    trust: trust("redis"),
+  };
 }
 
 export function graph(password: string): GraphLogin {

@@ -255,7 +255,7 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
       {
         command: /^valkey-server /,
         writes: [{ set: /^dir (\S+)$/m, fallback: "/data", source: "valkey-io/valkey valkey.conf" }],
-        ports: { redis: { set: /^port (\d+)$/m, fallback: 6379, source: "valkey-io/valkey valkey.conf" } },
+        ports: { redis: { set: /^tls-port (\d+)$/m, source: "valkey-io/valkey valkey.conf" } },
       },
     ],
   },

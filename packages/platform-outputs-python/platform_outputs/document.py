@@ -68,7 +68,7 @@ class S3Service(Model):
 
 
 class RedisService(Model):
-    protocol: Literal["redis"]
+    protocol: Literal["rediss"]
     host: str
     """DNS name inside the cluster."""
     port: int

@@ -1,20 +1,14 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
-import type { RedisLogin } from "../../../components/base/endpoint";
 import { Superset, type SupersetArgs, supersetRedisAccess } from "../../../components/analytics/superset";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
-import { database, endpoint, onCluster, SIZE } from "../../support/stubs";
+import { cache, database, endpoint, onCluster, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
 const DEPLOYMENT = "kubernetes:apps/v1:Deployment";
 const JOB = "kubernetes:batch/v1:Job";
-
-function redisLogin(): RedisLogin {
-  const login = { username: pulumi.output("runner"), password: pulumi.secret(HOSTILE) };
-  return { server: endpoint("redis", "redis", 6379), login };
-}
 
 async function superset(own: Partial<SupersetArgs> = {}): Promise<Registered[]> {
   const seen = await mockEngine();
@@ -24,7 +18,7 @@ async function superset(own: Partial<SupersetArgs> = {}): Promise<Registered[]> 
     {
       namespace: "bi",
       store,
-      redis: redisLogin(),
+      redis: cache(HOSTILE),
       secretKey: pulumi.secret("the-key"),
       adminPassword: pulumi.secret("the-admin"),
       reader: { ...store, database: "catalog", login: { ...store.login, password: pulumi.secret("reads-only") } },
@@ -65,7 +59,14 @@ describe("Superset", () => {
         "/charts",
         "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
       ],
-      ["redis:", "runner", HOSTILE, "redis.elsewhere:6379", "/0", ""],
+      [
+        "rediss:",
+        "runner",
+        HOSTILE,
+        "redis.elsewhere:6379",
+        "/0",
+        "?ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs=/etc/redis-ca/ca.crt",
+      ],
     ]);
     const rest = JSON.stringify(seen.filter(({ type }) => !type.endsWith(":Secret")).map(({ inputs }) => inputs));
     for (const text of ["rd?#", encodeURIComponent(HOSTILE), "the-key", "the-admin", "reads-only"]) {

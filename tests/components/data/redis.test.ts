@@ -16,6 +16,8 @@ async function redis(own: Partial<RedisArgs> = {}): Promise<{ seen: Registered[]
     "redis",
     {
       namespace: "data",
+      authority: { issuer: "the-ca", ready: by.crds },
+      clusterDomain: "cluster.local",
       size: SIZE,
       volume: { storageClass: "disk", sizeGiB: 5 },
       clients: {
@@ -74,7 +76,7 @@ describe("Redis", () => {
   it("hands a client its user and the address", async () => {
     const { component } = await redis();
     const { server: endpoint, login } = component.login("features");
-    assert.equal(await valueOf(url(endpoint)), "redis://redis.data.svc:6379");
+    assert.equal(await valueOf(url(endpoint)), "rediss://redis.data.svc:6379");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["features", HOSTILE]);
     assert.equal(await pulumi.isSecret(login.password), true);
     assert.equal(component.offers.credentials?.["features"]?.name, "redis-features");
@@ -86,7 +88,8 @@ describe("Redis", () => {
     const [container] = only(seen, "kubernetes:apps/v1:Deployment", "redis-exporter").inputs.spec.template.spec
       .containers;
     const env = Object.fromEntries(container.env.map(({ name, value }: any) => [name, value]));
-    assert.equal(env["REDIS_ADDR"], "redis://redis.data.svc:6379");
+    assert.equal(env["REDIS_ADDR"], "rediss://redis.data.svc:6379");
+    assert.equal(env["REDIS_EXPORTER_TLS_CA_CERT_FILE"], "/etc/redis-ca/ca.crt");
     assert.deepEqual(container.envFrom, [{ secretRef: { name: "redis-exporter-login" } }]);
     const login = only(seen, "kubernetes:core/v1:Secret", "redis-exporter-login");
     assert.deepEqual(login.inputs.stringData, { REDIS_USER: "exporter", REDIS_PASSWORD: "exporter-password" });
@@ -117,6 +120,7 @@ describe("Redis", () => {
       [mounts.get("data"), `${String(mounts.get("users"))}/users.acl`],
     );
     assert.deepEqual(volumes, [
+      { name: "certificate", secret: { secretName: "redis-tls" } },
       { name: "config", configMap: { name: "redis-config" } },
       { name: "users", secret: { secretName: "redis-users" } },
     ]);
@@ -125,6 +129,22 @@ describe("Redis", () => {
     assert.deepEqual(persistentVolumeClaimRetentionPolicy, { whenDeleted: "Retain", whenScaled: "Retain" });
     assert.equal(configOf(seen).get("appendonly"), "yes");
     assert.equal(server(seen).protect, true);
+  });
+
+  it("speaks TLS alone, by its names of today and before, and reads a renewed certificate by itself", async () => {
+    const { seen } = await redis();
+    const { secretName, dnsNames } = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs.spec;
+    assert.equal(secretName, "redis-tls");
+    for (const host of ["redis", "redis.data.svc", "redis-service", "redis-service.data.svc.cluster.local"])
+      assert.ok(dnsNames.includes(host), host);
+    const config = configOf(seen);
+    assert.deepEqual([config.get("port"), config.get("tls-port")], ["0", "6379"]);
+    const { mountPath } = pod(seen).spec.containers[0].volumeMounts.find(({ name }: any) => name === "certificate");
+    assert.deepEqual(
+      [config.get("tls-cert-file"), config.get("tls-key-file")],
+      [`${String(mountPath)}/tls.crt`, `${String(mountPath)}/tls.key`],
+    );
+    assert.equal(config.get("tls-auto-reload-interval"), "3600");
   });
 
   it("forgets only what expires anyway, and leaves memory for the copy that rewrites its log", async () => {

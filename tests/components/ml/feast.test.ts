@@ -2,23 +2,16 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import * as pulumi from "@pulumi/pulumi";
 import { parse } from "yaml";
-import type { RedisLogin } from "../../../components/base/endpoint";
 import { Feast, type FeastArgs, onlineStoreAccess } from "../../../components/ml/feast";
 import { FEATURES } from "../../../stacks/layers/features";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
-import { bucket, database, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
+import { bucket, cache, database, metrics, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
 const HOSTILE = `p,@ss:w/rd?#[%41]&+ "'\\$HOME={}é`;
-
-function redisLogin(password = HOSTILE): RedisLogin {
-  const login = { username: pulumi.output("runner"), password: pulumi.secret(password) };
-  return { server: endpoint("redis", "redis", 6379), login };
-}
 
 async function feast(own: Partial<FeastArgs> = {}): Promise<{ seen: Registered[]; component: Feast }> {
   const seen = await mockEngine();
@@ -29,7 +22,7 @@ async function feast(own: Partial<FeastArgs> = {}): Promise<{ seen: Registered[]
       project: "prices",
       repository: FEATURES.repository,
       registry: database(HOSTILE),
-      onlineStore: redisLogin(),
+      onlineStore: cache(HOSTILE),
       offlineStore: bucket(),
       replicas: { min: 2, max: 6 },
       http: SIZE,
@@ -140,10 +133,18 @@ describe("Feast", () => {
     const text = secretData(seen, "feast-stores")["FEAST_ONLINE_STORE"] ?? "";
     // As Feast reads it: pasted into YAML, split at commas, each value taken for JSON.
     assert.equal(parse(`connection_string: ${text}`).connection_string, text);
-    const [address, user = "", password = "", ...others] = text.split(",");
-    assert.deepEqual([address, user, others], ["redis.elsewhere:6379", "username=runner", []]);
-    assert.equal(JSON.parse(password.slice("password=".length)), HOSTILE);
-    const number = secretData((await feast({ onlineStore: redisLogin("12345678") })).seen, "feast-stores");
+    const [address, ...options] = text.split(",");
+    const { password = "", ...others } = Object.fromEntries(options.map((option) => option.split("=")));
+    assert.equal(address, "redis.elsewhere:6379");
+    assert.deepEqual(others, {
+      ssl: "true",
+      ssl_cert_reqs: "required",
+      ssl_check_hostname: "true",
+      ssl_ca_certs: "/etc/redis-ca/ca.crt",
+      username: "runner",
+    });
+    assert.equal(JSON.parse(password), HOSTILE);
+    const number = secretData((await feast({ onlineStore: cache("12345678") })).seen, "feast-stores");
     assert.match(number["FEAST_ONLINE_STORE"] ?? "", /,password="12345678"$/, "a text of digits stays a text");
   });
 

@@ -60,10 +60,14 @@ async function python(name: keyof typeof locks): Promise<Software> {
 /** Debian 12 has the Redis that Valkey was made from, whose programs have other names. */
 async function valkey(): Promise<Software> {
   const bin = "/opt/valkey";
-  const links = ["server", "cli"].map(
-    (program) => ({ kind: "link", source: `/usr/bin/redis-${program}`, target: `${bin}/valkey-${program}` }) as const,
-  );
-  return Promise.resolve({ path: [bin], pieces: links });
+  const server = path.join(__dirname, "valkey-server.sh");
+  return Promise.resolve({
+    path: [bin],
+    pieces: [
+      { kind: "ro", source: server, target: `${bin}/valkey-server` },
+      { kind: "link", source: "/usr/bin/redis-cli", target: `${bin}/valkey-cli` },
+    ],
+  });
 }
 
 /** Neo4j's own jars on Debian's Java. */

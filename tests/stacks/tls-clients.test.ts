@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { all, only, type Registered } from "../support/mocks";
+import { ourPods, selected } from "../support/manifests";
+import { program, SHAPES } from "../support/program";
+
+/** A server with a certificate, as its clients see it. */
+interface Server {
+  /** Its pods in the wiring table, and the port of its clients. */
+  readonly pods: string;
+  readonly port: number;
+  /** Secret with its certificate. */
+  readonly secret: string;
+  /** Who reaches the port without being a client of this kind: its own pods and those that manage it. */
+  readonly others: readonly string[];
+  readonly hosts: RegExp;
+  /** Where somebody is told how to talk to it, and what each such place must say. */
+  readonly told: RegExp;
+  readonly verified: RegExp;
+}
+
+const SERVERS: Readonly<Record<string, Server>> = {
+  PostgreSQL: {
+    pods: "postgres",
+    port: 5432,
+    secret: "postgres-tls",
+    others: ["cnpg", "postgres"],
+    hosts: /\bpostgres-rw\.[\w.-]+\w/g,
+    told: /sslmode(?:","value)?\W+[\w-]+/gi,
+    verified: /\bverify-full$/,
+  },
+  Redis: {
+    pods: "redis",
+    port: 6379,
+    secret: "redis-tls",
+    others: [],
+    hosts: /\bredis\.data-platform[\w.-]+\w/g,
+    told: /[^"\s]*\bredis\.data-platform\.svc:6379[^"\s]*/g,
+    verified: /^rediss:[^?]*$|[?,]ssl_cert_reqs=required[&,]ssl_check_hostname=true/,
+  },
+};
+
+/** The clients of a server by the wiring table. */
+function clients(seen: readonly Registered[], { pods, port, others }: Server): any[] {
+  const rows: any[] = only(seen, "carbon:base:Wires").inputs.wires;
+  const wires = rows.filter(({ to, ports }) => to.name === pods && ports.map(Number).includes(port));
+  return wires.map(({ from }) => from).filter(({ name }) => !others.includes(name));
+}
+
+/** What describes the pods of a client: their templates, or the values of their chart. */
+function descriptions(seen: readonly Registered[], { name: client, namespace, labels }: any): any[] {
+  const releases = all(seen, "kubernetes:helm.sh/v3:Release").filter(
+    ({ name }) => client === name || client.startsWith(`${name}-`),
+  );
+  return [
+    ...selected(ourPods(seen), namespace, labels).map(({ template }) => template.spec),
+    ...releases.map(({ inputs }) => inputs.values),
+  ];
+}
+
+/** Everything in a value that has this field. */
+function having(field: string, value: any): any[] {
+  if (typeof value !== "object" || value === null) return [];
+  return [...(value[field] === undefined ? [] : [value]), ...Object.values(value).flatMap((one) => having(field, one))];
+}
+
+/** A description with the contents of all Secrets and ConfigMaps that it names. */
+function text(seen: readonly Registered[], description: any): string {
+  const own = JSON.stringify(description);
+  const named = ["Secret", "ConfigMap"]
+    .flatMap((kind) => all(seen, `kubernetes:core/v1:${kind}`))
+    .filter(({ inputs }) => own.includes(`"${String(inputs.metadata.name)}"`));
+  return [own, ...named.map(({ inputs }) => JSON.stringify(inputs))].join("\n");
+}
+
+for (const shape of SHAPES) {
+  for (const [name, server] of Object.entries(SERVERS)) {
+    describe(`clients of ${name} in ${shape}`, () => {
+      it("verify the server and its name, and none only encrypts", async () => {
+        const { seen } = await program(shape);
+        const found = seen.flatMap(({ inputs, name: from }) =>
+          [...JSON.stringify(inputs).matchAll(server.told)].map(([said]) => [from, said] as const),
+        );
+        assert.ok(found.length > 0, "there are addresses to look at");
+        const trusting = found.filter(([, said]) => !server.verified.test(said)).map((one) => one.join(": "));
+        assert.deepEqual(trusting, [], "these do not verify whom they talk to");
+      });
+
+      it("have its CA in every pod without its key, and read it where it is mounted", async () => {
+        const { seen } = await program(shape);
+        const found = clients(seen, server);
+        assert.ok(found.length > 0, "there are clients to look at");
+        for (const client of found) {
+          const described = descriptions(seen, client);
+          assert.ok(described.length > 0, `${String(client.name)}: nothing describes its pods`);
+          for (const one of described) {
+            const volumes = having("secret", one).filter(({ secret }) => secret.secretName === server.secret);
+            assert.ok(volumes.length > 0, `${String(client.name)} does not mount the CA of ${name}`);
+            for (const { secret } of volumes) {
+              const keys = secret.items?.map(({ key }: any) => key);
+              assert.deepEqual(keys, ["ca.crt", "truststore.p12"], `${String(client.name)} mounts more than the CA`);
+            }
+            const trusts = volumes.map((volume) => volume.name);
+            const places = having("mountPath", one).filter((mount) => trusts.includes(mount.name));
+            const said = text(seen, one);
+            assert.ok(
+              places.some(({ mountPath }) =>
+                ["ca.crt", "truststore.p12"].some((file) => said.includes(`${mountPath}/${file}`)),
+              ),
+              `${String(client.name)} does not read the CA of ${name} where it is mounted`,
+            );
+          }
+        }
+      });
+
+      it("call it by a name that its certificate has", async () => {
+        const { seen } = await program(shape);
+        const { dnsNames } = only(seen, "kubernetes:cert-manager.io/v1:Certificate", server.secret).inputs.spec;
+        const hosts = seen.flatMap(({ inputs }) => JSON.stringify(inputs).match(server.hosts) ?? []);
+        assert.ok(hosts.length > 0, "there are addresses to look at");
+        for (const host of new Set(hosts)) assert.ok(dnsNames.includes(host), host);
+      });
+    });
+  }
+}
