@@ -12,6 +12,7 @@ import { before } from "./verify/before";
 import { askAll, type Check, type Question, unanswered, Unanswered } from "./verify/check";
 import { lookAt } from "./verify/cluster";
 import { type Expected, expectedOf } from "./verify/expected";
+import { images } from "./verify/images";
 import { askInside } from "./verify/job";
 import { pods } from "./verify/pods";
 import { ray } from "./verify/ray";
@@ -56,6 +57,7 @@ export async function verify(
     : [
         ...workloads(expected, cluster),
         ...pods(expected, cluster, patience),
+        ...images(expected, cluster),
         ...ray(expected, cluster),
         ...answers(expected, cluster, inside),
         ...storage(expected, cluster),

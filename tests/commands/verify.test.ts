@@ -8,6 +8,7 @@ import { askAll, type Check, type Question, unanswered, Unanswered } from "../..
 import type { ClusterView } from "../../commands/verify/cluster";
 import { crdFaults, webhookFaults } from "../../commands/verify/conflicts";
 import { type Expected, expectedOf } from "../../commands/verify/expected";
+import { images } from "../../commands/verify/images";
 import { askInside, parseAnswers } from "../../commands/verify/job";
 import { pods } from "../../commands/verify/pods";
 import { ray } from "../../commands/verify/ray";
@@ -15,6 +16,7 @@ import { pluralOf, resourcesOf } from "../../commands/verify/rights";
 import { room } from "../../commands/verify/room";
 import { services, storage } from "../../commands/verify/storage";
 import { workloads } from "../../commands/verify/workloads";
+import { elasticsearchVersion } from "../../components/base/versions";
 import { evaluated } from "./program";
 
 const NAMESPACE = "data-platform";
@@ -189,6 +191,30 @@ describe("verify", () => {
       const waiting = { reason: "CrashLoopBackOff" };
       const status = { phase: "Running", containerStatuses: [{ name: "main", restartCount: 3, state: { waiting } }] };
       assert.equal(await of("crash", { ...pod("x", status), metadata: { namespace: "others", name: "x" } }), "ok");
+    });
+  });
+
+  describe("versions", () => {
+    it("of images are the program's in every pod, whoever made it", async () => {
+      const [wanted = ""] = expected.objects
+        .filter(({ kind }) => kind === "Cluster")
+        .map(({ inputs }) => (inputs["spec"] as { imageName: string }).imageName);
+      const running = (image: string) => pod("postgres-1", READY, {}, { containers: [{ name: "postgres", image }] });
+      const of = (...all: V1Pod[]) => whats(images(expected, cluster({ pods: all })), "images of pods");
+      assert.equal(await of(running(wanted), running("ghcr.io/somebody/else:1")), "ok");
+      const old = wanted.replace(/:.*/, ":17.1");
+      const what = `data-platform/postgres-1, container postgres runs ${old}, the program names ${wanted}`;
+      assert.equal(await of(running(old)), `failed\n${what}`);
+    });
+
+    it("of Elasticsearch are what its operator reached", async () => {
+      const of = (version: string) => {
+        const lists = cluster({});
+        const read = () => Promise.resolve({ status: { version } });
+        return whats(images(expected, { ...lists, read } as never), "Elasticsearch data-platform/elasticsearch");
+      };
+      assert.equal(await of("8.1.0"), `failed\nruns 8.1.0, the program names ${elasticsearchVersion}`);
+      assert.equal(await of(elasticsearchVersion), "ok");
     });
   });
 
