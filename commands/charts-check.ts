@@ -46,7 +46,7 @@ export interface CheckOptions {
   /** Directory with one folder for each chart. */
   readonly charts: string;
   readonly kubernetesVersion: string;
-  readonly images: PlatformConfig["images"];
+  readonly images: Pick<PlatformConfig["images"], "mirrors" | "pullSecret">;
   readonly helm: string;
   readonly admission: Admission;
   readonly progress: (line: string) => void;

@@ -4,12 +4,15 @@ import type { PlatformConfig } from "../../stacks/config/schema";
 import { workloadsOf } from "./declaration";
 
 /** What a rendered chart would pull past the mirrors, and pods of it that could not log in. */
-export function imageFaults(objects: readonly Manifest[], config: PlatformConfig["images"]): string[] {
+export function imageFaults(
+  objects: readonly Manifest[],
+  config: Pick<PlatformConfig["images"], "mirrors" | "pullSecret">,
+): string[] {
   return [...mirrorFaults(objects, config), ...(config.pullSecret ? loginFaults(objects) : [])];
 }
 
 /** Operators take the images of their pods from arguments, variables and files: a name may stand in any text. */
-function mirrorFaults(objects: readonly Manifest[], { mirrors }: PlatformConfig["images"]): string[] {
+function mirrorFaults(objects: readonly Manifest[], { mirrors }: Pick<PlatformConfig["images"], "mirrors">): string[] {
   const hosts = Object.keys(mirrors).map((host) => host.replaceAll(".", "\\."));
   const image = new RegExp(String.raw`(?<![\w./-])(?:${hosts.join("|")})/[\w./-]+`, "g");
   return objects

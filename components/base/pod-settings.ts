@@ -1,3 +1,4 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import type { ChartDeclaration } from "./chart-release";
@@ -5,6 +6,14 @@ import { CHART_KEYS, OPERATED_KEYS, type PodKeys } from "./pod-keys";
 
 /** The registries that others stand in for, by their hosts: `docker.io` and the registry or folder in one that has its images. */
 export type Mirrors = Readonly<Record<string, string>>;
+
+/** Digests of images, `sha256:…`, by the names with which pods pull them, registry and tag included. */
+export type ImageLock = Readonly<Record<string, string>>;
+
+/** The digests in a file that `npm run images:lock` has written; none without it. */
+export function imageLock(file: string): ImageLock {
+  return fs.existsSync(file) ? (JSON.parse(fs.readFileSync(file, "utf8")) as ImageLock) : {};
+}
 
 /** Name of the Secret with the logins of registries in each namespace. */
 export const PULL_SECRET = "registry-logins";
@@ -21,6 +30,8 @@ export interface TaintMatch {
 /** What a stack says of pods, whoever makes them. */
 export interface PodSettings {
   readonly mirrors?: Mirrors;
+  /** Of those in it, pods pull exactly the image that had the tag when it was written. */
+  readonly lock?: ImageLock;
   /** Whether they name the Secret with the logins of registries. */
   readonly pullSecret?: boolean;
   /** Labels of the nodes where they run, but for pods with a selector of their own. */
@@ -69,7 +80,7 @@ function everywhere(value: unknown, settings: PodSettings): unknown {
   if (!isMap(value)) return value;
   const changed = Object.entries(value).map(([key, inner]) => [
     key,
-    IMAGES.includes(key) && typeof inner === "string" ? imageAt(inner, settings) : everywhere(inner, settings),
+    IMAGE_KEYS.includes(key) && typeof inner === "string" ? imageAt(inner, settings) : everywhere(inner, settings),
   ]);
   if (!Array.isArray(value["containers"])) return Object.fromEntries(changed);
   const { nodeSelector, tolerations = [] } = scheduling(settings);
@@ -111,11 +122,14 @@ function declared({ workloads, hooks = [], ...others }: ChartDeclaration, settin
   };
 }
 
-const IMAGES = ["image", "imageName"];
+/** Where pod templates and custom resources name an image whole. */
+export const IMAGE_KEYS: readonly string[] = ["image", "imageName"];
 
-function imageAt(image: string, { mirrors = {} }: PodSettings): string {
+function imageAt(image: string, { mirrors = {}, lock = {} }: PodSettings): string {
   const full = fullName(image);
   const found = mirrored(full, mirrors);
+  const digest = lock[found];
+  if (digest !== undefined) return `${found}@${digest}`;
   return found === full ? image : found;
 }
 

@@ -15,6 +15,9 @@ export const Images = z.strictObject({
     description:
       "Registries, or folders in one, that hold the images of others, such as docker.io: registry.example.com/dockerhub; nodes ask these alone (docs/images.md)",
   }),
+  lock: z.string().min(1).default("images.lock.json").meta({
+    description: "File with the digests of images, which `npm run images:lock` writes; without it, pods pull by tag",
+  }),
   pullSecret: z.boolean().default(false).meta({
     description: "Whether a registry wants a login; the credential is carbon:registryLogins",
   }),

@@ -4,7 +4,7 @@ import type { Authority } from "../../components/base/certificate";
 import type { ApiServer } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
 import type { PodSecurityLevel } from "../../components/base/pod";
-import { mirrored, podSettings } from "../../components/base/pod-settings";
+import { imageLock, mirrored, podSettings } from "../../components/base/pod-settings";
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
 import type { Volume } from "../../components/base/volume";
@@ -115,10 +115,11 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     addOns,
   });
   const { registries, mirrors, pullSecret } = config.images;
-  const isPlain = !pullSecret && Object.keys(mirrors).length === 0;
+  const lock = imageLock(config.images.lock);
+  const isPlain = !pullSecret && Object.keys(mirrors).length + Object.keys(lock).length === 0;
   const opts: pulumi.ComponentResourceOptions = {
     provider,
-    ...(!isPlain && { transformations: [podSettings({ mirrors, pullSecret })] }),
+    ...(!isPlain && { transformations: [podSettings({ mirrors, lock, pullSecret })] }),
   };
 
   const priorities = new Priorities("priorities", opts);

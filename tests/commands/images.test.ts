@@ -4,6 +4,7 @@ import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { changes, lockImages } from "../../commands/images-lock";
 import { missing } from "../../commands/images";
 import { digestOf, location } from "../../commands/images/registry";
 import { temporaryDirectory } from "../support/temporary";
@@ -79,6 +80,27 @@ describe("what a registry says of an image", () => {
       await assert.rejects(missing(images), refused(new RegExp(`own/gone:1: .* answers ${status}`)));
     }
     await assert.rejects(missing([{ image: "127.0.0.1:1/own/ray:1" }]), refused(/does not answer/));
+  });
+
+  it("is locked for all images or none, with all that is wrong", async () => {
+    answers = { "own/ray:1": 200, "own/feast:1": 200, "own/superset:1": 503 };
+    const image = (name: string) => `${host}/own/${name}:1`;
+    assert.deepEqual(await lockImages([image("ray"), `${image("feast")}@${DIGEST}`, image("ray")]), {
+      [image("feast")]: DIGEST,
+      [image("ray")]: DIGEST,
+    });
+    await assert.rejects(
+      lockImages([image("ray"), image("gone"), image("superset")]),
+      refused(/own\/gone:1: its registry has no such image; build or copy it.*\n.*own\/superset:1: .* answers 503/),
+    );
+  });
+
+  it("that another run of the lock found is told apart from a new version", () => {
+    assert.deepEqual(changes({ "a:1": "x", "b:1": "x", "c:1": "x" }, { "a:1": "x", "b:1": "y", "d:1": "z" }), [
+      "! b:1: y, and it was x: its tag was moved",
+      "- c:1",
+      "+ d:1: z",
+    ]);
   });
 
   it("is asked where the runtime of a node would pull the image", () => {

@@ -6,12 +6,13 @@ import { RENDERED, type RenderedChart } from "../../commands/charts/rendered";
 import { workloadsOf } from "../../commands/charts/declaration";
 import { CHART_KEYS } from "../../components/base/pod-keys";
 import { fullName, mirrored, PULL_SECRET } from "../../components/base/pod-settings";
-import { charts } from "../../components/base/versions";
+import { charts, images } from "../../components/base/versions";
 import { demandOf } from "../../rehearsal/program/demand";
 import { SYSTEMS } from "../../stacks/config/systems";
 import { allPods, objects, ourPods } from "../support/manifests";
 import { all, type Registered } from "../support/mocks";
 import { type Program, run, shaped, SHAPES } from "../support/program";
+import { temporaryDirectory } from "../support/temporary";
 
 const HOSTS = [
   "docker.elastic.co",
@@ -23,6 +24,7 @@ const HOSTS = [
   "registry.k8s.io",
 ];
 const MIRROR = "mirror.test:5000";
+const DIGEST = `sha256:${"1a".repeat(32)}`;
 const mirrors = Object.fromEntries(HOSTS.map((host) => [host, `${MIRROR}/${host.replaceAll(".", "-")}`]));
 
 for (const shape of SHAPES) {
@@ -30,7 +32,10 @@ for (const shape of SHAPES) {
     let program: Program;
     before(async () => {
       const config = shaped(shape);
-      program = await run({ ...config, images: { ...config.images, mirrors, pullSecret: true } });
+      const lock = path.join(temporaryDirectory(), "images.lock.json");
+      const locked = Object.values(images).map((image) => [mirrored(fullName(image), mirrors), DIGEST]);
+      fs.writeFileSync(lock, JSON.stringify(Object.fromEntries(locked)));
+      program = await run({ ...config, images: { ...config.images, mirrors, lock, pullSecret: true } });
     });
 
     it("pulls every image from a mirror", () => {
@@ -47,6 +52,17 @@ for (const shape of SHAPES) {
         const { imageRepository } = inputs.spec.provider.kubernetes.envoyDeployment.container;
         assert.equal(imageRepository, mirrored("docker.io/envoyproxy/envoy", mirrors));
       }
+    });
+
+    it("pulls by its digest what the lock has", () => {
+      const ours = objects(program.seen).flatMap(({ inputs }) => imagesIn(inputs));
+      const names = Object.values(images).map((image) => mirrored(fullName(image), mirrors));
+      const known = ours.filter((image) => names.includes(image.replace(/@.*/, "")));
+      assert.ok(known.length > 20, `only ${known.length} images`);
+      assert.deepEqual(
+        known.filter((image) => !image.endsWith(`@${DIGEST}`)),
+        [],
+      );
     });
 
     it("tells every chart where its images are", () => {
@@ -191,7 +207,7 @@ describe("an image's full name", () => {
 function imagesIn(value: unknown): string[] {
   if (typeof value === "string") {
     const hosts = HOSTS.map((host) => host.replaceAll(".", "\\.")).join("|");
-    return new RegExp(`^(${hosts})/[a-z0-9./_-]+(:[\\w.-]+)?$`).test(value) ? [value] : [];
+    return new RegExp(`^(${hosts})/[a-z0-9./_-]+(:[\\w.-]+)?(@sha256:\\w+)?$`).test(value) ? [value] : [];
   }
   if (typeof value !== "object" || value === null) return [];
   const { image } = value as { image?: unknown };
