@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { cronSchedule, size, Size } from "./shapes";
+import { OWN_CATALOGS } from "../../components/analytics/trino/catalogs";
+import { cidr, cronSchedule, size, Size } from "./shapes";
 
 // The JVM needs 1 GiB outside the heap.
 const MIN_MEMORY_MIB = 2048;
@@ -12,12 +13,56 @@ const node = {
   }),
 };
 
+const catalogName = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]{0,62}$/, {
+    error: "expected lower-case letters, digits and underscores, beginning with a letter",
+    abort: true,
+  })
+  .refine((name) => name !== "system" && !OWN_CATALOGS.some((own) => own === name), {
+    error: `the platform has ${OWN_CATALOGS.join(", ")}, and Trino has system`,
+  });
+
+const property = z.string().regex(/^[a-zA-Z0-9._-]+$/, "expected the name of a property, such as connection-url");
+
+const CREDENTIAL = /(password|secret|credential|token|private-key|access-key)/i;
+
+/** A catalog of a source outside the platform. */
+const Catalog = z
+  .strictObject({
+    properties: z
+      .record(property, z.string().regex(/^[^\r\n]*$/, "expected one line"))
+      .refine((properties) => "connector.name" in properties, "name the connector by connector.name"),
+    secrets: z
+      .array(property)
+      .default([])
+      .meta({ description: "Properties whose values are in the credential carbon:trinoCatalogPassword" }),
+    reaches: z
+      .array(z.strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) }))
+      .default([])
+      .meta({ description: "Where the source listens, opened to Trino's pods by network policies" }),
+  })
+  .superRefine(({ properties, secrets }, context) => {
+    for (const name of Object.keys(properties)) {
+      const path = ["properties", name];
+      if (secrets.includes(name)) {
+        context.addIssue({ code: "custom", path, message: "secrets has it, too; remove one" });
+      } else if (CREDENTIAL.test(name)) {
+        const message = "it may be a credential: list its name under secrets, and set carbon:trinoCatalogPassword";
+        context.addIssue({ code: "custom", path, message });
+      }
+    }
+  });
+
 /** Trino: its coordinator and workers. */
 export const Trino = z.strictObject({
   coordinator: z.strictObject(node),
   workers: z
     .strictObject({ replicas: z.int().min(0), ...node })
     .meta({ description: "Worker pods; with 0 replicas the coordinator runs the queries itself" }),
+  catalogs: z.record(catalogName, Catalog).default({}).meta({
+    description: "Catalogs of sources outside the platform, in the words of Trino's connectors (docs/trino.md)",
+  }),
   snapshots: z
     .strictObject({
       schedule: cronSchedule.default("0 3 * * *"),

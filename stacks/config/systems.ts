@@ -44,6 +44,7 @@ interface Issuers {
   readonly postgres?: z.output<typeof Postgres> | undefined;
   readonly monitoring?: z.output<typeof Monitoring> | undefined;
   readonly gateway?: z.output<typeof Gateway> | undefined;
+  readonly trino?: z.output<typeof Trino> | undefined;
 }
 
 /** A system of the platform. */
@@ -212,6 +213,12 @@ export const SYSTEMS = {
     config: Trino,
     credentials: {
       trinoApiKey: apiKey("Trino"),
+      trinoCatalogPassword: {
+        form: "token",
+        usedBy:
+          'Trino\'s catalogs outside the platform: one password for all, or JSON such as {"prices":{"connection-password":"…"}}',
+        issuedWhere: ({ trino }) => Object.values(trino?.catalogs ?? {}).some(({ secrets }) => secrets.length > 0),
+      },
       trinoSharedSecret: { form: "password", usedBy: "Trino's coordinator and workers", length: 64 },
       postgresTrinoReaderPassword: {
         form: "password",

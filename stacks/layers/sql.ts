@@ -1,6 +1,7 @@
+import * as pulumi from "@pulumi/pulumi";
 import { Polaris } from "../../components/analytics/polaris";
 import { Trino } from "../../components/analytics/trino";
-import type { Sources } from "../../components/analytics/trino/catalogs";
+import type { OtherSource, Sources } from "../../components/analytics/trino/catalogs";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import type { Data } from "./data";
@@ -23,9 +24,9 @@ export function sql(
   ground: Foundation,
 ): Sql {
   const polaris = polarisOf(config.polaris, secrets, stores, ground);
-  return { polaris, trino: config.trino && trinoOf(config.trino, secrets, sources(), ground) };
+  return { polaris, trino: config.trino && trinoOf(config.trino, secrets, sources(config.trino), ground) };
 
-  function sources(): Sources {
+  function sources({ catalogs }: NonNullable<PlatformConfig["trino"]>): Sources {
     const { kafka, elasticsearch } = stores;
     return {
       ...(polaris && {
@@ -36,8 +37,38 @@ export function sql(
       }),
       ...(stores.postgres && { postgres: stores.postgres.reader("trino") }),
       ...(elasticsearch && { elasticsearch: elasticsearch.login("trino") }),
+      others: Object.fromEntries(
+        Object.entries(catalogs).map(([name, catalog]) => [name, otherSource(name, catalog, secrets)]),
+      ),
       ...(kafka && { kafka: { cluster: kafka.login("trino"), topics: Object.keys(config.kafka?.topics ?? {}) } }),
     };
+  }
+}
+
+type OtherCatalog = NonNullable<PlatformConfig["trino"]>["catalogs"][string];
+
+function otherSource(
+  name: string,
+  { properties, secrets: names, reaches }: OtherCatalog,
+  secrets: Secrets,
+): OtherSource {
+  const value = (property: string) =>
+    secrets.get("trinoCatalogPassword").apply((text) => {
+      if (!text.startsWith("{")) return text;
+      const found = passwords(text)[name]?.[property];
+      if (typeof found === "string") return found;
+      throw new pulumi.RunError(
+        `carbon:trinoCatalogPassword: has no text at ${name}.${property}, which trino.catalogs names; add it`,
+      );
+    });
+  return { properties, secrets: Object.fromEntries(names.map((property) => [property, value(property)])), reaches };
+}
+
+function passwords(text: string): Record<string, Record<string, unknown> | undefined> {
+  try {
+    return JSON.parse(text) as Record<string, Record<string, unknown>>;
+  } catch {
+    throw new pulumi.RunError("carbon:trinoCatalogPassword: begins with { and is no JSON; correct it");
   }
 }
 

@@ -310,6 +310,14 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => (c.secrets = { required: ["root"] }),
     `secrets.required.0: "root" is not allowed: expected one of ${quoted(Object.keys(SECRET_KEYS))}; correct it in FILE`,
   ],
+  [
+    (c) => (c.trino.catalogs = { kafka: { properties: { "connector.name": "kafka" } } }),
+    "trino.catalogs.kafka: this name is not allowed: the platform has iceberg, postgres, elasticsearch, kafka, and Trino has system; correct it in FILE",
+  ],
+  [
+    (c) => (c.trino.catalogs = { a: { properties: { "connector.name": "mysql", "connection-password": "x" } } }),
+    "trino.catalogs.a.properties.connection-password: it may be a credential: list its name under secrets, and set carbon:trinoCatalogPassword in FILE",
+  ],
 ];
 
 describe("a bad config", () => {
@@ -377,6 +385,11 @@ describe("a good config", () => {
     assert.equal(blocks.length, 3);
     const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
     assert.deepEqual(faultsOf(prod((c) => (c.ray = shown))), []);
+  });
+
+  it("may have the catalogs that docs/trino.md shows", () => {
+    const [shown] = [...read("docs/trino.md").matchAll(/```yaml\n([^]*?)```/g)].map(([, text = ""]) => parse(text));
+    assert.deepEqual(faultsOf(prod((c) => (c.trino.catalogs = shown.trino.catalogs))), []);
   });
 
   it("may have the topics and clients that docs/kafka.md shows", () => {

@@ -80,19 +80,45 @@ describe("an external object store", () => {
   });
 });
 /** The credentials that depend on how people and programs come in, and whether they are used. */
-function byConfig({ gateway, objectStore, images }: FullConfig): Readonly<Record<string, boolean>> {
+function byConfig({ gateway, objectStore, images, trino }: FullConfig): Readonly<Record<string, boolean>> {
   const { people, programs, exposure, certificates } = gateway;
   const keys = Object.keys(SECRET_KEYS).filter((key) => key.endsWith("ApiKey"));
   const open = (key: string) => key !== "objectStoreApiKey" || objectStore.kind !== "external";
   return {
     ...Object.fromEntries(keys.map((key) => [key, programs.kind === "keys" && open(key)])),
     registryLogins: images.pullSecret,
+    trinoCatalogPassword: Object.keys(trino.catalogs).length > 0,
     gatewayPassword: people.kind === "basic",
     gatewayClientSecret: people.kind === "oidc",
     cloudflareTunnelToken: exposure.kind === "cloudflareTunnel",
     cloudflareDnsToken: certificates.kind === "acme" && certificates.challenge === "dns01",
   };
 }
+
+describe("the passwords of Trino's catalogs", () => {
+  const config = configOf("prod");
+  const catalog = { properties: { "connector.name": "mysql" }, secrets: ["connection-password"], reaches: [] };
+  const trino = { ...config.trino, catalogs: { prices: catalog, weather: catalog } };
+  const passwords = async (trinoCatalogPassword: string) => {
+    const { seen } = await run({ ...config, trino }, { trinoCatalogPassword });
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "trino-env").inputs;
+    return ["PRICES", "WEATHER"].map((name) => stringData[`CATALOG_${name}_CONNECTION_PASSWORD`]);
+  };
+
+  it("are one for all, or one for each", async () => {
+    assert.deepEqual(await passwords("same-for-all"), ["same-for-all", "same-for-all"]);
+    const each = { prices: { "connection-password": "a" }, weather: { "connection-password": "b" } };
+    assert.deepEqual(await passwords(JSON.stringify(each)), ["a", "b"]);
+  });
+
+  it("are named where they are missing", async () => {
+    await assert.rejects(
+      passwords(JSON.stringify({ prices: { "connection-password": "a" } })),
+      /carbon:trinoCatalogPassword: has no text at weather\.connection-password, which trino\.catalogs names; add it/,
+    );
+    await assert.rejects(passwords('{"prices":'), /carbon:trinoCatalogPassword: begins with \{ and is no JSON/);
+  });
+});
 
 describe("Secrets", () => {
   it("generates what is not set, and hands it out as a secret", async () => {

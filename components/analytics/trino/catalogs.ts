@@ -27,7 +27,21 @@ export interface Sources {
     /** Topics to show, each as a table. */
     readonly topics: readonly string[];
   };
+  /** What lies outside the platform, by the catalog's name. @default {} */
+  readonly others?: Readonly<Record<string, OtherSource>>;
 }
+
+/** A source outside the platform, in the words of its connector. */
+export interface OtherSource {
+  /** Properties of the catalog, `connector.name` among them. */
+  readonly properties: Readonly<Record<string, string>>;
+  /** Properties that are credentials. */
+  readonly secrets: Readonly<Record<string, pulumi.Output<string>>>;
+  readonly reaches: readonly { readonly cidrs: readonly string[]; readonly port: number }[];
+}
+
+/** The names of catalogs of the platform's own systems. */
+export const OWN_CATALOGS = ["iceberg", "postgres", "elasticsearch", "kafka"] as const;
 
 /** A Trino catalog, with references to its credentials. */
 export interface Catalog {
@@ -58,8 +72,10 @@ export function trinoKafkaAccess(topics: readonly string[]) {
 }
 
 /** The catalogs by name, which is their source's. */
-export function catalogs({ iceberg, postgres, elasticsearch, kafka }: Sources): Readonly<Record<string, Catalog>> {
+export function catalogs(sources: Sources): Readonly<Record<string, Catalog>> {
+  const { iceberg, postgres, elasticsearch, kafka, others = {} } = sources;
   return {
+    ...Object.fromEntries(Object.entries(others).map(([name, other]) => [name, otherCatalog(name, other)])),
     ...(iceberg && { iceberg: icebergCatalog(iceberg.catalog, iceberg.store) }),
     ...(postgres && { postgres: postgresCatalog(postgres) }),
     ...(elasticsearch && { elasticsearch: elasticsearchCatalog(elasticsearch) }),
@@ -150,6 +166,16 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
     },
     trust,
     talksTo: [bootstrap],
+  };
+}
+
+function otherCatalog(name: string, { properties, secrets, reaches }: OtherSource): Catalog {
+  const variable = (property: string) => `CATALOG_${name}_${property}`.toUpperCase().replaceAll(/\W/g, "_");
+  const keys = Object.keys(secrets);
+  return {
+    properties: { ...properties, ...Object.fromEntries(keys.map((key) => [key, `\${ENV:${variable(key)}}`])) },
+    env: Object.fromEntries(Object.entries(secrets).map(([key, value]) => [variable(key), value])),
+    talksTo: reaches.map(({ cidrs, port }) => ({ kind: "external", name, cidrs, port, why: "queries" })),
   };
 }
 

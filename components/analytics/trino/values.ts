@@ -82,7 +82,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       "internal-communication.shared-secret=${ENV:TRINO_SHARED_SECRET}",
       // Else it answers 406 to what a gateway passes on with X-Forwarded headers.
       "http-server.process-forwarded=true",
-      `catalog.disabled-catalogs=${CHART_CATALOGS.join(",")}`,
+      `catalog.disabled-catalogs=${CHART_CATALOGS.filter((name) => !(name in catalogs)).join(",")}`,
       // Prometheus sends no user name: anybody who reaches the port may read metrics. Nothing else uses this name.
       "management.user=management",
     ],

@@ -48,6 +48,7 @@ async function trino(pick: (sources: Required<Sources>) => Sources, replicas = 2
           cluster: { bootstrap: endpoint("kafka", "kafka", 9092), login: login("reader"), trust: trust("kafka-tls") },
           topics: ["data-quality", "audit-api-calls"],
         },
+        others: {},
       }),
       snapshots: { schedule: "0 3 * * *", retentionDays: 30 },
       metrics: metrics(),
@@ -122,6 +123,23 @@ describe("Trino", () => {
     assert.equal(env.POSTGRES_PASSWORD, "canary-password");
     const named = JSON.stringify(values(seen)).matchAll(/\$\{ENV:(\w+)\}/g);
     assert.deepEqual([...new Set([...named].map(([, name]) => name))].sort(), Object.keys(env).sort());
+  });
+
+  it("has catalogs of sources outside, with their passwords in variables", async () => {
+    const prices = {
+      properties: { "connector.name": "mysql", "connection-user": "reader" },
+      secrets: { "connection-password": pulumi.secret(HOSTILE) },
+      reaches: [{ cidrs: ["203.0.113.7/32"], port: 3306 }],
+    };
+    const seen = await trino(() => ({ others: { prices } }));
+    const { prices: text } = values(seen).additionalCatalogs;
+    assert.equal(
+      text,
+      "connector.name=mysql\nconnection-user=reader\nconnection-password=${ENV:CATALOG_PRICES_CONNECTION_PASSWORD}\n",
+    );
+    assert.equal(secret(seen, "trino-env").CATALOG_PRICES_CONNECTION_PASSWORD, HOSTILE);
+    const made = wires(seen);
+    for (const node of ["trino-coordinator", "trino-worker"]) assert.ok(made.includes(`${node} -> prices 3306`), node);
   });
 
   it("logs in to Kafka by a file, in which a password may hold any character", async () => {
