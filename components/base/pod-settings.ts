@@ -102,14 +102,17 @@ interface Scheduling {
 function scheduling({ nodeSelector = {}, tolerations = [] }: PodSettings): Scheduling {
   return {
     ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
-    ...(tolerations.length > 0 && {
-      tolerations: tolerations.map(({ key, value, effect }) => ({
-        key,
-        ...(value === undefined ? { operator: "Exists" } : { operator: "Equal", value }),
-        ...(effect !== undefined && { effect }),
-      })),
-    }),
+    ...(tolerations.length > 0 && { tolerations: tolerationsOf(tolerations) }),
   };
+}
+
+/** Taints that pods put up with, as Kubernetes has them. */
+export function tolerationsOf(taints: readonly TaintMatch[]) {
+  return taints.map(({ key, value, effect }) => ({
+    key,
+    ...(value === undefined ? { operator: "Exists" } : { operator: "Equal", value }),
+    ...(effect !== undefined && { effect }),
+  }));
 }
 
 /** The pods that a chart declares, which capacity counts; agents run on every node. */

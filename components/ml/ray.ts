@@ -15,18 +15,15 @@ import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { grantAccess, type RayAccess } from "./ray/access";
 import { type KubeRay, kuberayClusters } from "./ray/kuberay";
-import { HEAD_PORTS, type RayGpuWorkers, rayPods, type RayPods, type RayWorkers } from "./ray/pods";
+import { groupsOf, HEAD_PORTS, rayPods, type RayPods, type WorkerGroup, type WorkerGroups } from "./ray/pods";
 import { type Standalone, standaloneCluster } from "./ray/standalone";
 
 /** Inputs of {@link Ray}. */
-export interface RayArgs {
+export interface RayArgs extends WorkerGroups {
   /** Namespace of every object made here except the operator's; it must exist. */
   readonly namespace: pulumi.Input<string>;
   /** The mode, with its own inputs. */
   readonly mode: Standalone | KubeRay;
-  readonly workers: RayWorkers;
-  /** Workers with GPUs. @default none */
-  readonly gpuWorkers?: RayGpuWorkers;
   /** The token of every node and client; without it Ray would run code for anybody who reaches it. */
   readonly token: pulumi.Output<string>;
   /** The endpoints that tasks may reach, by the environment variable with the URL. */
@@ -41,6 +38,15 @@ export interface RayArgs {
   readonly metrics: Metrics;
 }
 
+/** How many workers of a group there are at least, one or more. */
+export interface WorkersMin {
+  /** The cluster's name, the pods' label `app`. */
+  readonly cluster: string;
+  /** The pods' label `component`. */
+  readonly component: string;
+  readonly min: number;
+}
+
 /** A Ray cluster: a head, and workers that are drained before they stop. */
 export class Ray extends pulumi.ComponentResource {
   /** Dashboard and job API. */
@@ -51,16 +57,16 @@ export class Ray extends pulumi.ComponentResource {
   readonly client: Endpoint<"ray">;
   /** The HTTP proxy of Ray Serve, once an application is deployed; with KubeRay only if there are applications. */
   readonly serve: Endpoint<"http"> | undefined;
-  /** Minimum number of workers by cluster name, the pods' label `app`. */
-  readonly workersMin: Readonly<Record<string, number>>;
+  /** The workers that there are at least. */
+  readonly workersMin: readonly WorkersMin[];
   /** The Secret with the token, under the variable that clients read. */
   readonly auth: EnvSecret;
   readonly offers: Offer;
 
   constructor(name: string, args: RayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:ml:Ray", name, {}, opts);
-    const { namespace, mode, workers, gpuWorkers, token, services, env, features, access, metrics } = args;
-    const { publicDashboard = false } = args;
+    const { namespace, mode, token, services, env, features, access, metrics, publicDashboard = false } = args;
+    const groups = groupsOf(args);
 
     const login = envSecret(
       `${name}-object-store`,
@@ -98,8 +104,7 @@ export class Ray extends pulumi.ComponentResource {
         secretEnv: [login, this.auth],
       },
       authSecret: this.auth.name,
-      workers,
-      ...(gpuWorkers && { gpuWorkers }),
+      groups,
       talksTo: [...destinations, features.store.destination],
       after: [login.resource, this.auth.resource, headService],
     };
@@ -127,10 +132,10 @@ export class Ray extends pulumi.ComponentResource {
         server: isOperated ? servers.all : servers.head,
         ready: [serveService, made.serving],
       });
-    this.workersMin = {
-      [pods.all.name]: workers.min,
-      ...(isOperated && mode.serving && { [servers.all.name]: mode.serving.workers.min }),
-    };
+    this.workersMin = [
+      ...leastOf(pods, groups),
+      ...(isOperated && mode.serving ? leastOf(servers, groupsOf(mode.serving)) : []),
+    ];
     this.offers = {
       endpoints: {
         dashboard: this.dashboard,
@@ -165,6 +170,12 @@ export class Ray extends pulumi.ComponentResource {
 /** The pods of a KubeRay cluster: only the head's, which has the autoscaler, gets rights. */
 function operatedPods(name: string, namespace: pulumi.Input<string>): RayPods {
   return rayPods(name, namespace, `${name}-head`);
+}
+
+function leastOf({ all }: RayPods, groups: readonly WorkerGroup[]): WorkersMin[] {
+  return groups
+    .filter(({ workers }) => workers.min > 0)
+    .map(({ component, workers: { min } }) => ({ cluster: all.name, component, min }));
 }
 
 /** The pods that serve requests: KubeRay labels workers, and the head while its proxy is healthy. */

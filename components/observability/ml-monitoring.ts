@@ -10,8 +10,8 @@ const DASHBOARDS = path.join(__dirname, "dashboards");
 export interface Placeholders {
   /** Namespace of the ML workloads. */
   readonly namespace: string;
-  /** Workers that each Ray cluster has at least, by the name of its job. */
-  readonly rayWorkersMin: Readonly<Record<string, number>>;
+  /** Workers that each group of a Ray cluster has at least: the cluster's job, and the group's label `component`. */
+  readonly rayWorkersMin: readonly { readonly cluster: string; readonly component: string; readonly min: number }[];
   /** Serve applications that there should be. */
   readonly applications: readonly string[];
   readonly objectives: Objectives;
@@ -119,14 +119,14 @@ function fill(file: string, placeholders: Placeholders): string {
   const { predictions, features } = objectives;
   const values: Readonly<Record<string, string>> = {
     namespace,
-    rayWorkersMin: series("job", rayWorkersMin),
-    applications: series("application", Object.fromEntries(applications.map((name) => [name, 1]))),
-    errorBudgets: series("slo", {
-      "predictions-availability": budget(predictions.availability),
-      "predictions-latency": budget(predictions.latency.share),
-      "features-availability": budget(features.availability),
-      "features-freshness": budget(features.freshness.share),
-    }),
+    rayWorkersMin: series(rayWorkersMin.map(({ cluster, component, min }) => [min, { job: cluster, component }])),
+    applications: series(applications.map((application) => [1, { application }])),
+    errorBudgets: series([
+      [budget(predictions.availability), { slo: "predictions-availability" }],
+      [budget(predictions.latency.share), { slo: "predictions-latency" }],
+      [budget(features.availability), { slo: "features-availability" }],
+      [budget(features.freshness.share), { slo: "features-freshness" }],
+    ]),
     predictionsMilliseconds: `${predictions.latency.milliseconds}`,
     featuresSeconds: `${features.freshness.hours * 3600}`,
   };
@@ -138,10 +138,13 @@ function budget(share: number): number {
   return Number((1 - share).toFixed(9));
 }
 
-/** Numbers as a vector of PromQL, each under a label. */
-function series(label: string, numbers: Readonly<Record<string, number>>): string {
-  const all = Object.entries(numbers).map(
-    ([value, number]) => `label_replace(vector(${number}), "${label}", "${value}", "", "")`,
+/** Numbers as a vector of PromQL, each under its labels. */
+function series(numbers: readonly (readonly [number, Readonly<Record<string, string>>])[]): string {
+  const all = numbers.map(([number, labels]) =>
+    Object.entries(labels).reduce(
+      (vector, [label, value]) => `label_replace(${vector}, "${label}", "${value}", "", "")`,
+      `vector(${number})`,
+    ),
   );
   return all.length === 0 ? NOTHING : all.join(" or ");
 }

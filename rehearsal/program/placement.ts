@@ -1,4 +1,5 @@
 import type { V1Toleration } from "@kubernetes/client-node";
+import { nodeLabels } from "../../stacks/config/cluster";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { type Amounts, GPU, type PodGroup, total } from "./demand";
 import { TOLERANCE, written } from "./units";
@@ -35,15 +36,12 @@ export interface Node extends NodeLoad {
   readonly pods: PlacedPod[];
 }
 
-/** Labels that the GPU operator's feature discovery gives nodes with GPUs. */
-export const GPU_LABELS = { "nvidia.com/gpu.present": "true" };
-
 /** An empty node of the inventory, without its reserved resources. */
 export function emptyNode(name: string, node: PlatformConfig["cluster"]["nodes"][string]): Node {
-  const { cpu, memoryGiB, ephemeralStorageGiB, pods, gpus, labels, taints, reserved } = node;
+  const { cpu, memoryGiB, ephemeralStorageGiB, pods, gpus, taints, reserved } = node;
   return {
     name,
-    labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", ...(gpus && GPU_LABELS), ...labels },
+    labels: nodeLabels(name, node),
     taints,
     allocatable: {
       "requests.cpu": cpu - reserved.cpu,

@@ -12,6 +12,7 @@ import {
 } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import { storageClasses } from "../../stacks/config/lasting";
+import { nodeLabels } from "../../stacks/config/cluster";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { type AddOnKey, existingAddOns } from "../../stacks/config/add-ons";
 import { ADD_ONS } from "../../stacks/layers/foundation";
@@ -25,7 +26,6 @@ import { Engine, type EngineResult } from "./engine";
 import { overridden, readStackFile, ROOT } from "../program/evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type Plugins } from "./plugins";
-import { GPU_LABELS } from "../program/placement";
 import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
 import { cacheDirectory, ensureToolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
@@ -285,7 +285,7 @@ function clusterSpec(stack: string, config: PlatformConfig): Parameters<typeof s
     nodes: Object.entries(cluster.nodes).map(([name, { gpus, labels, reserved, taints, ...node }]) => ({
       name,
       ...node,
-      labels: { ...(gpus && GPU_LABELS), ...labels },
+      labels: nodeLabels(name, { gpus, labels }),
       taints: taints.map(({ key, value, effect }) => ({ key, effect, ...(value !== undefined && { value }) })),
       ...(gpus && { gpus: { resource: "nvidia.com/gpu", count: gpus.count } }),
       reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },

@@ -36,6 +36,19 @@ const Node = (["cpu", "memoryGiB"] as const).reduce(
   nodeFields,
 );
 
+/** The labels of a node of the inventory, with those that every node, and every one with GPUs, has by itself. */
+export function nodeLabels(name: string, { gpus, labels = {} }: LabelledNode): Readonly<Record<string, string>> {
+  return { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", ...(gpus && GPU_LABELS), ...labels };
+}
+
+interface LabelledNode {
+  readonly gpus?: object | undefined;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** Labels that the GPU operator's feature discovery gives nodes with GPUs. */
+const GPU_LABELS = { "nvidia.com/gpu.present": "true" };
+
 /** The cluster: how to reach it, and its nodes. */
 export const Cluster = z.strictObject({
   context: z.string().min(1).meta({ description: "kubeconfig context of this cluster" }),

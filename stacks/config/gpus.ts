@@ -1,3 +1,8 @@
+import type { z } from "zod";
+import type { RayWorkers } from "../../components/ml/ray/pods";
+import { nodeLabels } from "./cluster";
+import type { Ray } from "./ml";
+
 /** What a GPU can run, by the product name that the inventory gives it. */
 interface GpuCard {
   readonly computeCapability: string;
@@ -15,27 +20,56 @@ const CARDS: Readonly<Record<string, GpuCard>> = {
   "Tesla-K80": { computeCapability: "3.7", driver: "R470", newestCuda: [11, 8] },
 };
 
-/** The GPU workers of the config, and the nodes they run on. */
+/** A group of workers, and the nodes of the inventory. */
 interface GpuPlan {
-  readonly workers: { readonly image: string; readonly gpusPerWorker: number; readonly max: number };
+  readonly workers: Pick<RayWorkers, "image" | "gpusPerWorker" | "max" | "nodeSelector">;
   readonly nodes: Readonly<
-    Record<string, { readonly gpus?: { readonly product: string; readonly count: number } | undefined }>
+    Record<
+      string,
+      {
+        readonly gpus?: { readonly product: string; readonly count: number } | undefined;
+        readonly labels?: Readonly<Record<string, string>>;
+      }
+    >
   >;
 }
 
-/** A fault: the key below `ray.gpuWorkers`, the reason, and what to do. */
+/** A fault: the key, the reason, and what to do. */
 export interface GpuFault {
   readonly path: readonly string[];
   readonly message: string;
 }
 
-/** Faults in GPU workers that the GPUs of the inventory cannot run. */
+/** Faults in all groups of workers that the GPUs of the inventory cannot run. */
+export function rayGpuFaults(ray: z.output<typeof Ray>, nodes: GpuPlan["nodes"]): GpuFault[] {
+  const groups = (path: readonly string[], all: Readonly<Record<string, GpuPlan["workers"]>>) =>
+    Object.entries(all).map(([name, workers]) => ({ path: [...path, name], workers }));
+  return [
+    ...groups(["ray"], ray.gpuWorkers ? { gpuWorkers: ray.gpuWorkers } : {}),
+    ...groups(["ray", "workerGroups"], ray.workerGroups),
+    ...(ray.mode === "kuberay" ? groups(["ray", "serving", "workerGroups"], ray.serving.workerGroups) : []),
+  ].flatMap(({ path, workers }) =>
+    gpuFaults({ workers, nodes }).map((fault) => ({ ...fault, path: [...path, ...fault.path] })),
+  );
+}
+
+/** Faults in a group of workers, with keys below its own. */
 export function gpuFaults({ workers, nodes }: GpuPlan): GpuFault[] {
-  const gpus = Object.values(nodes).flatMap((node) => node.gpus ?? []);
+  const { image, gpusPerWorker, max, nodeSelector = {} } = workers;
+  if (gpusPerWorker === undefined) return [];
+  const gpus = Object.entries(nodes).flatMap(([name, node]) => {
+    const labels = nodeLabels(name, node);
+    const isSelected = Object.entries(nodeSelector).every(([key, value]) => labels[key] === value);
+    return isSelected && node.gpus ? [node.gpus] : [];
+  });
   if (gpus.length === 0) {
-    return [{ path: [], message: "no node of cluster.nodes has GPUs; remove it, or add GPUs to a node" }];
+    const which =
+      Object.keys(nodeSelector).length > 0 ? "no node of cluster.nodes that it selects" : "no node of cluster.nodes";
+    return [{ path: [], message: `${which} has GPUs; remove it, or add GPUs to a node` }];
   }
-  const { image, gpusPerWorker, max } = workers;
+  if (image === undefined) {
+    return [{ path: ["image"], message: "is missing: the platform's has no CUDA libraries; name one that has them" }];
+  }
   const images = [...new Set(gpus.map(({ product }) => product))].flatMap((product) => imageFault(image, product));
   const most = Math.max(...gpus.map(({ count }) => count));
   if (gpusPerWorker > most) {

@@ -1,5 +1,17 @@
 import { z } from "zod";
-import { below, clientAccount, cronSchedule, kubernetesName, range, size, Size, Volume } from "./shapes";
+import { clientVersions } from "../../components/base/versions";
+import {
+  below,
+  clientAccount,
+  cronSchedule,
+  kubernetesName,
+  nodeSelector,
+  range,
+  size,
+  Size,
+  tolerations,
+  Volume,
+} from "./shapes";
 
 /** The tracking server. */
 export const Mlflow = z.strictObject({
@@ -31,22 +43,63 @@ const RayWorkers = z
     error: ({ input }) => below(input, "max", "min"),
   });
 
-const RayGpuWorkers = z
-  .strictObject({
-    image: z.string().min(1).meta({
-      description: "Image with the CUDA libraries; its tag ends in the CUDA version, such as -cu117",
-    }),
-    gpusPerWorker: z.int().min(1),
-    ...size,
-    min: z.int().min(1),
-    max: z.int().min(1),
-  })
-  .refine(({ min, max }) => min <= max, {
-    path: ["max"],
-    error: ({ input }) => below(input, "max", "min"),
-  })
-  .optional()
-  .meta({ description: "GPU workers; by default none" });
+// Nodes of other versions than the head's cannot join.
+const VERSIONS = `${clientVersions.ray}-py${clientVersions.python.replace(".", "")}`;
+const workerImage = z
+  .string()
+  .regex(
+    new RegExp(`:[\\w.-]*${VERSIONS.replaceAll(".", "\\.")}(?![\\d.])`),
+    `expected an image of Ray ${clientVersions.ray} and Python ${clientVersions.python}, with ${VERSIONS} in its tag`,
+  );
+
+const gpuWorkers = (min: z.ZodInt) =>
+  z
+    .strictObject({
+      image: workerImage.meta({
+        description: "Image with the CUDA libraries; its tag ends in the CUDA version, such as -cu117",
+      }),
+      gpusPerWorker: z.int().min(1),
+      ...size,
+      min,
+      max: z.int().min(1),
+    })
+    .refine(({ min, max }) => min <= max, {
+      path: ["max"],
+      error: ({ input }) => below(input, "max", "min"),
+    })
+    .optional()
+    .meta({ description: "GPU workers; by default none" });
+
+const workerGroups = (min: z.ZodInt) =>
+  z
+    .record(
+      kubernetesName
+        .max(30)
+        .regex(/^(?!(workers|gpu|gpu-workers|headgroup)$)/, "workers, gpu, gpu-workers and headgroup are taken"),
+      z
+        .strictObject({
+          ...size,
+          min,
+          max: z.int().min(1),
+          image: workerImage.optional().meta({
+            description:
+              "Image of the group, made of the platform's (docs/ray.md); with GPUs its tag ends in -cu117 or so",
+          }),
+          gpusPerWorker: z.int().min(1).optional(),
+          nodeSelector: nodeSelector.meta({ description: "Labels of the nodes where they run, beside those of GPUs" }),
+          tolerations: tolerations.meta({ description: "Taints of nodes that they put up with, beside those of GPUs" }),
+        })
+        .refine(({ min, max }) => min <= max, {
+          path: ["max"],
+          error: ({ input }) => below(input, "max", "min"),
+        }),
+    )
+    .default({})
+    .meta({ description: "Further groups of workers, by name, which tasks select by the label worker-group" });
+
+// Its autoscalers count the CPU time of workers that run.
+const SOME = z.int().min(1, "expected 1 or more, since only mode kuberay starts the first worker of a group on demand");
+const NONE = z.int().min(0);
 
 // The namespaces of pods that are not operators.
 const CLIENT_NAMESPACES = ["data-platform", "monitoring", "gateway"] as const;
@@ -81,7 +134,6 @@ const RayAccess = z
 
 const ray = {
   workers: RayWorkers,
-  gpuWorkers: RayGpuWorkers,
   access: RayAccess,
   publicDashboard: z.boolean().default(false).meta({
     description: "Whether the gateway lets people reach the dashboard, from which they may run any code",
@@ -94,13 +146,17 @@ export const Ray = z.discriminatedUnion("mode", [
     mode: z.literal("standalone"),
     head: z.strictObject({ ...size, volume: Volume }),
     ...ray,
+    gpuWorkers: gpuWorkers(SOME),
+    workerGroups: workerGroups(SOME),
   }),
   z.strictObject({
     mode: z.literal("kuberay"),
     head: Size,
     ...ray,
+    gpuWorkers: gpuWorkers(NONE),
+    workerGroups: workerGroups(NONE),
     serving: z
-      .strictObject({ head: Size, workers: RayWorkers })
+      .strictObject({ head: Size, workers: RayWorkers, workerGroups: workerGroups(NONE) })
       .meta({ description: "The cluster that runs Ray Serve; during an update there are two" }),
     autoscaler: Size.meta({ description: "The sidecar of each head that scales the workers" }),
     operator: Size,
@@ -109,7 +165,7 @@ export const Ray = z.discriminatedUnion("mode", [
 
 const rayResources = {
   cpu: z.number().positive().meta({ description: "Logical CPUs that Ray reserves" }),
-  gpus: z.number().positive().optional().meta({ description: "GPUs that Ray reserves, on workers of ray.gpuWorkers" }),
+  gpus: z.number().positive().optional().meta({ description: "GPUs that Ray reserves, on a worker that has them" }),
   memoryMiB: z.int().min(1).optional().meta({ description: "Memory that Ray reserves, in MiB" }),
 };
 

@@ -6,7 +6,7 @@ import { Images } from "./images";
 import { addOn, kubernetesName, Size, size } from "./shapes";
 import { placementFaults, Placements } from "./placement";
 import { backupFaults } from "./backups";
-import { gpuFaults } from "./gpus";
+import { rayGpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
 import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
 
@@ -92,11 +92,8 @@ export const PlatformConfig = z
         context.addIssue({ code: "custom", path: [...path], message });
       }
     }
-    if (ray?.gpuWorkers === undefined) return;
-    const { gpuWorkers } = ray;
-    const { nodes } = cluster;
-    for (const { path, message } of gpuFaults({ workers: gpuWorkers, nodes })) {
-      context.addIssue({ code: "custom", path: ["ray", "gpuWorkers", ...path], message });
+    for (const { path, message } of ray ? rayGpuFaults(ray, cluster.nodes) : []) {
+      context.addIssue({ code: "custom", path: [...path], message });
     }
   });
 export type PlatformConfig = z.output<typeof PlatformConfig>;

@@ -1,5 +1,11 @@
 import type { z } from "zod";
-import { logicalCpus, logicalMemoryMiB, type RayWorkers } from "../../components/ml/ray/pods";
+import {
+  groupsOf,
+  logicalCpus,
+  logicalMemoryMiB,
+  type RayWorkers,
+  type WorkerGroups,
+} from "../../components/ml/ray/pods";
 import type { Ray, Serve } from "./ml";
 
 /** A fault: the key, the reason, and what to do. */
@@ -14,44 +20,47 @@ interface Asked {
   readonly memoryMiB?: number | undefined;
 }
 
-/** Faults in replicas and training jobs that need more of a resource than a worker has: Ray would wait for ever. */
+/** Faults in replicas and training jobs that need more than any worker has: Ray would wait for ever. */
 export function serveFaults(ray: z.output<typeof Ray>, { applications }: z.output<typeof Serve>): ServeFault[] {
-  const { workers, gpuWorkers } = ray;
-  // The cluster that KubeRay serves with has no GPUs.
-  const serving = ray.mode === "kuberay" ? { workers: ray.serving.workers } : { workers, gpuWorkers };
+  // KubeRay serves with a cluster of its own.
+  const serving = ray.mode === "kuberay" ? ray.serving : ray;
   return Object.entries(applications).flatMap(([application, { deployments, training }]) => {
-    const faultsOf = (part: string, all: Readonly<Record<string, Asked>>, nodes: Nodes): ServeFault[] =>
+    const faultsOf = (part: string, all: Readonly<Record<string, Asked>>, workers: WorkerGroups): ServeFault[] =>
       Object.entries(all).flatMap(([name, asked]) =>
-        faultsAt(["serve", "applications", application, part, name], asked, nodes),
+        faultsAt(["serve", "applications", application, part, name], asked, workers),
       );
-    return [
-      ...faultsOf("deployments", deployments, serving),
-      ...faultsOf("training", training, { workers, gpuWorkers }),
-    ];
+    return [...faultsOf("deployments", deployments, serving), ...faultsOf("training", training, ray)];
   });
 }
 
-interface Nodes {
-  readonly workers: RayWorkers;
-  readonly gpuWorkers?: (RayWorkers & { readonly gpusPerWorker: number }) | undefined;
-}
+// What is asked of a worker, and what it has of that.
+const RESOURCES = [
+  {
+    key: "gpus",
+    of: ({ gpusPerWorker = 0 }: RayWorkers) => gpusPerWorker,
+    unit: "GPUs",
+    raise: "gpusPerWorker of a group",
+  },
+  { key: "cpu", of: logicalCpus, unit: "logical CPUs", raise: "cpu.limit of the workers" },
+  {
+    key: "memoryMiB",
+    of: logicalMemoryMiB,
+    unit: "MiB beside the object store",
+    raise: "memoryMiB.limit of the workers",
+  },
+] as const;
 
-function faultsAt(path: readonly string[], asked: Asked, { workers, gpuWorkers }: Nodes): ServeFault[] {
-  const { gpus = 0 } = asked;
-  const perWorker = gpuWorkers?.gpusPerWorker ?? 0;
-  if (gpus > perWorker) {
-    const message = `${gpus} is more than the ${perWorker} GPUs of a worker there; lower it, or raise ray.gpuWorkers.gpusPerWorker`;
-    return [{ path: [...path, "gpus"], message }];
+/** The first resource of which none of the workers that have enough of those before has enough. */
+function faultsAt(path: readonly string[], asked: Asked, groups: WorkerGroups): ServeFault[] {
+  let fitting = groupsOf(groups).map(({ workers }) => workers);
+  for (const { key, of, unit, raise } of RESOURCES) {
+    const wanted = asked[key] ?? 0;
+    const most = Math.max(...fitting.map(of));
+    if (wanted > most) {
+      const message = `${wanted} is more than the ${most} ${unit} of a worker; lower it, or raise ${raise}`;
+      return [{ path: [...path, key], message }];
+    }
+    fitting = fitting.filter((workers) => of(workers) >= wanted);
   }
-  const worker = gpus > 0 && gpuWorkers ? gpuWorkers : workers;
-  const limits = [
-    { key: "cpu", most: logicalCpus(worker), unit: "logical CPUs", raise: "cpu.limit" },
-    { key: "memoryMiB", most: logicalMemoryMiB(worker), unit: "MiB beside the object store", raise: "memoryMiB.limit" },
-  ] as const;
-  return limits
-    .filter(({ key, most }) => (asked[key] ?? 0) > most)
-    .map(({ key, most, unit, raise }) => ({
-      path: [...path, key],
-      message: `${asked[key]} is more than the ${most} ${unit} of a worker; lower it, or raise ${raise} of the workers`,
-    }));
+  return [];
 }

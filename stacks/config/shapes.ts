@@ -80,6 +80,28 @@ export const Volume = z.strictObject({
 
 export type DeclaredVolume = z.output<typeof Volume>;
 
+const NAME = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
+const labelKey = z
+  .string()
+  .regex(new RegExp(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?${NAME}$`), "expected a key such as example.com/disk");
+const labelValue = z
+  .string()
+  .regex(new RegExp(`^(${NAME})?$`), "expected at most 63 letters, digits, dots, dashes and underscores");
+
+/** Labels of nodes. */
+export const nodeSelector = z.record(labelKey, labelValue).default({});
+
+/** Taints of nodes that pods put up with. */
+export const tolerations = z
+  .array(
+    z.strictObject({
+      key: labelKey,
+      value: labelValue.optional().meta({ description: "Of the taint. Default: any" }),
+      effect: z.enum(["NoSchedule", "NoExecute"]).optional().meta({ description: "Default: both" }),
+    }),
+  )
+  .default([]);
+
 /** A registry of images, or a part of it. */
 export const registry = z
   .string()

@@ -153,14 +153,15 @@ function rayOf(
   { objectStore }: Data,
   { at, namespaces, metrics, volumeOf, kubeApi, chartDirectory }: Foundation,
 ): Ray {
-  const { workers, gpuWorkers, access, publicDashboard } = config;
+  const { workers, gpuWorkers, workerGroups, access, publicDashboard } = config;
   return new Ray(
     "ray",
     {
       namespace: namespaces["data-platform"],
       mode: modeOf(config),
       workers,
-      ...(gpuWorkers && { gpuWorkers }),
+      gpuWorkers,
+      workerGroups,
       token: secrets.get("rayAuthToken"),
       ...tasks,
       features: needed(objectStore).bucket("feast-offline", "ray"),

@@ -55,7 +55,7 @@ export function watch(
       alerts: [...alerts, ...Object.values(offers).flatMap((system) => system.alerts ?? [])],
       workloads: {
         namespace: namespaces["data-platform"],
-        rayWorkersMin: ray?.workersMin ?? {},
+        rayWorkersMin: ray?.workersMin ?? [],
         applications: Object.keys(serve?.applications ?? {}),
         objectives: config.monitoring.objectives,
       },

@@ -49,14 +49,18 @@ describe("capacity", () => {
       config.ray.mode === "kuberay" && config.ray.gpuWorkers !== undefined,
       "the shape has no GPU workers any more: take another one for this test",
     );
-    const { workers, gpuWorkers, serving } = config.ray;
+    const { workers, gpuWorkers, workerGroups, serving } = config.ray;
+    const most = (groups: Readonly<Record<string, { readonly max: number }>>): number =>
+      Object.values(groups).reduce((sum, { max }) => sum + max, 0);
+    const served = 1 + serving.workers.max + most(serving.workerGroups);
     const { systems, faults, notCounted, nodes } = capacity(await evaluateConfig("prod", config), config);
     assert.deepEqual([faults, notCounted], [[], []]);
     const ray = systems.find(({ system, namespace }) => system === "ray" && namespace === "data-platform");
-    assert.equal(ray?.most["pods"], 1 + workers.max + gpuWorkers.max + 1 + serving.workers.max);
-    assert.equal(ray.surge["pods"], 1 + serving.workers.max);
+    assert.equal(ray?.most["pods"], 1 + workers.max + gpuWorkers.max + most(workerGroups) + served);
+    assert.equal(ray.surge["pods"], served);
     const gpus = nodes.find(({ name }) => name === "k8s-worker")?.used["requests.nvidia.com/gpu"];
-    assert.equal(gpus, gpuWorkers.max * gpuWorkers.gpusPerWorker);
+    const { max, gpusPerWorker = 0 } = serving.workerGroups["vision"] ?? { max: 0 };
+    assert.equal(gpus, gpuWorkers.max * gpuWorkers.gpusPerWorker + 2 * max * gpusPerWorker);
   });
 
   it("shows what was checked, and the verdict", async () => {

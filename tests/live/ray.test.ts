@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ROOT } from "../../rehearsal/program/evaluate";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { type Pod, PROBES } from "./harness/pod";
 import { python } from "./harness/python";
 import { eventually } from "./harness/eventually";
+import { Laptop } from "./harness/laptop";
 import { rayCluster } from "./harness/systems";
 
 const TRAIN = `
@@ -33,6 +35,16 @@ const RUN_OF = `
 import mlflow
 run = mlflow.get_run(input["id"])
 print(json.dumps({"host": run.data.params["host"], "artifact": mlflow.artifacts.load_text(f"runs:/{input['id']}/model.txt")}))
+`;
+
+// On the group that the stack file has now, and as its first task anywhere.
+const SELECT = `
+import ray, socket
+ray.init()
+@ray.remote(num_cpus=1, memory=256 * 1024 ** 2, label_selector={"worker-group": "large"})
+def where():
+    return socket.gethostname()
+print("RAN ON", ray.get(where.remote()))
 `;
 
 describe("Ray", () => {
@@ -76,6 +88,24 @@ describe("Ray", () => {
     });
     const id = /RUN (\w+)/.exec(logs)?.[1];
     assert.deepEqual(await python(head, RUN_OF, { id }), { host: worker.name, artifact: "trained" });
+  });
+
+  it("runs a task on the group of workers that it selects", async () => {
+    const laptop = await Laptop.of(cluster);
+    try {
+      laptop.configure("dev", ({ ray }) => (ray.workerGroups = { large: { ...ray.workers, min: 1, max: 1 } }));
+      assert.deepEqual(await cluster.update("dev", laptop.repository), []);
+      const large = await cluster.pod("ray-large-worker");
+      const { url } = cluster.program.outputs.ray.dashboard;
+      const logs = await head.exec(["ray", "job", "submit", "--address", url, "--", "python", "-c", SELECT], {
+        timeoutSeconds: 120,
+      });
+      assert.match(logs, /RAN ON ray-large-worker-0/);
+      await cluster.stop(large);
+    } finally {
+      assert.deepEqual(await cluster.update("dev", ROOT), []);
+      laptop.close();
+    }
   });
 
   it("drains a worker before it goes, and loses no task", async () => {

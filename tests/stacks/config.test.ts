@@ -12,7 +12,7 @@ type Spoil = (config: any) => void;
 const SIZE = { cpu: { request: 1, limit: 2 }, memoryMiB: { request: 4096, limit: 8192 } };
 
 function gpuWorkers(own: object): object {
-  return { ...SIZE, image: "example.com/ray-gpu:2.60.0-cu117", gpusPerWorker: 1, min: 1, max: 2, ...own };
+  return { ...SIZE, image: "example.com/ray-gpu:2.60.0-py311-cu117", gpusPerWorker: 1, min: 1, max: 2, ...own };
 }
 
 function kuberay(servingWorkers: object): object {
@@ -103,8 +103,8 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [(c) => (c.ray = kuberay({ min: 4, max: 3 })), "ray.serving.workers.max: 3 is below min (4); raise it in FILE"],
   [
-    (c) => (c.ray.gpuWorkers = gpuWorkers({ image: "example.com/ray-gpu:2.60.0-cu121" })),
-    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu121" is for CUDA 12.1: ${K80}; ${NAME_IMAGE} in FILE`,
+    (c) => (c.ray.gpuWorkers = gpuWorkers({ image: "example.com/ray-gpu:2.60.0-py311-cu121" })),
+    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-py311-cu121" is for CUDA 12.1: ${K80}; ${NAME_IMAGE} in FILE`,
   ],
   [
     (c) => (c.ray.gpuWorkers = gpuWorkers({ image: "rayproject/ray:2.60.0-py311-gpu" })),
@@ -112,7 +112,7 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => ((c.cluster.nodes["k8s-worker"].gpus.product = "A100"), (c.ray.gpuWorkers = gpuWorkers({}))),
-    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-cu117" cannot be checked: A100 is unknown; known are Tesla-K80; ` +
+    `ray.gpuWorkers.image: "example.com/ray-gpu:2.60.0-py311-cu117" cannot be checked: A100 is unknown; known are Tesla-K80; ` +
       "add it to stacks/config/gpus.ts or correct it in FILE",
   ],
   [
@@ -127,6 +127,36 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [
     (c) => (delete c.cluster.nodes["k8s-worker"].gpus, (c.ray.gpuWorkers = gpuWorkers({}))),
     "ray.gpuWorkers: no node of cluster.nodes has GPUs; remove it, or add GPUs to a node in FILE",
+  ],
+  [
+    (c) => (c.ray.gpuWorkers = gpuWorkers({ image: "example.com/ray-gpu:2.59.0-py311-cu117" })),
+    `ray.gpuWorkers.image: "example.com/ray-gpu:2.59.0-py311-cu117" is not allowed: expected an image of Ray 2.60.0 and ` +
+      "Python 3.11, with 2.60.0-py311 in its tag; correct it in FILE",
+  ],
+  [
+    (c) => (c.ray.workerGroups = { large: { ...SIZE, min: 0, max: 1 } }),
+    "ray.workerGroups.large.min: 0 is not allowed: expected 1 or more, since only mode kuberay starts the first worker of a " +
+      "group on demand; correct it in FILE",
+  ],
+  [
+    (c) => (c.ray.workerGroups = { gpu: { ...SIZE, min: 1, max: 1 } }),
+    "ray.workerGroups.gpu: this name is not allowed: workers, gpu, gpu-workers and headgroup are taken; correct it in FILE",
+  ],
+  [
+    (c) => (c.ray.workerGroups = { large: { ...SIZE, min: 1, max: 1, gpusPerWorker: 1 } }),
+    "ray.workerGroups.large.image: is missing: the platform's has no CUDA libraries; name one that has them in FILE",
+  ],
+  [
+    (c) => (c.ray.workerGroups = { v: { ...gpuWorkers({}), nodeSelector: { "kubernetes.io/hostname": "cpu1" } } }),
+    "ray.workerGroups.v: no node of cluster.nodes that it selects has GPUs; remove it, or add GPUs to a node in FILE",
+  ],
+  [
+    (c) => {
+      c.ray.workerGroups = { large: { ...SIZE, memoryMiB: { request: 8192, limit: 16384 }, min: 1, max: 1 } };
+      c.serve.applications.commodity.training.volatility.memoryMiB = 12000;
+    },
+    "serve.applications.commodity.training.volatility.memoryMiB: 12000 is more than the 11469 MiB beside the object store of a " +
+      "worker; lower it, or raise memoryMiB.limit of the workers in FILE",
   ],
   [
     (c) => (c.ray.access = { pods: { portal: { namespace: "data-platform", labels: {} } } }),
@@ -160,8 +190,8 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.serve.applications.commodity.deployments.Predictor.gpus = 1),
-    "serve.applications.commodity.deployments.Predictor.gpus: 1 is more than the 0 GPUs of a worker there; lower it, or raise " +
-      "ray.gpuWorkers.gpusPerWorker in FILE",
+    "serve.applications.commodity.deployments.Predictor.gpus: 1 is more than the 0 GPUs of a worker; lower it, or raise " +
+      "gpusPerWorker of a group in FILE",
   ],
   [
     (c) => (c.serve.applications.commodity.training.volatility.memoryMiB = 8192),
@@ -359,6 +389,19 @@ describe("a good config", () => {
     assert.deepEqual(faultsOf(prod((c) => (c.ray = operated))), []);
   });
 
+  it("may have groups of workers, each for what only it can hold, and by KubeRay from zero", () => {
+    const vision = { ...gpuWorkers({ min: 0 }), nodeSelector: { "kubernetes.io/hostname": "k8s-worker" } };
+    const large = { ...SIZE, cpu: { request: 4, limit: 16 }, min: 0, max: 1 };
+    const asked = { schedule: "0 3 * * *", command: ["x"] };
+    const config = prod((c) => {
+      c.ray = { ...kuberay({ min: 1, max: 2 }), workerGroups: { large, vision }, gpuWorkers: gpuWorkers({ min: 0 }) };
+      c.ray.serving.workerGroups = { vision };
+      c.serve.applications.commodity.deployments.Predictor.gpus = 1;
+      c.serve.applications.commodity.training = { large: { ...asked, cpu: 16 }, vision: { ...asked, cpu: 1, gpus: 1 } };
+    });
+    assert.deepEqual(faultsOf(config), []);
+  });
+
   it("may back up to the object store without a word where that lies outside the cluster", () => {
     const spoil: Spoil = (c) => {
       const { setup } = c.objectStore;
@@ -382,9 +425,14 @@ describe("a good config", () => {
 
   it("may be what docs/ray.md shows", () => {
     const blocks = [...read("docs/ray.md").matchAll(/```yaml\n([^]*?)```/g)].map(([, text = ""]) => parse(text));
-    assert.equal(blocks.length, 3);
+    assert.equal(blocks.length, 5);
     const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
-    assert.deepEqual(faultsOf(prod((c) => (c.ray = shown))), []);
+    const applications = blocks.flatMap(({ serve }) => Object.entries(serve?.applications ?? {}));
+    const config = prod((c) => {
+      c.ray = shown;
+      for (const [app, parts] of applications) Object.assign(c.serve.applications[app], parts);
+    });
+    assert.deepEqual(faultsOf(config), []);
   });
 
   it("may have the catalogs that docs/trino.md shows", () => {

@@ -13,7 +13,7 @@ export const ALERTS = fs
 /** What rules and panels are filled with in tests, with the objectives that a stack has by default. */
 export const PLACEHOLDERS: Placeholders = {
   namespace: "data-platform",
-  rayWorkersMin: { ray: 2 },
+  rayWorkersMin: [{ cluster: "ray", component: "worker", min: 2 }],
   applications: ["commodity"],
   objectives: Monitoring.shape.objectives.parse({}),
 };

@@ -83,6 +83,15 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
         min: 1,
         max: 4,
       },
+      workerGroups: {
+        large: {
+          ...size(4, 16384),
+          min: 0,
+          max: 1,
+          nodeSelector: { "node-role.kubernetes.io/control-plane": "" },
+          tolerations: [{ key: "example.com/dedicated", value: "large", effect: "NoSchedule" }],
+        },
+      },
       publicDashboard: true,
       // Somebody whose pods there are.
       access: {
@@ -91,7 +100,21 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
         },
         groups: ["ml"],
       },
-      serving: { head: size(2, 4096), workers: { ...size(2, 8192), min: 1, max: 4 } },
+      serving: {
+        head: size(2, 4096),
+        workers: { ...size(2, 8192), min: 1, max: 4 },
+        workerGroups: {
+          vision: {
+            ...size(2, 8192),
+            image: "ghcr.io/254carbon/ray-gpu:2.60.0-py311-cu117",
+            gpusPerWorker: 1,
+            min: 0,
+            max: 2,
+            nodeSelector: {},
+            tolerations: [],
+          },
+        },
+      },
       autoscaler: size(0.5, 1024),
       operator: size(0.5, 512),
     },

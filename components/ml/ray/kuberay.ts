@@ -1,7 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "../../base/connect";
-import type { PodIdentity } from "../../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED, serviceAccount } from "../../base/pod";
 import { service } from "../../base/service";
 import { clientVersions } from "../../base/versions";
@@ -10,15 +9,17 @@ import {
   type ClusterArgs,
   clusterPorts,
   type Clusters,
+  groupsOf,
   HEAD_PORTS,
   headFlags,
   headTemplate,
+  podsOf,
   type RayEnvironment,
   type RayFlags,
-  type RayGpuWorkers,
   type RayPods,
   type RayWorkers,
   SESSION_MIB,
+  type WorkerGroup,
   workerFlags,
   workerTemplate,
 } from "./pods";
@@ -34,6 +35,7 @@ export interface KubeRay {
   readonly serving?: {
     readonly head: ContainerSize;
     readonly workers: RayWorkers;
+    readonly workerGroups?: Readonly<Record<string, RayWorkers>>;
     /** Ray Serve's config, as YAML. */
     readonly config: pulumi.Output<string>;
   };
@@ -41,7 +43,7 @@ export interface KubeRay {
 
 /** Makes the operator, a RayCluster for jobs and, if there are applications, a RayService. */
 export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: ClusterArgs): Clusters {
-  const { pods, servers, environment, workers, gpuWorkers, authSecret, after } = args;
+  const { pods, servers, environment, groups, authSecret, after } = args;
   const { namespace } = pods.all;
   const { operator, head, autoscaler, serving } = mode;
 
@@ -75,7 +77,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
         },
       },
       spec: {
-        ...clusterSpec(pods, { ...shared, head, workers, ...(gpuWorkers && { gpuWorkers }) }),
+        ...clusterSpec(pods, { ...shared, head, groups }),
         // Otherwise a changed image, size or token would never reach a pod.
         upgradeStrategy: { type: "Recreate" },
       },
@@ -84,7 +86,6 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
   );
   if (serving === undefined) return { jobs, serving: jobs, headPod: pods.head.name };
   const { name } = servers.all;
-  const { config, ...sizes } = serving;
   const rayService = new k8s.apiextensions.CustomResource(
     name,
     {
@@ -97,8 +98,13 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
         annotations: { "pulumi.com/waitFor": '["condition=Ready", "condition=UpgradeInProgress=False"]' },
       },
       spec: {
-        serveConfigV2: config,
-        rayClusterConfig: clusterSpec(servers, { ...shared, ...sizes, serves: true }),
+        serveConfigV2: serving.config,
+        rayClusterConfig: clusterSpec(servers, {
+          ...shared,
+          head: serving.head,
+          groups: groupsOf(serving),
+          serves: true,
+        }),
         // A new cluster is built while the old one still serves, which needs twice the resources.
         upgradeStrategy: { type: "NewCluster" },
       },
@@ -129,8 +135,7 @@ interface ClusterSpecArgs {
   readonly authSecret: string;
   readonly head: ContainerSize;
   readonly autoscaler: ContainerSize;
-  readonly workers: RayWorkers;
-  readonly gpuWorkers?: RayGpuWorkers;
+  readonly groups: readonly WorkerGroup[];
   readonly serves?: boolean;
 }
 
@@ -141,7 +146,7 @@ const AUTOSCALER = "autoscaler";
 const TOKEN = "autoscaler-token";
 
 function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
-  const { environment, authSecret, head, autoscaler, workers, gpuWorkers, serves = false } = args;
+  const { environment, authSecret, head, autoscaler, groups, serves = false } = args;
   return {
     rayVersion: clientVersions.ray,
     authOptions: { mode: "token", secretName: authSecret },
@@ -173,39 +178,16 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
         volumes: [AUTOSCALER_TOKEN],
       }),
     },
-    workerGroupSpecs: [
-      workerGroup("workers", pods.worker, workers, { environment, serves }),
-      ...(gpuWorkers
-        ? [
-            workerGroup("gpu-workers", pods.gpuWorker, gpuWorkers, {
-              environment,
-              serves,
-              gpus: { image: gpuWorkers.image, count: gpuWorkers.gpusPerWorker },
-            }),
-          ]
-        : []),
-    ],
-  };
-}
-
-/** Worker groups without `replicas`, which the autoscaler sets, starting with `minReplicas`. */
-function workerGroup(
-  groupName: string,
-  worker: PodIdentity,
-  size: RayWorkers,
-  args: {
-    readonly environment: RayEnvironment;
-    readonly serves: boolean;
-    readonly gpus?: { readonly image: string; readonly count: number };
-  },
-): object {
-  return {
-    groupName,
-    minReplicas: size.min,
-    maxReplicas: size.max,
-    rayStartParams: startParams(workerFlags(size, args.gpus?.count)),
-    // KubeRay makes workers wait for their head and passes them its address.
-    template: workerTemplate(worker, { ...args, size, gcs: "$RAY_ADDRESS" }),
+    // Without `replicas`, which the autoscaler sets, starting with `minReplicas`.
+    workerGroupSpecs: groups.map(({ name, workers, component, labels }) => ({
+      groupName: name,
+      minReplicas: workers.min,
+      maxReplicas: workers.max,
+      ...(labels && { labels }),
+      rayStartParams: startParams(workerFlags(workers)),
+      // KubeRay makes workers wait for their head and passes them its address.
+      template: workerTemplate(podsOf(pods.all, component), { environment, serves, workers, gcs: "$RAY_ADDRESS" }),
+    })),
   };
 }
 

@@ -10,6 +10,7 @@ import {
   resources,
   type SizedContainer,
 } from "../../base/pod";
+import { type TaintMatch, tolerationsOf } from "../../base/pod-settings";
 import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
 import { images } from "../../base/versions";
@@ -44,20 +45,59 @@ const DRAIN_SECONDS = 300;
 const LIVENESS_SECONDS = 600;
 
 /** Identical workers, autoscaled between `min` and `max`. */
-export interface RayWorkers extends ContainerSize, PodRange {}
-
-/** GPU workers, with the image that has the CUDA libraries. */
-export interface RayGpuWorkers extends RayWorkers {
-  readonly image: string;
-  readonly gpusPerWorker: number;
+export interface RayWorkers extends ContainerSize, PodRange {
+  /** @default the platform's */
+  readonly image?: string | undefined;
+  /** @default 0 */
+  readonly gpusPerWorker?: number | undefined;
+  /** Labels of the nodes where they run. @default any */
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  /** Taints that they put up with. @default none */
+  readonly tolerations?: readonly TaintMatch[];
 }
 
-/** The identities of one Ray cluster's pods: all of them, and each kind. */
+/** The workers of one cluster. */
+export interface WorkerGroups {
+  readonly workers: RayWorkers;
+  /** Workers with GPUs, and an image that has the CUDA libraries. @default none */
+  readonly gpuWorkers?: RayWorkers | undefined;
+  /** Further groups, by name. @default none */
+  readonly workerGroups?: Readonly<Record<string, RayWorkers>> | undefined;
+}
+
+/** A group of workers, with its name. */
+export interface WorkerGroup {
+  readonly name: string;
+  readonly workers: RayWorkers;
+  /** The label `component` of its pods. */
+  readonly component: string;
+  /** What tasks select it by. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** Every group of a cluster. */
+export function groupsOf({ workers, gpuWorkers, workerGroups = {} }: WorkerGroups): WorkerGroup[] {
+  return [
+    { name: "workers", workers, component: "worker" },
+    ...(gpuWorkers ? [{ name: "gpu-workers", workers: gpuWorkers, component: "gpu-worker" }] : []),
+    ...Object.entries(workerGroups).map(([name, group]) => ({
+      name,
+      workers: group,
+      component: `${name}-worker`,
+      labels: groupLabels(name),
+    })),
+  ];
+}
+
+/** The label of Ray's nodes by which tasks select a group of `workerGroups`. Ray's own, `ray.io/node-group`, does not start one from zero. */
+export function groupLabels(name: string): Readonly<Record<string, string>> {
+  return { "worker-group": name };
+}
+
+/** The identities of one Ray cluster's pods: all of them, and the head. */
 export interface RayPods {
   readonly all: PodIdentity;
   readonly head: PodIdentity;
-  readonly worker: PodIdentity;
-  readonly gpuWorker: PodIdentity;
 }
 
 /** The identities of a cluster; a head that needs rights has its own service account. */
@@ -66,17 +106,12 @@ export function rayPods(name: string, namespace: pulumi.Input<string>, headAccou
     ...{ name, namespace, matchLabels: { app: name }, serviceAccount: name },
     ...(headAccount !== name && { otherAccounts: [headAccount] }),
   };
-  const kind = (component: string): PodIdentity => ({
-    ...all,
-    name: `${name}-${component}`,
-    matchLabels: { app: name, component },
-  });
-  return {
-    all,
-    head: { ...kind("head"), serviceAccount: headAccount },
-    worker: kind("worker"),
-    gpuWorker: kind("gpu-worker"),
-  };
+  return { all, head: { ...podsOf(all, "head"), serviceAccount: headAccount } };
+}
+
+/** The pods of a cluster that are its head, or one of its groups of workers. */
+export function podsOf(all: PodIdentity, component: string): PodIdentity {
+  return { ...all, name: `${all.name}-${component}`, matchLabels: { app: all.name, component } };
 }
 
 /** Common settings of all pods of a cluster. */
@@ -94,8 +129,8 @@ export interface ClusterArgs {
   readonly environment: RayEnvironment;
   /** Name of the Secret with the token. */
   readonly authSecret: string;
-  readonly workers: RayWorkers;
-  readonly gpuWorkers?: RayGpuWorkers;
+  /** The workers of the cluster for jobs. */
+  readonly groups: readonly WorkerGroup[];
   /** The endpoints that tasks may reach. */
   readonly talksTo: readonly Destination[];
   /** What must exist before the first pod. */
@@ -135,12 +170,13 @@ export function headFlags(size: ContainerSize): RayFlags {
 }
 
 /** The flags of a worker. */
-export function workerFlags(size: ContainerSize, gpus = 0): RayFlags {
+export function workerFlags(workers: RayWorkers): RayFlags {
+  const { gpusPerWorker = 0 } = workers;
   return {
-    "num-cpus": logicalCpus(size),
-    ...(gpus > 0 && { "num-gpus": gpus }),
-    memory: logicalMemoryMiB(size) * 1024 ** 2,
-    ...sharedFlags(size),
+    "num-cpus": logicalCpus(workers),
+    ...(gpusPerWorker > 0 && { "num-gpus": gpusPerWorker }),
+    memory: logicalMemoryMiB(workers) * 1024 ** 2,
+    ...sharedFlags(workers),
   };
 }
 
@@ -189,22 +225,24 @@ function objectStoreMiB({ memoryMiB }: Pick<ContainerSize, "memoryMiB">): number
   return Math.floor(memoryMiB.limit * OBJECT_STORE_SHARE);
 }
 
-/** The differences between the modes' pods. */
-export interface NodeArgs {
+interface NodeArgs {
   readonly environment: RayEnvironment;
-  readonly size: ContainerSize;
   readonly command?: readonly pulumi.Input<string>[];
+}
+
+/** The differences between the modes' heads. */
+export interface HeadArgs extends NodeArgs {
+  readonly size: ContainerSize;
+  /** Room for logs and runtime environments at /tmp/ray. */
+  readonly sessionMiB: number;
   /** Mounts besides /tmp and /dev/shm: path to volume name. */
   readonly mounts?: Readonly<Record<string, string>>;
   readonly scratch?: PodArgs["scratch"];
   readonly volumes?: PodArgs["volumes"];
 }
 
-/** The pod of a head, which has room for `sessionMiB` of logs and runtime environments at /tmp/ray. */
-export function headTemplate(
-  head: PodIdentity,
-  args: NodeArgs & { readonly sessionMiB: number },
-): k8s.types.input.core.v1.PodTemplateSpec {
+/** The pod of a head. */
+export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { environment, size, sessionMiB, command, mounts, volumes } = args;
   return podTemplate(head, {
     containers: [
@@ -229,20 +267,23 @@ export function headTemplate(
 
 /** The differences between kinds of workers. */
 export interface WorkerArgs extends NodeArgs {
+  readonly workers: RayWorkers;
   /** Shell expression of the control store's address. */
   readonly gcs: pulumi.Input<string>;
   /** Init container that waits for the head, if nothing else does. */
   readonly waits?: boolean;
-  readonly gpus?: { readonly image: string; readonly count: number };
   /** Whether it serves Ray Serve requests, and is ready only when it can. */
   readonly serves?: boolean;
 }
 
 /** The pod of a worker, which is drained before it stops. */
 export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types.input.core.v1.PodTemplateSpec {
-  const { environment, size, command, gcs, waits = false, gpus, serves = false } = args;
+  const { environment, workers, command, gcs, waits = false, serves = false } = args;
+  const { image = images.ray, gpusPerWorker: gpus = 0, nodeSelector = {}, tolerations = [] } = workers;
   const env = { ...environment.env, ...logRotation(SESSION_MIB) };
-  const shared = { ...environment, env, image: gpus?.image ?? images.ray, size, mounts: MOUNTS };
+  const shared = { ...environment, env, image, size: workers, mounts: MOUNTS };
+  const selected = { ...(gpus > 0 && GPU_NODES), ...nodeSelector };
+  const tolerated = [...(gpus > 0 ? GPU_TOLERATIONS : []), ...tolerationsOf(tolerations)];
   const main: SizedContainer = {
     ...container(worker.name, {
       ...shared,
@@ -253,7 +294,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
     lifecycle: {
       preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcs}; ${DRAIN}`] } },
     },
-    ...(gpus && { resources: withGpus(size, gpus.count) }),
+    ...(gpus > 0 && { resources: withGpus(workers, gpus) }),
     // The proxy has no replica until an application runs.
     ...(serves && { readinessProbe: { ...PROXY_PROBE, httpGet: { path: "/-/healthz", port: "serve" } } }),
   };
@@ -270,9 +311,10 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
     uid: RAY_UID,
     priorityClass: "low-priority-batch",
     secretEnv: environment.secretEnv,
-    scratch: scratch(size),
+    scratch: scratch(workers),
     terminationGracePeriodSeconds: DRAIN_SECONDS + 30,
-    ...(gpus && { nodeSelector: GPU_NODES, tolerations: GPU_TOLERATIONS }),
+    ...(Object.keys(selected).length > 0 && { nodeSelector: selected }),
+    ...(tolerated.length > 0 && { tolerations: tolerated }),
   });
 }
 

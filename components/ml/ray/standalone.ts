@@ -1,8 +1,7 @@
-import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect } from "../../base/connect";
 import { deployment } from "../../base/deployment";
-import { type PodIdentity, serviceHost } from "../../base/endpoint";
+import { serviceHost } from "../../base/endpoint";
 import { type ContainerSize, serviceAccount } from "../../base/pod";
 import { autoscale } from "../../base/scale";
 import { statefulSet } from "../../base/stateful-pod";
@@ -15,7 +14,7 @@ import {
   HEAD_PORTS,
   headFlags,
   headTemplate,
-  type RayWorkers,
+  podsOf,
   workerFlags,
   workerTemplate,
 } from "./pods";
@@ -32,7 +31,7 @@ export interface Standalone {
 export function standaloneCluster(
   parent: pulumi.Resource,
   { head }: Standalone,
-  { pods, environment, workers, gpuWorkers, talksTo, after }: ClusterArgs,
+  { pods, environment, groups, talksTo, after }: ClusterArgs,
 ): Clusters {
   const { name, namespace } = pods.head;
   const account = serviceAccount(pods.all, { parent });
@@ -52,30 +51,20 @@ export function standaloneCluster(
   );
 
   const opts = { parent, dependsOn: [headSet, ...wires] };
-  const shared = { environment, gcs, waits: true };
-  workerSet(
-    pods.worker,
-    workers,
-    workerTemplate(pods.worker, {
-      ...shared,
-      size: workers,
-      command: startCommand({ address: gcs, ...workerFlags(workers) }),
-    }),
-    opts,
-  );
-  if (gpuWorkers !== undefined) {
-    const { image, gpusPerWorker } = gpuWorkers;
-    workerSet(
-      pods.gpuWorker,
-      gpuWorkers,
-      workerTemplate(pods.gpuWorker, {
-        ...shared,
-        size: gpuWorkers,
-        gpus: { image, count: gpusPerWorker },
-        command: startCommand({ address: gcs, ...workerFlags(gpuWorkers, gpusPerWorker) }),
-      }),
-      opts,
-    );
+  for (const { workers, component, labels } of groups) {
+    const worker = podsOf(pods.all, component);
+    const flags = { address: gcs, ...workerFlags(workers), ...(labels && { labels: labelFlag(labels) }) };
+    const template = workerTemplate(worker, {
+      environment,
+      gcs,
+      waits: true,
+      workers,
+      command: startCommand(flags),
+    });
+    // Up immediately, down by one every five minutes after ten quiet minutes.
+    autoscale(deployment(worker, { template }, opts), worker, workers, opts, {
+      scaleDown: { stabilizationWindowSeconds: 600, policies: [{ type: "Pods", value: 1, periodSeconds: 300 }] },
+    });
   }
   return { jobs: headSet, serving: headSet, headPod: `${name}-0` };
 }
@@ -86,14 +75,8 @@ function startCommand(flags: Readonly<Record<string, pulumi.Input<string | numbe
   return ["bash", "-c", `${CLEAN}; exec ray start "$@"`, "ray", ...options];
 }
 
-/** Workers, scaled by CPU: up immediately, down by one every five minutes after ten quiet minutes. */
-function workerSet(
-  pods: PodIdentity,
-  workers: RayWorkers,
-  template: k8s.types.input.core.v1.PodTemplateSpec,
-  opts: pulumi.CustomResourceOptions,
-): void {
-  autoscale(deployment(pods, { template }, opts), pods, workers, opts, {
-    scaleDown: { stabilizationWindowSeconds: 600, policies: [{ type: "Pods", value: 1, periodSeconds: 300 }] },
-  });
+function labelFlag(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
 }

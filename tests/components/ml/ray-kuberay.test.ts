@@ -13,32 +13,32 @@ const STANDALONE: RayArgs["mode"] = {
   head: { ...SIZE, volume: { storageClass: "disk", sizeGiB: 10 } },
 };
 const chartDirectory = makeChartDirectory();
+const KUBERAY = {
+  kind: "kuberay",
+  head: SIZE,
+  autoscaler: SIZE,
+  serving: {
+    head: SIZE,
+    workers: { ...SIZE, min: 1, max: 3 },
+    config: pulumi.output("applications: [{ name: prices }]"),
+  },
+  operator: { namespace: "operators", chartDirectory, kubeApi, size: SIZE, metrics: metrics() },
+} as const;
 
 async function ray(own: Partial<RayArgs> = {}): Promise<{ seen: Registered[]; ray: Ray }> {
   const seen = await mockEngine();
-  const by = metrics();
   const made = new Ray(
     "ray",
     {
       namespace: "ml",
-      mode: {
-        kind: "kuberay",
-        head: SIZE,
-        autoscaler: SIZE,
-        serving: {
-          head: SIZE,
-          workers: { ...SIZE, min: 1, max: 3 },
-          config: pulumi.output("applications: [{ name: prices }]"),
-        },
-        operator: { namespace: "operators", chartDirectory, kubeApi, size: SIZE, metrics: by },
-      },
+      mode: KUBERAY,
       workers: { ...SIZE, cpu: { request: 1, limit: 2 }, min: 2, max: 5 },
       token: pulumi.secret("t0ken"),
       env: {},
       services: { MLFLOW_TRACKING_URI: endpoint("mlflow", "http", 5000) },
       features: bucket(),
       access: { pods: [], groups: [] },
-      metrics: by,
+      metrics: KUBERAY.operator.metrics,
       ...own,
     },
     onCluster(),
@@ -220,6 +220,95 @@ for (const mode of ["standalone", "kuberay"] as const) {
       assert.notDeepEqual(plain.metadata.labels, gpu.metadata.labels);
     });
   });
+}
+
+const LARGE = {
+  ...SIZE,
+  image: "example.com/ray-large:1",
+  min: 1,
+  max: 3,
+  nodeSelector: { "example.com/pool": "large" },
+  tolerations: [{ key: "example.com/dedicated", value: "large", effect: "NoSchedule" }],
+};
+const VISION = { ...SIZE, image: "example.com/ray-gpu:2-cu117", gpusPerWorker: 1, min: 1, max: 2 };
+
+describe("groups of workers of Ray", () => {
+  for (const mode of ["standalone", "kuberay"] as const) {
+    const own = { ...(mode === "standalone" && { mode: STANDALONE }), workerGroups: { large: LARGE, vision: VISION } };
+
+    it(`run where they are told to, in an image of their own, and leave the others as they are, ${mode}`, async () => {
+      const [before, { seen }] = [await ray(mode === "standalone" ? { mode: STANDALONE } : {}), await ray(own)];
+      const [workers, large, vision] = workersIn(seen);
+      assert.deepEqual(workers, workersIn(before.seen)[0]);
+      assert.deepEqual(large?.pod.nodeSelector, LARGE.nodeSelector);
+      const toleration = { key: "example.com/dedicated", operator: "Equal", value: "large", effect: "NoSchedule" };
+      assert.deepEqual(large.pod.tolerations, [toleration]);
+      assert.equal(large.pod.containers[0].image, LARGE.image);
+      assert.equal(large.pod.priorityClassName, "low-priority-batch");
+      assert.deepEqual(large.labels, { app: large.labels.app, component: "large-worker" });
+      assert.equal(vision?.pod.containers[0].resources.limits["nvidia.com/gpu"], "1");
+      assert.deepEqual(vision.pod.nodeSelector, { "nvidia.com/gpu.present": "true" });
+    });
+
+    it(`are selected by the label worker-group, ${mode}`, async () => {
+      const [workers, large, vision] = workersIn((await ray(own)).seen);
+      const told = [workers, large, vision].map((one) => one?.rayLabels);
+      assert.deepEqual(told, [undefined, "worker-group=large", "worker-group=vision"]);
+    });
+
+    it(`are alerted on one by one, as far as they have a minimum, ${mode}`, async () => {
+      const { ray: made } = await ray(own);
+      const jobs = made.workersMin.filter(({ cluster: name }) => name !== "ray-serve-cluster");
+      assert.deepEqual(
+        jobs.map(({ component, min }) => [component, min]),
+        [
+          ["worker", 2],
+          ["large-worker", 1],
+          ["vision-worker", 1],
+        ],
+      );
+    });
+  }
+
+  it("start from zero by KubeRay, which serves with groups of its own", async () => {
+    const workerGroups = { large: { ...LARGE, min: 0 } };
+    const { seen, ray: made } = await ray({ workerGroups });
+    const [, large] = cluster(seen).spec.workerGroupSpecs;
+    assert.deepEqual([large.groupName, large.minReplicas, large.maxReplicas], ["large", 0, 3]);
+    // Ray's autoscaler knows the labels of a node that does not run yet from here alone.
+    assert.deepEqual(large.labels, { "worker-group": "large" });
+    assert.equal(service(seen).spec.rayClusterConfig.workerGroupSpecs.length, 1);
+    assert.deepEqual(
+      made.workersMin.map(({ component }) => component),
+      ["worker", "worker"],
+      "an alert would wait for a worker of a group that may be empty",
+    );
+  });
+
+  it("serve requests as the first group does", async () => {
+    const { seen } = await ray({
+      mode: { ...KUBERAY, serving: { ...KUBERAY.serving, workerGroups: { vision: { ...VISION, min: 0 } } } },
+    });
+    const [workers, vision] = service(seen).spec.rayClusterConfig.workerGroupSpecs;
+    const probe = (group: any) => group.template.spec.containers[0].readinessProbe;
+    assert.deepEqual(probe(vision), probe(workers));
+    assert.equal(vision.rayStartParams["num-gpus"], "1");
+  });
+});
+
+/** The groups of workers for jobs, whoever runs them. */
+function workersIn(seen: readonly Registered[]): { labels: any; pod: any; rayLabels: string | undefined }[] {
+  const operated = all(seen, "kubernetes:ray.io/v1:RayCluster").flatMap(({ inputs }) => inputs.spec.workerGroupSpecs);
+  const labelled = (labels: object = {}) => Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`)[0];
+  return [
+    ...operated.map(({ template, labels }) => ({ ...template, rayLabels: labelled(labels) })),
+    ...all(seen, "kubernetes:apps/v1:Deployment").map(({ inputs: { spec } }) => ({
+      ...spec.template,
+      rayLabels: spec.template.spec.containers[0].command
+        .find((flag: string) => flag.startsWith("--labels="))
+        ?.replace("--labels=", ""),
+    })),
+  ].map(({ metadata, spec, rayLabels }) => ({ labels: metadata.labels, pod: spec, rayLabels }));
 }
 
 describe("access to Ray", () => {

@@ -13,7 +13,12 @@ import { temporaryDirectory } from "../../support/temporary";
 
 const CASES = path.join(ROOT, "tests/alerts");
 const files = alertFiles(PLACEHOLDERS, ALERTS);
-const kuberay = alertFiles({ ...PLACEHOLDERS, rayWorkersMin: { "ray-cluster": 2, "ray-serve-cluster": 1 } }, ALERTS);
+const KUBERAY = [
+  { cluster: "ray-cluster", component: "worker", min: 2 },
+  { cluster: "ray-cluster", component: "large-worker", min: 1 },
+  { cluster: "ray-serve-cluster", component: "worker", min: 1 },
+];
+const kuberay = alertFiles({ ...PLACEHOLDERS, rayWorkersMin: KUBERAY }, ALERTS);
 
 interface AlertFile extends RuleFile {
   readonly tests: readonly {
@@ -63,7 +68,11 @@ describe("the alerts on the ML stack", () => {
       alertFiles(
         {
           ...PLACEHOLDERS,
-          ...{ namespace: "elsewhere", rayWorkersMin: { ray: 7 }, applications: [] },
+          ...{
+            namespace: "elsewhere",
+            rayWorkersMin: [{ cluster: "ray", component: "worker", min: 7 }],
+            applications: [],
+          },
           objectives: {
             predictions: { availability: 0.98, latency: { share: 0.97, milliseconds: 200 } },
             features: { availability: 0.96, freshness: { share: 0.95, hours: 3 } },

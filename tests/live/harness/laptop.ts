@@ -4,6 +4,7 @@ import * as http from "node:http";
 import * as net from "node:net";
 import * as path from "node:path";
 import { json } from "node:stream/consumers";
+import { parse, stringify } from "yaml";
 import { ROOT } from "../../../rehearsal/program/evaluate";
 import { ensureVenv } from "../prepare/venvs";
 import type { Cluster } from "./cluster";
@@ -59,6 +60,14 @@ export class Laptop {
     const target = path.join(this.repository, file);
     fs.mkdirSync(path.dirname(target), { recursive: true });
     fs.writeFileSync(target, content);
+  }
+
+  /** Changes the config of a stack. */
+  configure(stack: string, change: (config: any) => void): void {
+    const file = path.join(this.repository, `Pulumi.${stack}.yaml`);
+    const content = parse(fs.readFileSync(file, "utf8"));
+    change(content.config["carbon:platform"]);
+    fs.writeFileSync(file, stringify(content));
   }
 
   /** Opens a shell, which reads one command after the other. */
