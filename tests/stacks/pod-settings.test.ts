@@ -124,6 +124,8 @@ const placement = {
   tolerations: [{ key: "example.com/dedicated", value: "carbon", effect: "NoSchedule" as const }],
 };
 const tolerated = { key: "example.com/dedicated", operator: "Equal", value: "carbon", effect: "NoSchedule" };
+// Of workers with GPUs, and of a group of workers that has one.
+const OWN_SELECTORS = ["nvidia.com/gpu.present", "node-role.kubernetes.io/control-plane"];
 // What serves the cluster as a whole.
 const UNPLACED = ["mesh", "cert-manager", "metrics-server", "gpu-operator"];
 
@@ -141,7 +143,7 @@ for (const shape of SHAPES) {
         ({ system, pods }) => pods !== "each node" && !UNPLACED.includes(system),
       );
       const elsewhere = groups.filter(({ nodeSelector, tolerations }) => {
-        const isSelected = "example.com/pool" in nodeSelector || "nvidia.com/gpu.present" in nodeSelector;
+        const isSelected = "example.com/pool" in nodeSelector || OWN_SELECTORS.some((key) => key in nodeSelector);
         return !isSelected || !tolerations.some((one) => isDeepStrictEqual(one, tolerated));
       });
       assert.deepEqual(
