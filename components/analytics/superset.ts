@@ -3,7 +3,7 @@ import * as path from "node:path";
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { mountedCa } from "../base/certificate";
-import { connect } from "../base/connect";
+import { connect, type Destination } from "../base/connect";
 import { deployment, type DeploymentArgs, podsAtOnce } from "../base/deployment";
 import {
   type Endpoint,
@@ -14,8 +14,10 @@ import {
   type RedisAccess,
   type RedisLogin,
   serviceEndpoint,
+  url,
 } from "../base/endpoint";
 import { configFiles, type MountedFiles } from "../base/files";
+import type { MailServer } from "../base/mail";
 import type { Offer } from "../base/offer";
 import {
   container,
@@ -30,6 +32,7 @@ import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { SetupJob } from "../base/setup-job";
+import { type SignOn, USERNAME_CLAIM } from "../base/sign-on";
 import { images } from "../base/versions";
 
 const PORT = 8088;
@@ -41,6 +44,7 @@ const HEARTBEAT_FILE = "/tmp/heartbeat";
 // How long a query may run in the background.
 const QUERY_SECONDS = 3600;
 const READER_PASSWORD = "READER_PASSWORD";
+const ADMINISTRATOR = "admin";
 // Longer queries are lost when their worker ends: blocking a node's drain for an hour would be worse.
 const WORKER_GRACE_SECONDS = 600;
 
@@ -74,6 +78,12 @@ export interface SupersetArgs {
   readonly secretKey: pulumi.Output<string>;
   /** Password of the user `admin`. */
   readonly adminPassword: pulumi.Output<string>;
+  /** How others log in. @default with passwords of their own */
+  readonly signOn?: SignOn;
+  /** Sends reports and alerts. @default there are none */
+  readonly mail?: MailServer;
+  /** Public host name of the UI, for links in mail. */
+  readonly publicHost: string;
   /** A data source, if Trino is deployed. */
   readonly trino?: Endpoint<"http">;
   /** A data source: a database of the same server, with a read-only role. */
@@ -130,7 +140,7 @@ export class Superset extends pulumi.ComponentResource {
 
   constructor(name: string, args: SupersetArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:analytics:Superset", name, {}, opts);
-    const { namespace, store, redis, trino, reader, web, worker } = args;
+    const { namespace, store, redis, trino, reader, web, worker, signOn, mail } = args;
     const volumes = [postgresCaVolume(store), REDIS_CA.volume(redis.trust)];
 
     const logins = envSecret(
@@ -141,13 +151,15 @@ export class Superset extends pulumi.ComponentResource {
           SUPERSET_SECRET_KEY: args.secretKey,
           SUPERSET_DATABASE_URI: sqlalchemyUrl("psycopg2", store),
           SUPERSET_REDIS_URL: redisUrl(redis),
+          ...(signOn && { SUPERSET_CLIENT_SECRET: signOn.clientSecret }),
+          ...(mail && { SUPERSET_MAIL_PASSWORD: mail.password }),
         },
       },
       { parent: this },
     );
     const admin = envSecret(
       `${name}-admin`,
-      { namespace, data: { SUPERSET_ADMIN_USER: "admin", SUPERSET_ADMIN_PASSWORD: args.adminPassword } },
+      { namespace, data: { SUPERSET_ADMIN_USER: ADMINISTRATOR, SUPERSET_ADMIN_PASSWORD: args.adminPassword } },
       { parent: this },
     );
     const config = configFiles(
@@ -156,20 +168,29 @@ export class Superset extends pulumi.ComponentResource {
       { parent: this },
     );
     const setup = this.setUp(name, args, { config, logins, admin, volumes });
-    const run = (pods: PodIdentity, talksTo: readonly Endpoint[], own: Process): k8s.apps.v1.Deployment =>
+    const run = (pods: PodIdentity, talksTo: readonly Destination[], own: Process): k8s.apps.v1.Deployment =>
       this.run(pods, { volumes, config, logins, talksTo, own, after: [setup, ...reader.server.ready] });
 
     const stores = [store.server, redis.server];
     const queried = [...stores, ...(trino ? [trino] : [])];
     const webPods = podsNamed(name, namespace, { app: name, component: "web" });
     const entry = service(name, webPods, { http: PORT }, { parent: this });
-    const server = run(webPods, queried, { replicas: web.replicas, container: webContainer(web) });
+    const server = run(webPods, [...queried, ...(signOn?.provider ?? [])], {
+      replicas: web.replicas,
+      container: webContainer(web),
+    });
     disruptionBudget(webPods, web.replicas, { parent: this });
+    this.http = serviceEndpoint("http", PORT, { auth: "session", server: webPods, ready: [entry, server] });
 
     const workerPods = podsNamed(`${name}-worker`, namespace);
-    const workers = run(workerPods, queried, {
+    const reports = mail ? [this.http, mail.destination] : [];
+    const workers = run(workerPods, [...queried, ...reports], {
       // No replicas: the autoscaler owns them.
-      container: celery(worker.size, `worker --concurrency=${worker.concurrency} ${WORKER_OPTIONS}`),
+      container: {
+        ...celery(worker.size, `worker --concurrency=${worker.concurrency} ${WORKER_OPTIONS}`),
+        // Where it gets the data of a report, as whoever owns that.
+        ...(mail && { env: { ...SHARED.env, SUPERSET_WEB_URL: url(this.http, "/") } }),
+      },
       graceSeconds: WORKER_GRACE_SECONDS,
     });
     autoscale(workers, workerPods, worker.replicas, { parent: this });
@@ -181,7 +202,6 @@ export class Superset extends pulumi.ComponentResource {
       container: celery(args.beat, "beat --loglevel=INFO"),
     });
 
-    this.http = serviceEndpoint("http", PORT, { auth: "session", server: webPods, ready: [entry, server] });
     this.offers = {
       endpoints: { http: this.http },
       credentials: { admin: { namespace, name: admin.name } },
@@ -278,7 +298,7 @@ interface ProcessArgs {
   readonly volumes: NonNullable<PodArgs["volumes"]>;
   readonly config: MountedFiles;
   readonly logins: EnvSecret;
-  readonly talksTo: readonly Endpoint[];
+  readonly talksTo: readonly Destination[];
   readonly own: Process;
   readonly after: readonly pulumi.Resource[];
 }
@@ -345,8 +365,28 @@ function read(...files: readonly string[]): Record<string, string> {
 }
 
 /** What superset_config.py takes from the stack file. */
-function settings({ retentionDays }: SupersetArgs): string {
-  return JSON.stringify({ retentionDays });
+function settings({ retentionDays, signOn, mail, publicHost }: SupersetArgs): string {
+  return JSON.stringify({
+    retentionDays,
+    ...(signOn && { signOn: clientOf(signOn) }),
+    ...(mail && { mail: senderOf(mail, publicHost) }),
+  });
+}
+
+function senderOf({ server, port, username, from }: MailServer, publicHost: string): object {
+  return { server, port, username, from, site: `https://${publicHost}/` };
+}
+
+function clientOf({ issuer, clientId, scopes, groupsClaim, roles }: SignOn): object {
+  const names = { usernameClaim: USERNAME_CLAIM, administrator: ADMINISTRATOR };
+  return { issuer, clientId, scopes, groupsClaim, rolesOf: byGroup(roles), ...names };
+}
+
+function byGroup(roles: SignOn["roles"]): Record<string, string[]> {
+  const entries = Object.entries(roles).flatMap(([role, groups = []]) => groups.map((group) => [group, role] as const));
+  return Object.fromEntries(
+    entries.map(([group]) => [group, entries.flatMap(([other, role]) => (other === group ? [role] : []))]),
+  );
 }
 
 /** The declarations for initialize.py, which refer to passwords but do not contain them. */

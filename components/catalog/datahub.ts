@@ -18,8 +18,10 @@ import { serviceAccount } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { service } from "../base/service";
+import type { SignOn } from "../base/sign-on";
 import { charts } from "../base/versions";
 import {
+  ADMINISTRATOR,
   type DatahubSecrets,
   type DatahubSizes,
   INDEX_PREFIX,
@@ -35,8 +37,6 @@ export type { DatahubSizes } from "./datahub.values";
 
 /** Name of the release: the chart derives the names of all its objects from it. */
 const RELEASE = "datahub";
-/** The administrator; DataHub's built-in policy requires this name. */
-const ADMINISTRATOR = "datahub";
 /** What the chart calls the port of each. */
 const PORT_NAME = "http";
 const METRICS = { name: "prometheus", number: 4319 };
@@ -72,6 +72,8 @@ export interface DatahubArgs extends DatahubSizes {
   /** Store of the relations between entities. @default Elasticsearch */
   readonly graph?: GraphLogin;
   readonly keys: DatahubKeys;
+  /** How people log in, besides the administrator. @default by invitation, with passwords of their own */
+  readonly signOn?: SignOn;
   /** Public host name of the frontend. */
   readonly publicHost: string;
   readonly metrics: Metrics;
@@ -108,7 +110,7 @@ export class Datahub extends pulumi.ComponentResource {
 
   constructor(name: string, args: DatahubArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:catalog:Datahub", name, {}, opts);
-    const { namespace, chartDirectory, store, streams, search, graph, publicHost } = args;
+    const { namespace, chartDirectory, store, streams, search, graph, signOn, publicHost } = args;
     const workloads = declaredWorkloads(args);
     const hooks = declaredHooks(args);
 
@@ -126,7 +128,7 @@ export class Datahub extends pulumi.ComponentResource {
     const stores = [store.server, streams.bootstrap, ...indices];
     const talksTo: Record<string, readonly Destination[]> = {
       [workloads.gms.name]: stores,
-      [workloads.frontend.name]: [gms, streams.bootstrap],
+      [workloads.frontend.name]: [gms, streams.bootstrap, ...(signOn?.provider ?? [])],
       [workloads.maeConsumer.name]: [gms, streams.bootstrap, ...indices],
       [workloads.mceConsumer.name]: [gms, ...stores],
       [hooks.before.name]: [gms, ...stores],
@@ -221,7 +223,7 @@ export class Datahub extends pulumi.ComponentResource {
     return serviceEndpoint("http", port, { service: name, auth, server, ready: [release, entry] });
   }
 
-  private secrets({ namespace, keys, store, streams, search, graph }: DatahubArgs): DatahubSecrets {
+  private secrets({ namespace, keys, store, streams, search, graph, signOn }: DatahubArgs): DatahubSecrets {
     const secret = (name: string, data: Record<string, pulumi.Input<string>>) =>
       envSecret(name, { namespace, data }, { parent: this });
     return {
@@ -243,6 +245,7 @@ export class Datahub extends pulumi.ComponentResource {
         [KEYS.sessionKey]: keys.session,
         [KEYS.users]: keys.administrator.apply((password) => userLine(ADMINISTRATOR, password)),
       }),
+      ...(signOn && { signOn: secret("datahub-sign-on", { [KEYS.clientSecret]: signOn.clientSecret }) }),
     };
   }
 }

@@ -4,9 +4,12 @@ import { type GraphLogin, hostPort, type KafkaLogin, type PostgresDatabase, type
 import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } from "../base/pod";
 import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import type { EnvSecret } from "../base/secret";
+import { type SignOn, USERNAME_CLAIM } from "../base/sign-on";
 
 /** User and group of every process: those of upstream's images. */
 const DATAHUB_UID = 1000;
+/** The administrator; DataHub's built-in policy requires this name. */
+export const ADMINISTRATOR = "datahub";
 /** Prefix of all indices, to which a role can be limited. */
 export const INDEX_PREFIX = "datahub";
 
@@ -35,6 +38,7 @@ export const KEYS = {
   graphPassword: "graph_password",
   kafkaLogin: "sasl_jaas_config",
   users: "user.props",
+  clientSecret: "client_secret",
 } as const;
 
 /** The topics that DataHub creates, writes and reads, by the chart's keys, with the chart's names. */
@@ -49,7 +53,10 @@ export const TOPICS = {
 } as const;
 
 /** DataHub's Secrets. */
-export type DatahubSecrets = Readonly<Record<"auth" | "encryption" | "stores" | "kafka" | "frontend", EnvSecret>>;
+export type DatahubSecrets = Readonly<Record<"auth" | "encryption" | "stores" | "kafka" | "frontend", EnvSecret>> & {
+  /** The secret of the identity provider's client. */
+  readonly signOn?: EnvSecret;
+};
 
 /** Inputs of the values. */
 export interface ValuesArgs extends DatahubSizes {
@@ -58,6 +65,7 @@ export interface ValuesArgs extends DatahubSizes {
   readonly search: SearchLogin;
   readonly graph?: GraphLogin;
   readonly secrets: DatahubSecrets;
+  readonly signOn?: SignOn;
   readonly serviceAccounts: Readonly<Record<keyof DatahubSizes, string>>;
   readonly baseUrl: string;
 }
@@ -83,7 +91,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       ...pod(args, "frontend", "standard-services"),
       service,
       existingGmsSecret: { name: secrets.frontend.name, key: KEYS.sessionKey },
-      extraEnvs: environment({ JAVA_MEMORY_OPTS: HEAP }),
+      extraEnvs: [...environment({ JAVA_MEMORY_OPTS: HEAP }), ...signOnEnv(args)],
       extraVolumes: [...volumes(args), { name: "users", secret: { secretName: secrets.frontend.name } }],
       extraVolumeMounts: [
         ...MOUNTS,
@@ -262,6 +270,26 @@ function java({ graph }: ValuesArgs): HelmValue[] {
     // The images would check its HTTP port, which DataHub does not use otherwise.
     ...(graph && { SKIP_NEO4J_CHECK: "true" }),
   });
+}
+
+/** The chart's own keys know three providers, and would put the client's secret into the release. */
+function signOnEnv({ signOn, secrets, baseUrl }: ValuesArgs): HelmValue[] {
+  if (signOn === undefined || secrets.signOn === undefined) return [];
+  return [
+    ...environment({
+      AUTH_OIDC_ENABLED: "true",
+      AUTH_OIDC_CLIENT_ID: signOn.clientId,
+      AUTH_OIDC_DISCOVERY_URI: `${signOn.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`,
+      AUTH_OIDC_BASE_URL: baseUrl,
+      AUTH_OIDC_SCOPE: signOn.scopes.join(" "),
+      AUTH_OIDC_USER_NAME_CLAIM: USERNAME_CLAIM,
+      // DataHub's own accounts are not the provider's to give away: who bears the name of one is refused.
+      AUTH_OIDC_USER_NAME_CLAIM_REGEX: `^(?!${ADMINISTRATOR}$|__).+$`,
+      AUTH_OIDC_EXTRACT_GROUPS_ENABLED: "true",
+      AUTH_OIDC_GROUPS_CLAIM: signOn.groupsClaim,
+    }),
+    secretEnv("AUTH_OIDC_CLIENT_SECRET", secrets.signOn, KEYS.clientSecret),
+  ];
 }
 
 function pool(connections: number): HelmValue[] {

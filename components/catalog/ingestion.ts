@@ -17,7 +17,7 @@ import { ScheduledJob } from "../base/scheduled-job";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
-import { accessToken, accountOf, accountRecipe, SYSTEM_CLIENT } from "./ingestion/account";
+import { accessToken, accountOf, accountRecipe, type DatahubRole, groupsOf, SYSTEM_CLIENT } from "./ingestion/account";
 import {
   cleanupRecipe,
   icebergRecipe,
@@ -101,6 +101,8 @@ export interface IngestionArgs {
   readonly tokenExpires: Date;
   readonly sources: IngestionSources;
   readonly settings: IngestionSettings;
+  /** Roles of the identity provider's groups. @default none */
+  readonly groupRoles?: Readonly<Partial<Record<DatahubRole, readonly string[]>>>;
   /** Size of a recipe's pod. */
   readonly size: ContainerSize;
 }
@@ -123,7 +125,7 @@ export function kafkaAccess(): KafkaAccess {
 export class Ingestion extends pulumi.ComponentResource {
   constructor(name: string, args: IngestionArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:catalog:Ingestion", name, {}, opts);
-    const { namespace, gms, keys, size } = args;
+    const { namespace, gms, keys, size, groupRoles = {} } = args;
     const job = {
       namespace,
       uid: UID,
@@ -158,7 +160,7 @@ export class Ingestion extends pulumi.ComponentResource {
             namespace,
             url(gms).apply((server) => accountRecipe(server, `${RECIPES_PATH}/${ACCOUNT_FILE}`)),
             {
-              [ACCOUNT_FILE]: JSON.stringify(accountOf(USER), undefined, 2),
+              [ACCOUNT_FILE]: JSON.stringify([...accountOf(USER), ...groupsOf(groupRoles)], undefined, 2),
             },
           ),
         },

@@ -12,18 +12,21 @@ import {
   serviceEndpoint,
 } from "../base/endpoint";
 import { grant } from "../base/grant";
+import type { MailServer } from "../base/mail";
 import { prometheus } from "../base/observers";
 import type { Offer } from "../base/offer";
 import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
 import type { Volume } from "../base/volume";
-import { type StackSizes, values } from "./kube-prometheus-stack.values";
+import { SECRET_KEYS, type GrafanaSignOn, type StackSizes, values } from "./kube-prometheus-stack.values";
 
 /** Name of the release: the chart derives the names of all its objects from it. */
 const RELEASE = "kube-prometheus-stack";
 const ALERTMANAGER_CONFIG = "alertmanager-config";
 const GRAFANA_ADMIN = "grafana-admin";
+const GRAFANA_CLIENT = "grafana-sign-on";
+const GRAFANA_MAIL = "grafana-mail";
 
 const PORTS = {
   prometheus: 9090,
@@ -39,28 +42,18 @@ const PORTS = {
 
 /** Who is told of alerts, and how. */
 export type Receiver =
-  | { readonly kind: "pagerduty" | "webhook" }
-  | { readonly kind: "slack"; readonly channel: string }
-  | {
-      readonly kind: "email";
-      readonly to: string;
-      readonly from: string;
-      /** SMTP server. */
-      readonly server: string;
-      readonly username: string;
-    };
+  { readonly kind: "pagerduty" | "webhook" } | { readonly kind: "slack"; readonly channel: string };
 
 /** The receiver of alerts. */
 export type Paging =
   | (Receiver & {
-      /**
-       * The routing key of a PagerDuty service, the URL that takes Alertmanager's JSON, the one of Slack's incoming webhook, or
-       * the password of the mailbox.
-       */
+      /** The routing key of a PagerDuty service, the URL that takes Alertmanager's JSON, or the one of Slack's incoming webhook. */
       readonly credential: pulumi.Output<string>;
       /** Its network destination. */
       readonly destination: ExternalPeer;
     })
+  /** By the mail server, which must be there. */
+  | { readonly kind: "email"; readonly to: string }
   | { readonly kind: "none" };
 
 /** Inputs of {@link KubePrometheusStack}. */
@@ -79,7 +72,11 @@ export interface KubePrometheusStackArgs extends StackSizes {
   readonly publicHost: string;
   /** Password of Grafana's user `admin`. */
   readonly grafanaPassword: pulumi.Output<string>;
+  /** How people log in to Grafana, besides `admin`. @default by invitation, with passwords of their own */
+  readonly signOn?: GrafanaSignOn;
   readonly paging: Paging;
+  /** Sends Grafana's invitations, and alerts if they are mailed. @default nobody does */
+  readonly mail?: MailServer;
 }
 
 /** Prometheus, Alertmanager, Grafana and the cluster's exporters, from the chart kube-prometheus-stack. */
@@ -91,7 +88,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
 
   constructor(name: string, args: KubePrometheusStackArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:KubePrometheusStack", name, {}, opts);
-    const { namespace, chartDirectory, kubeApi, nodeCidrs, paging } = args;
+    const { namespace, chartDirectory, kubeApi, nodeCidrs, mail, signOn } = args;
     const workloads = declaredWorkloads(args);
     const scraper = prometheus(namespace);
     const pods = {
@@ -108,9 +105,15 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
     );
     const routing = envSecret(
       ALERTMANAGER_CONFIG,
-      { namespace, data: { "alertmanager.yaml": alertmanagerConfig(paging) } },
+      { namespace, data: { "alertmanager.yaml": alertmanagerConfig(args) } },
       { parent: this },
     );
+    const client =
+      signOn &&
+      envSecret(GRAFANA_CLIENT, { namespace, data: { [SECRET_KEYS.client]: signOn.clientSecret } }, { parent: this });
+    const password =
+      mail && envSecret(GRAFANA_MAIL, { namespace, data: { [SECRET_KEYS.mail]: mail.password } }, { parent: this });
+    const secrets = [admin, routing, ...(client ? [client] : []), ...(password ? [password] : [])];
     const dashboards = readConfigMaps(this, pods.grafana);
     // With the observer's short name instead of its StatefulSet's.
     const wires = connect(this, {
@@ -136,6 +139,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
           ...args,
           prometheusServiceAccount: scraper.serviceAccount,
           grafanaSecret: admin,
+          grafanaFiles: { ...(client && { client }), ...(password && { mail: password }) },
           alertmanagerSecret: routing.name,
           datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
         }),
@@ -144,13 +148,18 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         talksTo: {
           ...(workloads.operator && { [workloads.operator.name]: [kubeApi] }),
           [workloads.kubeStateMetrics.name]: [kubeApi],
-          [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus)],
-          [workloads.alertmanager.name]: paging.kind === "none" ? [] : [paging.destination],
+          [workloads.grafana.name]: [
+            kubeApi,
+            on("http", scraper, PORTS.prometheus),
+            ...(signOn?.provider ?? []),
+            ...(mail ? [mail.destination] : []),
+          ],
+          [workloads.alertmanager.name]: told(args),
         },
         // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.
         timeoutSeconds: 900,
       },
-      { parent: this, dependsOn: [admin.resource, routing.resource, ...dashboards, ...wires] },
+      { parent: this, dependsOn: [...secrets.map(({ resource }) => resource), ...dashboards, ...wires] },
     );
     const webhook = pods.operator ? admitApiServer(this, kubeApi, on("webhook", pods.operator, PORTS.webhook)) : [];
 
@@ -286,11 +295,10 @@ function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: 
 }
 
 /** Alertmanager's configuration: critical alerts page immediately and then hourly, warnings daily, the rest only shows in dashboards. */
-function alertmanagerConfig(paging: Paging): pulumi.Output<string> {
-  const receiver = paging.kind === "none" ? "nobody" : "pager";
-  const credential = paging.kind === "none" ? pulumi.output("") : paging.credential;
-  return credential.apply((secret) =>
-    stringify({
+function alertmanagerConfig(args: KubePrometheusStackArgs): pulumi.Output<string> {
+  return pager(args).apply((pages) => {
+    const receiver = pages === undefined ? "nobody" : "pager";
+    return stringify({
       route: {
         receiver: "nobody",
         group_by: ["alertname", "namespace"],
@@ -311,28 +319,50 @@ function alertmanagerConfig(paging: Paging): pulumi.Output<string> {
           equal: ["namespace", "alertname"],
         },
       ],
-      receivers: [
-        { name: "nobody" },
-        ...(paging.kind === "none" ? [] : [{ name: "pager", ...pager(paging, paging.destination.port, secret) }]),
-      ],
-    }),
-  );
+      receivers: [{ name: "nobody" }, ...(pages === undefined ? [] : [{ name: "pager", ...pages }])],
+    });
+  });
 }
 
-function pager(receiver: Receiver, port: number, credential: string): object {
-  switch (receiver.kind) {
+/** Where Alertmanager goes to tell somebody. */
+function told({ paging, mail }: KubePrometheusStackArgs): ExternalPeer[] {
+  switch (paging.kind) {
+    case "none":
+      return [];
+    case "email":
+      return [sender(mail).destination];
+    default:
+      return [paging.destination];
+  }
+}
+
+function pager({ paging, mail }: KubePrometheusStackArgs): pulumi.Output<object | undefined> {
+  switch (paging.kind) {
+    case "none":
+      return pulumi.output(undefined);
     case "webhook":
-      return { webhook_configs: [{ url: credential }] };
+      return paging.credential.apply((url) => ({ webhook_configs: [{ url }] }));
     case "pagerduty": {
       const severity = '{{ if eq .CommonLabels.severity "critical" }}critical{{ else }}warning{{ end }}';
-      return { pagerduty_configs: [{ routing_key: credential, severity }] };
+      return paging.credential.apply((routing_key) => ({ pagerduty_configs: [{ routing_key, severity }] }));
     }
-    case "slack":
-      return { slack_configs: [{ api_url: credential, channel: receiver.channel, send_resolved: true }] };
+    case "slack": {
+      const { channel, credential } = paging;
+      return credential.apply((api_url) => ({ slack_configs: [{ api_url, channel, send_resolved: true }] }));
+    }
     case "email": {
-      const { to, from, server, username } = receiver;
-      const login = { auth_username: username, auth_password: credential, require_tls: true };
-      return { email_configs: [{ to, from, smarthost: `${server}:${port}`, ...login, send_resolved: true }] };
+      const { server, port, username, password, from } = sender(mail);
+      return password.apply((auth_password) => {
+        const login = { auth_username: username, auth_password, require_tls: true };
+        return {
+          email_configs: [{ to: paging.to, from, smarthost: `${server}:${port}`, ...login, send_resolved: true }],
+        };
+      });
     }
   }
+}
+
+function sender(mail: MailServer | undefined): MailServer {
+  if (mail === undefined) throw new Error("stacks/config/mail.ts lets alerts be mailed without a server");
+  return mail;
 }

@@ -1,8 +1,25 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { HelmValue } from "../base/chart-release";
+import type { MailServer } from "../base/mail";
 import { type ContainerSize, resources } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
+import { type SignOn, USERNAME_CLAIM } from "../base/sign-on";
 import type { Volume } from "../base/volume";
+
+/** The key of each Secret that Grafana reads as a file. */
+export const SECRET_KEYS = { client: "client-secret", mail: "password" };
+type SecretFile = keyof typeof SECRET_KEYS;
+
+/** How people log in to Grafana, which does not ask a provider where its endpoints are. */
+export interface GrafanaSignOn extends SignOn<GrafanaRole> {
+  readonly authorizationUrl: string;
+  readonly tokenUrl: string;
+  readonly userInfoUrl: string;
+}
+
+// The highest first.
+const GRAFANA_ROLES = ["Admin", "Editor", "Viewer"] as const;
+type GrafanaRole = (typeof GRAFANA_ROLES)[number];
 
 /** The size of each part of the stack. */
 export interface StackSizes {
@@ -28,6 +45,10 @@ export interface ValuesArgs extends StackSizes {
   readonly publicHost: string;
   readonly prometheusServiceAccount: string;
   readonly grafanaSecret: EnvSecret;
+  /** The secret of Grafana's client at the identity provider, and its password at the mail server. */
+  readonly grafanaFiles: Readonly<Partial<Record<SecretFile, EnvSecret>>>;
+  readonly mail?: MailServer;
+  readonly signOn?: GrafanaSignOn;
   readonly alertmanagerSecret: string;
   /** URL of Prometheus, for Grafana. */
   readonly datasource: string;
@@ -141,19 +162,35 @@ function claim({ storageClass, sizeGiB }: Volume): HelmValue {
   };
 }
 
-function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHost }: ValuesArgs): HelmValue {
+function grafana(args: ValuesArgs): HelmValue {
+  const { grafana: size, grafanaSecret, grafanaFiles, mail, signOn, reloader, datasource, publicHost } = args;
   const tmp = { name: "tmp", mountPath: "/tmp" };
+  const files = Object.entries(grafanaFiles);
   return {
     securityContext: CHANGE_OWNER_ONCE,
     resources: resources(size),
     priorityClassName: "standard-services",
     admin: { existingSecret: grafanaSecret.name },
     // It reads the password when it starts with an empty database, which each of its pods does.
-    podAnnotations: { [`checksum.254carbon.com/${grafanaSecret.name}`]: grafanaSecret.checksum },
+    podAnnotations: Object.fromEntries(
+      [grafanaSecret, ...Object.values(grafanaFiles)].map(({ name, checksum }) => [
+        `checksum.254carbon.com/${name}`,
+        checksum,
+      ]),
+    ),
     containerSecurityContext: { readOnlyRootFilesystem: true },
     // Grafana and its sidecar need a directory for temporary files (kubara#302, grafana/helm-charts#3936).
     extraVolumes: [{ name: "tmp", emptyDir: { sizeLimit: "64Mi" } }],
     extraVolumeMounts: [tmp],
+    ...(files.length > 0 && {
+      extraSecretMounts: files.map(([name, secret]) => ({
+        name,
+        secretName: secret.name,
+        mountPath: mountOf(name),
+        readOnly: true,
+        defaultMode: 0o440,
+      })),
+    }),
     // A test pod, used only by `helm test`.
     testFramework: { enabled: false },
     rbac: { create: false },
@@ -162,6 +199,8 @@ function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHos
       analytics: { check_for_updates: false, check_for_plugin_updates: false, reporting_enabled: false },
       // The image has the Prometheus plugin; all others would be downloaded at each start.
       plugins: { preinstall_disabled: true },
+      ...(signOn && { "auth.generic_oauth": generic(signOn) }),
+      ...(mail && { smtp: smtp(mail) }),
     },
     sidecar: {
       resources: resources(reloader),
@@ -186,4 +225,51 @@ function grafana({ grafana: size, grafanaSecret, reloader, datasource, publicHos
       },
     },
   };
+}
+
+/** People get the roles of their groups at each login; `admin` still logs in with its password. */
+function generic(signOn: GrafanaSignOn): HelmValue {
+  const { clientId, scopes, groupsClaim, roles, authorizationUrl, tokenUrl, userInfoUrl } = signOn;
+  return {
+    enabled: true,
+    name: "single sign-on",
+    client_id: clientId,
+    client_secret: fileOf("client"),
+    scopes: scopes.join(" "),
+    auth_url: authorizationUrl,
+    token_url: tokenUrl,
+    api_url: userInfoUrl,
+    use_pkce: true,
+    allow_sign_up: true,
+    login_attribute_path: USERNAME_CLAIM,
+    role_attribute_path: GRAFANA_ROLES.flatMap((role) => roleRule(groupsClaim, role, roles[role] ?? [])).join(" || "),
+    // Who is in no group gets no role, and is refused.
+    role_attribute_strict: true,
+  };
+}
+
+function smtp({ server, port, username, from }: MailServer): HelmValue {
+  return {
+    enabled: true,
+    host: `${server}:${port}`,
+    user: username,
+    password: fileOf("mail"),
+    from_address: from,
+    startTLS_policy: "MandatoryStartTLS",
+  };
+}
+
+function mountOf(file: string): string {
+  return `/etc/grafana-secrets/${file}`;
+}
+
+/** How Grafana's configuration names a value that lies in a file. */
+function fileOf(file: SecretFile): string {
+  return `$__file{${mountOf(file)}/${SECRET_KEYS[file]}}`;
+}
+
+/** In JMESPath: the role, if the claim lists one of its groups. */
+function roleRule(claim: string, role: GrafanaRole, groups: readonly string[]): string[] {
+  if (groups.length === 0) return [];
+  return [`"${claim}"[?${groups.map((group) => `@ == '${group}'`).join(" || ")}] && '${role}'`];
 }

@@ -1,15 +1,11 @@
 import { z } from "zod";
-import { cidr, serverUrl, size, Size } from "./shapes";
+import { cidr, httpsUrl, identityProvider, outside, size, Size } from "./shapes";
 
 const nodePort = z.int().min(30000).max(32767);
-const url = serverUrl(/^https$/, "expected an https URL");
-
-/** Where the pods reach a server outside the cluster. */
-const outside = { cidrs: z.array(cidr).min(1).meta({ description: "Its addresses, opened by network policies" }) };
 
 const issuer = {
-  issuer: url.meta({ description: "Who signs the tokens" }),
-  jwks: url.meta({ description: "Where the keys lie with which tokens are checked" }),
+  issuer: httpsUrl.meta({ description: "Who signs the tokens" }),
+  jwks: httpsUrl.meta({ description: "Where the keys lie with which tokens are checked" }),
   audiences: z
     .array(z.string().min(1))
     .min(1)
@@ -41,7 +37,7 @@ const Exposure = z
 
 const Acme = z.strictObject({
   kind: z.literal("acme"),
-  server: url.default("https://acme-v02.api.letsencrypt.org/directory"),
+  server: httpsUrl.default("https://acme-v02.api.letsencrypt.org/directory"),
   email: z.email().meta({ description: "Who hears of certificates that expire" }),
   challenge: z.enum(["http01", "dns01"]).meta({
     description: "http01: by the gateway's port 80. dns01: at Cloudflare, with the token carbon:cloudflareDnsToken",
@@ -66,9 +62,8 @@ const People = z
     z.strictObject({ kind: z.literal("basic") }),
     z.strictObject({
       kind: z.literal("oidc"),
-      issuer: url.meta({ description: "The identity provider" }),
+      ...identityProvider,
       clientId: z.string().min(1),
-      ...outside,
     }),
     z.strictObject({
       kind: z.literal("accessProxy"),

@@ -20,12 +20,7 @@ const Paging = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("email"),
-    to: z.email("expected an address").meta({ description: "Who gets the mail" }),
-    from: z.email("expected an address"),
-    server: z.hostname("expected a host name").meta({ description: "SMTP server, which must offer STARTTLS" }),
-    username: z.string().min(1).meta({ description: "Login at the server; the credential is its password" }),
-    cidrs,
-    port: port.default(587),
+    to: z.email("expected an address").meta({ description: "Who gets the mail, from the server of `mail`" }),
   }),
   z.strictObject({
     kind: z.literal("none"),

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { Cluster, Quota } from "./cluster";
+import { Mail, mailFaults } from "./mail";
 import { needFaults } from "./needs";
 import { Images } from "./images";
 import { addOn, kubernetesName, Size, size } from "./shapes";
@@ -8,6 +9,7 @@ import { placementFaults, Placements } from "./placement";
 import { backupFaults } from "./backups";
 import { rayGpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
+import { signOnFaults, SingleSignOn } from "./sign-on";
 import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
 
 /** The systems that own data, as `protection.lifted` names them. */
@@ -73,6 +75,13 @@ export const PlatformConfig = z
       description: "Whether services are also reachable under their old names, such as kafka-service",
     }),
     ...Systems,
+    singleSignOn: SingleSignOn.optional().meta({
+      description: "How people log in at an identity provider; left out where each system has passwords of its own",
+    }),
+    mail: Mail.optional().meta({
+      description:
+        "Who sends mail: Superset's reports, Grafana's invitations, and alerts where `monitoring.paging` says so",
+    }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })
@@ -83,8 +92,8 @@ export const PlatformConfig = z
     for (const { path, message } of backupFaults(config)) {
       context.addIssue({ code: "custom", path: ["postgres", ...path], message });
     }
-    for (const { path, message } of placementFaults(config)) {
-      context.addIssue({ code: "custom", path, message });
+    for (const { path, message } of [...placementFaults(config), ...signOnFaults(config), ...mailFaults(config)]) {
+      context.addIssue({ code: "custom", path: [...path], message });
     }
     const { ray, serve, cluster } = config;
     if (ray && serve) {

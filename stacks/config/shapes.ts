@@ -63,6 +63,17 @@ export const serverUrl = (protocol: RegExp, expected: string) =>
     abort: true,
   });
 
+/** The URL of a server outside the platform that speaks TLS. */
+export const httpsUrl = serverUrl(/^https$/, "expected an https URL");
+
+/** Where pods reach a server outside the cluster. */
+export const outside = {
+  cidrs: z.array(cidr).min(1).meta({ description: "Its addresses, opened by network policies" }),
+};
+
+/** Who says who people are, by OpenID Connect. */
+export const identityProvider = { issuer: httpsUrl.meta({ description: "The identity provider" }), ...outside };
+
 /** A name that becomes part of Kubernetes object names. */
 export const kubernetesName = z
   .string()

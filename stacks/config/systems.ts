@@ -11,10 +11,12 @@ import { ObjectStore, Postgres, Redis } from "./data";
 import { Mesh } from "./mesh";
 import { Gateway } from "./gateway";
 import type { Images } from "./images";
+import type { Mail } from "./mail";
 import { Feast, Mlflow, Ray, Serve } from "./ml";
 import { Monitoring } from "./observability";
 import { Elasticsearch, Neo4j } from "./search";
 import { Size } from "./shapes";
+import type { SignOnSystem, SingleSignOn } from "./sign-on";
 import { Polaris, Trino } from "./sql";
 import { Kafka } from "./streams";
 import { DolphinScheduler } from "./workflows";
@@ -45,6 +47,8 @@ interface Issuers {
   readonly monitoring?: z.output<typeof Monitoring> | undefined;
   readonly gateway?: z.output<typeof Gateway> | undefined;
   readonly trino?: z.output<typeof Trino> | undefined;
+  readonly singleSignOn?: z.output<typeof SingleSignOn> | undefined;
+  readonly mail?: z.output<typeof Mail> | undefined;
 }
 
 /** A system of the platform. */
@@ -83,6 +87,13 @@ const apiKey = (system: string): SecretKey => ({
   form: "key",
   usedBy: `Programs that call ${system} through the gateway`,
   length: 48,
+});
+
+/** The secret of a system's client at the identity provider. */
+const clientSecret = (system: SignOnSystem, title: string): SecretKey => ({
+  form: "token",
+  usedBy: `${title}, at the identity provider`,
+  issuedWhere: ({ singleSignOn }) => singleSignOn?.[system] !== undefined,
 });
 
 /** Every system that a stack may have. */
@@ -256,6 +267,7 @@ export const SYSTEMS = {
       datahubTokenSalt: { form: "key", usedBy: "DataHub's access tokens", length: 48 },
       datahubEncryptionKey: { form: "key", usedBy: "DataHub's own secrets", length: 48 },
       datahubSessionKey: { form: "key", usedBy: "DataHub's frontend", length: 48 },
+      datahubClientSecret: clientSecret("datahub", "DataHub's frontend"),
       postgresIngestionReaderPassword: {
         form: "password",
         usedBy: "PostgreSQL, DataHub's ingestion: to read its database",
@@ -280,6 +292,7 @@ export const SYSTEMS = {
       // Changing it makes everything encrypted with the old key unreadable: docs/superset.md.
       supersetSecretKey: { form: "password", usedBy: "Superset", length: 64 },
       supersetAdminPassword: { form: "password", usedBy: "Superset's user admin", length: 32 },
+      supersetClientSecret: clientSecret("superset", "Superset"),
     },
   },
   dolphinscheduler: {
@@ -303,11 +316,13 @@ export const SYSTEMS = {
     credentials: {
       monitoringApiKey: apiKey("Prometheus and Grafana"),
       grafanaAdminPassword: { form: "password", usedBy: "Grafana's user admin, beside Prometheus", length: 32 },
-      // A PagerDuty routing key, the URL of a webhook or Slack's, or the password of a mailbox: monitoring.paging says which.
+      grafanaClientSecret: clientSecret("grafana", "Grafana, beside Prometheus"),
+      // A PagerDuty routing key, or the URL of a webhook or Slack's: monitoring.paging says which.
       pagingCredential: {
         form: "token",
         usedBy: "Alertmanager, beside Prometheus",
-        issuedWhere: ({ monitoring }: Issuers) => monitoring !== undefined && monitoring.paging.kind !== "none",
+        issuedWhere: ({ monitoring }: Issuers) =>
+          monitoring !== undefined && !["none", "email"].includes(monitoring.paging.kind),
       },
     },
   },
@@ -374,6 +389,11 @@ const CLUSTER_CREDENTIALS = {
     form: "logins",
     usedBy: "Nodes, to pull images",
     issuedWhere: ({ images }: Issuers) => images?.pullSecret === true,
+  },
+  mailPassword: {
+    form: "token",
+    usedBy: "Superset, and Grafana and Alertmanager beside Prometheus, to send mail",
+    issuedWhere: ({ mail }: Issuers) => mail !== undefined,
   },
 } as const satisfies Readonly<Record<string, SecretKey>>;
 

@@ -4,15 +4,18 @@ import { needed } from "../config/needs";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
+import { mailServer } from "./mail";
+import { signOn } from "./sign-on";
 import type { Sql } from "./sql";
 
 /** Superset, which queries Trino if that is deployed. */
 export function bi(
-  { superset: config }: PlatformConfig,
+  platform: PlatformConfig,
   secrets: Secrets,
   stores: Data & Pick<Sql, "trino">,
-  { at, namespaces }: Foundation,
+  { at, namespaces, publicHost }: Foundation,
 ): { readonly superset: Superset | undefined } {
+  const { superset: config } = platform;
   if (config === undefined) return { superset: undefined };
   const postgres = needed(stores.postgres);
   const { replicas, processes, threads, ...webSize } = config.web;
@@ -32,6 +35,9 @@ export function bi(
       retentionDays: config.retentionDays,
       beat: config.beat,
       setup: config.setup,
+      ...mailServer(platform, secrets),
+      publicHost: publicHost("superset"),
+      ...signOn(platform, "superset", secrets),
     },
     at("superset"),
   );

@@ -6,17 +6,20 @@ import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Search } from "./search";
 import type { Secrets } from "../config/secrets";
+import { signOn } from "./sign-on";
 import type { Sql } from "./sql";
 import type { Streams } from "./streams";
 
 /** DataHub and its ingestion. */
 export function catalog(
-  { datahub: config }: PlatformConfig,
+  platform: PlatformConfig,
   secrets: Secrets,
   { postgres, kafka, elasticsearch, neo4j, trino, polaris }: Data & Streams & Search & Sql,
   { at, namespaces, chartDirectory, metrics, publicHost }: Foundation,
 ): { readonly datahub: Datahub | undefined } {
+  const { datahub: config } = platform;
   if (config === undefined) return { datahub: undefined };
+  const people = signOn(platform, "datahub", secrets);
   const { ingestion, ...sizes } = config;
   const namespace = namespaces["data-platform"];
   const keys: DatahubKeys = {
@@ -40,6 +43,7 @@ export function catalog(
       publicHost: publicHost("datahub"),
       metrics,
       ...sizes,
+      ...people,
     },
     at("datahub"),
   );
@@ -60,6 +64,7 @@ export function catalog(
           ...(polaris && { iceberg: polaris.catalog("ingestion") }),
         },
         settings,
+        ...(people.signOn && { groupRoles: people.signOn.roles }),
         size: { cpu, memoryMiB },
       },
       at("datahub"),

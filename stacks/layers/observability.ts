@@ -5,6 +5,8 @@ import type { Offers } from "../contract/publish";
 import type { Foundation } from "./foundation";
 import type { Ml } from "./ml";
 import type { Secrets } from "../config/secrets";
+import { mailServer } from "./mail";
+import { signOn } from "./sign-on";
 
 /** The monitoring systems. */
 export interface Observability {
@@ -32,6 +34,8 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
       publicHost: ground.publicHost("grafana"),
       grafanaPassword: secrets.get("grafanaAdminPassword"),
       paging: pagingOf(paging, secrets),
+      ...mailServer(config, secrets),
+      ...signOn(config, "grafana", secrets),
     },
     // cert-manager issues the certificate of its webhooks.
     { ...at("monitoring"), dependsOn: [metrics.crds, certManager] },
@@ -65,7 +69,7 @@ export function watch(
 }
 
 function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
-  if (paging.kind === "none") return { kind: "none" };
+  if (paging.kind === "none" || paging.kind === "email") return paging;
   const { cidrs, port, ...receiver } = paging;
   const destination = { kind: "external", name: "pager", cidrs, port, why: "alerts" } as const;
   return { ...receiver, credential: secrets.get("pagingCredential"), destination };

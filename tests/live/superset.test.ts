@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type Cluster, OUT, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
+import { Browser, IdentityProvider, ISSUER } from "./harness/identity-provider";
 import type { Pod } from "./harness/pod";
 import { python } from "./harness/python";
 import { superset } from "./harness/systems";
@@ -250,5 +251,63 @@ describe("Superset", () => {
     const { user, password } = admin();
     assert.deepEqual([await login(user, password), await login("admin", "admin")], [200, 401]);
     assert.deepEqual(await person(SOURCES, admin()), declared());
+  });
+
+  describe("with single sign-on", () => {
+    let provider: IdentityProvider;
+    let site: string;
+    before(async () => {
+      site = `https://superset.${cluster.program.config.domain}`;
+      await cluster.reconfigure("dev", {
+        singleSignOn: {
+          issuer: ISSUER,
+          cidrs: [],
+          scopes: ["openid", "profile", "email"],
+          groupsClaim: "groups",
+          superset: { clientId: "superset", roles: { Alpha: ["analysts"], sql_lab: ["analysts"], Gamma: ["board"] } },
+        },
+      });
+      const { SUPERSET_CLIENT_SECRET: secret = "" } = cluster.program.data("Secret", "superset-logins");
+      provider = await IdentityProvider.start(cluster, {
+        id: "superset",
+        secret,
+        redirect: `${site}/oauth-authorized/oidc`,
+      });
+      ({ web, worker, beat } = await superset(cluster));
+    });
+    after(async () => {
+      provider.close();
+      await cluster.reconfigure("dev", {});
+      ({ web, worker, beat } = await superset(cluster));
+    });
+
+    /** The roles with which somebody comes back from the provider; none where he is not let in. */
+    const rolesOf = async (name: string, ...groups: string[]): Promise<string[]> => {
+      provider.groups[name] = groups;
+      const browser = new Browser({
+        [new URL(site).hostname]: { host: web.address, port: 8088 },
+        [new URL(ISSUER).hostname]: { host: cluster.own, port: Number(new URL(ISSUER).port) },
+      });
+      await browser.logIn(`${site}/login/oidc`, name);
+      const { status, body } = await browser.open(`${site}/api/v1/me/roles/`);
+      return status === 200 ? Object.keys(JSON.parse(body).result.roles).sort() : [];
+    };
+
+    it("lets people in with the roles of their groups, which each login brings up to date", async () => {
+      assert.deepEqual(await rolesOf("ada", "analysts", "chess"), ["Alpha", "sql_lab"]);
+      assert.deepEqual(await rolesOf("ada", "board"), ["Gamma"]);
+    });
+
+    it("lets nobody in who is in none of the groups, or bears the administrator's name", async () => {
+      assert.deepEqual(await rolesOf("eve", "chess"), []);
+      assert.deepEqual(await rolesOf("ada"), []);
+      assert.deepEqual(await rolesOf(admin().user, "analysts"), []);
+    });
+
+    it("still knows the administrator's password, and no form by which people register", async () => {
+      const { user, password } = admin();
+      assert.equal(await login(user, password), 200);
+      assert.equal(await person(`print(ask("/register/form")[0])`), 404);
+    });
   });
 });

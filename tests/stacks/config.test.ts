@@ -29,6 +29,8 @@ const OUTSIDE = {
   bucket: "carbon-backups",
 };
 
+const SIGN_ON = { issuer: "https://login.example.com", cidrs: ["203.0.113.0/24"] };
+
 const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join("|");
 
 const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.0 to 11.8";
@@ -83,6 +85,48 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [
     (c) => (c.placement = { redis: { nodeSelector: { disk: "-" } } }),
     `placement.redis.nodeSelector.disk: "-" is not allowed: expected at most 63 letters, digits, dots, dashes and underscores; correct it in FILE`,
+  ],
+  [(c) => (c.singleSignOn = SIGN_ON), "singleSignOn: names no system; add superset, datahub, grafana in FILE"],
+  [
+    (c) => {
+      delete c.gateway;
+      c.singleSignOn = { ...SIGN_ON, superset: { clientId: "superset", roles: { Admin: ["platform"] } } };
+    },
+    "singleSignOn.superset: has no public host to which the provider could send people back; configure gateway, or remove it in FILE",
+  ],
+  [
+    (c) => {
+      delete c.superset;
+      c.singleSignOn = { ...SIGN_ON, superset: { clientId: "superset", roles: { Admin: ["platform"] } } };
+    },
+    "singleSignOn.superset: superset is not configured; configure superset, or remove it in FILE",
+  ],
+  [
+    (c) => {
+      delete c.datahub.ingestion;
+      c.singleSignOn = { ...SIGN_ON, datahub: { clientId: "datahub", roles: { Admin: ["platform"] } } };
+    },
+    "singleSignOn.datahub.roles: are written by a Job of datahub.ingestion, which is not configured; configure it, or remove datahub here in FILE",
+  ],
+  [
+    (c) => {
+      c.gateway.people = {
+        kind: "oidc",
+        issuer: "https://other.example.com",
+        clientId: "carbon",
+        cidrs: ["203.0.113.0/24"],
+      };
+      c.singleSignOn = { ...SIGN_ON, superset: { clientId: "superset", roles: { Admin: ["platform"] } } };
+    },
+    "singleSignOn.issuer: is another than gateway.people.issuer (https://other.example.com): people would log in twice; name one in FILE",
+  ],
+  [
+    (c) => (c.singleSignOn = { ...SIGN_ON, superset: { clientId: "superset", roles: { Admin: ["a' || 'b"] } } }),
+    `singleSignOn.superset.roles.Admin.0: "a' || 'b" is not allowed: expected letters, digits, spaces and ._:/@=,+- at most; correct it in FILE`,
+  ],
+  [
+    (c) => (c.monitoring.paging = { kind: "email", to: "ops@example.com" }),
+    "monitoring.paging: needs mail, which is not configured; configure mail in FILE",
   ],
   [(c) => delete c.mlflow.replicas, "mlflow.replicas: missing: expected number; add it to FILE"],
   [
@@ -450,6 +494,11 @@ describe("a good config", () => {
       faultsOf(prod((c) => ((c.kafka.topics = { ...c.kafka.topics, ...topics }), (c.kafka.clients = clients)))),
       [],
     );
+  });
+
+  it("may have the single sign-on that docs/sign-on.md shows", () => {
+    const [, text = ""] = /```yaml\n([^]*?)```/.exec(read("docs/sign-on.md")) ?? [];
+    assert.deepEqual(faultsOf(prod((c) => Object.assign(c, parse(text)))), []);
   });
 
   it("may have every schedule that a clock can follow, and no other", () => {

@@ -79,8 +79,10 @@ describe("an external object store", () => {
     );
   });
 });
-/** The credentials that depend on how people and programs come in, and whether they are used. */
-function byConfig({ gateway, objectStore, images, trino }: FullConfig): Readonly<Record<string, boolean>> {
+/** The credentials that depend on what a stack chooses, and whether they are used. */
+function byConfig(config: FullConfig): Readonly<Record<string, boolean>> {
+  const { gateway, objectStore, images, trino } = config;
+  const signsOn = "singleSignOn" in config;
   const { people, programs, exposure, certificates } = gateway;
   const keys = Object.keys(SECRET_KEYS).filter((key) => key.endsWith("ApiKey"));
   const open = (key: string) => key !== "objectStoreApiKey" || objectStore.kind !== "external";
@@ -88,6 +90,10 @@ function byConfig({ gateway, objectStore, images, trino }: FullConfig): Readonly
     ...Object.fromEntries(keys.map((key) => [key, programs.kind === "keys" && open(key)])),
     registryLogins: images.pullSecret,
     trinoCatalogPassword: Object.keys(trino.catalogs).length > 0,
+    supersetClientSecret: signsOn,
+    datahubClientSecret: signsOn,
+    grafanaClientSecret: signsOn,
+    mailPassword: "mail" in config,
     gatewayPassword: people.kind === "basic",
     gatewayClientSecret: people.kind === "oidc",
     cloudflareTunnelToken: exposure.kind === "cloudflareTunnel",

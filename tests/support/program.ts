@@ -136,6 +136,28 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
         cidrs: ["203.0.113.0/24"],
       },
     },
+    mail: {
+      server: "smtp.example.com",
+      port: 587,
+      username: "carbon",
+      from: "carbon@example.com",
+      cidrs: ["203.0.113.0/24"],
+    },
+    singleSignOn: {
+      issuer: "https://login.example.com",
+      cidrs: ["203.0.113.0/24"],
+      scopes: ["openid", "profile", "email"],
+      groupsClaim: "groups",
+      superset: { clientId: "superset", roles: { Admin: ["platform"] } },
+      datahub: { clientId: "datahub", roles: { Admin: ["platform"] } },
+      grafana: {
+        clientId: "grafana",
+        roles: { Admin: ["platform"] },
+        authorizationUrl: "https://login.example.com/authorize",
+        tokenUrl: "https://login.example.com/token",
+        userInfoUrl: "https://login.example.com/userinfo",
+      },
+    },
   }),
 };
 

@@ -15,9 +15,12 @@ import type {
   SearchLogin,
   Trust,
 } from "../../components/base/endpoint";
+import type { MailServer } from "../../components/base/mail";
+import { externalPeer } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
 import type { ContainerSize } from "../../components/base/pod";
 import type { Metrics } from "../../components/base/scrape";
+import type { SignOn } from "../../components/base/sign-on";
 import { ClusterProvider } from "../../components/base/wiring";
 
 /** What a component is handed by others, as small as a test needs it. */
@@ -126,6 +129,31 @@ export function bucket(name = "artifacts"): Bucket {
 
 export function metrics(): Metrics {
   return { scraper: prometheus("monitoring"), crds: marker("metrics-crds") };
+}
+
+/** An identity provider, and the client of a system. */
+export function signOn<Role extends string>(roles: Readonly<Partial<Record<Role, readonly string[]>>>): SignOn<Role> {
+  return {
+    issuer: "https://login.example.com/",
+    clientId: "own-client",
+    clientSecret: pulumi.secret("client-secret"),
+    scopes: ["openid", "profile"],
+    groupsClaim: "cognito:groups",
+    roles,
+    provider: [externalPeer("provider", "https://login.example.com", ["203.0.113.0/24"])],
+  };
+}
+
+/** A server that sends mail. */
+export function mail(): MailServer {
+  return {
+    server: "smtp.example.com",
+    port: 587,
+    username: "carbon",
+    password: pulumi.secret("mail-password"),
+    from: "carbon@example.com",
+    destination: { kind: "external", name: "mail", cidrs: ["203.0.113.9/32"], port: 587, why: "mail" },
+  };
 }
 
 /** A resource that others wait for. */

@@ -4,6 +4,7 @@ import json
 import os
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from celery.beat import Scheduler
 from celery.schedules import crontab
@@ -53,14 +54,77 @@ SESSION_COOKIE_SAMESITE = "Lax"
 WTF_CSRF_ENABLED = True
 TALISMAN_ENABLED = True
 
-# Nobody is let in without an account, and accounts are made by administrators.
+# Nobody is let in without an account, and nobody makes one for himself.
 AUTH_USER_REGISTRATION = False
 PUBLIC_ROLE_LIKE = None
+
+if _sign_on := _settings.get("signOn"):
+    from flask_appbuilder.const import AUTH_OAUTH
+    from flask_appbuilder.security.sqla.models import User
+    from superset.security import SupersetSecurityManager
+
+    class _SignOn(SupersetSecurityManager):
+        """Knows people by their tokens' claims, and lets in who is in a group with a role."""
+
+        def get_oauth_user_info(self, provider: str, resp: dict) -> dict[str, object]:
+            # What is in the token and what only the provider tells differs from one to the other.
+            claims = {**self.oauth_remotes[provider].userinfo(token=resp), **resp["userinfo"]}
+            return {
+                "username": claims[_sign_on["usernameClaim"]],
+                "first_name": claims.get("given_name", ""),
+                "last_name": claims.get("family_name", ""),
+                "email": claims.get("email", ""),
+                "role_keys": claims.get(_sign_on["groupsClaim"], []),
+            }
+
+        def auth_user_oauth(self, userinfo: dict) -> User | None:
+            username = userinfo["username"]
+            roles = self.get_roles_from_keys(userinfo["role_keys"])
+            # The administrator's account is not the provider's to give away.
+            if not roles or username == _sign_on["administrator"]:
+                return None
+            if self.find_user(username) is None:
+                email = userinfo["email"] or f"{username}@localhost"
+                self.add_user(username, userinfo["first_name"], userinfo["last_name"], email, list(roles))
+            return super().auth_user_oauth(userinfo)
+
+    CUSTOM_SECURITY_MANAGER = _SignOn
+    AUTH_TYPE = AUTH_OAUTH
+    AUTH_ROLES_SYNC_AT_LOGIN = True
+    AUTH_ROLES_MAPPING = _sign_on["rolesOf"]
+    OAUTH_PROVIDERS = [
+        {
+            "name": "oidc",
+            "icon": "fa-sign-in",
+            "token_key": "access_token",
+            "remote_app": {
+                "client_id": _sign_on["clientId"],
+                # Authlib sends it as it is, where the standard (RFC 6749, 2.3.1) wants it encoded.
+                "client_secret": quote(os.environ["SUPERSET_CLIENT_SECRET"], safe=""),
+                "server_metadata_url": f"{_sign_on['issuer'].rstrip('/')}/.well-known/openid-configuration",
+                "client_kwargs": {"scope": " ".join(_sign_on["scopes"]), "code_challenge_method": "S256"},
+            },
+        }
+    ]
 
 FEATURE_FLAGS = {
     "DASHBOARD_RBAC": True,
     "ENABLE_ADVANCED_DATA_TYPES": True,
+    "ALERT_REPORTS": "mail" in _settings,
 }
+
+if _mail := _settings.get("mail"):
+    SMTP_HOST = _mail["server"]
+    SMTP_PORT = _mail["port"]
+    SMTP_SSL = SMTP_PORT == 465
+    SMTP_STARTTLS = not SMTP_SSL
+    SMTP_SSL_SERVER_AUTH = True
+    SMTP_USER = _mail["username"]
+    SMTP_PASSWORD = os.environ["SUPERSET_MAIL_PASSWORD"]
+    SMTP_MAIL_FROM = _mail["from"]
+    # Workers alone have the first, and people find the second in their mail.
+    WEBDRIVER_BASEURL = os.environ.get("SUPERSET_WEB_URL", _mail["site"])
+    WEBDRIVER_BASEURL_USER_FRIENDLY = _mail["site"]
 
 SQLLAB_ASYNC_TIME_LIMIT_SEC = _query_seconds
 # A result lies in Redis, which others need as well.
@@ -82,6 +146,11 @@ class _WatchedScheduler(Scheduler):
         _is_alive()
         return super().tick(*args, **kwargs)
 
+
+_reports = {
+    "reports.scheduler": {"task": "reports.scheduler", "schedule": crontab()},
+    "reports.prune_log": {"task": "reports.prune_log", "schedule": crontab(minute="15", hour="0")},
+}
 
 CELERY_CONFIG = {
     "broker_url": _redis_url,
@@ -109,5 +178,6 @@ CELERY_CONFIG = {
             "schedule": crontab(minute="30"),
             "kwargs": {"retention_period_days": _settings["retentionDays"], "max_rows_per_run": 50_000},
         },
+        **(_reports if _mail else {}),
     },
 }

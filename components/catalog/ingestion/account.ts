@@ -26,15 +26,34 @@ interface Change {
   readonly aspect: { readonly json: object };
 }
 
-/** A DataHub user with the rights of everybody, plus writing {@link WRITTEN}. */
-export function accountOf(user: string): Change[] {
-  const change = (entityType: string, id: string, aspectName: string, json: object): Change => ({
+/** DataHub's own roles. */
+export type DatahubRole = "Admin" | "Editor" | "Reader";
+
+/** The roles of the identity provider's groups, under the names by which DataHub makes them at a login. */
+export function groupsOf(roles: Readonly<Partial<Record<DatahubRole, readonly string[]>>>): Change[] {
+  const entries = Object.entries(roles).flatMap(([role, groups]) => groups.map((group) => [group, role] as const));
+  return [...new Set(entries.map(([group]) => group))].flatMap((group) => {
+    const id = encodeURIComponent(group).replaceAll("%20", "+");
+    const own = entries.flatMap(([other, role]) => (other === group ? [`urn:li:dataHubRole:${role}`] : []));
+    return [
+      change("corpGroup", id, "corpGroupInfo", { displayName: group, admins: [], members: [], groups: [] }),
+      change("corpGroup", id, "roleMembership", { roles: own }),
+    ];
+  });
+}
+
+function change(entityType: string, id: string, aspectName: string, json: object): Change {
+  return {
     entityType,
     entityUrn: `urn:li:${entityType}:${id}`,
     changeType: "UPSERT",
     aspectName,
     aspect: { json },
-  });
+  };
+}
+
+/** A DataHub user with the rights of everybody, plus writing {@link WRITTEN}. */
+export function accountOf(user: string): Change[] {
   return [
     change("corpuser", user, "corpUserInfo", { active: true, displayName: "Ingestion", title: "Recipes by the clock" }),
     change("dataHubPolicy", user, "dataHubPolicyInfo", {
@@ -51,7 +70,7 @@ export function accountOf(user: string): Change[] {
   ];
 }
 
-/** The recipe that creates the user from a file with {@link accountOf}; without a token it writes as the system. */
+/** The recipe that creates the user and the groups from a file; without a token it writes as the system. */
 export function accountRecipe(gms: string, file: string): Recipe {
   return {
     pipeline_name: "account",

@@ -4,7 +4,7 @@ import { Superset, type SupersetArgs, supersetRedisAccess } from "../../../compo
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
-import { cache, database, endpoint, onCluster, SIZE } from "../../support/stubs";
+import { cache, database, endpoint, mail, onCluster, signOn, SIZE } from "../../support/stubs";
 
 const HOSTILE = `p@ss:w/rd?#[%41]&+ "'\\$é`;
 const DEPLOYMENT = "kubernetes:apps/v1:Deployment";
@@ -25,6 +25,7 @@ async function superset(own: Partial<SupersetArgs> = {}): Promise<Registered[]> 
       web: { replicas: 2, processes: 3, threads: 8, size: SIZE },
       worker: { replicas: { min: 2, max: 5 }, concurrency: 4, size: SIZE },
       retentionDays: 30,
+      publicHost: "superset.example.com",
       beat: SIZE,
       setup: SIZE,
       ...own,
@@ -113,6 +114,44 @@ describe("Superset", () => {
     }
   });
 
+  it("has people log in at the identity provider alone, which it reaches, where there is one", async () => {
+    const seen = await superset({ signOn: signOn({ Alpha: ["analysts"], sql_lab: ["analysts", "board"] }) });
+    const { data } = only(seen, "kubernetes:core/v1:ConfigMap", "superset-config").inputs;
+    assert.deepEqual(JSON.parse(data["settings.json"]).signOn, {
+      issuer: "https://login.example.com/",
+      clientId: "own-client",
+      scopes: ["openid", "profile"],
+      groupsClaim: "cognito:groups",
+      rolesOf: { analysts: ["Alpha", "sql_lab"], board: ["sql_lab"] },
+      usernameClaim: "preferred_username",
+      administrator: "admin",
+    });
+    assert.equal(secretOf(seen, "superset-logins").SUPERSET_CLIENT_SECRET, "client-secret");
+    assert.deepEqual(
+      wires(seen).filter((wire) => wire.includes(" -> provider ")),
+      ["superset -> provider 443"],
+    );
+  });
+
+  it("mails reports where there is a mail server, with data that workers get from the web server", async () => {
+    const seen = await superset({ mail: mail() });
+    const { data } = only(seen, "kubernetes:core/v1:ConfigMap", "superset-config").inputs;
+    assert.deepEqual(JSON.parse(data["settings.json"]).mail, {
+      server: "smtp.example.com",
+      port: 587,
+      username: "carbon",
+      from: "carbon@example.com",
+      site: "https://superset.example.com/",
+    });
+    assert.equal(secretOf(seen, "superset-logins").SUPERSET_MAIL_PASSWORD, "mail-password");
+    const env = Object.fromEntries(
+      containerOf(seen, "superset-worker").env.map(({ name, value }: any) => [name, value]),
+    );
+    assert.equal(env["SUPERSET_WEB_URL"], "http://superset.bi.svc:8088/");
+    const added = wires(seen).filter((wire) => / -> (mail|superset) /.test(wire));
+    assert.deepEqual(added, ["superset-worker -> mail 587", "superset-worker -> superset 8088"]);
+  });
+
   it("has exactly one beat, and never two at a time", async () => {
     const { replicas, strategy } = specOf(await superset(), "superset-beat");
     assert.deepEqual([replicas, strategy], [1, { type: "Recreate" }]);
@@ -138,7 +177,7 @@ describe("Superset", () => {
     const files = only(await superset(), "kubernetes:core/v1:ConfigMap", "superset-config").inputs["data"];
     assert.deepEqual(JSON.parse(files["settings.json"]), { retentionDays: 30 });
     const tasks = [...files["superset_config.py"].matchAll(/"task": "([^"]+)"/g)].map(([, task]) => task);
-    assert.deepEqual(tasks, ["prune_query", "prune_logs"]);
+    assert.deepEqual(tasks.sort(), ["prune_logs", "prune_query", "reports.prune_log", "reports.scheduler"]);
   });
 
   it("runs no templates in people's SQL, which would be code in the server", async () => {

@@ -11,7 +11,7 @@ import {
 import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
-import { database, graph, onCluster, search, SIZE, streams, metrics } from "../../support/stubs";
+import { database, graph, metrics, onCluster, search, signOn, SIZE, streams } from "../../support/stubs";
 
 const PASSWORDS = ["sql-password", "kafka-password", "search-password", "graph-password", "administrator-password"];
 
@@ -102,6 +102,21 @@ describe("DataHub", () => {
     const mount = frontend.extraVolumeMounts.find((one: any) => one.mountPath === "/datahub-frontend/conf/user.props");
     const volume = frontend.extraVolumes.find((one: any) => one.name === mount.name);
     assert.deepEqual([mount.subPath, volume.secret.secretName], ["user.props", "datahub-users"]);
+  });
+
+  it("has people log in at the identity provider, and gives nobody there an account of its own", async () => {
+    const { seen } = await datahub(() => ({ signOn: signOn({}) }));
+    const { extraEnvs } = valuesOf(seen)["datahub-frontend"];
+    const env: any = Object.fromEntries(extraEnvs.map(({ name, value, valueFrom }: any) => [name, value ?? valueFrom]));
+    assert.equal(env.AUTH_OIDC_DISCOVERY_URI, "https://login.example.com/.well-known/openid-configuration");
+    assert.equal(env.AUTH_OIDC_BASE_URL, "https://datahub.example.com");
+    assert.deepEqual([env.AUTH_OIDC_EXTRACT_GROUPS_ENABLED, env.AUTH_OIDC_GROUPS_CLAIM], ["true", "cognito:groups"]);
+    const { name, key } = env.AUTH_OIDC_CLIENT_SECRET.secretKeyRef;
+    assert.equal(secretOf(seen, name)[key], "client-secret");
+    const names = new RegExp(env.AUTH_OIDC_USER_NAME_CLAIM_REGEX);
+    const found = ["datahub", "__datahub_system", "datahub-team", "ada"].map((one) => names.exec(one)?.[0]);
+    assert.deepEqual(found, [undefined, undefined, "datahub-team", "ada"]);
+    assert.ok(wires(seen).includes("datahub-datahub-frontend -> provider 443"), wires(seen).join());
   });
 
   it("writes logins in the ways that Java reads them", () => {

@@ -8,7 +8,7 @@ import {
   type IngestionSources,
   kafkaAccess,
 } from "../../../components/catalog/ingestion";
-import { accessToken, accountOf } from "../../../components/catalog/ingestion/account";
+import { accessToken, accountOf, groupsOf } from "../../../components/catalog/ingestion/account";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, waitsFor } from "../../support/mocks";
 import { database, endpoint, icebergCatalog, onCluster, SIZE, streams } from "../../support/stubs";
@@ -21,6 +21,7 @@ const INGESTION: IngestionSettings = {
   cleanup: { schedule: "30 1 * * *", retentionDays: 14 },
 };
 const EXPIRES = new Date("2028-01-01");
+const INFO = (displayName: string) => ({ displayName, admins: [], members: [], groups: [] });
 const PASSWORDS = ["sql-password", "kafka-password", "lake-secret", "system-key", "signing-key"];
 
 async function ingestion(sources: () => IngestionSources = everything): Promise<Registered[]> {
@@ -150,6 +151,21 @@ describe("Ingestion", () => {
     assert.ok(
       json.resources.filter.criteria[0].values.includes("dataHubIngestionSource"),
       "the account may do this with more than ingestion sources",
+    );
+  });
+
+  it("gives the identity provider's groups their roles, under the names that a login gives them", () => {
+    assert.deepEqual(
+      groupsOf({ Admin: ["cn=data team,ou=x"], Reader: ["everybody"] }).map(({ entityUrn, aspect }) => [
+        entityUrn,
+        aspect.json,
+      ]),
+      [
+        ["urn:li:corpGroup:cn%3Ddata+team%2Cou%3Dx", INFO("cn=data team,ou=x")],
+        ["urn:li:corpGroup:cn%3Ddata+team%2Cou%3Dx", { roles: ["urn:li:dataHubRole:Admin"] }],
+        ["urn:li:corpGroup:everybody", INFO("everybody")],
+        ["urn:li:corpGroup:everybody", { roles: ["urn:li:dataHubRole:Reader"] }],
+      ],
     );
   });
 

@@ -2,11 +2,15 @@ import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { externalPeer } from "../../../components/base/endpoint";
 import { parse } from "yaml";
-import { KubePrometheusStack, type Paging } from "../../../components/observability/kube-prometheus-stack";
+import {
+  KubePrometheusStack,
+  type KubePrometheusStackArgs,
+  type Paging,
+} from "../../../components/observability/kube-prometheus-stack";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled } from "../../support/mocks";
-import { kubeApi, onCluster } from "../../support/stubs";
+import { kubeApi, mail, onCluster, signOn } from "../../support/stubs";
 
 const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
 const size = { cpu: { request: 0.1, limit: 1 }, memoryMiB: { request: 128, limit: 512 } };
@@ -16,7 +20,10 @@ const pagerduty = {
   destination: externalPeer("pager", "https://pager.example.com", ["203.0.113.0/24"]),
 } as const;
 
-async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
+async function stack(
+  paging: Paging = pagerduty,
+  own: () => Partial<KubePrometheusStackArgs> = () => ({}),
+): Promise<Registered[]> {
   const seen = await mockEngine();
   const reader = pulumi.output("monitoring");
   new KubePrometheusStack(
@@ -39,6 +46,7 @@ async function stack(paging: Paging = pagerduty): Promise<Registered[]> {
       publicHost: "grafana.example.com",
       grafanaPassword: pulumi.secret("password-canary"),
       paging,
+      ...own(),
     },
     onCluster(),
   );
@@ -68,6 +76,33 @@ describe("KubePrometheusStack", () => {
   it("rolls Grafana when its password changes", async () => {
     const { values } = release(await stack());
     assert.match(values.grafana.podAnnotations["checksum.254carbon.com/grafana-admin"], /^[0-9a-f]{32}$/);
+  });
+
+  it("has people log in to Grafana at the identity provider, with the highest role of their groups or not at all", async () => {
+    const urls = {
+      authorizationUrl: "https://login.example.com/auth",
+      tokenUrl: "https://login.example.com/token",
+      userInfoUrl: "https://login.example.com/me",
+    };
+    const seen = await stack(pagerduty, () => ({
+      signOn: { ...signOn({ Viewer: ["everybody"], Admin: ["platform", "root"] }), ...urls },
+    }));
+    const { grafana } = release(seen).values;
+    const { client_secret: file, ...rest } = grafana["grafana.ini"]["auth.generic_oauth"];
+    assert.deepEqual([rest.auth_url, rest.token_url, rest.api_url], Object.values(urls));
+    assert.equal(
+      rest.role_attribute_path,
+      `"cognito:groups"[?@ == 'platform' || @ == 'root'] && 'Admin' || "cognito:groups"[?@ == 'everybody'] && 'Viewer'`,
+    );
+    assert.deepEqual([rest.role_attribute_strict, rest.use_pkce], [true, true]);
+    const [{ secretName, mountPath }] = grafana.extraSecretMounts;
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", secretName).inputs;
+    assert.deepEqual(
+      Object.entries(stringData).map(([key, value]) => [`$__file{${mountPath}/${key}}`, value]),
+      [[file, "client-secret"]],
+    );
+    assert.match(grafana.podAnnotations[`checksum.254carbon.com/${secretName}`], /^[0-9a-f]{32}$/);
+    assert.ok(wires(seen).includes("kube-prometheus-stack-grafana -> provider 443"), wires(seen).join());
   });
 
   it("scrapes and evaluates what every namespace asks for", async () => {
@@ -180,14 +215,35 @@ describe("the routing of alerts", () => {
   });
 
   it("mails over TLS alone, and says when it is over", async () => {
-    const mail = { kind: "email", to: "ops@example.com", from: "carbon@example.com" } as const;
-    const login = { server: "smtp.example.com", username: "carbon" };
-    const { receivers } = routing(await stack({ ...pagerduty, ...mail, ...login }));
-    const [{ to, smarthost, auth_password: password, require_tls: tls, send_resolved: resolved }] =
-      receivers[1].email_configs;
+    const seen = await stack({ kind: "email", to: "ops@example.com" }, () => ({ mail: mail() }));
+    const [{ to, from, smarthost, auth_password: password, require_tls: tls, send_resolved: resolved }] =
+      routing(seen).receivers[1].email_configs;
     assert.deepEqual(
-      [to, smarthost, password, tls, resolved],
-      ["ops@example.com", "smtp.example.com:443", "routing-key-canary", true, true],
+      [to, from, smarthost, password, tls, resolved],
+      ["ops@example.com", "carbon@example.com", "smtp.example.com:587", "mail-password", true, true],
+    );
+    assert.deepEqual(
+      wires(seen).filter((wire) => wire.includes(" -> mail ")),
+      ["alertmanager-kube-prometheus-stack-alertmanager -> mail 587", "kube-prometheus-stack-grafana -> mail 587"],
+    );
+  });
+
+  it("sends Grafana's invitations by the mail server, over TLS alone", async () => {
+    const seen = await stack(pagerduty, () => ({ mail: mail() }));
+    const { grafana } = release(seen).values;
+    const { password, ...rest } = grafana["grafana.ini"].smtp;
+    assert.deepEqual(rest, {
+      enabled: true,
+      host: "smtp.example.com:587",
+      user: "carbon",
+      from_address: "carbon@example.com",
+      startTLS_policy: "MandatoryStartTLS",
+    });
+    const [{ secretName, mountPath }] = grafana.extraSecretMounts;
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", secretName).inputs;
+    assert.deepEqual(
+      Object.entries(stringData).map(([key, value]) => [`$__file{${mountPath}/${key}}`, value]),
+      [[password, "mail-password"]],
     );
   });
 

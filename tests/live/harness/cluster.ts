@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ROOT } from "../../../rehearsal/program/evaluate";
+import type { PlatformConfig } from "../../../stacks/config/schema";
 import { Network } from "./network";
 import { Pod, type Site } from "./pod";
 import { Postgres } from "./postgres";
@@ -48,9 +49,18 @@ export class Cluster implements Site {
    * As `pulumi up` from another copy of the repository: runs Jobs that have changed, starts pods anew whose template has.
    * Returns what that was.
    */
-  async update(stack: string, repository: string): Promise<string[]> {
+  update(stack: string, repository: string): Promise<string[]> {
+    return this.become(`evaluating ${stack}`, (before) => before.again(stack, repository));
+  }
+
+  /** The same with other values in the stack's file, which replace its own. */
+  reconfigure(stack: string, values: Partial<PlatformConfig>): Promise<string[]> {
+    return this.become(`evaluating ${stack}`, (before) => before.with(stack, values));
+  }
+
+  private async become(what: string, render: (before: Program) => Promise<Program>): Promise<string[]> {
     const before = this.rendered;
-    this.rendered = await this.timed(`evaluating ${stack}`, () => before.again(stack, repository));
+    this.rendered = await this.timed(what, () => render(before));
     const changed = (kind: string): string[] =>
       this.rendered
         .all(kind)

@@ -3,8 +3,9 @@ import { randomBytes } from "node:crypto";
 import * as path from "node:path";
 import { json } from "node:stream/consumers";
 import * as pulumi from "@pulumi/pulumi";
-import { evaluateStack, type StackEvaluation } from "../../../rehearsal/program/charts";
-import { ROOT } from "../../../rehearsal/program/evaluate";
+import { evaluateConfig, evaluateStack, type StackEvaluation } from "../../../rehearsal/program/charts";
+import { ROOT, stackConfig } from "../../../rehearsal/program/evaluate";
+import type { PlatformConfig } from "../../../stacks/config/schema";
 import { SECRET_KEYS, type SecretForm } from "../../../stacks/config/systems";
 import { objectsOf } from "./charts";
 import type { Labels, Rendered } from "./rendered";
@@ -34,6 +35,13 @@ export class Program {
       .map(({ inputs }) => revealed(inputs) as Rendered)
       .flatMap((object) => [object, ...objectsOf(object)]);
     return new Program(credentials, config as FullConfig, outputs, objects);
+  }
+
+  /** Runs the program with other values in the stack's file, and the same credentials. */
+  async with(stack: string, values: Partial<PlatformConfig>): Promise<Program> {
+    const { credentials } = this;
+    const config = { ...stackConfig(stack), ...values };
+    return Program.of({ config, ...(await evaluateConfig(stack, config, { credentials })) }, { ...credentials });
   }
 
   /** Runs the program of another copy of the repository, with the same credentials. */
