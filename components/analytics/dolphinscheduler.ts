@@ -8,6 +8,7 @@ import {
   type PodIdentity,
   podsNamed,
   type PostgresDatabase,
+  type S3Store,
   serviceEndpoint,
   url,
 } from "../base/endpoint";
@@ -15,6 +16,7 @@ import { configFiles, secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
 import { jdbcUrl, libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
+import { S3_AND_PUBLIC_CAS, s3Ca, s3CaEnv, s3Trust } from "../base/s3-client";
 import { disruptionBudget } from "../base/scale";
 import { ScheduledJob } from "../base/scheduled-job";
 import { type Metrics, scrape } from "../base/scrape";
@@ -253,6 +255,7 @@ export class DolphinScheduler extends pulumi.ComponentResource {
   /** Deletes the bucket's copies of old logs, which DolphinScheduler keeps for ever. */
   private deleteLogs(name: string, { namespace, jobs, history, resources }: DolphinSchedulerArgs): void {
     const { login, url: address, destination } = resources.store;
+    const ca = s3Ca(resources.store);
     const file = secretFiles(
       `${name}-logs`,
       { namespace, files: { login: pulumi.interpolate`${login.username}\n${login.password}\n` } },
@@ -273,8 +276,10 @@ export class DolphinScheduler extends pulumi.ComponentResource {
           S3_URL: address,
           LOGS: `store/${resources.name}/${LOGS}/`,
           AGE: `${history.retentionDays}d`,
+          ...s3CaEnv(resources.store),
         },
-        mounts: { [JOB_FILES]: "login" },
+        mounts: { [JOB_FILES]: "login", ...ca.mounts },
+        volumes: ca.volumes,
         files: { login: file },
         talksTo: [destination],
         schedule: history.schedule,
@@ -299,6 +304,8 @@ interface Server extends SettingsArgs {
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
   readonly secretEnv: readonly EnvSecret[];
   readonly talksTo: readonly Destination[];
+  /** The object store, where it uses one. */
+  readonly objectStore?: S3Store;
   /** Whether others call its pods by name, which requires stable names. */
   readonly named?: boolean;
   /** Size of /tmp, in MiB. @default 256 */
@@ -325,13 +332,14 @@ function serversOf(
     why: "rpc",
   });
   const stores = [store.server, resources.store.destination];
-  const withObjectStore = { ...COMMON, ...s3Env(resources) };
+  const withObjectStore = { env: { ...COMMON, ...s3Env(resources) }, objectStore: resources.store };
   return {
     master: {
       ...SERVERS.master,
       pods: pods.master,
       size: args.master,
-      env: { ...withObjectStore, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
+      ...withObjectStore,
+      env: { ...withObjectStore.env, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
       secretEnv: [database, objectStore],
       // Including itself: it is notified of sub-workflows by a call.
       talksTo: [...stores, calls("master"), calls("worker")],
@@ -343,7 +351,8 @@ function serversOf(
       pods: pods.worker,
       replicas: args.worker.replicas,
       size: args.worker,
-      env: { ...withObjectStore, ...WORKER },
+      ...withObjectStore,
+      env: { ...withObjectStore.env, ...WORKER },
       secretEnv: [registry, objectStore],
       talksTo: [args.registry.server, resources.store.destination, calls("master"), calls("alert"), ...args.tasksReach],
       named: true,
@@ -366,7 +375,8 @@ function serversOf(
       pods: pods.api,
       replicas: args.api.replicas,
       size: args.api,
-      env: { ...withObjectStore, API_PYTHONGATEWAY_ENABLED: "false" },
+      ...withObjectStore,
+      env: { ...withObjectStore.env, API_PYTHONGATEWAY_ENABLED: "false" },
       secretEnv: [database, objectStore],
       // For logs, and for commands to running tasks.
       talksTo: [...stores, calls("master"), calls("worker"), calls("alert")],
@@ -383,12 +393,14 @@ function startServer(
   after: readonly pulumi.Resource[],
 ): readonly pulumi.Resource[] {
   const { pods, ports, replicas = 1, size, secretEnv, named = false, taskLogs = false } = server;
+  const trusts = isTrusting(server);
   const { name, namespace, matchLabels } = pods;
   const settings = configFiles(`${name}-settings`, { namespace, files: settingsFiles(server) }, { parent });
   const account = serviceAccount(pods, { parent });
   const wires = connect(parent, { from: pods, talksTo: server.talksTo });
   const entry = service(name, pods, ports, { parent }, { headless: named, unready: named });
   const template = podTemplate(pods, {
+    initContainers: trusts ? [container("trust", { ...S3_AND_PUBLIC_CAS.container, image: server.image })] : [],
     containers: [
       container(name, {
         image: server.image,
@@ -411,15 +423,20 @@ function startServer(
           ...POSTGRES_CA_MOUNT,
           ...(taskLogs && { [TASK_LOGS]: "task-logs" }),
         },
+        readOnlyMounts: trusts ? { [S3_AND_PUBLIC_CAS.directory]: S3_AND_PUBLIC_CAS.volume.name } : {},
       }),
       ...(taskLogs ? [logCleaner(server.image)] : []),
     ],
     uid: UID,
     priorityClass: "standard-services",
     secretEnv,
-    scratch: { tmp: { sizeMiB: server.tmpMiB ?? 256 }, ...(taskLogs && { "task-logs": { sizeMiB: TASK_LOGS_MIB } }) },
+    scratch: {
+      tmp: { sizeMiB: server.tmpMiB ?? 256 },
+      ...(taskLogs && { "task-logs": { sizeMiB: TASK_LOGS_MIB } }),
+      ...(trusts && { [S3_AND_PUBLIC_CAS.volume.name]: S3_AND_PUBLIC_CAS.volume }),
+    },
     files: { settings },
-    volumes: [postgresCaVolume(store)],
+    volumes: [postgresCaVolume(store), ...(server.objectStore ? s3Ca(server.objectStore).volumes : [])],
     // A worker stops its tasks, and the master reassigns them.
     terminationGracePeriodSeconds: 60,
   });
@@ -444,6 +461,10 @@ function startServer(
   return [entry, workload];
 }
 
+function isTrusting({ objectStore }: Pick<Server, "objectStore">): boolean {
+  return objectStore !== undefined && s3Trust(objectStore) !== undefined;
+}
+
 // DolphinScheduler deletes a log with its instance alone, and logback limits each file alone.
 function logCleaner(image: string): ReturnType<typeof container> {
   return container("clean-logs", {
@@ -460,9 +481,11 @@ function heap({ memoryMiB }: ContainerSize): string {
   return `-Xmx${Math.floor(memoryMiB.limit / 2)}m`;
 }
 
-function jvmFlags({ size, hides }: Server): string[] {
+function jvmFlags(server: Server): string[] {
+  const { size, hides } = server;
   return [
     heap(size),
+    ...(isTrusting(server) ? S3_AND_PUBLIC_CAS.javaOptions : []),
     "-XX:+ExitOnOutOfMemoryError",
     // The uid has no name in the image, and workers use that name in paths.
     "-Duser.name=dolphinscheduler",

@@ -7,8 +7,6 @@ import {
   type Endpoint,
   type IcebergCatalog,
   type PostgresDatabase,
-  s3Checksums,
-  s3ClientSecret,
   serviceEndpoint,
   url,
 } from "../base/endpoint";
@@ -16,6 +14,7 @@ import { secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
 import { type ContainerSize, serviceAccount } from "../base/pod";
 import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
+import { s3Ca, s3Checksums, s3ClientSecret, s3JavaEnv } from "../base/s3-client";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -96,7 +95,11 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     const server = podsOf(declares.workloads[0], namespace);
 
     const secrets = this.secrets(name, args);
-    const objectStoreEnv = { AWS_REGION: warehouse.store.region, ...s3Checksums(warehouse.store) };
+    const objectStoreEnv = {
+      AWS_REGION: warehouse.store.region,
+      ...s3Checksums(warehouse.store),
+      ...s3JavaEnv(warehouse.store),
+    };
     const bootstrap = this.bootstrap(name, args, secrets.database);
     const account = serviceAccount(server, { parent: this });
     const release = new ChartRelease(
@@ -105,7 +108,15 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
       {
         namespace,
         directory: args.chartDirectory,
-        values: values({ replicas, size, serviceAccount: name, store, objectStoreEnv, ...secrets }),
+        values: values({
+          replicas,
+          size,
+          serviceAccount: name,
+          store,
+          objectStoreEnv,
+          objectStoreCa: s3Ca(warehouse.store),
+          ...secrets,
+        }),
         declares,
         talksTo: { [name]: [store.server, warehouse.store.destination] },
       },

@@ -2,6 +2,7 @@ import type { ChartDeclaration, DeclaredWorkload, HelmValue } from "../base/char
 import type { PostgresDatabase } from "../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED } from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
+import type { s3Ca } from "../base/s3-client";
 import type { EnvSecret } from "../base/secret";
 
 /** Where clients reach the API. */
@@ -34,11 +35,12 @@ export interface ValuesArgs {
   readonly objectStore: EnvSecret;
   readonly tokens: EnvSecret;
   readonly objectStoreEnv: Readonly<Record<string, HelmValue>>;
+  readonly objectStoreCa: ReturnType<typeof s3Ca>;
 }
 
 /** The values of the chart. */
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
-  const { replicas, size, store, database, objectStore, tokens, objectStoreEnv } = args;
+  const { replicas, size, store, database, objectStore, tokens, objectStoreEnv, objectStoreCa } = args;
   return {
     replicaCount: replicas,
     resources: resources(size),
@@ -81,8 +83,8 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
         secret: { name: tokens.name, symmetricKey: { secretKey: SYMMETRIC_KEY } },
       },
     },
-    extraVolumes: [postgresCaVolume(store)],
-    extraVolumeMounts: Object.entries(POSTGRES_CA_MOUNT).map(([mountPath, name]) => ({
+    extraVolumes: [postgresCaVolume(store), ...objectStoreCa.volumes],
+    extraVolumeMounts: Object.entries({ ...POSTGRES_CA_MOUNT, ...objectStoreCa.mounts }).map(([mountPath, name]) => ({
       name,
       mountPath,
       readOnly: true,

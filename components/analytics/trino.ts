@@ -74,6 +74,8 @@ export class Trino extends pulumi.ComponentResource {
             Object.entries(known).map(([catalog, { properties }]) => [catalog, text(properties)]),
           ),
           env: env.name,
+          // Its S3 client has no trust store of its own.
+          ...(sources.iceberg && { objectStore: sources.iceberg.store }),
           annotations: Object.fromEntries(
             secrets.map((secret) => [`checksum.254carbon.com/${secret.name}`, secret.checksum]),
           ),

@@ -5,7 +5,8 @@ import type { Trust } from "./endpoint";
 /** Password of every trust store, Java's default: the contents are public, but the format requires a password. */
 export const TRUST_STORE_PASSWORD = "changeit";
 
-const CA_KEY = "ca.crt";
+/** The CA in PEM, in the Secret of a certificate. */
+export const CA_KEY = "ca.crt";
 const TRUST_STORE_KEY = "truststore.p12";
 
 /** Where the CA of a server's certificate lies, for its clients. */
@@ -13,15 +14,21 @@ export function caOf({ volume }: Trust, namespace: pulumi.Input<string>) {
   return { kind: "Secret", namespace, name: volume.secret.secretName, key: CA_KEY } as const;
 }
 
-/** Where pods of a server's clients have its CA: in PEM, and as a trust store for Java. */
+/** Where pods of a server's clients have its CA. */
 export function mountedCa(server: string) {
   const [name, directory] = [`${server}-ca`, `/etc/${server}-ca`];
   return {
+    directory,
     file: `${directory}/${CA_KEY}`,
     trustStore: `${directory}/${TRUST_STORE_KEY}`,
     mounts: { [directory]: name },
     volume: ({ volume }: Trust) => ({ name, ...volume }),
   };
+}
+
+/** Has Java trust the CAs in a file, and no others. */
+export function javaTrust(trustStore: string): string[] {
+  return [`-Djavax.net.ssl.trustStore=${trustStore}`, `-Djavax.net.ssl.trustStorePassword=${TRUST_STORE_PASSWORD}`];
 }
 
 /** The cert-manager Issuer that signs our servers' certificates, in the servers' namespace. */

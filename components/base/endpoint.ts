@@ -299,26 +299,3 @@ export function serviceReference({
 export function hostPort({ host, port }: Endpoint): pulumi.Output<string> {
   return pulumi.interpolate`${host}:${port}`;
 }
-
-/** The environment of an S3 client: AWS SDKs (2023 and later) and MLflow read these names. */
-export function s3ClientEnv(store: S3Store): Record<string, pulumi.Input<string>> {
-  return {
-    AWS_ENDPOINT_URL_S3: store.url,
-    MLFLOW_S3_ENDPOINT_URL: store.url,
-    AWS_DEFAULT_REGION: store.region,
-    ...s3Checksums(store),
-  };
-}
-
-/** Since 2025 AWS SDKs add checksums to each request, which many other stores refuse. */
-export function s3Checksums({ url: address }: S3Store): Record<string, pulumi.Output<string>> {
-  const when = address.apply((text) =>
-    /\.amazonaws\.com(\.cn)?$/.test(new URL(text).hostname) ? "when_supported" : "when_required",
-  );
-  return { AWS_REQUEST_CHECKSUM_CALCULATION: when, AWS_RESPONSE_CHECKSUM_VALIDATION: when };
-}
-
-/** The login of an S3 client, as Secret data for environment variables. */
-export function s3ClientSecret(store: S3Store): Record<string, pulumi.Input<string>> {
-  return { AWS_ACCESS_KEY_ID: store.login.username, AWS_SECRET_ACCESS_KEY: store.login.password };
-}

@@ -84,6 +84,8 @@ interface HttpCheck {
   readonly path: string;
   /** Name of the container's port. */
   readonly port: string;
+  /** The kubelet does not verify certificates. @default "HTTP" */
+  readonly scheme?: "HTTPS";
 }
 
 /** Whether connections are accepted. */
@@ -116,6 +118,8 @@ export interface ContainerArgs {
   readonly probe?: Probe;
   /** Mounted volumes: path to volume name. */
   readonly mounts?: Readonly<Record<string, string>>;
+  /** Mounted volumes that it may not write to. */
+  readonly readOnlyMounts?: Readonly<Record<string, string>>;
 }
 
 /** A container with a size. */
@@ -123,7 +127,7 @@ export type SizedContainer = Omit<Container, "resources"> & { readonly resources
 
 /** A container for Pod Security `restricted`, with a read-only root file system. */
 export function container(name: string, args: ContainerArgs): SizedContainer {
-  const { image, size, command, ports = {}, env = {}, secretEnv = [], probe, mounts = {} } = args;
+  const { image, size, command, ports = {}, env = {}, secretEnv = [], probe, mounts = {}, readOnlyMounts = {} } = args;
   return {
     name,
     image,
@@ -134,7 +138,10 @@ export function container(name: string, args: ContainerArgs): SizedContainer {
     envFrom: secretEnv.map((secret) => ({ secretRef: { name: secret.name } })),
     resources: resources(size),
     ...(probe && probes(probe)),
-    volumeMounts: Object.entries(mounts).map(([mountPath, volume]) => ({ name: volume, mountPath })),
+    volumeMounts: [
+      ...Object.entries(mounts).map(([mountPath, volume]) => ({ name: volume, mountPath })),
+      ...Object.entries(readOnlyMounts).map(([mountPath, volume]) => ({ name: volume, mountPath, readOnly: true })),
+    ],
     securityContext: RESTRICTED,
   };
 }
@@ -267,7 +274,7 @@ function probes({
 function probeHandler(probe: HttpCheck | TcpCheck | GrpcCheck | CommandCheck): k8s.types.input.core.v1.Probe {
   switch (probe.kind) {
     case "http":
-      return { httpGet: { path: probe.path, port: probe.port } };
+      return { httpGet: { path: probe.path, port: probe.port, ...(probe.scheme && { scheme: probe.scheme }) } };
     case "tcp":
       return { tcpSocket: { port: probe.port } };
     case "grpc":

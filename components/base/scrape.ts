@@ -1,7 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { CA_KEY } from "./certificate";
 import { observe } from "./connect";
-import type { PodIdentity } from "./endpoint";
+import type { PodIdentity, Trust } from "./endpoint";
 import { objectName } from "./names";
 import { service } from "./service";
 
@@ -20,8 +21,8 @@ export interface ScrapeArgs {
   readonly port: { readonly name: string; readonly number: number };
   /** Path of the metrics. @default "/metrics" */
   readonly path?: string;
-  /** Where the pods speak TLS with a certificate that nobody vouches for. */
-  readonly tls?: "unverified";
+  /** Where the pods speak TLS: the CA of their certificate and a name in it, or nothing to verify them by. */
+  readonly tls?: { readonly trust: Trust; readonly host: pulumi.Input<string> } | "unverified";
   /** Query parameters. */
   readonly params?: Readonly<Record<string, readonly string[]>>;
   /** The job of pods of a chart that gives them no label `app`. @default that label */
@@ -76,9 +77,14 @@ function metricsOf({ port, path = "/metrics", params, tls, job }: ScrapeArgs): o
   return {
     port: port.name,
     path,
-    ...(tls && { scheme: "https", tlsConfig: { insecureSkipVerify: true } }),
+    ...(tls && { scheme: "https", tlsConfig: tlsConfig(tls) }),
     ...(params && { params }),
     ...(job !== undefined && { relabelings: [{ targetLabel: "job", replacement: job }] }),
     interval: "30s",
   };
+}
+
+function tlsConfig(tls: NonNullable<ScrapeArgs["tls"]>): object {
+  if (tls === "unverified") return { insecureSkipVerify: true };
+  return { ca: { secret: { name: tls.trust.volume.secret.secretName, key: CA_KEY } }, serverName: tls.host };
 }

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Bucket, BucketUser, Credential, Endpoint, ExternalPeer, S3Store } from "../base/endpoint";
 import { type MountedFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
+import { s3Ca, s3CaEnv } from "../base/s3-client";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import { envSecret } from "../base/secret";
@@ -11,6 +12,8 @@ import { images } from "../base/versions";
 /** Name of the Secret that jobs outside this program read: keys `accesskey` and `secretkey`. */
 const SHARED_SECRET = "minio-credentials";
 // What the Job calls the shared user, and running MinIO servers its policy.
+/** The name of a store inside the cluster on the old platform, which clients may still use. */
+export const LEGACY_NAME = "minio-service";
 const SHARED_USER = "carbon-buckets";
 const ADMINISTRATOR = "administrator";
 const USERS_MOUNT = "/users";
@@ -75,7 +78,7 @@ export class ObjectStore<Name extends string = string, User extends string = str
       alerts: args.alerts ?? [],
       credentials: { shared: { namespace, name: secret.name } },
       // An object store outside the cluster never had it.
-      legacyNames: { ...(destination.kind === "endpoint" && { "minio-service": [destination] }) },
+      legacyNames: { ...(destination.kind === "endpoint" && { [LEGACY_NAME]: [destination] }) },
       entries:
         destination.kind === "endpoint"
           ? [
@@ -142,6 +145,7 @@ function setUp(
     },
     { parent },
   );
+  const ca = s3Ca({ destination });
   const { job } = new SetupJob(
     name,
     {
@@ -155,6 +159,7 @@ function setUp(
         MC_CONFIG_DIR: "/tmp/mc",
         S3_URL: url,
         S3_REGION: region,
+        ...s3CaEnv({ destination }),
         ADMINISTRATOR: administrator ? ADMINISTRATOR : "",
         USERS: names.join(" "),
         NEW_USERS: makesUsers ? names.join(" ") : "",
@@ -162,7 +167,8 @@ function setUp(
         RIGHTS: rights.map((right) => right.join(" ")).join("\n"),
       },
       files: { users: files },
-      mounts: { [USERS_MOUNT]: "users" },
+      mounts: { [USERS_MOUNT]: "users", ...ca.mounts },
+      volumes: ca.volumes,
       // mc writes the logins that it uses to its config.
       scratch: { tmp: { sizeMiB: 16, medium: "Memory" } },
       talksTo: [destination],

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { type Authority, serverCertificate } from "../base/certificate";
 import { ChartRelease, type DeclaredWorkload, type HelmValue, podsOf } from "../base/chart-release";
 import { connect } from "../base/connect";
 import {
@@ -8,6 +9,7 @@ import {
   type Endpoint,
   podsNamed,
   serviceEndpoint,
+  serviceNames,
 } from "../base/endpoint";
 import { type ContainerSize, type ResourceQuantities, resources, RESTRICTED } from "../base/pod";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -32,6 +34,12 @@ export interface SeaweedfsArgs {
   /** Namespace of every object made here; it must exist. */
   readonly namespace: pulumi.Input<string>;
   readonly chartDirectory: string;
+  /** Signs the certificate of the S3 gateway. */
+  readonly authority: Authority;
+  /** Other Services that lead to the S3 gateway. */
+  readonly aliases: readonly string[];
+  /** The cluster's DNS domain, with which clients may call a Service by its whole name. */
+  readonly clusterDomain: string;
   /** Locates volumes. */
   readonly master: Keeper;
   /** Stores object contents. */
@@ -55,7 +63,10 @@ export class Seaweedfs extends pulumi.ComponentResource {
 
   constructor(name: string, args: SeaweedfsArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:data:Seaweedfs", name, {}, opts);
-    const { namespace, chartDirectory, protect } = args;
+    const { namespace, chartDirectory, authority, aliases, clusterDomain, protect } = args;
+    const entry = `${name}-s3`;
+    const dnsNames = [entry, ...aliases].flatMap((service) => serviceNames(service, namespace, clusterDomain));
+    const certificate = serverCertificate(entry, { namespace, authority, dnsNames }, { parent: this });
     const workloads = {
       master: keeper(name, "master", args.master, "data-data-platform"),
       volume: keeper(name, "volume", args.volume, "data"),
@@ -75,7 +86,7 @@ export class Seaweedfs extends pulumi.ComponentResource {
       {
         namespace,
         directory: chartDirectory,
-        values: values(name, args, users),
+        values: values(name, args, users, certificate.secretName),
         firstSizes: ["master.data.size", "volume.dataDirs[0].size", "filer.data.size"],
         declares: {
           workloads: Object.values(workloads),
@@ -92,11 +103,12 @@ export class Seaweedfs extends pulumi.ComponentResource {
         talksTo: {},
         protect,
       },
-      { parent: this, dependsOn: [users.resource, ...wires] },
+      { parent: this, dependsOn: [users.resource, certificate.resource, ...wires] },
     );
     this.s3 = serviceEndpoint("http", S3_PORT, {
       auth: "aws-sigv4",
-      service: `${name}-s3`,
+      service: entry,
+      trust: certificate.trust,
       server: podsOf(workloads.s3, namespace),
       ready: [release],
     });
@@ -183,6 +195,9 @@ type SeaweedfsValues = {
     readonly port: number;
     readonly enableAuth: true;
     readonly existingConfigSecret: string;
+    readonly extraArgs: readonly string[];
+    readonly readinessProbe: typeof HTTPS_PROBE;
+    readonly livenessProbe: typeof HTTPS_PROBE;
     readonly podAnnotations: { readonly [annotation: string]: EnvSecret["checksum"] };
   };
 };
@@ -208,7 +223,11 @@ type PartValues = {
   readonly extraVolumeMounts: string;
 };
 
-function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsValues {
+// The other settings of the probes are the chart's.
+const HTTPS_PROBE = { httpGet: { scheme: "HTTPS" } } as const;
+const CERTIFICATE = "/etc/seaweedfs-tls";
+
+function values(name: string, args: SeaweedfsArgs, users: EnvSecret, certificate: string): SeaweedfsValues {
   const part = (size: ContainerSize): PartValues => ({
     resources: resources(size),
     serviceAccountName: name,
@@ -230,6 +249,7 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsV
     extraVolumes: "- name: tmp\n  emptyDir: {}\n",
     extraVolumeMounts: "- name: tmp\n  mountPath: /tmp\n",
   });
+  const s3 = part(args.s3);
   return {
     global: {
       seaweedfs: { createClusterRole: false, automountServiceAccountToken: false, serviceAccountName: name },
@@ -249,7 +269,13 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret): SeaweedfsV
     },
     filer: { ...part(args.filer), data: claim(args.filer.volume) },
     s3: {
-      ...part(args.s3),
+      ...s3,
+      // It reads renewed ones by itself. What the parts say to each other stays plain: the chart would make certificates of its own.
+      extraArgs: [`-cert.file=${CERTIFICATE}/tls.crt`, `-key.file=${CERTIFICATE}/tls.key`],
+      extraVolumes: `${s3.extraVolumes}- name: certificate\n  secret:\n    secretName: ${certificate}\n`,
+      extraVolumeMounts: `${s3.extraVolumeMounts}- name: certificate\n  mountPath: ${CERTIFICATE}\n`,
+      readinessProbe: HTTPS_PROBE,
+      livenessProbe: HTTPS_PROBE,
       enabled: true,
       port: S3_PORT,
       enableAuth: true,

@@ -14,8 +14,6 @@ import {
   type PostgresDatabase,
   type RedisAccess,
   type RedisLogin,
-  s3ClientEnv,
-  s3ClientSecret,
   serviceEndpoint,
   type ServiceTarget,
 } from "../base/endpoint";
@@ -30,6 +28,7 @@ import {
   serviceAccount,
 } from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
+import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -119,17 +118,18 @@ export class Feast extends pulumi.ComponentResource {
       { namespace, files: { [STORE_FILE]: storeConfig(project) } },
       { parent: this },
     );
+    const storeCa = s3Ca(offlineStore.store);
     const shared: Shared = {
       job: {
         image: images.feast,
         size: args.jobs,
         env: { HOME: "/tmp", FEAST_OFFLINE_BUCKET: offlineStore.name, ...s3ClientEnv(offlineStore.store) },
         secretEnv: [logins, objectStore],
-        mounts: { "/tmp": "tmp", "/store": "store", ...POSTGRES_CA_MOUNT, ...REDIS_CA.mounts },
+        mounts: { "/tmp": "tmp", "/store": "store", ...POSTGRES_CA_MOUNT, ...REDIS_CA.mounts, ...storeCa.mounts },
       },
       logins,
       store,
-      volumes: [postgresCaVolume(registry), REDIS_CA.volume(onlineStore.trust)],
+      volumes: [postgresCaVolume(registry), REDIS_CA.volume(onlineStore.trust), ...storeCa.volumes],
       stores: [registry.server, onlineStore.server, offlineStore.store.destination],
     };
     const applied = this.apply(name, args, shared);

@@ -1,18 +1,11 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { podsAtOnce } from "../base/deployment";
-import {
-  type Bucket,
-  type Endpoint,
-  type PostgresDatabase,
-  s3ClientEnv,
-  s3ClientSecret,
-  serviceNames,
-  url,
-} from "../base/endpoint";
+import { type Bucket, type Endpoint, type PostgresDatabase, serviceNames, url } from "../base/endpoint";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
+import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { type Metrics, scrape } from "../base/scrape";
 import { ScheduledJob } from "../base/scheduled-job";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -108,6 +101,7 @@ export class Mlflow extends pulumi.ComponentResource {
       { parent: this },
     );
     const migrated = this.migrate(name, args, database);
+    const ca = s3Ca(artifacts.store);
     const server = new Workload(
       name,
       {
@@ -150,8 +144,8 @@ export class Mlflow extends pulumi.ComponentResource {
           startupSeconds: 180,
           liveness: { kind: "tcp", port: "http" },
         },
-        mounts: POSTGRES_CA_MOUNT,
-        volumes: [postgresCaVolume(store)],
+        mounts: { ...POSTGRES_CA_MOUNT, ...ca.mounts },
+        volumes: [postgresCaVolume(store), ...ca.volumes],
         talksTo: [store.server, artifacts.store.destination],
       },
       { parent: this, dependsOn: migrated },

@@ -1,15 +1,8 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import {
-  type Bucket,
-  type Endpoint,
-  type PodIdentity,
-  s3ClientEnv,
-  s3ClientSecret,
-  serviceEndpoint,
-  url,
-} from "../base/endpoint";
+import { type Bucket, type Endpoint, type PodIdentity, serviceEndpoint, url } from "../base/endpoint";
 import type { Offer } from "../base/offer";
+import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { type Metrics, scrape, scrapeByService } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
@@ -102,6 +95,7 @@ export class Ray extends pulumi.ComponentResource {
           FEAST_OFFLINE_BUCKET: features.name,
         },
         secretEnv: [login, this.auth],
+        ...s3Ca(features.store),
       },
       authSecret: this.auth.name,
       groups,

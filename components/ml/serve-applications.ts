@@ -4,10 +4,11 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { zipSync } from "fflate";
-import { type Bucket, s3ClientEnv, s3ClientSecret } from "../base/endpoint";
+import type { Bucket } from "../base/endpoint";
 import type { MountedFiles } from "../base/files";
 import { objectName } from "../base/names";
 import type { ContainerSize, RayResources } from "../base/pod";
+import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { images } from "../base/versions";
@@ -86,6 +87,7 @@ export class ServeApplications extends pulumi.ComponentResource {
         return [app, { name: map, checksum: pulumi.output(hash), resource, volume: { configMap: { name: map } } }];
       }),
     );
+    const ca = s3Ca(bucket.store);
     const upload = new SetupJob(
       `${name}-upload`,
       {
@@ -97,7 +99,8 @@ export class ServeApplications extends pulumi.ComponentResource {
         env: { HOME: "/tmp", BUCKET: bucket.name, ...s3ClientEnv(bucket.store) },
         secretEnv: [login],
         files,
-        mounts: Object.fromEntries(Object.keys(files).map((app) => [`/applications/${app}`, app])),
+        mounts: { ...Object.fromEntries(Object.keys(files).map((app) => [`/applications/${app}`, app])), ...ca.mounts },
+        volumes: ca.volumes,
         talksTo: [bucket.store.destination],
       },
       { parent: this },

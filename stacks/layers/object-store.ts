@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type BucketAccess, type BucketUser, type Credential, externalPeer, url } from "../../components/base/endpoint";
 import { Minio } from "../../components/data/minio";
-import { ObjectStore, type ObjectStoreArgs } from "../../components/data/object-store";
+import { LEGACY_NAME, ObjectStore, type ObjectStoreArgs } from "../../components/data/object-store";
 import { Seaweedfs } from "../../components/data/seaweedfs";
 import type { PlatformConfig } from "../config/schema";
 import { halfSet, type Secrets } from "../config/secrets";
@@ -69,7 +69,7 @@ export type PlatformStore = ObjectStore<BucketName, Client | typeof BACKUPS>;
 export function objectStoreOf(
   platform: PlatformConfig,
   secrets: Secrets,
-  { at, namespaces, chartDirectory, volumeOf, metrics, isProtected }: Foundation,
+  { at, namespaces, chartDirectory, authority, clusterDomain, volumeOf, metrics, isProtected }: Foundation,
 ): PlatformStore | undefined {
   const { objectStore: config } = platform;
   if (config === undefined) return undefined;
@@ -78,6 +78,7 @@ export function objectStoreOf(
     Object.fromEntries(Object.entries(access).map(([bucket, right]) => [`${bucketPrefix}${bucket}`, right]));
   const namespace = namespaces["data-platform"];
   const protect = isProtected("object-store");
+  const named = { authority, aliases: [LEGACY_NAME], clusterDomain };
   const shared = {
     login: { username: secrets.get("objectStoreAccessKey"), password: secrets.get("objectStoreSecretKey") },
     access: inFull(Object.fromEntries(BUCKETS.map((bucket) => [bucket, "write"]))),
@@ -128,6 +129,7 @@ export function objectStoreOf(
         {
           namespace,
           chartDirectory,
+          ...named,
           master: keeper(store.master),
           volume: keeper(store.volume),
           filer: keeper(store.filer),
@@ -146,7 +148,11 @@ export function objectStoreOf(
     }
     const root = { username: secrets.get("minioRootUser"), password: secrets.get("minioRootPassword") };
     const volume = volumeOf(store.volume);
-    const minio = new Minio("minio", { namespace, size: store, volume, root, metrics, protect }, at("objectStore"));
+    const minio = new Minio(
+      "minio",
+      { namespace, ...named, size: store, volume, root, metrics, protect },
+      at("objectStore"),
+    );
     const { s3, alerts } = minio;
     return { url: url(s3), destination: s3, administrator: { login: root, makesUsers: true }, alerts };
   }

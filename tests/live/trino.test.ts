@@ -17,6 +17,10 @@ exec /usr/lib/trino/bin/launcher run --etc-dir /tmp/etc --data-dir /tmp/data -Dn
 const SLOW = `SELECT count(*) FROM UNNEST(sequence(1, 10000)) a (x) CROSS JOIN UNNEST(sequence(1, 10000)) b (y)
 CROSS JOIN UNNEST(sequence(1, 10)) c (z) WHERE x * y % 7 = 3`;
 
+const FILE_TABLES = `iceberg.catalog.type=TESTING_FILE_METASTORE
+hive.metastore.catalog.dir=s3://iceberg-warehouse/files
+`;
+
 describe("Trino", () => {
   let cluster: Cluster;
   let coordinator: Pod;
@@ -24,7 +28,11 @@ describe("Trino", () => {
   let catalogs: string[];
   before(async () => {
     cluster = await theCluster();
-    catalogs = Object.keys(cluster.program.data("ConfigMap", "trino-coordinator-catalog"))
+    const files = cluster.program.data("ConfigMap", "trino-coordinator-catalog") as Record<string, string>;
+    // The rendered access to the object store, with tables that are found in files in place of Polaris.
+    const store = (files["iceberg.properties"] ?? "").replaceAll(/^iceberg\..*\n/gm, "");
+    files["files.properties"] = `${store}${FILE_TABLES}`;
+    catalogs = Object.keys(files)
       .map((file) => file.replace(".properties", ""))
       .filter((name) => !["tpch", "tpcds"].includes(name));
     ({ coordinator, worker } = await sqlEngine(cluster));
@@ -58,6 +66,12 @@ describe("Trino", () => {
     assert.deepEqual(await query(coordinator, "SELECT sum(n) FROM postgres.public.sql_engine"), [[3]]);
     await assert.rejects(query(coordinator, "INSERT INTO postgres.public.sql_engine VALUES (3)"), /permission denied/);
     await assert.rejects(query(coordinator, "CREATE TABLE postgres.public.another (n int)"), /permission denied/);
+  });
+
+  it("writes tables into the object store and reads them back, over TLS, as its own user", async () => {
+    await query(coordinator, "CREATE SCHEMA files.live");
+    await query(coordinator, "CREATE TABLE files.live.prices AS SELECT * FROM UNNEST(ARRAY[1, 2, 3]) t (price)");
+    assert.deepEqual(await query(coordinator, "SELECT sum(price) FROM files.live.prices"), [[6]]);
   });
 
   it("does not start with a catalog property that its connector does not have, and names it", async () => {

@@ -23,6 +23,8 @@ const CALLERS: Readonly<Record<string, readonly string[]>> = {
   ],
   // The pods of a database upload its backups.
   "ObjectStore data-platform/postgres-backups": ["Cluster data-platform/postgres"],
+  // Proxies verify the server behind a route.
+  "BackendTLSPolicy data-platform/gateway-api-s3": ["EnvoyProxy gateway/gateway"],
   // Every node of a query opens the catalogs.
   "Release data-platform/trino": ["chart trino, trino-coordinator", "chart trino, trino-worker"],
 };

@@ -18,7 +18,7 @@ interface Server {
   readonly verified: RegExp;
 }
 
-const SERVERS: Readonly<Record<string, Server>> = {
+const COMMON: Readonly<Record<string, Server>> = {
   PostgreSQL: {
     pods: "postgres",
     port: 5432,
@@ -37,6 +37,28 @@ const SERVERS: Readonly<Record<string, Server>> = {
     told: /[^"\s]*\bredis\.data-platform\.svc:6379[^"\s]*/g,
     verified: /^rediss:[^?]*$|[?,]ssl_cert_reqs=required[&,]ssl_check_hostname=true/,
   },
+};
+
+/** An object store of ours, by the name of its Service. */
+function store(pods: string): Server {
+  return {
+    pods,
+    port: 9000,
+    secret: `${pods}-tls`,
+    // Told by an ObjectStore, a PodMonitor and a BackendTLSPolicy.
+    others: ["postgres", "prometheus", "gateway"],
+    hosts: new RegExp(`\\b${pods}\\.data-platform[\\w.-]+\\w`, "g"),
+    told: new RegExp(`[^"\\s]*\\b${pods}\\.data-platform\\.svc:9000`, "g"),
+    verified: /https:\/\/[^/]*$/,
+  };
+}
+
+/** The servers of ours in each shape, and how their clients are told of them. */
+const SERVERS: Readonly<Record<string, Readonly<Record<string, Server>>>> = {
+  dev: { ...COMMON, MinIO: store("minio") },
+  prod: { ...COMMON, MinIO: store("minio") },
+  "prod with SeaweedFS": { ...COMMON, SeaweedFS: store("seaweedfs-s3") },
+  "prod with Ray by KubeRay and S3 from elsewhere": COMMON,
 };
 
 /** The clients of a server by the wiring table. */
@@ -72,8 +94,45 @@ function text(seen: readonly Registered[], description: any): string {
   return [own, ...named.map(({ inputs }) => JSON.stringify(inputs))].join("\n");
 }
 
+/** What a custom resource tells its operator. */
+function specs(seen: readonly Registered[], kind: string): any[] {
+  return seen.filter(({ inputs }) => inputs.kind === kind).map(({ inputs }) => inputs.spec);
+}
+
+for (const [shape, { MinIO: minio }] of Object.entries(SERVERS)) {
+  if (minio === undefined) continue;
+  it(`backups, Prometheus and the gateway verify MinIO in ${shape}`, async () => {
+    const { seen } = await program(shape);
+    const host = "minio.data-platform.svc";
+    const [{ configuration }] = specs(seen, "ObjectStore");
+    assert.deepEqual(configuration.endpointCA, { name: minio.secret, key: "ca.crt" });
+    const scraped = specs(seen, "PodMonitor").find(({ selector }) => selector.matchLabels.app === "minio");
+    const [{ scheme, tlsConfig }] = scraped.podMetricsEndpoints;
+    assert.deepEqual(
+      [scheme, tlsConfig],
+      ["https", { ca: { secret: { name: minio.secret, key: "ca.crt" } }, serverName: host }],
+    );
+    const [{ targetRefs, validation }] = specs(seen, "BackendTLSPolicy");
+    assert.equal(targetRefs[0].name, "minio");
+    assert.deepEqual(
+      [validation.hostname, validation.caCertificateRefs],
+      [host, [{ group: "", kind: "Secret", name: minio.secret }]],
+    );
+  });
+}
+
+it("clients of a store elsewhere trust public CAs", async () => {
+  const { seen } = await program("prod with Ray by KubeRay and S3 from elsewhere");
+  const told = seen.filter(({ inputs }) => /AWS_CA_BUNDLE|SSL_CERT_FILE|javax\.net\.ssl/.test(JSON.stringify(inputs)));
+  assert.deepEqual(
+    told.map(({ name }) => name),
+    [],
+    "these trust the platform's CA in place of public ones",
+  );
+});
+
 for (const shape of SHAPES) {
-  for (const [name, server] of Object.entries(SERVERS)) {
+  for (const [name, server] of Object.entries(SERVERS[shape] ?? {})) {
     describe(`clients of ${name} in ${shape}`, () => {
       it("verify the server and its name, and none only encrypts", async () => {
         const { seen } = await program(shape);

@@ -115,11 +115,11 @@ export function icebergCatalog(secret: string): IcebergCatalog {
 }
 
 export function bucket(name = "artifacts"): Bucket {
-  const server = endpoint("s3", "http", 9000);
+  const server = { ...endpoint("s3", "http", 9000), tls: true, trust: trust("s3") };
   return {
     name,
     store: {
-      url: pulumi.output("http://s3.elsewhere:9000"),
+      url: pulumi.output("https://s3.elsewhere:9000"),
       region: "us-east-1",
       destination: { ...server, ready: [...server.ready, marker("bucket-ready")] },
       login: { username: pulumi.secret("bucket-user"), password: pulumi.secret("bucket-password") },

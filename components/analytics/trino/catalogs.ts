@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { CA_KEY } from "../../base/certificate";
 import type { Destination } from "../../base/connect";
 import {
   hostPort,
@@ -181,7 +182,7 @@ function otherCatalog(name: string, { properties, secrets, reaches }: OtherSourc
 
 // Connectors read PEM, which takes no password.
 function authority(catalog: string): string {
-  return `${trustDirectory(catalog)}/ca.crt`;
+  return `${trustDirectory(catalog)}/${CA_KEY}`;
 }
 
 function clientConfig(user: string, password: string): string {

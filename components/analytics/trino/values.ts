@@ -1,5 +1,7 @@
 import type { ChartDeclaration, DeclaredWorkload, HelmValue } from "../../base/chart-release";
+import type { S3Store, Trust } from "../../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED } from "../../base/pod";
+import { S3_AND_PUBLIC_CAS, S3_CA, s3Trust } from "../../base/s3-client";
 
 /** Port of the coordinator and the workers. */
 export const HTTP_PORT = 8080;
@@ -31,6 +33,8 @@ export interface ValuesArgs extends Topology {
   readonly catalogs: Readonly<Record<string, HelmValue>>;
   /** Secret with the variables that properties refer to. */
   readonly env: string;
+  /** The object store that it uses. @default none */
+  readonly objectStore?: S3Store;
   /** Checksums that roll the pods when a Secret changes. */
   readonly annotations: Readonly<Record<string, HelmValue>>;
   /** Volumes besides the scratch space: path to volume. */
@@ -57,7 +61,7 @@ export function memory({ memoryMiB: { limit } }: ContainerSize): Memory {
 
 /** The values of the chart. */
 export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } {
-  const { coordinator, workers, catalogs, env, serviceAccount } = args;
+  const { coordinator, workers, catalogs, env, serviceAccount, objectStore } = args;
   // A query's total memory is the sum over all working nodes.
   const alone = workers.replicas === 0;
   const nodes = alone ? { ...coordinator, replicas: 1 } : workers;
@@ -76,6 +80,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       seccompProfile: { type: "RuntimeDefault" },
     },
     containerSecurityContext: RESTRICTED,
+    ...(objectStore && s3Trust(objectStore) && { initContainers: initContainers() }),
     envFrom: [{ secretRef: { name: env } }],
     additionalCatalogs: catalogs,
     additionalConfigProperties: [
@@ -122,9 +127,9 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
 const STOP = `curl --fail --silent --show-error --request PUT --header 'Content-Type: application/json' \\
   --data '"SHUTTING_DOWN"' http://localhost:${HTTP_PORT}/v1/info/state && tail --pid=1 --follow /dev/null`;
 
-/** The size of a pod with its scratch volumes: a data directory for the dump of an exhausted heap, and /tmp. */
+/** The size of a pod with its scratch volumes: a data directory for the dump of an exhausted heap, /tmp, and a trust store. */
 function podSize(size: ContainerSize): ContainerSize {
-  return { ...size, scratchMiB: memory(size).heap + 2 * GIB };
+  return { ...size, scratchMiB: memory(size).heap + 2 * GIB + S3_AND_PUBLIC_CAS.volume.sizeMiB };
 }
 
 function limits(size: ContainerSize): { readonly [key: string]: HelmValue } {
@@ -135,7 +140,7 @@ function limits(size: ContainerSize): { readonly [key: string]: HelmValue } {
 function pod(
   component: "coordinator" | "worker",
   size: ContainerSize,
-  { annotations, volumes }: ValuesArgs,
+  { annotations, volumes, objectStore }: ValuesArgs,
 ): { readonly [key: string]: HelmValue } {
   const { heap } = memory(size);
   // The data directory keeps the dump of an exhausted heap until the pod is deleted.
@@ -143,18 +148,43 @@ function pod(
     "/data/trino": { name: "data", emptyDir: { sizeLimit: `${heap + GIB}Mi` } },
     "/tmp": { name: "tmp", emptyDir: { sizeLimit: `${GIB}Mi` } },
   };
-  const mounts = Object.entries({ ...scratch, ...volumes });
+  const trust = objectStore && s3Trust(objectStore);
+  const mounts = Object.entries({ ...scratch, ...(trust && trustVolumes(trust)), ...volumes });
   return {
     labels: podLabels(component),
     annotations,
     resources: resources(podSize(size)),
     priorityClassName: "standard-services",
     jvm: { maxHeapSize: `${heap}M` },
+    additionalJVMConfig: trust ? S3_AND_PUBLIC_CAS.javaOptions : [],
     // Twice the start time on just the requested CPU.
     startupProbe: { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 60 },
     additionalVolumes: mounts.map(([, volume]) => volume),
     additionalVolumeMounts: mounts.map(([mountPath, { name }]) => ({ name, mountPath })),
   };
+}
+
+/** What a pod's init container reads, and what it makes. */
+function trustVolumes(trust: Trust): ValuesArgs["volumes"] {
+  const { directory, volume } = S3_AND_PUBLIC_CAS;
+  return {
+    [directory]: { name: volume.name, emptyDir: { sizeLimit: `${volume.sizeMiB}Mi` } },
+    [S3_CA.directory]: S3_CA.volume(trust),
+  };
+}
+
+/** The init containers of both kinds of pods; the chart fills in its image. */
+function initContainers(): HelmValue {
+  const { size, command, mounts } = S3_AND_PUBLIC_CAS.container;
+  const adding = {
+    name: "trust",
+    image: '{{ include "trino.image" . }}',
+    command,
+    resources: resources(size),
+    volumeMounts: Object.entries(mounts).map(([mountPath, name]) => ({ name, mountPath })),
+    securityContext: RESTRICTED,
+  };
+  return { coordinator: [adding], worker: [adding] };
 }
 
 function podLabels(component: "coordinator" | "worker") {

@@ -1,9 +1,11 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
+import { CA_KEY } from "../../base/certificate";
 import { type ChartDeclaration, ChartRelease, podsOf } from "../../base/chart-release";
-import { type ApiServer, type Bucket, type PodPorts, s3Checksums } from "../../base/endpoint";
+import type { ApiServer, Bucket, PodPorts } from "../../base/endpoint";
 import { objectName } from "../../base/names";
 import { type ContainerSize, type ResourceQuantities, resources } from "../../base/pod";
+import { s3Checksums, s3Trust } from "../../base/s3-client";
 import { envSecret } from "../../base/secret";
 import { charts } from "../../base/versions";
 
@@ -66,6 +68,7 @@ export function backupStore(
     { parent, dependsOn: [operator, certManager] },
   );
   const { store } = target;
+  const trust = s3Trust(store);
   const login = envSecret(
     storeName(name),
     {
@@ -84,6 +87,7 @@ export function backupStore(
         configuration: {
           destinationPath: `s3://${target.name}/`,
           endpointURL: store.url,
+          ...(trust && { endpointCA: { name: trust.volume.secret.secretName, key: CA_KEY } }),
           s3Credentials: {
             accessKeyId: { name: login.name, key: "ACCESS_KEY_ID" },
             secretAccessKey: { name: login.name, key: "ACCESS_SECRET_KEY" },

@@ -168,7 +168,7 @@ export function limits({ rate, retries }: Api, proxies: number): object {
   };
 }
 
-/** Makes the route of an entry, and lets it lead to the Service in another namespace. */
+/** Makes the route of an entry, lets it lead to the Service in another namespace, and has the gateway verify a server with TLS. */
 export function route(
   parent: pulumi.Resource,
   entry: Entry,
@@ -178,6 +178,7 @@ export function route(
   const name = routeName(entry);
   const path = pathOf(entry);
   const service = serviceReference(entry.endpoint);
+  const { trust, host } = entry.endpoint;
   const grant = new k8s.apiextensions.CustomResource(
     `${name}-grant`,
     {
@@ -191,6 +192,24 @@ export function route(
     },
     { parent },
   );
+  const verified =
+    trust &&
+    new k8s.apiextensions.CustomResource(
+      `${name}-backendtls`,
+      {
+        apiVersion: GATEWAY_API,
+        kind: "BackendTLSPolicy",
+        metadata: { name: `${gateway}-${name}`, namespace: service.namespace },
+        spec: {
+          targetRefs: [{ group: "", kind: "Service", name: service.name }],
+          validation: {
+            caCertificateRefs: [{ group: "", kind: "Secret", name: trust.volume.secret.secretName }],
+            hostname: host,
+          },
+        },
+      },
+      { parent },
+    );
   new k8s.apiextensions.CustomResource(
     name,
     {
@@ -210,7 +229,7 @@ export function route(
         ],
       },
     },
-    { parent, dependsOn: [grant, ...dependsOn] },
+    { parent, dependsOn: [grant, ...(verified ? [verified] : []), ...dependsOn] },
   );
 }
 

@@ -118,6 +118,9 @@ export function podsOf(all: PodIdentity, component: string): PodIdentity {
 export interface RayEnvironment {
   readonly env: Readonly<Record<string, pulumi.Input<string>>>;
   readonly secretEnv: readonly EnvSecret[];
+  /** Volumes of the CAs of servers, and where they are mounted. */
+  readonly mounts: Readonly<Record<string, string>>;
+  readonly volumes: NonNullable<PodArgs["volumes"]>;
 }
 
 /** Common inputs of both modes. */
@@ -243,7 +246,7 @@ export interface HeadArgs extends NodeArgs {
 
 /** The pod of a head. */
 export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input.core.v1.PodTemplateSpec {
-  const { environment, size, sessionMiB, command, mounts, volumes } = args;
+  const { environment, size, sessionMiB, command, mounts, volumes = [] } = args;
   return podTemplate(head, {
     containers: [
       container(head.name, {
@@ -254,14 +257,14 @@ export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input
         size,
         ports: HEAD_PORTS,
         probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard", livenessSeconds: LIVENESS_SECONDS },
-        mounts: { ...MOUNTS, ...mounts },
+        mounts: { ...MOUNTS, ...environment.mounts, ...mounts },
       }),
     ],
     uid: RAY_UID,
     priorityClass: "standard-services",
     secretEnv: environment.secretEnv,
     scratch: { ...scratch(size), ...args.scratch },
-    ...(volumes && { volumes }),
+    volumes: [...environment.volumes, ...volumes],
   });
 }
 
@@ -281,7 +284,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
   const { environment, workers, command, gcs, waits = false, serves = false } = args;
   const { image = images.ray, gpusPerWorker: gpus = 0, nodeSelector = {}, tolerations = [] } = workers;
   const env = { ...environment.env, ...logRotation(SESSION_MIB) };
-  const shared = { ...environment, env, image, size: workers, mounts: MOUNTS };
+  const shared = { ...environment, env, image, size: workers, mounts: { ...MOUNTS, ...environment.mounts } };
   const selected = { ...(gpus > 0 && GPU_NODES), ...nodeSelector };
   const tolerated = [...(gpus > 0 ? GPU_TOLERATIONS : []), ...tolerationsOf(tolerations)];
   const main: SizedContainer = {
@@ -312,6 +315,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
     priorityClass: "low-priority-batch",
     secretEnv: environment.secretEnv,
     scratch: scratch(workers),
+    volumes: environment.volumes,
     terminationGracePeriodSeconds: DRAIN_SECONDS + 30,
     ...(Object.keys(selected).length > 0 && { nodeSelector: selected }),
     ...(tolerated.length > 0 && { tolerations: tolerated }),

@@ -7,6 +7,7 @@ export const gatewayApi: Operator = {
   name: "gateway-api",
   origin: `gateway-api ${manifests.gatewayApi.version}`,
   kinds: {
+    "gateway.networking.k8s.io/v1/BackendTLSPolicy": read,
     "gateway.networking.k8s.io/v1/Gateway": INERT,
     "gateway.networking.k8s.io/v1/GatewayClass": INERT,
     "gateway.networking.k8s.io/v1/HTTPRoute": read,

@@ -92,6 +92,24 @@ describe("DolphinScheduler", () => {
     }
   });
 
+  it("trusts the CA of the object store besides the public ones, in a file that tasks cannot write", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of ["master", "worker", "api"]) {
+      const { initContainers, containers, volumes } = pod(seen, kind);
+      const [{ command, volumeMounts }] = initContainers;
+      const ca = volumeMounts.find(({ name }: any) => name === "object-store-ca").mountPath;
+      assert.equal(volumes.find(({ name }: any) => name === "object-store-ca").secret.secretName, "s3-tls");
+      const store = volumeMounts.find(({ name }: any) => name === "trust").mountPath;
+      assert.match(command.at(-1), new RegExp(`keytool -importcert .*-file ${ca}/ca.crt -keystore ${store}/cacerts `));
+      assert.ok(containers[0].command.includes(`-Djavax.net.ssl.trustStore=${store}/cacerts`), kind);
+      assert.deepEqual(
+        containers[0].volumeMounts.find(({ name }: any) => name === "trust"),
+        { name: "trust", mountPath: store, readOnly: true },
+      );
+    }
+    assert.deepEqual(pod(seen, "alert").initContainers, [], "the alert server does not reach the object store");
+  });
+
   it("takes the vendor's password from admin after the schema is there and before any server starts", async () => {
     const { seen, component } = await dolphinscheduler();
     assertOrder(seen, job(seen, "set-admin"), job(seen, "schema"));

@@ -80,6 +80,18 @@ describe("Polaris", () => {
     );
   });
 
+  it("trusts the CA of the object store", async () => {
+    const { extraEnv, extraVolumes, extraVolumeMounts } = only(
+      (await polaris()).seen,
+      "kubernetes:helm.sh/v3:Release",
+      "polaris",
+    ).inputs.values;
+    const { name } = extraVolumes.find(({ secret }: any) => secret.secretName === "s3-tls");
+    const { mountPath } = extraVolumeMounts.find((mount: any) => mount.name === name);
+    const { value } = extraEnv.find((one: any) => one.name === "JAVA_TOOL_OPTIONS");
+    assert.match(value, new RegExp(`-Djavax.net.ssl.trustStore=${String(mountPath)}/truststore.p12 `));
+  });
+
   it("starts when the realm is there, and gets its catalog when it runs", async () => {
     const { seen } = await polaris();
     const release = only(seen, "kubernetes:helm.sh/v3:Release", "polaris");

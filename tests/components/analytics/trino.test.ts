@@ -70,6 +70,23 @@ function secret(seen: readonly Registered[], name: string): any {
 }
 
 describe("Trino", () => {
+  it("trusts the CA of the object store, wherever its server runs", async () => {
+    const { values } = only(await trino((sources) => sources), "kubernetes:helm.sh/v3:Release").inputs;
+    for (const kind of ["coordinator", "worker"]) {
+      const { additionalJVMConfig, additionalVolumes } = values[kind];
+      const [{ command, image, volumeMounts }] = values.initContainers[kind];
+      assert.equal(image, '{{ include "trino.image" . }}', "the chart fills in its own");
+      const ca = additionalVolumes.find(({ secret }: any) => secret?.secretName === "s3-tls").name;
+      const directory = (volume: string) => String(volumeMounts.find(({ name }: any) => name === volume).mountPath);
+      const store = `${directory("trust")}/cacerts`;
+      assert.match(
+        command.at(-1),
+        new RegExp(`keytool -importcert .*-file ${directory(ca)}/ca.crt -keystore ${store} `),
+      );
+      assert.equal(additionalJVMConfig[0], `-Djavax.net.ssl.trustStore=${store}`);
+    }
+  });
+
   it("ends what Iceberg tables keep of long ago, where there are such tables", async () => {
     const jobs = (seen: readonly Registered[]) => all(seen, "kubernetes:batch/v1:CronJob").map(({ inputs }) => inputs);
     const [job, ...others] = jobs(await trino(everything));

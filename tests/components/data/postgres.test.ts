@@ -216,8 +216,9 @@ describe("Postgres", () => {
     it("describes the bucket, the login for it by the name of a Secret, and how long backups are kept", async () => {
       const seen = await backedUp();
       const { spec, metadata } = only(seen, OBJECT_STORE).inputs;
-      const { destinationPath, endpointURL, s3Credentials } = spec.configuration;
-      assert.deepEqual([destinationPath, endpointURL], ["s3://postgres-backups/", "http://s3.elsewhere:9000"]);
+      const { destinationPath, endpointURL, endpointCA, s3Credentials } = spec.configuration;
+      assert.deepEqual([destinationPath, endpointURL], ["s3://postgres-backups/", "https://s3.elsewhere:9000"]);
+      assert.deepEqual(endpointCA, { name: "s3-tls", key: "ca.crt" });
       assert.equal(spec.retentionPolicy, "14d");
       const secret = only(seen, "kubernetes:core/v1:Secret", "postgres-backups").inputs;
       const named = Object.entries<any>(s3Credentials).map(([part, { name, key }]) => {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
+import { url } from "../../../components/base/endpoint";
 import { Seaweedfs } from "../../../components/data/seaweedfs";
 import { makeChartDirectory } from "../../support/chart-directory";
-import { mockEngine, only, type Registered, settled } from "../../support/mocks";
-import { onCluster } from "../../support/stubs";
+import { mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
+import { marker, onCluster } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
 const SIZE = { cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 512, limit: 1024 } };
@@ -20,6 +22,9 @@ async function seaweedfs(protect: boolean): Promise<{ seen: Registered[]; made: 
     {
       namespace: "data",
       chartDirectory,
+      authority: { issuer: "ca", ready: marker("ca") },
+      aliases: ["old-store"],
+      clusterDomain: "cluster.local",
       master: KEEPER,
       volume: KEEPER,
       filer: KEEPER,
@@ -53,6 +58,19 @@ describe("Seaweedfs", () => {
     ]);
   });
 
+  it("serves S3 over TLS alone, by its names of today and before", async () => {
+    const { seen } = await seaweedfs(true);
+    const { secretName, dnsNames } = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs.spec;
+    for (const host of ["seaweedfs-s3.data.svc", "old-store.data.svc.cluster.local"])
+      assert.ok(dnsNames.includes(host), host);
+    const { s3 } = only(seen, "kubernetes:helm.sh/v3:Release", "seaweedfs").inputs.values;
+    const [{ mountPath }] = parse(s3.extraVolumeMounts).filter(({ name }: any) => name === "certificate");
+    assert.deepEqual(s3.extraArgs, [`-cert.file=${mountPath}/tls.crt`, `-key.file=${mountPath}/tls.key`]);
+    const [{ secret }] = parse(s3.extraVolumes).filter(({ name }: any) => name === "certificate");
+    assert.deepEqual(secret, { secretName });
+    for (const probe of ["readinessProbe", "livenessProbe"]) assert.equal(s3[probe].httpGet.scheme, "HTTPS");
+  });
+
   it("gives the chart the Secret's name and never a password", async () => {
     const { seen } = await seaweedfs(true);
     const { values } = only(seen, "kubernetes:helm.sh/v3:Release", "seaweedfs").inputs;
@@ -78,5 +96,6 @@ describe("Seaweedfs", () => {
   it("answers under the port that clients of MinIO know", async () => {
     const { made } = await seaweedfs(true);
     assert.deepEqual([made.s3.port, made.s3.podPort], [9000, 9000]);
+    assert.equal(await valueOf(url(made.s3)), "https://seaweedfs-s3.data.svc:9000");
   });
 });

@@ -269,7 +269,7 @@ describe("Feast", () => {
       assert.deepEqual(secrets(container), ["feast-stores", "feast-object-store"]);
       assert.ok(
         container.env.some(
-          (one: any) => one.name === "AWS_ENDPOINT_URL_S3" && one.value === "http://s3.elsewhere:9000",
+          (one: any) => one.name === "AWS_ENDPOINT_URL_S3" && one.value === "https://s3.elsewhere:9000",
         ),
         "the container does not know where the object store is",
       );

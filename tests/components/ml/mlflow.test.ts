@@ -110,7 +110,7 @@ describe("Mlflow", () => {
       container(seen).command.includes("--artifacts-destination=s3://artifacts"),
       "artifacts do not go to the bucket",
     );
-    assert.equal(envOf(seen, "MLFLOW_S3_ENDPOINT_URL"), "http://s3.elsewhere:9000");
+    assert.equal(envOf(seen, "MLFLOW_S3_ENDPOINT_URL"), "https://s3.elsewhere:9000");
     const keys = only(seen, "kubernetes:core/v1:Secret", "mlflow-object-store").inputs.stringData;
     assert.deepEqual(keys, { AWS_ACCESS_KEY_ID: "bucket-user", AWS_SECRET_ACCESS_KEY: "bucket-password" });
   });

@@ -203,7 +203,7 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     for (const { containers } of [head(seen), worker(seen)]) {
       const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
       assert.equal(env["MLFLOW_TRACKING_URI"], "http://mlflow.elsewhere:5000");
-      assert.equal(env["AWS_ENDPOINT_URL_S3"], "http://s3.elsewhere:9000");
+      assert.equal(env["AWS_ENDPOINT_URL_S3"], "https://s3.elsewhere:9000");
       assert.ok(
         containers[0].envFrom.some(({ secretRef }: any) => secretRef.name === "ray-object-store"),
         "the node does not get the login of the object store",

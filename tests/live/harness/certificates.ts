@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import type { Program } from "./program";
 import type { Rendered } from "./rendered";
 
 const made = new Map<string, Readonly<Record<string, Buffer>>>();
@@ -11,6 +12,12 @@ export function certificate({ spec }: Rendered): Readonly<Record<string, Buffer>
   const known = made.get(spec.secretName) ?? issue(spec);
   made.set(spec.secretName, known);
   return known;
+}
+
+/** The contents of a Secret that cert-manager would make; nothing for those of others. */
+export function issuedAs(secretName: string, program: Program): Readonly<Record<string, Buffer>> | undefined {
+  const found = program.all("Certificate").find(({ spec }) => spec.secretName === secretName);
+  return found && certificate(found);
 }
 
 function issue({ secretName, dnsNames, keystores }: any): Readonly<Record<string, Buffer>> {
@@ -35,7 +42,12 @@ function issue({ secretName, dnsNames, keystores }: any): Readonly<Record<string
     "tls.crt",
   );
   const { password } = keystores.pkcs12;
-  openssl("pkcs12", "-export", "-nokeys", "-in", "tls.crt", "-out", "truststore.p12", "-passout", `pass:${password}`);
+  // Java takes only what is marked as trusted for a CA, which this openssl does not do.
+  const store = ["-keystore", "truststore.p12", "-storetype", "PKCS12", "-storepass", password];
+  execFileSync("keytool", ["-importcert", "-noprompt", "-file", "tls.crt", ...store], {
+    cwd: directory,
+    stdio: "ignore",
+  });
   const read = (file: string): Buffer => fs.readFileSync(path.join(directory, file));
   const [crt, key, trust] = [read("tls.crt"), read("tls.key"), read("truststore.p12")];
   fs.rmSync(directory, { recursive: true });

@@ -70,7 +70,7 @@ function trino(namespace: string, values: any): Rendered[] {
 const PORT = 8080;
 const CHART_CATALOGS = { tpch: "connector.name=tpch\n", tpcds: "connector.name=tpcds\n" };
 
-function files(role: string, { jvm, config }: any, values: any): Record<string, string> {
+function files(role: string, { jvm, config, additionalJVMConfig }: any, values: any): Record<string, string> {
   const isCoordinator = role === "coordinator";
   const { additionalConfigProperties, fullnameOverride, server } = values;
   return {
@@ -96,6 +96,7 @@ function files(role: string, { jvm, config }: any, values: any): Record<string, 
       "-XX:+EnableDynamicAgentLoading",
       "-XX:+UnlockDiagnosticVMOptions",
       "-XX:G1NumCollectionsKeepPinned=10000000",
+      ...additionalJVMConfig,
     ]),
     "config.properties": lines([
       `coordinator=${isCoordinator}`,
@@ -126,6 +127,7 @@ function podSpec(name: string, role: string, part: any, values: any): object {
       { name: "schemas-volume", configMap: { name: `${full}-schemas-volume-${role}` } },
       ...part.additionalVolumes,
     ],
+    initContainers: (values.initContainers?.[role] ?? []).map((one: any) => ({ ...one, image: TRINO })),
     containers: [
       {
         name: `trino-${role}`,

@@ -7,7 +7,7 @@ import * as tls from "node:tls";
 import { stringify } from "yaml";
 import { ensureEnvoyGateway } from "../prepare/tools";
 import { ensurePackaged } from "../prepare/venvs";
-import { certificate } from "./certificates";
+import { certificate, issuedAs } from "./certificates";
 import type { Cluster } from "./cluster";
 import { eventually } from "./eventually";
 import type { Rendered } from "./rendered";
@@ -193,6 +193,14 @@ function resources(cluster: Cluster, issued: Readonly<Record<string, Buffer>>): 
         })),
       },
     })),
+    ...program
+      .all("BackendTLSPolicy")
+      .flatMap(({ spec, ...one }) => [
+        { ...one, spec: { ...spec, targetRefs: spec.targetRefs.map((ref: any) => ({ ...ref, group, kind })) } },
+        ...spec.validation.caCertificateRefs.map((ref: any) =>
+          secret("kubernetes.io/tls", { ...one.metadata, name: ref.name }, issuedAs(ref.name, program) ?? {}),
+        ),
+      ]),
     ...program.all("ReferenceGrant").map(({ spec, ...grant }) => ({
       ...grant,
       spec: { ...spec, to: spec.to.map((one: any) => ({ ...one, group, kind })) },

@@ -2,8 +2,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { postgresBin } from "../prepare/machine";
 import { ensureVenv } from "../prepare/venvs";
-import { type Barman, barmanOf } from "./barman";
-import { certificate } from "./certificates";
+import { type Barman, BARMAN_CA, barmanOf } from "./barman";
+import { issuedAs } from "./certificates";
 import { eventually } from "./eventually";
 import type { Site } from "./pod";
 import type { Program } from "./program";
@@ -43,6 +43,8 @@ export class Postgres {
     // The sidecar's programs, in the server's own container: here both see the same files and the same socket.
     const venv = await ensureVenv("barman", () => undefined);
     const barman = barmanOf(site.program, spec);
+    const barmanCa = path.join(site.scratch, "volumes", `${pod}-barman-ca.crt`);
+    fs.writeFileSync(barmanCa, barman.ca);
     const sandbox = (role: string, command: readonly string[]): Sandbox => {
       const scratch = path.join(site.scratch, "containers", pod, role);
       fs.mkdirSync(scratch, { recursive: true });
@@ -59,6 +61,7 @@ export class Postgres {
         pieces: [
           { kind: "rw", source: data, target: DATA },
           { kind: "tmpfs", target: "/tmp", options: "mode=1777" },
+          { kind: "ro", source: barmanCa, target: BARMAN_CA },
           ...[venv.directory, venv.base].map((source) => ({ kind: "ro", source, target: source }) as const),
         ],
         scratch,
@@ -183,9 +186,9 @@ export class Postgres {
 
 /** Gives the server the certificate of a Secret that cert-manager makes. */
 function certify(directory: string, program: Program, secret: string): void {
-  const issued = program.all("Certificate").find(({ spec }) => spec.secretName === secret);
+  const issued = issuedAs(secret, program);
   if (issued === undefined) throw new Error(`no Certificate makes the Secret ${secret}`);
-  const { "tls.crt": crt = "", "tls.key": key = "" } = certificate(issued);
+  const { "tls.crt": crt = "", "tls.key": key = "" } = issued;
   for (const [name, content] of Object.entries({ "tls.crt": crt, "tls.key": key })) {
     const file = path.join(directory, name);
     fs.writeFileSync(file, content, { mode: 0o600 });

@@ -1,4 +1,5 @@
 import * as http from "node:http";
+import * as https from "node:https";
 import * as net from "node:net";
 import { credentials, Client } from "@grpc/grpc-js";
 import type { Sandbox } from "./sandbox";
@@ -28,15 +29,24 @@ export function portOf(container: any, port: string | number): number {
   return named.containerPort;
 }
 
-function get(host: string, port: number, { path = "/", httpHeaders = [] }: any, timeout: number): Promise<void> {
+function get(
+  host: string,
+  port: number,
+  { path = "/", scheme, httpHeaders = [] }: any,
+  timeout: number,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const headers = Object.fromEntries(httpHeaders.map(({ name, value }: any) => [name, value]));
-    const request = http.get({ host, port, path, headers, timeout }, (response) => {
+    const answered = (response: http.IncomingMessage): void => {
       response.resume();
       const { statusCode = 0 } = response;
       if (statusCode >= 200 && statusCode < 400) resolve();
       else reject(new Error(`GET ${host}:${port}${path} answered ${statusCode}`));
-    });
+    };
+    const options = { host, port, path, headers, timeout };
+    // The kubelet verifies no certificate.
+    const request =
+      scheme === "HTTPS" ? https.get({ ...options, rejectUnauthorized: false }, answered) : http.get(options, answered);
     request.once("timeout", () => request.destroy(new Error(`GET ${host}:${port}${path}: nothing in ${timeout} ms`)));
     request.once("error", reject);
   });

@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
+import { issuedAs } from "./certificates";
 import { eventually } from "./eventually";
 import type { Pod, Site } from "./pod";
 import { portOf } from "./probe";
@@ -47,10 +48,15 @@ export class Prometheus {
   /** Takes up the pods as they are, replacing those that it knew; starts the server when it does not run. */
   async watch(pods: readonly Pod[]): Promise<void> {
     const monitors = this.site.program.all("PodMonitor");
+    const directory = path.dirname(this.config);
+    fs.mkdirSync(directory, { recursive: true });
+    const endpoints = monitors.flatMap(({ spec }) => spec.podMetricsEndpoints);
+    for (const { name, key } of endpoints.flatMap(({ tlsConfig }) => tlsConfig?.ca?.secret ?? [])) {
+      fs.writeFileSync(path.join(directory, `${name}.crt`), issuedAs(name, this.site.program)?.[key] ?? "");
+    }
     const jobs = monitors.flatMap((monitor) => scrapeConfigs(monitor, pods));
-    fs.mkdirSync(path.dirname(this.config), { recursive: true });
     const groups = this.site.program.all("PrometheusRule").flatMap(({ spec }) => spec.groups);
-    fs.writeFileSync(path.join(path.dirname(this.config), path.basename(RULES)), stringify({ groups }));
+    fs.writeFileSync(path.join(directory, path.basename(RULES)), stringify({ groups }));
     const global = { scrape_interval: INTERVAL, evaluation_interval: INTERVAL };
     fs.writeFileSync(this.config, stringify({ global, rule_files: [RULES], scrape_configs: jobs }));
     if (this.server === undefined) this.server = this.start();
@@ -133,23 +139,32 @@ function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Pod[]) {
   const chosen = pods.filter(
     (pod) => pod.namespace === metadata.namespace && selects(selector.matchLabels, pod.labels),
   );
-  return podMetricsEndpoints.map(({ port, path: route = "/metrics", params }: any, index: number) => ({
-    job_name: `podMonitor/${metadata.namespace}/${metadata.name}/${index}`,
-    metrics_path: route,
-    ...(params && { params }),
-    static_configs: chosen.flatMap((pod) =>
-      pod.containers
-        .filter(({ ports = [] }) => ports.some(({ name }: any) => name === port))
-        .map((container) => ({
-          targets: [`${pod.address}:${portOf(container, port)}`],
-          labels: {
-            job: pod.labels[jobLabel] ?? `${metadata.namespace}/${metadata.name}`,
-            namespace: pod.namespace,
-            pod: pod.name,
-            container: container.name,
-            ...Object.fromEntries(podTargetLabels.map((label: string) => [label, pod.labels[label] ?? ""])),
-          },
-        })),
-    ),
-  })) as { static_configs: object[] }[];
+  return podMetricsEndpoints.map(
+    ({ port, path: route = "/metrics", params, scheme, tlsConfig }: any, index: number) => ({
+      job_name: `podMonitor/${metadata.namespace}/${metadata.name}/${index}`,
+      metrics_path: route,
+      ...(params && { params }),
+      ...(scheme && { scheme }),
+      ...(tlsConfig?.ca && {
+        tls_config: {
+          ca_file: path.join(path.dirname(CONFIG), `${tlsConfig.ca.secret.name}.crt`),
+          server_name: tlsConfig.serverName,
+        },
+      }),
+      static_configs: chosen.flatMap((pod) =>
+        pod.containers
+          .filter(({ ports = [] }) => ports.some(({ name }: any) => name === port))
+          .map((container) => ({
+            targets: [`${pod.address}:${portOf(container, port)}`],
+            labels: {
+              job: pod.labels[jobLabel] ?? `${metadata.namespace}/${metadata.name}`,
+              namespace: pod.namespace,
+              pod: pod.name,
+              container: container.name,
+              ...Object.fromEntries(podTargetLabels.map((label: string) => [label, pod.labels[label] ?? ""])),
+            },
+          })),
+      ),
+    }),
+  ) as { static_configs: object[] }[];
 }

@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { certificate } from "./certificates";
+import { issuedAs } from "./certificates";
 import type { Program } from "./program";
 import type { Piece } from "./sandbox";
 
@@ -74,9 +74,9 @@ export class Volumes {
     if (projected) return Object.assign({}, ...projected.sources.map((source: any) => this.contents(source)));
     if (!configMap && !secret) throw new Error(`volume ${volume.name}: no such kind is known here`);
     const name = configMap?.name ?? secret.secretName ?? secret.name;
-    const issued = this.program.all("Certificate").find(({ spec }) => secret && spec.secretName === name);
+    const issued = secret && issuedAs(name, this.program);
     const data: Record<string, string | Buffer> = {
-      ...(issued ? certificate(issued) : this.program.data(configMap ? "ConfigMap" : "Secret", name)),
+      ...(issued ?? this.program.data(configMap ? "ConfigMap" : "Secret", name)),
       ...(configMap && this.program.binaries(name)),
     };
     const { items } = configMap ?? secret;
