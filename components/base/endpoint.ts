@@ -107,9 +107,12 @@ export interface ApiServer extends ExternalPeer {
   readonly callsFrom: readonly string[];
 }
 
+/** A server outside the cluster. */
+export type ExternalServer = ExternalPeer & Pick<Endpoint, "host" | "ready">;
+
 /** A database of one service, over TLS, with the role that owns it. */
 export interface PostgresDatabase {
-  readonly server: Endpoint<"postgresql">;
+  readonly server: Endpoint<"postgresql"> | ExternalServer;
   readonly database: string;
   readonly login: Credential;
   readonly trust: Trust;
@@ -296,6 +299,6 @@ export function serviceReference({
 }
 
 /** An endpoint as `host:port`, for clients of protocols other than HTTP. */
-export function hostPort({ host, port }: Endpoint): pulumi.Output<string> {
+export function hostPort({ host, port }: Pick<Endpoint, "host" | "port">): pulumi.Output<string> {
   return pulumi.interpolate`${host}:${port}`;
 }

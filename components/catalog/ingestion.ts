@@ -3,6 +3,7 @@ import { stringify } from "yaml";
 import {
   type Credential,
   type Endpoint,
+  type ExternalServer,
   hostPort,
   type IcebergCatalog,
   type KafkaAccess,
@@ -111,7 +112,7 @@ export interface IngestionArgs {
 interface Plan {
   readonly schedule: string;
   readonly recipe: pulumi.Output<Recipe>;
-  readonly source: Endpoint;
+  readonly source: Endpoint | ExternalServer;
   readonly login?: Credential;
   readonly trust?: Trust;
 }

@@ -1,4 +1,3 @@
-import * as fs from "node:fs";
 import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
@@ -26,7 +25,17 @@ import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
 import { charts, images } from "../base/versions";
 import type { Volume } from "../base/volume";
+import { grantAndProve, guestRole, passwordOf, POSTGRES_UID, readerRole } from "./postgres/grants";
 import { derivedParameters, memoryOf } from "./postgres/parameters";
+import {
+  connectionsOf,
+  found,
+  READER_CONNECTIONS,
+  type OwnDatabase,
+  type PostgresServer,
+  type PostgresUser,
+  type PostgresUsers,
+} from "./postgres/users";
 import { backupSpec, backupStore, backUpRegularly, pluginPods, type PostgresBackups } from "./postgres/backups";
 
 const POSTGRES_PORT = 5432;
@@ -39,28 +48,8 @@ const METRICS_PORT = { name: "metrics", number: 9187 };
 const OPERATOR_METRICS = { name: "metrics", number: 8080 };
 // The old platform's names of the server, which clients may still use.
 const LEGACY_NAMES = ["postgres-shared-service", "postgres-workflow-service"];
-// Readers' queries must not take connections that services need.
-const READER_CONNECTIONS = 20;
-// For the operator, its metrics and backups, people, and the three that PostgreSQL reserves for superusers.
-const RESERVED_CONNECTIONS = 20;
 // Another limit restarts the server: a pod more of a client should not.
 const CONNECTION_STEP = 50;
-// The user `postgres` of the operator's images.
-const POSTGRES_UID = 26;
-
-/** Another login to the database of a service. */
-export interface PostgresUser {
-  readonly database: string;
-  readonly password: pulumi.Output<string>;
-}
-
-/** The database of a service. */
-export interface OwnDatabase {
-  /** Its owner's password. */
-  readonly password: pulumi.Output<string>;
-  /** The most connections that the pods of the service open. */
-  readonly connections: number;
-}
 
 /** Inputs of {@link Postgres}. */
 export interface PostgresArgs {
@@ -102,19 +91,14 @@ export interface PostgresArgs {
  */
 export class Postgres<Database extends string = string, Reader extends string = string, Guest extends string = string>
   extends pulumi.ComponentResource
+  implements PostgresServer<Database, Reader, Guest>
 {
   readonly offers: Offer;
-  private readonly databases = new Map<string, PostgresDatabase>();
-  private readonly readers = new Map<string, PostgresDatabase>();
-  private readonly guests = new Map<string, PostgresDatabase>();
+  private readonly logins = new Map<string, PostgresDatabase>();
 
   constructor(
     name: string,
-    args: PostgresArgs & {
-      readonly databases: Readonly<Record<Database, OwnDatabase>>;
-      readonly readers: Readonly<Partial<Record<Reader, PostgresUser>>>;
-      readonly guests: Readonly<Partial<Record<Guest, PostgresUser>>>;
-    },
+    args: PostgresArgs & PostgresUsers<Database, Reader, Guest>,
     opts: pulumi.ComponentResourceOptions,
   ) {
     super("carbon:data:Postgres", name, {}, opts);
@@ -198,7 +182,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
     }
     for (const [client, { database, password }] of Object.entries(guests)) {
       const { login, resource } = this.role(made, objectName(name, client), guestRole(client), password);
-      this.guests.set(client, { database, login, server: endpoint(made, [resource]), trust: made.trust });
+      this.logins.set(`guest ${client}`, { database, login, server: endpoint(made, [resource]), trust: made.trust });
     }
     const entry = endpoint(made, [cluster]);
     this.offers = {
@@ -227,14 +211,14 @@ export class Postgres<Database extends string = string, Reader extends string = 
       },
       { parent: this, protect, dependsOn: resource },
     );
-    this.databases.set(database, { database, login, server: endpoint(made, [owned]), trust: made.trust });
+    this.logins.set(`database ${database}`, { database, login, server: endpoint(made, [owned]), trust: made.trust });
     return { namespace, name: secret.name };
   }
 
   /** Makes the roles that may read a database, and the Job in which its owner lets them. */
   private letRead(made: Made, database: string, { readers, setupSize }: PostgresArgs): void {
     const { name, namespace } = made;
-    const owner = found(this.databases, database, "database");
+    const owner = found(this.logins, "database", database);
     const roles = Object.entries(readers)
       .filter(([, reader]) => reader.database === database)
       .map(([client, { password }]) => {
@@ -271,7 +255,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
       { parent: this, dependsOn: roles.map(({ resource }) => resource) },
     );
     for (const { client, login } of roles) {
-      this.readers.set(client, { database, login, server: endpoint(made, [grants.job]), trust: made.trust });
+      this.logins.set(`reader ${client}`, { database, login, server: endpoint(made, [grants.job]), trust: made.trust });
     }
   }
 
@@ -308,19 +292,16 @@ export class Postgres<Database extends string = string, Reader extends string = 
     return { secret, resource, login: { username: pulumi.output(username), password } };
   }
 
-  /** The database of a service. */
   database(name: Database): PostgresDatabase {
-    return found(this.databases, name, "database");
+    return found(this.logins, "database", name);
   }
 
-  /** The database that a client may read, with its read-only login. */
   reader(client: Reader): PostgresDatabase {
-    return found(this.readers, client, "reader");
+    return found(this.logins, "reader", client);
   }
 
-  /** The database of a service with a login to which its owner must grant rights. */
   guest(client: Guest): PostgresDatabase {
-    return found(this.guests, client, "guest");
+    return found(this.logins, "guest", client);
   }
 }
 
@@ -355,52 +336,6 @@ function dnsNames(name: string, { namespace, clusterDomain }: PostgresArgs): pul
   );
 }
 
-function found<T>(all: ReadonlyMap<string, T>, name: string, what: string): T {
-  const one = all.get(name);
-  if (one === undefined) throw new Error(`PostgreSQL has no ${what} ${name}`);
-  return one;
-}
-
-// A separate role name, since the client may also own a database.
-function readerRole(client: string): string {
-  return `${client}_reader`;
-}
-
-function guestRole(client: string): string {
-  return client.replaceAll("-", "_");
-}
-
-/** Has the owner of a database let its readers in, and then each reader show that it may read, and no more. */
-function grantAndProve(database: string, readers: readonly string[]): string {
-  const psql = "psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --single-transaction";
-  const run = (sql: string) => `${psql} <<'SQL'\n${sql}\nSQL`;
-  return [
-    "set -e",
-    run(grantReading(database, readers).join("\n")),
-    ...readers.map((reader) => `PGUSER=${reader} PGPASSWORD=$${passwordOf(reader)} ${run(PROOF)}`),
-  ].join("\n");
-}
-
-/** The environment variable with a reader's password. */
-function passwordOf(reader: string): string {
-  return `PASSWORD_${reader}`;
-}
-
-const PROOF = fs.readFileSync(path.join(__dirname, "postgres", "prove-reader.sql"), "utf8");
-
-/**
- * Grants that the owner of a database runs for its readers: they may read existing and future tables, but create none, not even
- * temporary ones.
- */
-function grantReading(database: string, readers: readonly string[]): string[] {
-  const roles = readers.map((reader) => `"${reader}"`).join(", ");
-  return [
-    `REVOKE TEMPORARY ON DATABASE "${database}" FROM PUBLIC;`,
-    `GRANT SELECT ON ALL TABLES IN SCHEMA public TO ${roles};`,
-    `ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO ${roles};`,
-  ];
-}
-
 // The operator's own rules precede these. Owners have the name of their database; plain TCP is rejected.
 function accessRules({ readers, guests }: PostgresArgs): string[] {
   const admit = (users: PostgresArgs["readers"], role: (client: string) => string): string[] =>
@@ -414,10 +349,8 @@ function accessRules({ readers, guests }: PostgresArgs): string[] {
 }
 
 /** The most connections of all clients together, in steps. */
-function connectionLimit({ databases, readers }: PostgresArgs): number {
-  const services = Object.values(databases).reduce((sum, { connections }) => sum + connections, 0);
-  const all = services + Object.keys(readers).length * READER_CONNECTIONS + RESERVED_CONNECTIONS;
-  return Math.ceil(all / CONNECTION_STEP) * CONNECTION_STEP;
+function connectionLimit(args: PostgresArgs): number {
+  return Math.ceil(connectionsOf(args) / CONNECTION_STEP) * CONNECTION_STEP;
 }
 
 /** Fails an evaluation rather than have the kernel end a server whose clients are all there. */

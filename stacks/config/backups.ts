@@ -16,7 +16,7 @@ interface Parts {
 
 /** Faults in the backups of PostgreSQL and in its restore. */
 export function backupFaults({ postgres, objectStore, cluster }: Parts): BackupFault[] {
-  if (postgres === undefined) return [];
+  if (postgres === undefined || postgres.kind === "external") return [];
   const { backups, restoreFrom } = postgres;
   const faults: BackupFault[] = [];
   const fault = (key: string, message: string) => faults.push({ path: key.split("."), message });
@@ -53,7 +53,8 @@ export function backupFaults({ postgres, objectStore, cluster }: Parts): BackupF
   return faults;
 }
 
-type Target = NonNullable<z.output<typeof Postgres>["backups"]>["target"];
+type OwnPostgres = Exclude<z.output<typeof Postgres>, { readonly kind: "external" }>;
+type Target = NonNullable<OwnPostgres["backups"]>["target"];
 
 /** Why backups stay inside the cluster; undefined if they leave it. */
 function insideReason(

@@ -48,8 +48,25 @@ const parameterName = z
     error: ({ input }) => `${managerOf(String(input)) ?? ""} manages this parameter`,
   });
 
+const PEM = /^\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$/;
+
+/** A PostgreSQL server outside the cluster. */
+const ExternalPostgres = z.strictObject({
+  kind: z.literal("external").meta({ description: "A server outside the cluster (docs/external-postgres.md)" }),
+  host: z.hostname().meta({ description: "Its name, which must be in its certificate" }),
+  port: z.int().min(1).max(65535).default(5432),
+  cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the name, opened to pods by network policies" }),
+  ca: z
+    .string()
+    .regex(PEM, "expected certificates in PEM")
+    .meta({ description: "The certificates that sign the server's, in PEM" }),
+  database: z.string().default("postgres").meta({ description: "The database to which the administrator connects" }),
+  setup: Size.meta({ description: "The Job that makes databases and roles" }),
+});
+
 /** PostgreSQL and its operator. */
-export const Postgres = z.strictObject({
+const OwnPostgres = z.strictObject({
+  kind: z.literal("cloudnative-pg").optional().meta({ description: "A server of the platform's own, the default" }),
   instances: z.int().min(1),
   ...size,
   volume: Volume,
@@ -76,6 +93,9 @@ export const Postgres = z.strictObject({
     .optional()
     .meta({ description: "Backup from which a new server starts; delete the existing server first (docs/backups.md)" }),
 });
+
+/** PostgreSQL: deployed by the platform, or external. */
+export const Postgres = z.discriminatedUnion("kind", [OwnPostgres, ExternalPostgres]);
 
 const bucketPrefix = z
   .string()

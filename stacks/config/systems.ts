@@ -66,8 +66,9 @@ const BCRYPT_MAX = 72;
 
 // An external store accepts only keys that it issued.
 const isOutside = ({ objectStore }: Issuers): boolean => objectStore?.kind === "external";
+const isPostgresOutside = ({ postgres }: Issuers): boolean => postgres?.kind === "external";
 const backsUpOutside = ({ objectStore, postgres }: Issuers): boolean => {
-  const target = postgres?.backups?.target.kind;
+  const target = postgres?.kind === "external" ? undefined : postgres?.backups?.target.kind;
   return target === "external" || (target !== undefined && isOutside({ objectStore }));
 };
 
@@ -113,6 +114,16 @@ export const SYSTEMS = {
         usedBy: "PostgreSQL, for its backups alone, and the object store that keeps them (SeaweedFS)",
         length: 40,
         issuedWhere: backsUpOutside,
+      },
+      postgresAdministrator: {
+        form: "user",
+        usedBy: "The set-up of an external PostgreSQL, which makes databases and roles",
+        issuedWhere: isPostgresOutside,
+      },
+      postgresAdministratorPassword: {
+        form: "password",
+        usedBy: "The set-up of an external PostgreSQL, which makes databases and roles",
+        issuedWhere: isPostgresOutside,
       },
     },
   },

@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type Bucket, type Credential, externalPeer } from "../../components/base/endpoint";
 import type { ObjectStore } from "../../components/data/object-store";
-import { type OwnDatabase, Postgres, type PostgresUser } from "../../components/data/postgres";
+import { ExternalPostgres } from "../../components/data/postgres/external";
+import { Postgres } from "../../components/data/postgres";
+import type { OwnDatabase, PostgresServer, PostgresUser, PostgresUsers } from "../../components/data/postgres/users";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import { postgresConnections } from "../config/systems";
@@ -33,9 +35,33 @@ export function postgresOf(
     volumeOf,
     isProtected,
   }: Foundation,
-): Postgres<Database, Reader, Guest> | undefined {
+): PostgresServer<Database, Reader, Guest> | undefined {
   const { postgres: config } = platform;
   if (config === undefined) return undefined;
+  const users: PostgresUsers<Database, Reader, Guest> = {
+    databases: databasesOf(platform, secrets),
+    readers: readersOf(platform, secrets),
+    guests: guestsOf(platform, secrets),
+  };
+  if (config.kind === "external") {
+    const { setup, database, ...server } = config;
+    const login = {
+      username: secrets.get("postgresAdministrator"),
+      password: secrets.get("postgresAdministratorPassword"),
+    };
+    return new ExternalPostgres<Database, Reader, Guest>(
+      "postgres",
+      {
+        namespace: namespaces["data-platform"],
+        ...server,
+        ...users,
+        administrator: { login, database },
+        mark: `carbon ${platform.cluster.context}`,
+        setupSize: setup,
+      },
+      at("postgres"),
+    );
+  }
   const { operator, setup, volume, backups, restoreFrom, ...server } = config;
   return new Postgres<Database, Reader, Guest>(
     "postgres",
@@ -51,9 +77,7 @@ export function postgresOf(
       operatorSize: operator,
       volume: volumeOf(volume),
       parameters: server.parameters,
-      databases: databasesOf(platform, secrets),
-      readers: readersOf(platform, secrets),
-      guests: guestsOf(platform, secrets),
+      ...users,
       setupSize: setup,
       ...(backups && {
         backups: {
@@ -92,14 +116,16 @@ function databasesOf(platform: PlatformConfig, secrets: Secrets): Record<Databas
 
 /** The login of PostgreSQL's own bucket in the object store, if its backups go there. */
 export function backupUser({ postgres }: PlatformConfig, secrets: Secrets): Credential | undefined {
-  return postgres?.backups?.target.kind === "object-store" ? backupLogin(secrets) : undefined;
+  if (postgres === undefined || postgres.kind === "external") return undefined;
+  return postgres.backups?.target.kind === "object-store" ? backupLogin(secrets) : undefined;
 }
 
 function backupLogin(secrets: Secrets): Credential {
   return { username: secrets.get("backupAccessKey"), password: secrets.get("backupSecretKey") };
 }
 
-type BackupTarget = NonNullable<NonNullable<PlatformConfig["postgres"]>["backups"]>["target"];
+type OwnPostgres = Exclude<NonNullable<PlatformConfig["postgres"]>, { readonly kind: "external" }>;
+type BackupTarget = NonNullable<OwnPostgres["backups"]>["target"];
 
 function targetOf(target: BackupTarget, secrets: Secrets, objectStore: BackupStore | undefined): Bucket {
   if (target.kind === "object-store") return needed(objectStore).bucket(BACKUPS, BACKUPS);

@@ -39,9 +39,14 @@ describe("a restore", () => {
     return result;
   }
 
-  function setPostgres(change: (postgres: NonNullable<StackValues["postgres"]>) => StackValues["postgres"]): void {
+  type Own = Exclude<NonNullable<StackValues["postgres"]>, { kind: "external" }>;
+
+  function setPostgres(change: (postgres: Own) => Own): void {
     rehearsal.engine.setValues((values) => {
-      assert.ok(values.postgres, "the stack has no PostgreSQL: take another one for this test");
+      assert.ok(
+        values.postgres && values.postgres.kind !== "external",
+        "the stack has no PostgreSQL of its own: take another one for this test",
+      );
       return { ...values, postgres: change(values.postgres) };
     });
   }

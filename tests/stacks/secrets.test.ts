@@ -81,7 +81,7 @@ describe("an external object store", () => {
 });
 /** The credentials that depend on what a stack chooses, and whether they are used. */
 function byConfig(config: FullConfig): Readonly<Record<string, boolean>> {
-  const { gateway, objectStore, images, trino } = config;
+  const { gateway, objectStore, images, postgres, trino } = config;
   const signsOn = "singleSignOn" in config;
   const { people, programs, exposure, certificates } = gateway;
   const keys = Object.keys(SECRET_KEYS).filter((key) => key.endsWith("ApiKey"));
@@ -89,6 +89,8 @@ function byConfig(config: FullConfig): Readonly<Record<string, boolean>> {
   return {
     ...Object.fromEntries(keys.map((key) => [key, programs.kind === "keys" && open(key)])),
     registryLogins: images.pullSecret,
+    postgresAdministrator: postgres.kind === "external",
+    postgresAdministratorPassword: postgres.kind === "external",
     trinoCatalogPassword: Object.keys(trino.catalogs).length > 0,
     supersetClientSecret: signsOn,
     datahubClientSecret: signsOn,

@@ -5,7 +5,7 @@ import type { PlatformConfig } from "../../stacks/config/schema";
 import { wantedCredentials } from "../../stacks/config/secrets";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
-import type { FullConfig } from "./full";
+import type { FullConfig, StackConfig } from "./full";
 import { type Registered, registered, settled, valueOf } from "./mocks";
 
 /** What the whole program registers and hands out. */
@@ -20,8 +20,8 @@ export interface Program<Config = FullConfig> {
 const directory = makeChartDirectory();
 
 /** The parsed config of a stack, which describes every system. */
-export function configOf(stack: string): FullConfig {
-  return stackConfig(stack, directory) as FullConfig;
+export function configOf(stack: string): StackConfig {
+  return stackConfig(stack, directory) as StackConfig;
 }
 
 /**

@@ -1,0 +1,106 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { grantAndProve, guestRole, passwordOf, psql, readerRole } from "./grants";
+import { type PostgresUser, type PostgresUsers, READER_CONNECTIONS } from "./users";
+
+/** A role on a server of somebody else. */
+export interface Role {
+  readonly kind: "database" | "reader" | "guest";
+  /** The service that owns the database, or the client. */
+  readonly client: string;
+  readonly database: string;
+  readonly name: string;
+  readonly password: pulumi.Output<string>;
+}
+
+/** The roles of all users; a database's owner comes before the others. */
+export function rolesOf({ databases, readers, guests }: PostgresUsers): Role[] {
+  const others = (kind: "reader" | "guest", users: typeof readers, nameOf: (client: string) => string): Role[] =>
+    Object.entries(users as Readonly<Record<string, PostgresUser>>).map(([client, user]) => ({
+      ...{ kind, client, name: nameOf(client) },
+      ...user,
+    }));
+  return [
+    ...Object.entries(databases).map(([name, { password }]): Role => ({
+      kind: "database",
+      client: name,
+      database: name,
+      name,
+      password,
+    })),
+    ...others("reader", readers, readerRole),
+    ...others("guest", guests, guestRole),
+  ];
+}
+
+/**
+ * Shell that makes roles and databases as an administrator, lets readers read, and has each owner and reader prove its rights.
+ * What has one of the names already must be this stack's: who hands it over says so in a comment on the role.
+ */
+export function prepare(
+  roles: readonly Role[],
+  { connections, mark }: { readonly connections: number; readonly mark: string },
+): string {
+  const readers = roles.filter(({ kind }) => kind === "reader");
+  return [
+    "set -e",
+    psql(
+      [enough(connections), ...roles.flatMap((role) => [refuseForeign(role, mark), ...make(role, mark)])].join("\n"),
+    ),
+    ...roles
+      .filter(({ kind }) => kind === "database")
+      .map((owner) => as(owner, psql("CREATE TABLE public.carbon_proof ();\nDROP TABLE public.carbon_proof;"))),
+    ...roles
+      .filter(({ kind, database }) => kind === "database" && readers.some((reader) => reader.database === database))
+      .map((owner) => {
+        const names = readers.filter(({ database }) => database === owner.database).map(({ name }) => name);
+        return `(\n${exported(owner)}\n${grantAndProve(owner.database, names)}\n)`;
+      }),
+  ].join("\n");
+}
+
+function enough(connections: number): string {
+  return raiseWhere(
+    `current_setting('max_connections')::int < ${connections}`,
+    `the server lets fewer in than the ${connections} connections that the platform may open: raise its max_connections`,
+  );
+}
+
+function refuseForeign({ name }: Role, mark: string): string {
+  return raiseWhere(
+    `EXISTS (SELECT FROM pg_roles WHERE rolname = '${name}' AND shobj_description(oid, 'pg_authid') IS DISTINCT FROM '${mark}')`,
+    `the role ${name} is there, and not this stack''s: rename it, or hand it over by COMMENT ON ROLE "${name}" IS ''${mark}''`,
+  );
+}
+
+// The quotes have a name, since Kubernetes makes one of two dollar signs in a command.
+function raiseWhere(condition: string, message: string): string {
+  return `DO $check$ BEGIN IF ${condition} THEN RAISE EXCEPTION USING MESSAGE = '${message}'; END IF; END $check$;`;
+}
+
+function make({ kind, name, database }: Role, mark: string): string[] {
+  const limit = kind === "reader" ? READER_CONNECTIONS : -1;
+  const unless = (table: string, column: string, made: string) =>
+    `SELECT '${made}' WHERE NOT EXISTS (SELECT FROM ${table} WHERE ${column} = '${name}') \\gexec`;
+  return [
+    `\\getenv password ${passwordOf(name)}`,
+    unless("pg_roles", "rolname", `CREATE ROLE "${name}"`),
+    `COMMENT ON ROLE "${name}" IS '${mark}';`,
+    `ALTER ROLE "${name}" LOGIN PASSWORD :'password' CONNECTION LIMIT ${limit};`,
+    ...(kind === "database"
+      ? [
+          // Else an administrator who is no superuser may make no database of the role.
+          `GRANT "${name}" TO CURRENT_USER;`,
+          unless("pg_database", "datname", `CREATE DATABASE "${name}" OWNER "${name}"`),
+          `REVOKE ALL ON DATABASE "${name}" FROM PUBLIC;`,
+        ]
+      : [`GRANT CONNECT ON DATABASE "${database}" TO "${name}";`]),
+  ];
+}
+
+function as(role: Role, command: string): string {
+  return `PGUSER=${role.name} PGDATABASE=${role.database} PGPASSWORD=$${passwordOf(role.name)} ${command}`;
+}
+
+function exported(role: Role): string {
+  return `export ${as(role, "").trim()}`;
+}

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { prepare, rolesOf } from "../../components/data/postgres/prepare";
+import { eventually } from "./harness/eventually";
+import { postgresBin } from "./prepare/machine";
+
+const password = (text: string) => pulumi.secret(text);
+const PASSWORDS = { datahub: "own'er $1", trino_reader: "read\\er", some_guest: "guest" };
+const roles = rolesOf({
+  databases: { datahub: { password: password(PASSWORDS.datahub), connections: 10 } },
+  readers: { trino: { database: "datahub", password: password(PASSWORDS.trino_reader) } },
+  guests: { "some-guest": { database: "datahub", password: password(PASSWORDS.some_guest) } },
+});
+
+/** A server of somebody else, whose administrator may make roles and databases and is no superuser. */
+describe("an external PostgreSQL", () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "external-postgres-"));
+  let server: ChildProcess;
+
+  function run(command: readonly string[], env: Readonly<Record<string, string>> = {}, input = ""): string {
+    const postgres = ["--reuid=postgres", "--regid=postgres", "--clear-groups"];
+    const PATH = `${postgresBin() ?? ""}:/usr/bin:/bin`;
+    return execFileSync("setpriv", [...postgres, "--", ...command], {
+      ...{ cwd: directory, encoding: "utf8", input, stdio: "pipe" },
+      env: { PATH, LC_ALL: "C.UTF-8", PGHOST: directory, PGDATABASE: "postgres", ...env },
+    });
+  }
+  const sql = (text: string) => run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1"], { PGUSER: "postgres" }, text).trim();
+  const as = (role: keyof typeof PASSWORDS, text: string, database = "datahub") =>
+    run(
+      ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", database],
+      { PGUSER: role, PGPASSWORD: PASSWORDS[role] },
+      text,
+    ).trim();
+  const setUp = (connections = 50) => {
+    const passwords = Object.entries(PASSWORDS).map(([role, text]) => [`PASSWORD_${role}`, text]);
+    const login = { PGUSER: "administrator", PGPASSWORD: "administrator" };
+    return run(["bash", "-c", prepare(roles, { connections, mark: "carbon here" })], {
+      ...login,
+      ...Object.fromEntries(passwords),
+    });
+  };
+
+  before(async () => {
+    fs.chmodSync(directory, 0o777);
+    const data = path.join(directory, "data");
+    run(["initdb", "--pgdata", data, "--username=postgres", "--no-sync"]);
+    fs.writeFileSync(path.join(data, "pg_hba.conf"), "local all postgres trust\nlocal all all scram-sha-256\n");
+    const settings = ["listen_addresses=", `unix_socket_directories=${directory}`, "max_connections=60"];
+    const command = [path.join(postgresBin() ?? "", "postgres"), "-D", data, ...settings.flatMap((one) => ["-c", one])];
+    server = spawn("setpriv", ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", ...command], {
+      stdio: "ignore",
+    });
+    await eventually(30, async () => {
+      await Promise.resolve(sql("SELECT 1"));
+    });
+    sql("CREATE ROLE administrator LOGIN CREATEROLE CREATEDB PASSWORD 'administrator'");
+  });
+  after(() => {
+    server.kill("SIGQUIT");
+    fs.rmSync(directory, { recursive: true, force: true });
+  });
+
+  it("that lets too few in is refused before anything is made", () => {
+    assert.throws(() => setUp(61), /fewer in than the 61 connections .* raise its max_connections/);
+    assert.equal(sql("SELECT count(*) FROM pg_roles WHERE rolname = 'datahub'"), "0");
+  });
+
+  it("gets databases and roles with their rights, and again", () => {
+    setUp();
+    assert.equal(as("datahub", "CREATE TABLE prices AS SELECT 1 AS n; TABLE prices"), "1");
+    setUp();
+    assert.equal(as("trino_reader", "TABLE prices"), "1");
+    assert.throws(() => as("trino_reader", "INSERT INTO prices VALUES (2)"), /permission denied/);
+    assert.equal(as("some_guest", "SELECT current_user"), "some_guest");
+    assert.throws(() => as("some_guest", "TABLE prices"), /permission denied/);
+    sql("CREATE DATABASE others; REVOKE ALL ON DATABASE others FROM PUBLIC");
+    assert.throws(() => as("datahub", "SELECT 1", "others"), /permission denied/);
+    sql("CREATE ROLE stranger LOGIN PASSWORD 'stranger'");
+    const stranger = { PGUSER: "stranger", PGPASSWORD: "stranger" };
+    assert.throws(() => run(["psql", "datahub", "-c", "SELECT 1"], stranger), /permission denied/);
+  });
+
+  it("keeps the roles of others, and says how to hand one over", () => {
+    sql("COMMENT ON ROLE some_guest IS 'of somebody else'");
+    assert.throws(
+      () => setUp(),
+      /the role some_guest is there, and not this stack's: .* COMMENT ON ROLE "some_guest" IS 'carbon here'/,
+    );
+    sql("COMMENT ON ROLE some_guest IS 'carbon here'");
+    setUp();
+  });
+});
