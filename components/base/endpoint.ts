@@ -180,10 +180,11 @@ export interface SearchLogin {
   readonly trust: Trust;
 }
 
-/** Neo4j, and the user of one client. */
+/** Neo4j, over TLS, and the user of one client. */
 export interface GraphLogin {
   readonly server: Endpoint<"bolt">;
   readonly login: Credential;
+  readonly trust: Trust;
 }
 
 /** A catalog with Iceberg's REST API, and the OAuth2 client (ID and secret) of one user. */
@@ -275,7 +276,7 @@ export function serviceEndpoint<P extends Protocol>(
 }
 
 // The schemes of protocols over TLS, where they have another then.
-const OVER_TLS: Readonly<Partial<Record<Protocol, string>>> = { http: "https", redis: "rediss" };
+const OVER_TLS: Readonly<Partial<Record<Protocol, string>>> = { http: "https", redis: "rediss", bolt: "bolt+s" };
 
 /** The scheme of an endpoint's URL. */
 export function schemeOf({ protocol, tls }: Endpoint): string {

@@ -1,6 +1,13 @@
-import { TRUST_STORE_PASSWORD } from "../base/certificate";
+import { javaTrust, mountedCa, TRUST_STORE_PASSWORD } from "../base/certificate";
 import type { HelmValue } from "../base/chart-release";
-import { type GraphLogin, hostPort, type KafkaLogin, type PostgresDatabase, type SearchLogin } from "../base/endpoint";
+import {
+  type GraphLogin,
+  hostPort,
+  type KafkaLogin,
+  type PostgresDatabase,
+  type SearchLogin,
+  url,
+} from "../base/endpoint";
 import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } from "../base/pod";
 import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import type { EnvSecret } from "../base/secret";
@@ -94,7 +101,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       extraEnvs: [...environment({ JAVA_MEMORY_OPTS: HEAP }), ...signOnEnv(args)],
       extraVolumes: [...volumes(args), { name: "users", secret: { secretName: secrets.frontend.name } }],
       extraVolumeMounts: [
-        ...MOUNTS,
+        ...mounts(args),
         // Replaces the image's file, which has the user `datahub` with the password `datahub`.
         { name: "users", mountPath: `/datahub-frontend/conf/${KEYS.users}`, subPath: KEYS.users, readOnly: true },
       ],
@@ -113,7 +120,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       ...SECURITY,
       extraEnvs: java(args),
       extraVolumes: volumes(args),
-      extraVolumeMounts: MOUNTS,
+      extraVolumeMounts: mounts(args),
       restoreIndices: {
         resources: resources(args.systemUpdate),
         // Offsets become slower with each page.
@@ -133,7 +140,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
         ...environment({ DATAHUB_SQL_SETUP_ENABLED: "true", CREATE_TABLES: "true", CREATE_DB: "false" }),
       ],
       extraVolumes: volumes(args),
-      extraVolumeMounts: MOUNTS,
+      extraVolumeMounts: mounts(args),
       // The chart would choose a random hour for each release.
       bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "30 1 * * *" } } } },
     },
@@ -219,7 +226,7 @@ function global({ store, streams, search, graph, secrets }: ValuesArgs): HelmVal
 function neo4j({ server, login }: GraphLogin, stores: EnvSecret): HelmValue {
   return {
     host: hostPort(server),
-    uri: hostPort(server).apply((address) => `bolt://${address}`),
+    uri: url(server),
     // The only database of Neo4j's community edition.
     database: "neo4j",
     username: login.username,
@@ -227,15 +234,21 @@ function neo4j({ server, login }: GraphLogin, stores: EnvSecret): HelmValue {
   };
 }
 
+const NEO4J_CA = mountedCa("neo4j");
 /** Directory of the trusted CA in pods. */
 const TRUST = { kafka: "/mnt/kafka-trust", search: "/mnt/search-trust" };
 
-const MOUNTS = [
-  { name: "tmp", mountPath: "/tmp" },
-  { name: "kafka-trust", mountPath: TRUST.kafka, readOnly: true },
-  { name: "search-trust", mountPath: TRUST.search, readOnly: true },
-  ...Object.entries(POSTGRES_CA_MOUNT).map(([mountPath, name]) => ({ name, mountPath, readOnly: true })),
-];
+function mounts({ graph }: ValuesArgs): HelmValue[] {
+  const cas = { [TRUST.kafka]: "kafka-trust", [TRUST.search]: "search-trust", ...POSTGRES_CA_MOUNT };
+  return [
+    { name: "tmp", mountPath: "/tmp" },
+    ...Object.entries({ ...cas, ...(graph && NEO4J_CA.mounts) }).map(([mountPath, name]) => ({
+      name,
+      mountPath,
+      readOnly: true,
+    })),
+  ];
+}
 
 // For unpacked Java libraries and logs.
 const TMP_MIB = 1024;
@@ -245,12 +258,13 @@ export function podSize(size: ContainerSize): ContainerSize {
   return { ...size, scratchMiB: TMP_MIB };
 }
 
-function volumes({ store, streams, search }: ValuesArgs): HelmValue[] {
+function volumes({ store, streams, search, graph }: ValuesArgs): HelmValue[] {
   const trusted = { "kafka-trust": streams.trust, "search-trust": search.trust };
   return [
     { name: "tmp", emptyDir: { sizeLimit: `${TMP_MIB}Mi` } },
     ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...volume })),
     postgresCaVolume(store),
+    ...(graph ? [NEO4J_CA.volume(graph.trust)] : []),
   ];
 }
 
@@ -260,7 +274,8 @@ const HEAP = "-XX:MaxRAMPercentage=60";
 /** The environment of the servers and upgrade Jobs: Java's options and trust store. */
 function java({ graph }: ValuesArgs): HelmValue[] {
   return environment({
-    JAVA_OPTS: HEAP,
+    // Neo4j's client has no trust store of its own; nothing else relies on Java's.
+    JAVA_OPTS: [HEAP, ...(graph ? javaTrust(NEO4J_CA.trustStore) : [])].join(" "),
     ELASTICSEARCH_SSL_TRUSTSTORE_FILE: `${TRUST.search}/truststore.p12`,
     ELASTICSEARCH_SSL_TRUSTSTORE_TYPE: "PKCS12",
     ELASTICSEARCH_SSL_TRUSTSTORE_PASSWORD: TRUST_STORE_PASSWORD,
@@ -332,6 +347,6 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
       Object.values(args.secrets).map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),
     extraVolumes: volumes(args),
-    extraVolumeMounts: MOUNTS,
+    extraVolumeMounts: mounts(args),
   };
 }

@@ -49,7 +49,7 @@ export const grpcService = service("GrpcService", "grpc");
 export const rayService = service("RayService", "ray");
 export const redisService = service("RedisService", "rediss");
 export const kafkaService = service("KafkaService", "kafka");
-export const boltService = service("BoltService", "bolt");
+export const boltService = service("BoltService", "bolt+s");
 export const postgresService = z
   .object({
     protocol: z.literal("postgresql"),

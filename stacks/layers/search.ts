@@ -59,6 +59,8 @@ function neo4j(config: PlatformConfig, secrets: Secrets, ground: Foundation): Ne
     "neo4j",
     {
       namespace: ground.namespaces["data-platform"],
+      authority: ground.authority,
+      clusterDomain: ground.clusterDomain,
       size,
       volume: ground.volumeOf(volume),
       password: secrets.get("neo4jPassword"),

@@ -1,8 +1,15 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import type * as http from "node:http";
+import * as https from "node:https";
 import * as net from "node:net";
+import { buffer, json } from "node:stream/consumers";
+import * as tls from "node:tls";
+import { issuedAs } from "./harness/certificates";
 import { type Cluster, theCluster } from "./harness/cluster";
 import type { Pod } from "./harness/pod";
+
+const NAME = "neo4j.data-platform.svc";
 
 describe("Neo4j", () => {
   let cluster: Cluster;
@@ -14,18 +21,35 @@ describe("Neo4j", () => {
 
   const login = () => cluster.program.data("Secret", "neo4j-login") as { username: string; password: string };
 
+  /** What a client verifies the server by. */
+  const verified = () => ({
+    host: server.address,
+    servername: NAME,
+    ca: issuedAs("neo4j-tls", cluster.program)?.["ca.crt"] ?? "",
+  });
+
+  /** What the server answers to statements over HTTPS. */
+  const post = async (
+    statements: readonly string[],
+    auth?: string,
+  ): Promise<{ status: number | undefined; body: any }> => {
+    const request = https.request({
+      ...{ ...verified(), port: 7473, path: "/db/neo4j/tx/commit", method: "POST", agent: false },
+      headers: { "content-type": "application/json" },
+      ...(auth && { auth }),
+    });
+    request.end(JSON.stringify({ statements: statements.map((statement) => ({ statement })) }));
+    const [response] = (await once(request, "response")) as [http.IncomingMessage];
+    return { status: response.statusCode, body: await json(response) };
+  };
+
   /** What a query answers to the user of the program. */
   const query = async (statement: string): Promise<unknown[]> => {
     const { username, password } = login();
-    const response = await fetch(server.url("http", "/db/neo4j/tx/commit"), {
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`,
-      },
-      body: JSON.stringify({ statements: [{ statement }] }),
-    });
-    const { results, errors } = (await response.json()) as { results: any[]; errors: unknown[] };
+    const { results, errors } = (await post([statement], `${username}:${password}`)).body as {
+      results: any[];
+      errors: unknown[];
+    };
     assert.deepEqual(errors, []);
     return results[0].data.map(({ row }: any) => row[0]);
   };
@@ -35,11 +59,17 @@ describe("Neo4j", () => {
   });
 
   it("lets in who knows the password of its Secret, and neither the vendor's nor nobody", async () => {
-    assert.equal(await boltLogin(server.address, login()), "SUCCESS");
-    assert.equal(await boltLogin(server.address, { username: "neo4j", password: "neo4j" }), "FAILURE");
-    assert.equal(await boltLogin(server.address, { username: "", password: "" }), "FAILURE");
-    const anybody = await fetch(server.url("http", "/db/neo4j/tx/commit"), { method: "POST", body: "{}" });
-    assert.equal(anybody.status, 401);
+    assert.equal(await boltLogin(verified(), login()), "SUCCESS");
+    assert.equal(await boltLogin(verified(), { username: "neo4j", password: "neo4j" }), "FAILURE");
+    assert.equal(await boltLogin(verified(), { username: "", password: "" }), "FAILURE");
+    assert.equal((await post([])).status, 401);
+  });
+
+  it("speaks with nobody who does not speak TLS", async () => {
+    const socket = net.connect({ host: server.address, port: 7687 });
+    socket.write(HANDSHAKE);
+    assert.doesNotMatch((await buffer(socket)).toString("hex"), /00000404/);
+    await assert.rejects(once(net.connect({ host: server.address, port: 7474 }), "connect"), /ECONNREFUSED/);
   });
 
   it("takes the memory and the silence that it was told", async () => {
@@ -61,11 +91,17 @@ describe("Neo4j", () => {
   });
 });
 
+// Bolt 4.4, and no other.
+const HANDSHAKE = Buffer.from("6060b01700000404000000000000000000000000", "hex");
+
 /** The name of the answer to a login over Bolt 4.4, where the first message carries it. */
-async function boltLogin(host: string, login: { username: string; password: string }): Promise<string | undefined> {
-  const socket = net.connect({ host, port: 7687 });
+async function boltLogin(
+  verified: tls.ConnectionOptions,
+  login: { username: string; password: string },
+): Promise<string | undefined> {
+  const socket = tls.connect({ ...verified, port: 7687 });
   try {
-    socket.write(Buffer.from("6060b01700000404000000000000000000000000", "hex"));
+    socket.write(HANDSHAKE);
     const [version] = (await once(socket, "data")) as [Buffer];
     assert.equal(version.toString("hex"), "00000404");
     const { username: principal, password } = login;

@@ -28,6 +28,15 @@ const COMMON: Readonly<Record<string, Server>> = {
     told: /sslmode(?:","value)?\W+[\w-]+/gi,
     verified: /\bverify-full$/,
   },
+  Neo4j: {
+    pods: "neo4j",
+    port: 7687,
+    secret: "neo4j-tls",
+    others: [],
+    hosts: /\bneo4j\.data-platform[\w.-]+\w/g,
+    told: /"bolt[^"]*:\/\/[^"]*"/g,
+    verified: /^"bolt\+s:/,
+  },
   Redis: {
     pods: "redis",
     port: 6379,
@@ -123,7 +132,7 @@ for (const [shape, { MinIO: minio }] of Object.entries(SERVERS)) {
 
 it("clients of a store elsewhere trust public CAs", async () => {
   const { seen } = await program("prod with Ray by KubeRay and S3 from elsewhere");
-  const told = seen.filter(({ inputs }) => /AWS_CA_BUNDLE|SSL_CERT_FILE|javax\.net\.ssl/.test(JSON.stringify(inputs)));
+  const told = seen.filter(({ inputs }) => /AWS_CA_BUNDLE|SSL_CERT_FILE|object-store-ca/.test(JSON.stringify(inputs)));
   assert.deepEqual(
     told.map(({ name }) => name),
     [],

@@ -102,7 +102,8 @@ export function cache(password: string): RedisLogin {
 }
 
 export function graph(password: string): GraphLogin {
-  return { server: endpoint("graph", "bolt", 7687), login: login("graph-user", password) };
+  const server = { ...endpoint("graph", "bolt", 7687), tls: true };
+  return { server, login: login("graph-user", password), trust: trust("graph") };
 }
 
 export function icebergCatalog(secret: string): IcebergCatalog {

@@ -172,9 +172,9 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
         })),
         ports: {
           bolt: { set: /^server\.bolt\.listen_address=\S*:(\d+)$/m, fallback: 7687, source: `${NEO4J}Ports` },
-          http: { set: /^server\.http\.listen_address=\S*:(\d+)$/m, fallback: 7474, source: `${NEO4J}Ports` },
+          https: { set: /^server\.https\.listen_address=\S*:(\d+)$/m, fallback: 7473, source: `${NEO4J}Ports` },
         },
-        health: { http: { is: /^\/$/, source: "neo4j.com, HTTP API, Discovery API" } },
+        health: { https: { is: /^\/$/, source: "neo4j.com, HTTP API, Discovery API" } },
       },
     ],
   },

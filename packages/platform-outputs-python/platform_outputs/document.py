@@ -116,7 +116,7 @@ class HttpsService(Model):
 
 
 class BoltService(Model):
-    protocol: Literal["bolt"]
+    protocol: Literal["bolt+s"]
     host: str
     """DNS name inside the cluster."""
     port: int

@@ -78,7 +78,10 @@ describe("DataHub", () => {
     }
     const names = all(seen, "kubernetes:core/v1:Secret").map(({ name }) => name);
     for (const [, name] of JSON.stringify(valuesOf(seen)).matchAll(/"secret(?:Ref|Name)":"([^"]+)"/g)) {
-      assert.ok(names.includes(name ?? "") || ["streams-tls", "search-tls", "db-tls"].includes(name ?? ""), name);
+      assert.ok(
+        names.includes(name ?? "") || ["streams-tls", "search-tls", "db-tls", "graph-tls"].includes(name ?? ""),
+        name,
+      );
     }
   });
 
@@ -179,7 +182,7 @@ describe("DataHub", () => {
     const without = valuesOf((await datahub()).seen).global;
     assert.deepEqual([without.graph_service_impl, without.neo4j], ["elasticsearch", undefined]);
     const { graph_service_impl: kind, neo4j } = valuesOf((await datahub(withGraph)).seen).global;
-    assert.deepEqual([kind, neo4j.uri, neo4j.username], ["neo4j", "bolt://graph.elsewhere:7687", "graph-user"]);
+    assert.deepEqual([kind, neo4j.uri, neo4j.username], ["neo4j", "bolt+s://graph.elsewhere:7687", "graph-user"]);
   });
 
   it("keeps no more versions of an aspect than its policy says", async () => {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { url } from "../../../components/base/endpoint";
 import { Neo4j, type Neo4jArgs } from "../../../components/data/neo4j";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
-import { SIZE } from "../../support/stubs";
+import { marker, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
 async function neo4j(own: Partial<Neo4jArgs> = {}): Promise<{ seen: Registered[]; component: Neo4j }> {
@@ -15,6 +15,8 @@ async function neo4j(own: Partial<Neo4jArgs> = {}): Promise<{ seen: Registered[]
     "graph",
     {
       namespace: "data",
+      authority: { issuer: "ca", ready: marker("ca") },
+      clusterDomain: "cluster.local",
       size: SIZE,
       volume: { storageClass: "disk", sizeGiB: 5 },
       password: pulumi.secret("graph-password"),
@@ -39,7 +41,7 @@ describe("Neo4j", () => {
   it("hands out its user and the address", async () => {
     const { component } = await neo4j();
     const { server: endpoint, login } = component.login();
-    assert.equal(await valueOf(url(endpoint)), "bolt://graph.data.svc:7687");
+    assert.equal(await valueOf(url(endpoint)), "bolt+s://graph.data.svc:7687");
     assert.deepEqual([await valueOf(login.username), await valueOf(login.password)], ["neo4j", "graph-password"]);
     assert.equal(await pulumi.isSecret(login.password), true);
   });
@@ -106,7 +108,32 @@ describe("Neo4j", () => {
       [7687],
     );
     const { readinessProbe } = spec(seen).containers[0];
-    assert.equal(readinessProbe.httpGet.port, "http");
+    assert.deepEqual(readinessProbe.httpGet, { path: "/", port: "https", scheme: "HTTPS" });
+  });
+
+  it("speaks TLS alone, by its names of today and before, and ends when its certificate was renewed", async () => {
+    const { seen } = await neo4j();
+    const { secretName, dnsNames } = only(seen, "kubernetes:cert-manager.io/v1:Certificate").inputs.spec;
+    for (const host of ["graph.data.svc", "graphdb-service.data.svc.cluster.local"])
+      assert.ok(dnsNames.includes(host), host);
+    const config = new Map(configOf(seen));
+    assert.deepEqual([config.get("server.http.enabled"), config.get("server.bolt.tls_level")], ["false", "REQUIRED"]);
+    const { containers, volumes } = spec(seen);
+    const directory = config.get("dbms.ssl.policy.bolt.base_directory") ?? "";
+    const { name } = containers[0].volumeMounts.find(({ mountPath }: any) => mountPath === directory);
+    assert.deepEqual(volumes.find((one: any) => one.name === name).secret, { secretName });
+    const [, condition = ""] = /if (\[ .* -nt .* \]); then kill \$\$; fi/.exec(containers[0].command.at(-1)) ?? [];
+    const here = temporaryDirectory();
+    const isRenewed = (): boolean => {
+      const moved = condition.replace(directory, here).replace("/tmp/started", `${here}/started`);
+      return spawnSync("bash", ["-c", moved]).status === 0;
+    };
+    fs.writeFileSync(`${here}/tls.crt`, "");
+    fs.utimesSync(`${here}/tls.crt`, 1, 1);
+    fs.writeFileSync(`${here}/started`, "");
+    assert.equal(isRenewed(), false);
+    fs.utimesSync(`${here}/started`, 0, 0);
+    assert.equal(isRenewed(), true);
   });
 
   it("has time to repeat transactions after a crash, and to write a checkpoint before it stops", async () => {
