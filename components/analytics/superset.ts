@@ -129,7 +129,7 @@ const REDIS_COMMANDS = {
 
 /** Superset's rights in Redis: its keys and channels start with its name (superset_config.py). */
 export function supersetRedisAccess(): RedisAccess {
-  return { keys: "superset:*", channels: "superset:*", commands: Object.values(REDIS_COMMANDS).flat() };
+  return { keys: ["superset:*"], channels: "superset:*", commands: Object.values(REDIS_COMMANDS).flat() };
 }
 
 /** Superset: web server, queue workers, the single scheduler (beat), and the Job that runs before them. */

@@ -120,8 +120,8 @@ export interface PostgresDatabase {
 
 /** The rights of one client in Redis. */
 export interface RedisAccess {
-  /** Keys that it may read and write, as a glob pattern. */
-  readonly keys: string;
+  /** Keys that it may read and write, as glob patterns. */
+  readonly keys: readonly string[];
   /** Channels that it may publish and subscribe to, as a glob pattern. @default none */
   readonly channels?: string;
   /** Commands that it may send, by name. */

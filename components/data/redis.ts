@@ -167,9 +167,14 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
     });
   }
 
+  /** The server and the user of a client, if it is one. */
+  find(client: Client): RedisLogin | undefined {
+    return this.logins.get(client);
+  }
+
   /** The server and the user of a client. */
   login(client: Client): RedisLogin {
-    const login = this.logins.get(client);
+    const login = this.find(client);
     if (login === undefined) throw new Error(`Redis has no user ${client}`);
     return login;
   }
@@ -213,7 +218,7 @@ function configuration({ memoryMiB }: ContainerSize): string {
 // characters in passwords and readers of this file can do no harm.
 function accessList({ clients, exporter: { password: exporterPassword } }: RedisArgs): pulumi.Output<string> {
   const users = Object.entries(clients).map(([client, { password, keys, channels, commands }]) => {
-    const reached = [`~${keys}`, ...(channels === undefined ? [] : [`&${channels}`])];
+    const reached = [...keys.map((pattern) => `~${pattern}`), ...(channels === undefined ? [] : [`&${channels}`])];
     return user(client, password, [...reached, ...commands.map((command) => `+${command}`)]);
   });
   return pulumi

@@ -85,7 +85,7 @@ export interface FeastArgs {
 /** Feast's rights in Redis: its keys end with the project's name. */
 export function onlineStoreAccess(project: string): RedisAccess {
   // For reads, writes, and `feast apply`, which clears the features of removed views.
-  return { keys: `*${project}`, commands: ["hmget", "hset", "hkeys", "hdel", "del", "scan"] };
+  return { keys: [`*${project}`], commands: ["hmget", "hset", "hkeys", "hdel", "del", "scan"] };
 }
 
 /** The feature store: servers for HTTP and gRPC, a Job that registers definitions, and CronJobs that materialize features. */

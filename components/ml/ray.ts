@@ -1,6 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { type Bucket, type Endpoint, type PodIdentity, serviceEndpoint, url } from "../base/endpoint";
+import { type Bucket, type Endpoint, type PodIdentity, type RedisLogin, serviceEndpoint, url } from "../base/endpoint";
 import type { Offer } from "../base/offer";
 import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { type Metrics, scrape, scrapeByService } from "../base/scrape";
@@ -25,6 +25,8 @@ export interface RayArgs extends WorkerGroups {
   readonly env: Readonly<Record<string, string>>;
   /** Bucket of the history of features. The same user may read the bucket of applications' code. */
   readonly features: Bucket;
+  /** The Redis that keeps the state of clusters while their heads restart. @default none: what ran is lost */
+  readonly state?: RedisLogin | undefined;
   readonly access: RayAccess;
   /** Whether the gateway lets people reach the dashboard, from which they may run any code. @default false */
   readonly publicDashboard?: boolean;
@@ -73,6 +75,18 @@ export class Ray extends pulumi.ComponentResource {
       { parent: this },
     );
     const destinations = Object.values(services);
+    const state = args.state && {
+      server: args.state.server,
+      trust: args.state.trust,
+      login: envSecret(
+        `${name}-redis`,
+        {
+          namespace,
+          data: { REDIS_USERNAME: args.state.login.username, REDIS_PASSWORD: args.state.login.password },
+        },
+        { parent: this },
+      ),
+    };
 
     // These Services select the current mode's cluster, so their names survive a switch.
     const isOperated = mode.kind === "kuberay";
@@ -99,8 +113,9 @@ export class Ray extends pulumi.ComponentResource {
       },
       authSecret: this.auth.name,
       groups,
+      ...(state && { state }),
       talksTo: [...destinations, features.store.destination],
-      after: [login.resource, this.auth.resource, headService],
+      after: [login.resource, this.auth.resource, headService, ...(state ? [state.login.resource] : [])],
     };
     const made = mode.kind === "kuberay" ? kuberayClusters(this, mode, shared) : standaloneCluster(this, mode, shared);
     for (const cluster of new Set(serving ? [pods.all, servers.all] : [pods.all])) {

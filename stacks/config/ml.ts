@@ -134,6 +134,10 @@ const RayAccess = z
 
 const ray = {
   workers: RayWorkers,
+  faultTolerance: z.boolean().default(false).meta({
+    description:
+      "Whether Redis keeps what the heads know, so that actors, jobs and applications outlive a restart of theirs",
+  }),
   access: RayAccess,
   publicDashboard: z.boolean().default(false).meta({
     description: "Whether the gateway lets people reach the dashboard, from which they may run any code",

@@ -96,6 +96,10 @@ export const PlatformConfig = z
       context.addIssue({ code: "custom", path: [...path], message });
     }
     const { ray, serve, cluster } = config;
+    if (ray?.faultTolerance && config.redis === undefined) {
+      const message = "needs redis, which is not configured; configure redis, or remove it";
+      context.addIssue({ code: "custom", path: ["ray", "faultTolerance"], message });
+    }
     if (ray && serve) {
       for (const { path, message } of serveFaults(ray, serve)) {
         context.addIssue({ code: "custom", path: [...path], message });

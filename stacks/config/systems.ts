@@ -205,6 +205,7 @@ export const SYSTEMS = {
         usedBy: "Ray nodes and clients, serve-deploy, serve-training, verify",
         length: 48,
       },
+      redisRayPassword: { form: "password", usedBy: "Ray's heads, with ray.faultTolerance", length: 32 },
       objectStoreRayAccessKey: s3AccessKey("Ray"),
       objectStoreRaySecretKey: s3SecretKey("Ray"),
     },

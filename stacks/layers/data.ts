@@ -1,6 +1,7 @@
 import { supersetRedisAccess } from "../../components/analytics/superset";
 import { Redis } from "../../components/data/redis";
 import { onlineStoreAccess } from "../../components/ml/feast";
+import { stateAccess } from "../../components/ml/ray/pods";
 import type { PlatformConfig } from "../config/schema";
 import { FEATURES } from "./features";
 import type { Foundation } from "./foundation";
@@ -12,7 +13,7 @@ import type { Secrets } from "../config/secrets";
 export interface Data {
   readonly postgres: ReturnType<typeof postgresOf>;
   readonly objectStore: PlatformStore | undefined;
-  readonly redis: Redis<"feast" | "superset"> | undefined;
+  readonly redis: Redis<"feast" | "superset" | "ray"> | undefined;
 }
 
 /** The data stores, each protected unless the config lifts its protection. */
@@ -38,6 +39,9 @@ function redisOf(
     }),
     ...(config.superset && {
       superset: { password: secrets.get("redisSupersetPassword"), ...supersetRedisAccess() },
+    }),
+    ...(config.ray?.faultTolerance && {
+      ray: { password: secrets.get("redisRayPassword"), ...stateAccess() },
     }),
   };
   return new Redis(

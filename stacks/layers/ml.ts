@@ -150,7 +150,7 @@ function rayOf(
   tasks: Pick<RayArgs, "services" | "env">,
   served: ServeApplications | undefined,
   secrets: Secrets,
-  { objectStore }: Data,
+  { objectStore, redis }: Data,
   { at, namespaces, metrics, volumeOf, kubeApi, chartDirectory }: Foundation,
 ): Ray {
   const { workers, gpuWorkers, workerGroups, access, publicDashboard } = config;
@@ -162,6 +162,7 @@ function rayOf(
       workers,
       gpuWorkers,
       workerGroups,
+      state: redis?.find("ray"),
       token: secrets.get("rayAuthToken"),
       ...tasks,
       features: needed(objectStore).bucket("feast-offline", "ray"),

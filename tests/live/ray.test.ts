@@ -47,6 +47,19 @@ def where():
 print("RAN ON", ray.get(where.remote()))
 `;
 
+// An actor that outlives the job that made it, on a worker; how often it was asked.
+const ASK = `
+import ray
+ray.init(namespace="kept")
+@ray.remote(num_cpus=1, lifetime="detached", name="counter")
+class Counter:
+    asked = 0
+    def ask(self):
+        self.asked += 1
+        return self.asked
+print("ASKED", ray.get(Counter.options(get_if_exists=True).remote().ask.remote()))
+`;
+
 describe("Ray", () => {
   let cluster: Cluster;
   let head: Pod;
@@ -104,6 +117,40 @@ describe("Ray", () => {
       await cluster.stop(large);
     } finally {
       assert.deepEqual(await cluster.update("dev", ROOT), []);
+      laptop.close();
+    }
+  });
+
+  it("takes up what it knew when its head is lost, from Redis: an actor on a worker goes on", async () => {
+    const again = async (repository: string): Promise<void> => {
+      const running = await cluster.pods();
+      // A worker first: it is drained by its head.
+      for (const name of ["ray-worker-0", "ray-head-0", "redis-0"]) {
+        for (const pod of running.filter((one) => one.name === name)) await cluster.stop(pod);
+      }
+      assert.deepEqual(await cluster.update("dev", repository), []);
+      ({ head, worker } = await rayCluster(cluster));
+    };
+    const ask = async (): Promise<string | undefined> => {
+      const { url } = cluster.program.outputs.ray.dashboard;
+      const logs = await head.exec(["ray", "job", "submit", "--address", url, "--", "python", "-c", ASK], {
+        timeoutSeconds: 120,
+      });
+      return /ASKED (\d+)/.exec(logs)?.[1];
+    };
+    const laptop = await Laptop.of(cluster);
+    try {
+      laptop.configure("dev", ({ ray }) => (ray.faultTolerance = true));
+      await again(laptop.repository);
+      assert.equal(await ask(), "1");
+      await cluster.stop(head, { atOnce: true });
+      head = await cluster.pod("ray-head");
+      assert.equal(await ask(), "2", "the actor was lost with the head");
+      await eventually(60, async () => {
+        assert.deepEqual(await nodes(), [0, cluster.program.config.ray.workers.cpu.limit]);
+      });
+    } finally {
+      await again(ROOT);
       laptop.close();
     }
   });

@@ -183,6 +183,13 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
       "group on demand; correct it in FILE",
   ],
   [
+    (c) => {
+      c.ray.faultTolerance = true;
+      for (const system of ["redis", "feast", "superset", "serve"]) c[system] = undefined;
+    },
+    "ray.faultTolerance: needs redis, which is not configured; configure redis, or remove it in FILE",
+  ],
+  [
     (c) => (c.ray.workerGroups = { gpu: { ...SIZE, min: 1, max: 1 } }),
     "ray.workerGroups.gpu: this name is not allowed: workers, gpu, gpu-workers and headgroup are taken; correct it in FILE",
   ],
@@ -469,7 +476,7 @@ describe("a good config", () => {
 
   it("may be what docs/ray.md shows", () => {
     const blocks = [...read("docs/ray.md").matchAll(/```yaml\n([^]*?)```/g)].map(([, text = ""]) => parse(text));
-    assert.equal(blocks.length, 5);
+    assert.equal(blocks.length, 6);
     const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
     const applications = blocks.flatMap(({ serve }) => Object.entries(serve?.applications ?? {}));
     const config = prod((c) => {

@@ -79,9 +79,10 @@ describe("an external object store", () => {
     );
   });
 });
+
 /** The credentials that depend on what a stack chooses, and whether they are used. */
 function byConfig(config: FullConfig): Readonly<Record<string, boolean>> {
-  const { gateway, objectStore, images, postgres, trino } = config;
+  const { gateway, objectStore, images, postgres, ray, trino } = config;
   const signsOn = "singleSignOn" in config;
   const { people, programs, exposure, certificates } = gateway;
   const keys = Object.keys(SECRET_KEYS).filter((key) => key.endsWith("ApiKey"));
@@ -91,6 +92,7 @@ function byConfig(config: FullConfig): Readonly<Record<string, boolean>> {
     registryLogins: images.pullSecret,
     postgresAdministrator: postgres.kind === "external",
     postgresAdministratorPassword: postgres.kind === "external",
+    redisRayPassword: ray.faultTolerance,
     trinoCatalogPassword: Object.keys(trino.catalogs).length > 0,
     supersetClientSecret: signsOn,
     datahubClientSecret: signsOn,

@@ -62,6 +62,7 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
       s3: size(1, 1024),
       setup: size(0.5, 256),
     },
+    ray: { ...configOf("prod").ray, faultTolerance: true },
   }),
   "prod with Ray by KubeRay and S3 from elsewhere": () => ({
     ...configOf("prod"),
@@ -74,6 +75,7 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
     },
     ray: {
       mode: "kuberay",
+      faultTolerance: true,
       head: size(2, 8192),
       workers: { ...size(2, 8192), min: 2, max: 5 },
       gpuWorkers: {

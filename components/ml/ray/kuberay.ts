@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "../../base/connect";
+import { url } from "../../base/endpoint";
 import { type ContainerSize, resources, RESTRICTED, serviceAccount } from "../../base/pod";
 import { service } from "../../base/service";
 import { clientVersions } from "../../base/versions";
@@ -17,8 +18,10 @@ import {
   type RayEnvironment,
   type RayFlags,
   type RayPods,
+  type RayState,
   type RayWorkers,
   SESSION_MIB,
+  stateName,
   type WorkerGroup,
   workerFlags,
   workerTemplate,
@@ -43,7 +46,7 @@ export interface KubeRay {
 
 /** Makes the operator, a RayCluster for jobs and, if there are applications, a RayService. */
 export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: ClusterArgs): Clusters {
-  const { pods, servers, environment, groups, authSecret, after } = args;
+  const { pods, servers, environment, groups, authSecret, state, after } = args;
   const { namespace } = pods.all;
   const { operator, head, autoscaler, serving } = mode;
 
@@ -54,11 +57,15 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
     ports: [{ port: HEAD_PORTS.dashboard }, { port: HEAD_PORTS.serve }],
     why: "operation",
   };
-  const ready = rayOperator(parent, operator, namespace, serving ? [asked] : []);
+  const ready = rayOperator(parent, operator, {
+    namespace,
+    talksTo: serving ? [asked] : [],
+    cleansUp: state !== undefined,
+  });
   const clusters = serving ? [pods, servers] : [pods];
   const surroundings = clusters.flatMap((cluster) => surround(parent, cluster, mode, args));
   const dependsOn = [...ready, ...after, ...surroundings];
-  const shared = { environment, authSecret, autoscaler };
+  const shared = { environment, authSecret, autoscaler, state };
 
   // In addition to the operator's `<cluster>-head-svc`.
   service(pods.head.name, pods.head, HEAD_PORTS, { parent }, { headless: true });
@@ -77,7 +84,7 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
         },
       },
       spec: {
-        ...clusterSpec(pods, { ...shared, head, groups }),
+        ...clusterSpec(pods, { ...shared, head, groups, stateName: stateName(pods.all) }),
         // Otherwise a changed image, size or token would never reach a pod.
         upgradeStrategy: { type: "Recreate" },
       },
@@ -119,14 +126,14 @@ function surround(
   parent: pulumi.Resource,
   { all, head }: RayPods,
   { operator }: KubeRay,
-  { talksTo }: ClusterArgs,
+  { talksTo, state }: ClusterArgs,
 ): pulumi.Resource[] {
   return [
     serviceAccount(all, { parent }),
     serviceAccount(head, { parent }),
     ...connect(parent, { from: all, talksTo: [clusterPorts(all), ...talksTo] }),
     // The autoscaler runs in the head's pod.
-    ...connect(parent, { from: head, talksTo: [operator.kubeApi] }),
+    ...connect(parent, { from: head, talksTo: [operator.kubeApi, ...(state ? [state.server] : [])] }),
   ];
 }
 
@@ -136,6 +143,9 @@ interface ClusterSpecArgs {
   readonly head: ContainerSize;
   readonly autoscaler: ContainerSize;
   readonly groups: readonly WorkerGroup[];
+  readonly state: RayState | undefined;
+  /** Whose state it is. @default the custom resource's, by its UID: a RayService has two clusters while it replaces one */
+  readonly stateName?: string;
   readonly serves?: boolean;
 }
 
@@ -146,10 +156,11 @@ const AUTOSCALER = "autoscaler";
 const TOKEN = "autoscaler-token";
 
 function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
-  const { environment, authSecret, head, autoscaler, groups, serves = false } = args;
+  const { environment, authSecret, head, autoscaler, groups, state, serves = false } = args;
   return {
     rayVersion: clientVersions.ray,
     authOptions: { mode: "token", secretName: authSecret },
+    ...(state && { gcsFaultToleranceOptions: stateOptions(state, args.stateName) }),
     enableInTreeAutoscaling: true,
     autoscalerOptions: {
       version: "v2",
@@ -176,6 +187,7 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
         scratch: { [LOGS]: { sizeMiB: SESSION_MIB }, [AUTOSCALER]: { sizeMiB: 256 } },
         sessionMiB: SESSION_MIB,
         volumes: [AUTOSCALER_TOKEN],
+        state,
       }),
     },
     // Without `replicas`, which the autoscaler sets, starting with `minReplicas`.
@@ -188,6 +200,16 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
       // KubeRay makes workers wait for their head and passes them its address.
       template: workerTemplate(podsOf(pods.all, component), { environment, serves, workers, gcs: "$RAY_ADDRESS" }),
     })),
+  };
+}
+
+function stateOptions({ server, login }: RayState, name: string | undefined): object {
+  const from = (key: string) => ({ valueFrom: { secretKeyRef: { name: login.name, key } } });
+  return {
+    redisAddress: url(server),
+    redisUsername: from("REDIS_USERNAME"),
+    redisPassword: from("REDIS_PASSWORD"),
+    ...(name !== undefined && { externalStorageNamespace: name }),
   };
 }
 

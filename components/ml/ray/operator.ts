@@ -22,17 +22,25 @@ export interface OperatorArgs {
   readonly metrics: Metrics;
 }
 
+/** What an operator acts on. */
+export interface Watched {
+  readonly namespace: pulumi.Input<string>;
+  /** The pods that it asks. */
+  readonly talksTo: readonly Destination[];
+  /** Whether clusters that go have a state in Redis. */
+  readonly cleansUp: boolean;
+}
+
 /** Installs the operator with rights in one namespace; returns the dependencies of its custom resources. */
 export function rayOperator(
   parent: pulumi.Resource,
   { namespace, chartDirectory, kubeApi, size, metrics }: OperatorArgs,
-  watched: pulumi.Input<string>,
-  talksTo: readonly Destination[],
+  { namespace: watched, talksTo, cleansUp }: Watched,
 ): pulumi.Resource[] {
   const crds = new ChartCrds("kuberay", charts.kuberay, chartDirectory, { parent });
   const subjects = [{ kind: "ServiceAccount", name: OPERATOR, namespace }];
   const rights = [
-    ...grant(parent, OPERATOR, watched, subjects, RULES),
+    ...grant(parent, OPERATOR, watched, subjects, cleansUp ? [...RULES, CLEANS_UP] : RULES),
     ...grant(parent, `${OPERATOR}-leader`, namespace, subjects, LEADER_RULES),
   ];
   const release = new ChartRelease(
@@ -90,6 +98,9 @@ const RULES: Rule[] = [
   { apiGroups: ["batch"], resources: ["jobs"], verbs: READ },
   { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch"] },
 ];
+
+// A Job deletes the state of a cluster that goes.
+const CLEANS_UP: Rule = { apiGroups: ["batch"], resources: ["jobs"], verbs: ["create"] };
 
 const LEADER_RULES: Rule[] = [
   { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },

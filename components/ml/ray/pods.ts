@@ -1,7 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
-import type { PodIdentity, PodPorts } from "../../base/endpoint";
+import { mountedCa } from "../../base/certificate";
+import type { PodIdentity, PodPorts, RedisAccess, RedisLogin } from "../../base/endpoint";
 import {
   container,
   type ContainerSize,
@@ -13,7 +14,7 @@ import {
 import { type TaintMatch, tolerationsOf } from "../../base/pod-settings";
 import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
-import { images } from "../../base/versions";
+import { clientVersions, images } from "../../base/versions";
 
 /** The head's ports, by the names that Services and KubeRay use. */
 export const HEAD_PORTS = { gcs: 6379, dashboard: 8265, client: 10001, serve: 8000, metrics: 8080 };
@@ -31,6 +32,7 @@ const NODE_PORTS = {
 const PROCESS_PORTS = { port: 10010, endPort: 10999 };
 
 const RAY_UID = 1000;
+const REDIS_CA = mountedCa("redis");
 // Ray's own default share of the memory for the object store.
 const OBJECT_STORE_SHARE = 0.3;
 // The disk for objects that are spilled, as a multiple of the object store. Ray has no limit of its own but 95 % of the file
@@ -134,10 +136,29 @@ export interface ClusterArgs {
   readonly authSecret: string;
   /** The workers of the cluster for jobs. */
   readonly groups: readonly WorkerGroup[];
+  /** Where the head keeps what it knows of the cluster. @default in its memory */
+  readonly state?: RayState;
   /** The endpoints that tasks may reach. */
   readonly talksTo: readonly Destination[];
   /** What must exist before the first pod. */
   readonly after: readonly pulumi.Resource[];
+}
+
+/** The Redis from which a head that starts again takes up what the last one knew. */
+export interface RayState extends Pick<RedisLogin, "server" | "trust"> {
+  /** REDIS_USERNAME and REDIS_PASSWORD. */
+  readonly login: EnvSecret;
+}
+
+/** The rights of a head in Redis. It deletes a key DUMMY when it connects, to find the leader of a cluster of servers. */
+export function stateAccess(): RedisAccess {
+  const commands = ["hdel", "hexists", "hget", "hmget", "hscan", "hset", "hsetnx", "incrby"];
+  return { keys: ["RAY*", "DUMMY"], commands: [...commands, "ping", "info", "scan", "del", "unlink"] };
+}
+
+/** What a head keeps in Redis is its own version's: one of another starts with nothing. */
+export function stateName({ name }: PodIdentity): string {
+  return `${name}-${clientVersions.ray}`;
 }
 
 /** The result of a mode. */
@@ -242,29 +263,34 @@ export interface HeadArgs extends NodeArgs {
   readonly mounts?: Readonly<Record<string, string>>;
   readonly scratch?: PodArgs["scratch"];
   readonly volumes?: PodArgs["volumes"];
+  readonly state?: RayState | undefined;
 }
 
 /** The pod of a head. */
 export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input.core.v1.PodTemplateSpec {
-  const { environment, size, sessionMiB, command, mounts, volumes = [] } = args;
+  const { environment, size, sessionMiB, command, mounts, volumes = [], state } = args;
   return podTemplate(head, {
     containers: [
       container(head.name, {
         ...environment,
-        env: { ...environment.env, ...logRotation(sessionMiB) },
+        env: {
+          ...environment.env,
+          ...logRotation(sessionMiB),
+          ...(state && { RAY_REDIS_CA_CERT: REDIS_CA.file }),
+        },
         ...(command && { command }),
         image: images.ray,
         size,
         ports: HEAD_PORTS,
         probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard", livenessSeconds: LIVENESS_SECONDS },
-        mounts: { ...MOUNTS, ...environment.mounts, ...mounts },
+        mounts: { ...MOUNTS, ...environment.mounts, ...mounts, ...(state && REDIS_CA.mounts) },
       }),
     ],
     uid: RAY_UID,
     priorityClass: "standard-services",
-    secretEnv: environment.secretEnv,
+    secretEnv: [...environment.secretEnv, ...(state ? [state.login] : [])],
     scratch: { ...scratch(size), ...args.scratch },
-    volumes: [...environment.volumes, ...volumes],
+    volumes: [...environment.volumes, ...volumes, ...(state ? [REDIS_CA.volume(state.trust)] : [])],
   });
 }
 

@@ -21,10 +21,10 @@ async function redis(own: Partial<RedisArgs> = {}): Promise<{ seen: Registered[]
       size: SIZE,
       volume: { storageClass: "disk", sizeGiB: 5 },
       clients: {
-        features: { password: pulumi.secret(HOSTILE), keys: "*prices", commands: ["hmget", "hset"] },
+        features: { password: pulumi.secret(HOSTILE), keys: ["*prices"], commands: ["hmget", "hset"] },
         dashboards: {
           password: pulumi.secret("dashboards-password"),
-          keys: "charts:*",
+          keys: ["charts:*"],
           channels: "news:*",
           commands: ["get"],
         },
@@ -102,7 +102,7 @@ describe("Redis", () => {
 
   it("starts anew when a password changes", async () => {
     const annotations = async (password: string) => {
-      const clients = { features: { password: pulumi.secret(password), keys: "*", commands: ["get"] } };
+      const clients = { features: { password: pulumi.secret(password), keys: ["*"], commands: ["get"] } };
       return pod((await redis({ clients })).seen).metadata.annotations;
     };
     const [one, same, other] = [await annotations("one"), await annotations("one"), await annotations("other")];

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
 import { Ray, type RayArgs } from "../../../components/ml/ray";
-import { charts } from "../../../components/base/versions";
+import { charts, clientVersions } from "../../../components/base/versions";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
-import { bucket, endpoint, kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
+import { bucket, cache, endpoint, kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const GPU_WORKERS = { ...SIZE, image: "example.com/ray-gpu:2-cu117", gpusPerWorker: 2, min: 1, max: 4 };
 const STANDALONE: RayArgs["mode"] = {
@@ -310,6 +310,81 @@ function workersIn(seen: readonly Registered[]): { labels: any; pod: any; rayLab
     })),
   ].map(({ metadata, spec, rayLabels }) => ({ labels: metadata.labels, pod: spec, rayLabels }));
 }
+
+describe("Ray whose state is in Redis", () => {
+  const mounted = ({ containers: [main], volumes }: any): unknown => {
+    const { mountPath } = main.volumeMounts.find(({ name }: any) => name === "redis-ca");
+    const { secretName } = volumes.find(({ name }: any) => name === "redis-ca").secret;
+    return [`${String(mountPath)}/ca.crt`, secretName];
+  };
+  const envOf = (pod: any) =>
+    Object.fromEntries(pod.containers[0].env.map(({ name, value }: any) => [name, value])) as Record<string, string>;
+
+  it("is handed to the head alone, standalone, over TLS, and in the version's own name", async () => {
+    const { seen } = await ray({ mode: STANDALONE, state: cache("s3cret") });
+    const { spec: head } = only(seen, "kubernetes:apps/v1:StatefulSet").inputs.spec.template;
+    const env = envOf(head);
+    assert.equal(env["RAY_REDIS_ADDRESS"], "rediss://redis.elsewhere:6379");
+    assert.equal(env["RAY_external_storage_namespace"], `ray-${clientVersions.ray}`);
+    assert.deepEqual(mounted(head), [env["RAY_REDIS_CA_CERT"], "redis-tls"]);
+    assert.match(
+      head.containers[0].command[2],
+      /ray start --redis-username="\$REDIS_USERNAME" --redis-password="\$REDIS_PASSWORD" "\$@"$/,
+    );
+    const given = head.containers[0].envFrom.map(({ secretRef }: any) => secretRef.name);
+    assert.deepEqual(given, ["ray-object-store", "ray-auth", "ray-redis"]);
+    const [worker] = workersIn(seen);
+    assert.doesNotMatch(JSON.stringify(worker), /REDIS|redis/);
+    assert.equal(
+      envOf(worker?.pod)["RAY_gcs_rpc_server_reconnect_timeout_s"],
+      "600",
+      "workers end before a head is back",
+    );
+    assert.deepEqual(
+      wires(seen).filter((wire) => wire.includes("-> redis ")),
+      ["ray-head -> redis 6379"],
+    );
+  });
+
+  it("is handed to the heads by KubeRay, each cluster that serves with a state of its own", async () => {
+    const { seen } = await ray({ state: cache("s3cret") });
+    const from = (key: string) => ({ valueFrom: { secretKeyRef: { name: "ray-redis", key } } });
+    const options = {
+      redisAddress: "rediss://redis.elsewhere:6379",
+      redisUsername: from("REDIS_USERNAME"),
+      redisPassword: from("REDIS_PASSWORD"),
+    };
+    const [jobs, serving] = specs(seen).map((spec) => spec.gcsFaultToleranceOptions);
+    assert.deepEqual(jobs, { ...options, externalStorageNamespace: `ray-cluster-${clientVersions.ray}` });
+    assert.deepEqual(serving, options, "two clusters in one name, while one replaces the other");
+    for (const { headGroupSpec } of specs(seen)) {
+      const { metadata, spec } = headGroupSpec.template;
+      assert.deepEqual(mounted(spec), [envOf(spec)["RAY_REDIS_CA_CERT"], "redis-tls"]);
+      assert.ok("checksum.254carbon.com/ray-redis" in metadata.annotations, "a changed password reaches no head");
+      // KubeRay adds these itself, and refuses a cluster that has them.
+      assert.doesNotMatch(JSON.stringify(spec.containers), /RAY_REDIS_ADDRESS|REDIS_PASSWORD|ray-redis/);
+    }
+    assert.deepEqual(
+      wires(seen).filter((wire) => wire.includes("-> redis ")),
+      ["ray-cluster-head -> redis 6379", "ray-serve-cluster-head -> redis 6379"],
+    );
+  });
+
+  it("is deleted with its cluster by a Job, which the operator may make only then", async () => {
+    for (const [own, verbs] of [
+      [{}, ["get", "list", "watch"]],
+      [{ state: cache("s3cret") }, ["get", "list", "watch", "create"]],
+    ] as const) {
+      const { rules } = only(
+        (await ray(own)).seen,
+        "kubernetes:rbac.authorization.k8s.io/v1:Role",
+        "kuberay-operator",
+      ).inputs;
+      const given = rules.filter(({ resources }: any) => resources.includes("jobs")).flatMap((rule: any) => rule.verbs);
+      assert.deepEqual(given, verbs);
+    }
+  });
+});
 
 describe("access to Ray", () => {
   for (const [mode, own, pod] of [

@@ -21,6 +21,7 @@ export async function trackingServer(cluster: Cluster): Promise<Pod> {
 /** A Ray head and its first worker, wired to MLflow. */
 export async function rayCluster(cluster: Cluster): Promise<{ readonly head: Pod; readonly worker: Pod }> {
   await trackingServer(cluster);
+  if (cluster.program.config.ray.faultTolerance) await cluster.pod("redis");
   return { head: await cluster.pod("ray-head"), worker: await cluster.pod("ray-worker") };
 }
 
