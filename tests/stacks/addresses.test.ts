@@ -12,6 +12,12 @@ const NOT_CALLED: Readonly<Record<string, string>> = {
   "Job data-platform/polaris-setup: minio.data-platform": "saved in the catalog: Polaris and its clients call it",
   "Job data-platform/polaris-setup: seaweedfs-s3.data-platform":
     "saved in the catalog: Polaris and its clients call it",
+  ...Object.fromEntries(
+    [
+      ...["workers", "gpu-workers", "large"].map((group) => `RayCluster data-platform/ray-cluster, ${group}`),
+      ...["workers", "vision"].map((group) => `RayService data-platform/ray-serve-cluster, ${group}`),
+    ].map((workers) => [`${workers}: redis.data-platform`, "an option of the cluster, which heads alone are told"]),
+  ),
 };
 
 // Objects whose addresses are called by others than the pods that read them.

@@ -150,7 +150,7 @@ describe("Feast", () => {
 
   it("may touch the keys of its project alone, with the commands that it sends", () => {
     const { keys, commands } = onlineStoreAccess("prices");
-    assert.equal(keys, "*prices");
+    assert.deepEqual(keys, ["*prices"]);
     assert.deepEqual([...commands].sort(), ["del", "hdel", "hkeys", "hmget", "hset", "scan"]);
   });
 
