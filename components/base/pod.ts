@@ -62,6 +62,8 @@ export interface RayResources {
   readonly cpu: number;
   readonly gpus?: number | undefined;
   readonly memoryMiB?: number | undefined;
+  /** Labels of Ray's nodes where it runs. @default any */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What Pod Security demands of the pods of a namespace. */

@@ -1,6 +1,14 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { type Bucket, type Endpoint, type PodIdentity, type RedisLogin, serviceEndpoint, url } from "../base/endpoint";
+import {
+  type Bucket,
+  type Endpoint,
+  type ExternalPeer,
+  type PodIdentity,
+  type RedisLogin,
+  serviceEndpoint,
+  url,
+} from "../base/endpoint";
 import type { Offer } from "../base/offer";
 import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { type Metrics, scrape, scrapeByService } from "../base/scrape";
@@ -10,6 +18,12 @@ import { grantAccess, type RayAccess } from "./ray/access";
 import { type KubeRay, kuberayClusters } from "./ray/kuberay";
 import { groupsOf, HEAD_PORTS, rayPods, type RayPods, type WorkerGroup, type WorkerGroups } from "./ray/pods";
 import { type Standalone, standaloneCluster } from "./ray/standalone";
+
+/** An index of Python packages, as pip asks it. */
+export interface PackageIndex {
+  readonly url: string;
+  readonly server: ExternalPeer;
+}
 
 /** Inputs of {@link Ray}. */
 export interface RayArgs extends WorkerGroups {
@@ -21,6 +35,8 @@ export interface RayArgs extends WorkerGroups {
   readonly token: pulumi.Output<string>;
   /** The endpoints that tasks may reach, by the environment variable with the URL. */
   readonly services: Readonly<Record<string, Endpoint<"http">>>;
+  /** Where the packages of applications come from. @default nowhere */
+  readonly packageIndex?: PackageIndex | undefined;
   /** Further variables of tasks. */
   readonly env: Readonly<Record<string, string>>;
   /** Bucket of the history of features. The same user may read the bucket of applications' code. */
@@ -74,7 +90,8 @@ export class Ray extends pulumi.ComponentResource {
       { namespace, data: { RAY_AUTH_TOKEN: token, ...(mode.kind === "kuberay" && { auth_token: token }) } },
       { parent: this },
     );
-    const destinations = Object.values(services);
+    const { packageIndex } = args;
+    const destinations = [...Object.values(services), ...(packageIndex ? [packageIndex.server] : [])];
     const state = args.state && {
       server: args.state.server,
       trust: args.state.trust,
@@ -103,6 +120,7 @@ export class Ray extends pulumi.ComponentResource {
           HOME: "/tmp",
           RAY_USAGE_STATS_ENABLED: "0",
           RAY_AUTH_MODE: "token",
+          ...(packageIndex && { PIP_INDEX_URL: packageIndex.url, ...UNUSED_PACKAGES }),
           ...env,
           ...Object.fromEntries(Object.entries(services).map(([variable, endpoint]) => [variable, url(endpoint)])),
           ...s3ClientEnv(features.store),
@@ -175,6 +193,9 @@ export class Ray extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 }
+
+// Ray would keep 10 GB of packages that nothing uses any more, for which nodes have no disk.
+const UNUSED_PACKAGES = { RAY_RUNTIME_ENV_PIP_CACHE_SIZE_GB: "0" };
 
 /** The pods of a KubeRay cluster: only the head's, which has the autoscaler, gets rights. */
 function operatedPods(name: string, namespace: pulumi.Input<string>): RayPods {

@@ -29,6 +29,8 @@ export interface ServeApplication {
   readonly importPath: string;
   /** Path prefix of its requests. */
   readonly routePrefix: string;
+  /** Python packages that are installed for it, each with its version. @default none */
+  readonly packages?: readonly string[];
   /** Arguments of its builder. */
   readonly args: Readonly<Record<string, unknown>>;
   /** Its deployments, by class name. */
@@ -143,33 +145,38 @@ function serveConfig(
   return {
     proxy_location: proxies,
     http_options: { request_timeout_s: REQUEST_TIMEOUT_SECONDS },
-    applications: Object.entries(applications).map(([app, { routePrefix, importPath, args, deployments }]) => ({
-      name: app,
-      route_prefix: routePrefix,
-      import_path: importPath,
-      runtime_env: { working_dir: uris[app] },
-      args,
-      deployments: Object.entries(deployments).map(([deployment, { replicas, targetOngoingRequests, resources }]) => ({
-        name: deployment,
-        autoscaling_config: {
-          min_replicas: replicas.min,
-          max_replicas: replicas.max,
-          target_ongoing_requests: targetOngoingRequests,
-        },
-        // Above the target, so that a queue can trigger scaling.
-        max_ongoing_requests: Math.ceil(2 * targetOngoingRequests),
-        ...(resources && { ray_actor_options: actorOptions(resources) }),
-      })),
-    })),
+    applications: Object.entries(applications).map(
+      ([app, { routePrefix, importPath, packages = [], args, deployments }]) => ({
+        name: app,
+        route_prefix: routePrefix,
+        import_path: importPath,
+        runtime_env: { working_dir: uris[app], ...(packages.length > 0 && { pip: packages }) },
+        args,
+        deployments: Object.entries(deployments).map(
+          ([deployment, { replicas, targetOngoingRequests, resources }]) => ({
+            name: deployment,
+            autoscaling_config: {
+              min_replicas: replicas.min,
+              max_replicas: replicas.max,
+              target_ongoing_requests: targetOngoingRequests,
+            },
+            // Above the target, so that a queue can trigger scaling.
+            max_ongoing_requests: Math.ceil(2 * targetOngoingRequests),
+            ...(resources && { ray_actor_options: actorOptions(resources) }),
+          }),
+        ),
+      }),
+    ),
   };
 }
 
 // Ray replaces the code's options by these as a whole.
-function actorOptions({ cpu, gpus, memoryMiB }: RayResources): object {
+function actorOptions({ cpu, gpus, memoryMiB, labels }: RayResources): object {
   return {
     num_cpus: cpu,
     ...(gpus !== undefined && { num_gpus: gpus }),
     ...(memoryMiB !== undefined && { memory: memoryMiB * 1024 ** 2 }),
+    ...(labels && { label_selector: labels }),
   };
 }
 

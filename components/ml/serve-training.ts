@@ -19,6 +19,8 @@ export interface TrainingJob {
   readonly resources: RayResources;
   /** How long it may take, in seconds. */
   readonly timeoutSeconds: number;
+  /** Python packages that are installed for it, each with its version. */
+  readonly packages: readonly string[];
   /** URL of its code, a zip in a bucket. */
   readonly code: pulumi.Output<string>;
 }
@@ -55,6 +57,7 @@ export class ServeTraining extends pulumi.ComponentResource {
             "job",
             "submit",
             pulumi.interpolate`--working-dir=${job.code}`,
+            ...(job.packages.length > 0 ? [`--runtime-env-json=${JSON.stringify({ pip: job.packages })}`] : []),
             ...entrypointFlags(job.resources),
             "--",
             // Kubernetes only stops following the Ray job; the job itself continues.
@@ -75,10 +78,11 @@ export class ServeTraining extends pulumi.ComponentResource {
   }
 }
 
-function entrypointFlags({ cpu, gpus, memoryMiB }: RayResources): string[] {
+function entrypointFlags({ cpu, gpus, memoryMiB, labels }: RayResources): string[] {
   return [
     `--entrypoint-num-cpus=${cpu}`,
     ...(gpus === undefined ? [] : [`--entrypoint-num-gpus=${gpus}`]),
     ...(memoryMiB === undefined ? [] : [`--entrypoint-memory=${memoryMiB * 1024 ** 2}`]),
+    ...(labels === undefined ? [] : [`--entrypoint-label-selector=${JSON.stringify(labels)}`]),
   ];
 }

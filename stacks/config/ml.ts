@@ -2,11 +2,13 @@ import { z } from "zod";
 import { clientVersions } from "../../components/base/versions";
 import {
   below,
+  cidr,
   clientAccount,
   cronSchedule,
   kubernetesName,
   nodeSelector,
   range,
+  serverUrl,
   size,
   Size,
   tolerations,
@@ -134,6 +136,15 @@ const RayAccess = z
 
 const ray = {
   workers: RayWorkers,
+  packageIndex: z
+    .strictObject({
+      url: serverUrl(/^https?$/, "expected an http or https URL").meta({
+        description: "Index of Python packages, as pip asks it, such as https://pypi.example.com/simple",
+      }),
+      cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the URL, opened to Ray by network policies" }),
+    })
+    .optional()
+    .meta({ description: "Where the packages of `serve.applications.*.packages` come from. Default: nowhere" }),
   faultTolerance: z.boolean().default(false).meta({
     description:
       "Whether Redis keeps what the heads know, so that actors, jobs and applications outlive a restart of theirs",
@@ -181,6 +192,21 @@ const ServeApplication = z.strictObject({
     .meta({ description: "Builder that Ray Serve imports and calls with `args`" }),
   routePrefix: z.string().regex(/^\/([\w.-]+(\/[\w.-]+)*)?$/, "expected a path such as / or /prices"),
   args: z.record(z.string(), z.unknown()).default({}).meta({ description: "Arguments of the builder" }),
+  packages: z
+    .array(
+      z
+        .string()
+        .regex(
+          /^(?!ray\b)[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?==\d[\w.!+-]*$/,
+          "expected a package other than Ray and its exact version, such as xgboost==3.1.2",
+        ),
+    )
+    .default([])
+    .meta({ description: "Python packages that Ray installs for the application and its training (ray.packageIndex)" }),
+  workerGroup: z.string().optional().meta({
+    description:
+      "Group of workers where its deployments and training run, such as one with an image of its own: of ray.workerGroups, and by KubeRay also of ray.serving.workerGroups",
+  }),
   deployments: z
     .record(
       z.string(),

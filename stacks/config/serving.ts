@@ -20,17 +20,42 @@ interface Asked {
   readonly memoryMiB?: number | undefined;
 }
 
-/** Faults in replicas and training jobs that need more than any worker has: Ray would wait for ever. */
+/** Faults in applications: what no worker has, for which Ray would wait for ever, and what is nowhere. */
 export function serveFaults(ray: z.output<typeof Ray>, { applications }: z.output<typeof Serve>): ServeFault[] {
   // KubeRay serves with a cluster of its own.
-  const serving = ray.mode === "kuberay" ? ray.serving : ray;
-  return Object.entries(applications).flatMap(([application, { deployments, training }]) => {
-    const faultsOf = (part: string, all: Readonly<Record<string, Asked>>, workers: WorkerGroups): ServeFault[] =>
-      Object.entries(all).flatMap(([name, asked]) =>
-        faultsAt(["serve", "applications", application, part, name], asked, workers),
-      );
-    return [...faultsOf("deployments", deployments, serving), ...faultsOf("training", training, ray)];
+  const [serving, key] = ray.mode === "kuberay" ? [ray.serving, "ray.serving.workerGroups"] : [ray, JOBS];
+  return Object.entries(applications).flatMap(([name, { deployments, training, packages, workerGroup }]) => {
+    const at = (...path: string[]) => ["serve", "applications", name, ...path];
+    const partFaults = (part: string, all: Readonly<Record<string, Asked>>, groups: WorkerGroups, where: string) => {
+      const workers = workersFor(workerGroup, groups);
+      if (workers.length > 0) {
+        return Object.entries(all).flatMap(([one, asked]) => faultsAt(at(part, one), asked, workers));
+      }
+      const message = `${workerGroup} is no group of ${where}; add it there, or name another`;
+      return Object.keys(all).length > 0 ? [{ path: at("workerGroup"), message }] : [];
+    };
+    const unsized = Object.entries(deployments).filter(([, { cpu }]) => workerGroup !== undefined && cpu === undefined);
+    return [
+      ...partFaults("deployments", deployments, serving, key),
+      ...partFaults("training", training, ray, JOBS),
+      ...unsized.map(([one]) => ({
+        path: at("deployments", one, "cpu"),
+        message: "is missing beside workerGroup; add it: they replace what the code says as a whole",
+      })),
+      ...(packages.length > 0 && ray.packageIndex === undefined
+        ? [{ path: at("packages"), message: "come from nowhere; add ray.packageIndex" }]
+        : []),
+    ];
   });
+}
+
+const JOBS = "ray.workerGroups";
+
+/** The workers of a cluster where an application may run. */
+function workersFor(workerGroup: string | undefined, groups: WorkerGroups): RayWorkers[] {
+  return groupsOf(groups).flatMap(({ name, labels, workers }) =>
+    workerGroup === undefined || (labels !== undefined && name === workerGroup) ? [workers] : [],
+  );
 }
 
 // What is asked of a worker, and what it has of that.
@@ -51,8 +76,8 @@ const RESOURCES = [
 ] as const;
 
 /** The first resource of which none of the workers that have enough of those before has enough. */
-function faultsAt(path: readonly string[], asked: Asked, groups: WorkerGroups): ServeFault[] {
-  let fitting = groupsOf(groups).map(({ workers }) => workers);
+function faultsAt(path: readonly string[], asked: Asked, workers: readonly RayWorkers[]): ServeFault[] {
+  let fitting = workers;
   for (const { key, of, unit, raise } of RESOURCES) {
     const wanted = asked[key] ?? 0;
     const most = Math.max(...fitting.map(of));
@@ -60,7 +85,7 @@ function faultsAt(path: readonly string[], asked: Asked, groups: WorkerGroups): 
       const message = `${wanted} is more than the ${most} ${unit} of a worker; lower it, or raise ${raise}`;
       return [{ path: [...path, key], message }];
     }
-    fitting = fitting.filter((workers) => of(workers) >= wanted);
+    fitting = fitting.filter((one) => of(one) >= wanted);
   }
   return [];
 }

@@ -1,8 +1,9 @@
-import { type Endpoint, fullyQualified, url } from "../../components/base/endpoint";
+import { type Endpoint, externalPeer, fullyQualified, url } from "../../components/base/endpoint";
 import { API_HOST, type Offer } from "../../components/base/offer";
 import { Feast } from "../../components/ml/feast";
 import { Mlflow } from "../../components/ml/mlflow";
 import { Ray, type RayArgs } from "../../components/ml/ray";
+import { groupLabels } from "../../components/ml/ray/pods";
 import { type DeploymentScale, ServeApplications } from "../../components/ml/serve-applications";
 import { ServeDeployment } from "../../components/ml/serve-deployment";
 import { ServeTraining, type TrainingJob } from "../../components/ml/serve-training";
@@ -47,9 +48,14 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
       {
         namespace,
         applications: Object.fromEntries(
-          Object.entries(applications).map(([app, { deployments, ...application }]) => [
+          Object.entries(applications).map(([app, { deployments, workerGroup, ...application }]) => [
             app,
-            { ...application, deployments: Object.fromEntries(Object.entries(deployments).map(scaled)) },
+            {
+              ...application,
+              deployments: Object.fromEntries(
+                Object.entries(deployments).map(([name, scale]) => [name, scaled(scale, workerGroup)]),
+              ),
+            },
           ]),
         ),
         bucket: needed(stores.objectStore).bucket("ray-applications", "serve"),
@@ -81,8 +87,9 @@ export function ml(config: PlatformConfig, secrets: Secrets, stores: Data, groun
 
 type ScaleConfig = Config<"serve">["applications"][string]["deployments"][string];
 
-function scaled([name, { cpu, gpus, memoryMiB, ...scale }]: [string, ScaleConfig]): [string, DeploymentScale] {
-  return [name, { ...scale, ...(cpu !== undefined && { resources: { cpu, gpus, memoryMiB } }) }];
+function scaled({ cpu, gpus, memoryMiB, ...scale }: ScaleConfig, workerGroup: string | undefined): DeploymentScale {
+  const labels = workerGroup === undefined ? undefined : groupLabels(workerGroup);
+  return { ...scale, ...(cpu !== undefined && { resources: { cpu, gpus, memoryMiB, labels } }) };
 }
 
 function servingAt(
@@ -153,7 +160,7 @@ function rayOf(
   { objectStore, redis }: Data,
   { at, namespaces, metrics, volumeOf, kubeApi, chartDirectory }: Foundation,
 ): Ray {
-  const { workers, gpuWorkers, workerGroups, access, publicDashboard } = config;
+  const { workers, gpuWorkers, workerGroups, packageIndex, access, publicDashboard } = config;
   return new Ray(
     "ray",
     {
@@ -163,6 +170,10 @@ function rayOf(
       gpuWorkers,
       workerGroups,
       state: redis?.find("ray"),
+      packageIndex: packageIndex && {
+        url: packageIndex.url,
+        server: externalPeer("package-index", packageIndex.url, packageIndex.cidrs),
+      },
       token: secrets.get("rayAuthToken"),
       ...tasks,
       features: needed(objectStore).bucket("feast-offline", "ray"),
@@ -200,10 +211,11 @@ function rayOf(
 
 /** The training jobs of all applications, each with its application's code. */
 function trainingJobs(applications: Config<"serve">["applications"], served: ServeApplications): TrainingJob[] {
-  return Object.entries(applications).flatMap(([app, { training }]) =>
+  return Object.entries(applications).flatMap(([app, { training, packages, workerGroup }]) =>
     Object.entries(training).map(([name, { cpu, gpus, memoryMiB, ...job }]) => ({
       ...job,
-      resources: { cpu, gpus, memoryMiB },
+      packages,
+      resources: { cpu, gpus, memoryMiB, labels: workerGroup === undefined ? undefined : groupLabels(workerGroup) },
       name: `${app}-train-${name}`,
       code: served.code(app),
     })),

@@ -183,6 +183,31 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
       "group on demand; correct it in FILE",
   ],
   [
+    (c) => (c.serve.applications.commodity.packages = ["xgboost==3.1.2"]),
+    "serve.applications.commodity.packages: come from nowhere; add ray.packageIndex in FILE",
+  ],
+  [
+    (c) => {
+      c.ray.packageIndex = { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] };
+      c.serve.applications.commodity.packages = ["xgboost>=3"];
+    },
+    'serve.applications.commodity.packages.0: "xgboost>=3" is not allowed: expected a package other than Ray and its exact ' +
+      "version, such as xgboost==3.1.2; correct it in FILE",
+  ],
+  [
+    (c) => ((c.serve.applications.commodity.workerGroup = "large"), (c.serve.applications.commodity.training = {})),
+    "serve.applications.commodity.workerGroup: large is no group of ray.workerGroups; add it there, or name another in FILE",
+  ],
+  [
+    (c) => {
+      c.ray.workerGroups = { large: { ...SIZE, min: 1, max: 1 } };
+      c.serve.applications.commodity.workerGroup = "large";
+      delete c.serve.applications.commodity.deployments.Predictor.cpu;
+    },
+    "serve.applications.commodity.deployments.Predictor.cpu: is missing beside workerGroup; add it: they replace what the code " +
+      "says as a whole in FILE",
+  ],
+  [
     (c) => {
       c.ray.faultTolerance = true;
       for (const system of ["redis", "feast", "superset", "serve"]) c[system] = undefined;
@@ -476,7 +501,7 @@ describe("a good config", () => {
 
   it("may be what docs/ray.md shows", () => {
     const blocks = [...read("docs/ray.md").matchAll(/```yaml\n([^]*?)```/g)].map(([, text = ""]) => parse(text));
-    assert.equal(blocks.length, 6);
+    assert.equal(blocks.length, 7);
     const shown = Object.assign({}, ...blocks.map(({ ray }) => ray)) as object;
     const applications = blocks.flatMap(({ serve }) => Object.entries(serve?.applications ?? {}));
     const config = prod((c) => {

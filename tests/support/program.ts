@@ -76,6 +76,7 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
     ray: {
       mode: "kuberay",
       faultTolerance: true,
+      packageIndex: { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] },
       head: size(2, 8192),
       workers: { ...size(2, 8192), min: 2, max: 5 },
       gpuWorkers: {

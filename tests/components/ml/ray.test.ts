@@ -11,7 +11,7 @@ import { wires } from "../../support/manifests";
 import { bucket, endpoint, metrics, onCluster, SIZE } from "../../support/stubs";
 import { temporaryDirectory } from "../../support/temporary";
 
-async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registered[]> {
+async function ray(workers: Partial<RayArgs["workers"]> = {}, own: Partial<RayArgs> = {}): Promise<Registered[]> {
   const seen = await mockEngine();
   new Ray(
     "ray",
@@ -25,6 +25,7 @@ async function ray(workers: Partial<RayArgs["workers"]> = {}): Promise<Registere
       features: bucket(),
       access: { pods: [], groups: [] },
       metrics: metrics(),
+      ...own,
     },
     onCluster(),
   );
@@ -208,6 +209,17 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
         containers[0].envFrom.some(({ secretRef }: any) => secretRef.name === "ray-object-store"),
         "the node does not get the login of the object store",
       );
+    }
+  });
+
+  it("reaches the index of packages from every node, and keeps no packages that nothing uses", async () => {
+    const server = { kind: "external", name: "index", cidrs: ["203.0.113.0/24"], port: 443, why: "https" } as const;
+    const seen = await ray({}, { packageIndex: { url: "https://pypi.example.com/simple", server } });
+    assert.ok(wires(seen).includes("ray -> index 443"), wires(seen).join("\n"));
+    for (const { containers } of [head(seen), worker(seen)]) {
+      const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
+      assert.equal(env["PIP_INDEX_URL"], "https://pypi.example.com/simple");
+      assert.equal(env["RAY_RUNTIME_ENV_PIP_CACHE_SIZE_GB"], "0");
     }
   });
 

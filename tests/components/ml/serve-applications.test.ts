@@ -113,6 +113,25 @@ describe("ServeApplications", () => {
     assert.deepEqual(await optionsOf(own({ cpu: 1, gpus: 0.5, memoryMiB: 256 })), all);
   });
 
+  it("installs the packages of an application, and runs it on the group of workers that it names", async () => {
+    const own = {
+      ...application(),
+      packages: ["xgboost==3.1.2"],
+      deployments: {
+        Prices: {
+          replicas: { min: 1, max: 3 },
+          targetOngoingRequests: 4,
+          resources: { cpu: 1, labels: { "worker-group": "large" } },
+        },
+      },
+    };
+    const [served] = (await serve({ team: own })).config.applications;
+    assert.deepEqual(served.runtime_env.pip, ["xgboost==3.1.2"]);
+    // Ray builds an application where all its deployments run, if they select the same nodes.
+    const options = { num_cpus: 1, label_selector: { "worker-group": "large" } };
+    assert.deepEqual(served.deployments[0].ray_actor_options, options);
+  });
+
   it("refuses to replace resources that the code says", () => {
     const code = '@serve.deployment(ray_actor_options={"num_gpus": 1})\ndef build(args):\n    ...\n';
     const app = application({ "prices/__init__.py": "", "prices/app.py": code });
