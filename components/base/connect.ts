@@ -57,6 +57,10 @@ function reached(to: Destination): Pick<Wire, "to" | "ports" | "why"> {
     case "pods":
       return { to: { ...to.server, kind: "pods" }, ports: to.ports, why: to.why };
     case "external":
-      return { to: { kind: "networks", name: to.name, cidrs: to.cidrs }, ports: [{ port: to.port }], why: to.why };
+      return {
+        to: { kind: "networks", name: to.name, cidrs: to.cidrs, ...(to.outside && { outside: to.outside }) },
+        ports: [{ port: to.port }],
+        why: to.why,
+      };
   }
 }

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { OutsideServer } from "./outside";
 
 export type Protocol = "http" | "grpc" | "postgresql" | "ray" | "redis" | "kafka" | "bolt";
 
@@ -82,15 +83,18 @@ export interface ExternalPeer {
   readonly why: string;
   /** What must be done there before a client starts. @default nothing */
   readonly ready?: readonly pulumi.Resource[];
+  /** What it is outside the cluster. @default a part of the cluster, or none of its clients' concern */
+  readonly outside?: OutsideServer;
 }
 
 /** The peer of a URL outside the cluster, in one of these networks. */
 export function externalPeer(name: string, address: string, cidrs: readonly string[]): ExternalPeer {
-  const { port, protocol } = new URL(address);
+  const { hostname, port, protocol } = new URL(address);
   return {
     kind: "external",
     name,
     cidrs,
+    outside: { host: hostname, http: true },
     port: Number(port || (protocol === "https:" ? 443 : 80)),
     why: protocol.replace(":", ""),
   };

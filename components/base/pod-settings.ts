@@ -2,7 +2,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import type { ChartDeclaration } from "./chart-release";
+import { type Outside, outward } from "./outside";
 import { CHART_KEYS, OPERATED_KEYS, type PodKeys } from "./pod-keys";
+import type { Wiring } from "./wiring";
 
 /** The registries that others stand in for, by their hosts: `docker.io` and the registry or folder in one that has its images. */
 export type Mirrors = Readonly<Record<string, string>>;
@@ -37,6 +39,8 @@ export interface PodSettings {
   /** Labels of the nodes where they run, but for pods with a selector of their own. */
   readonly nodeSelector?: Readonly<Record<string, string>>;
   readonly tolerations?: readonly TaintMatch[];
+  /** What templates of ours are given whose pods go outside the cluster; charts have keys of their own for it. */
+  readonly outside?: { readonly by: Outside; readonly wiring: Wiring };
 }
 
 /** The name of an image with its registry, which is Docker Hub where it names none. */
@@ -82,6 +86,7 @@ function everywhere(value: unknown, settings: PodSettings): unknown {
     key,
     IMAGE_KEYS.includes(key) && typeof inner === "string" ? imageAt(inner, settings) : everywhere(inner, settings),
   ]);
+  if (isTemplate(value)) return leaving(Object.fromEntries(changed) as Template, settings);
   if (!Array.isArray(value["containers"])) return Object.fromEntries(changed);
   const { nodeSelector, tolerations = [] } = scheduling(settings);
   const own = (value["tolerations"] ?? []) as readonly object[];
@@ -90,6 +95,44 @@ function everywhere(value: unknown, settings: PodSettings): unknown {
     ...Object.fromEntries(changed),
     ...(tolerations.length > 0 && { tolerations: [...own, ...tolerations] }),
     ...(settings.pullSecret && { imagePullSecrets: [{ name: PULL_SECRET }] }),
+  };
+}
+
+interface Template {
+  readonly metadata: { readonly labels: Readonly<Record<string, string>>; readonly annotations?: object };
+  readonly spec: { readonly [part: string]: unknown };
+}
+
+function isTemplate(value: Inputs): boolean {
+  const { metadata, spec } = value;
+  return isMap(metadata) && isMap(metadata["labels"]) && isMap(spec) && Array.isArray(spec["containers"]);
+}
+
+/** A template with what its pods need to go outside; what a component says of a variable stays. */
+function leaving(template: Template, { outside }: PodSettings): unknown {
+  if (outside === undefined) return template;
+  const { metadata, spec } = template;
+  const { env, annotations, volumes, mounts } = outward(outside.by, outside.wiring.outsideOf(metadata.labels));
+  if (Object.keys(env).length === 0) return template;
+  const list = (part: unknown) => (part ?? []) as readonly Inputs[];
+  const told = (container: Inputs): Inputs => {
+    const own = list(container["env"]);
+    const added = Object.entries(env).filter(([name]) => !own.some((one) => one["name"] === name));
+    return {
+      ...container,
+      env: [...own, ...added.map(([name, value]) => ({ name, value }))],
+      volumeMounts: [...list(container["volumeMounts"]), ...mounts],
+    };
+  };
+  return {
+    ...template,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, ...annotations } },
+    spec: {
+      ...spec,
+      containers: list(spec["containers"]).map(told),
+      ...(spec["initContainers"] !== undefined && { initContainers: list(spec["initContainers"]).map(told) }),
+      volumes: [...list(spec["volumes"]), ...volumes],
+    },
   };
 }
 

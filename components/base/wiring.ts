@@ -3,11 +3,18 @@ import * as pulumi from "@pulumi/pulumi";
 import type { PodIdentity, PortRange } from "./endpoint";
 import { objectName } from "./names";
 import { isWithin } from "./networks";
+import { isProxied, type Outside, type OutsideServer, proxyEnd } from "./outside";
 
 /** One end of a wire. Who is no pod is known by its networks. */
 export type WireEnd =
   | ({ readonly kind: "pods" } & PodIdentity)
-  | { readonly kind: "networks"; readonly name: string; readonly cidrs: readonly string[] };
+  | {
+      readonly kind: "networks";
+      readonly name: string;
+      readonly cidrs: readonly string[];
+      /** What is asked there, if it is outside the cluster. */
+      readonly outside?: OutsideServer;
+    };
 
 /** One row of the table: who may reach whom, and what for. */
 export interface Wire {
@@ -50,6 +57,7 @@ export class Wiring {
   private readonly plaintext = new Map<string, pulumi.Resource>();
   private mesh: Mesh | undefined;
   private inside: readonly string[] = [];
+  private outside: Outside = {};
   private readonly component: pulumi.ComponentResource;
   private readonly completed: Promise<void>;
   private finish?: (() => void) | undefined;
@@ -71,6 +79,10 @@ export class Wiring {
 
   /** Adds a row. Returns the policies without which nothing passes. */
   add(wire: Wire): pulumi.Resource[] {
+    return waysOf(wire, this.outside).flatMap((way) => this.addOne(way));
+  }
+
+  private addOne(wire: Wire): pulumi.Resource[] {
     const { from, to } = wire;
     if (this.finish === undefined) {
       throw new Error(
@@ -89,6 +101,20 @@ export class Wiring {
   /** The networks of the cluster itself, which are not meant where a wire leads to a wider one, such as 0.0.0.0/0. */
   surround(networks: readonly string[]): void {
     this.inside = networks;
+  }
+
+  /** From here on wires to servers outside lead to the proxy, if there is one. */
+  leaveBy(outside: Outside): void {
+    this.outside = outside;
+  }
+
+  /** The servers outside that pods with these labels ask, as far as they were handed over. */
+  outsideOf(labels: Readonly<Record<string, string>>): OutsideServer[] {
+    return this.wires.flatMap(({ from, to }) => {
+      if (from.kind !== "pods" || to.kind !== "networks" || to.outside === undefined) return [];
+      const isOne = Object.entries(from.matchLabels).every(([key, value]) => labels[key] === value);
+      return isOne ? [to.outside] : [];
+    });
   }
 
   /** Makes the policies: the program has handed over everything. */
@@ -183,6 +209,15 @@ export class Wiring {
   private onceComplete<T>(make: () => T): pulumi.Output<pulumi.Unwrap<T>> {
     return pulumi.output(this.completed.then(make));
   }
+}
+
+/** A wire, or that to the proxy in its place; both where only a credential tells which of them is taken. */
+function waysOf(wire: Wire, outside: Outside): Wire[] {
+  const { to } = wire;
+  if (to.kind === "pods" || to.outside === undefined || !isProxied(to.outside, outside)) return [wire];
+  const { to: proxy, ...others } = proxyEnd(outside.proxy);
+  const led = { ...wire, ...others, to: { ...proxy, outside: to.outside } };
+  return to.outside.host === undefined ? [wire, led] : [led];
 }
 
 /** The wiring of the cluster that a component is part of. */

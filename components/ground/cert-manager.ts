@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer } from "../base/connect";
 import type { ApiServer, PodIdentity } from "../base/endpoint";
+import { type Outside, type Outward, outward } from "../base/outside";
 import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { type Metrics, scrape } from "../base/scrape";
 import { charts } from "../base/versions";
@@ -23,6 +24,8 @@ export interface CertManagerArgs {
   readonly metrics: Metrics;
   /** Whether it can prove names to an ACME server, by routes of a Gateway or by DNS. The Gateway API's CRDs must exist. @default false */
   readonly acme?: boolean;
+  /** How it reaches an ACME server and the provider of DNS. */
+  readonly outside: Outside;
 }
 
 /** cert-manager, which issues and renews the certificates of other systems. */
@@ -48,7 +51,7 @@ export class CertManager extends pulumi.ComponentResource {
   private install(
     name: string,
     size: ContainerSize,
-    { namespace, chartDirectory, kubeApi, acme = false }: CertManagerArgs,
+    { namespace, chartDirectory, kubeApi, acme = false, outside }: CertManagerArgs,
   ): void {
     const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
     const webhook = admitApiServer(this, kubeApi, {
@@ -64,7 +67,7 @@ export class CertManager extends pulumi.ComponentResource {
       {
         namespace,
         directory: chartDirectory,
-        values: values(size, acme),
+        values: values(size, acme ? outside : undefined),
         declares: {
           workloads,
           services: workloads.map((w) => ({
@@ -131,10 +134,11 @@ function workload(release: string, component: string, size: ContainerSize): Decl
   };
 }
 
-function values(size: ContainerSize, acme: boolean): CertManagerValues {
+function values(size: ContainerSize, acme: Outside | undefined): CertManagerValues {
   const pod = { resources: resources(size) };
   return {
     ...pod,
+    ...(acme && leaving(outward(acme, [{ http: true }]))),
     webhook: pod,
     cainjector: pod,
     global: { priorityClassName: "critical-services", leaderElection: { namespace: "cert-manager" } },
@@ -153,6 +157,12 @@ function values(size: ContainerSize, acme: boolean): CertManagerValues {
   };
 }
 
+function leaving({ env, annotations, volumes, mounts }: Outward): Partial<CertManagerValues> {
+  if (Object.keys(env).length === 0) return {};
+  const extraEnv = Object.entries(env).map(([name, value]) => ({ name, value }));
+  return { extraEnv, podAnnotations: annotations, volumes, volumeMounts: mounts };
+}
+
 /** The keys of the chart that we set. */
 type CertManagerValues = {
   readonly resources: ResourceQuantities;
@@ -167,4 +177,8 @@ type CertManagerValues = {
     readonly gatewayAPI: { readonly enabled: true };
   };
   readonly dns01RecursiveNameserversOnly?: true;
+  readonly extraEnv?: readonly { readonly name: string; readonly value: string }[];
+  readonly podAnnotations?: Outward["annotations"];
+  readonly volumes?: Outward["volumes"];
+  readonly volumeMounts?: Outward["mounts"];
 };

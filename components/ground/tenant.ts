@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { bundle, TRUSTED, TRUSTED_FILE } from "../base/outside";
 import type { PodSecurityLevel } from "../base/pod";
 import { PULL_SECRET } from "../base/pod-settings";
 
@@ -11,6 +12,8 @@ export interface TenantArgs {
   readonly meshed?: boolean;
   /** Logins of registries, as `docker login` stores them. @default none */
   readonly logins?: pulumi.Input<string> | undefined;
+  /** Certificates that its pods trust outside besides the public ones, in PEM. @default none */
+  readonly certificates?: string | undefined;
   /** Refuses to delete the Namespace, which would delete everything inside. @default false */
   readonly protect?: boolean;
 }
@@ -22,7 +25,7 @@ export class Tenant extends pulumi.ComponentResource {
 
   constructor(name: string, args: TenantArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Tenant", name, {}, opts);
-    const { podSecurity = "restricted", meshed = false, logins, protect = false } = args;
+    const { podSecurity = "restricted", meshed = false, logins, certificates, protect = false } = args;
 
     const namespace = new k8s.core.v1.Namespace(
       name,
@@ -78,6 +81,7 @@ export class Tenant extends pulumi.ComponentResource {
       dns,
       ...(meshed ? [admitProbes(name, inside, this)] : []),
       ...(logins === undefined ? [] : pullSecret(name, inside, logins, this)),
+      ...(certificates === undefined ? [] : [trusted(name, inside, certificates, this)]),
     ];
     this.namespace = pulumi.all([inside, pulumi.all(first.map(({ id }) => id))]).apply(([made]) => made);
     this.registerOutputs();
@@ -98,6 +102,19 @@ function admitProbes(
       metadata: { name: "allow-probes", namespace },
       spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ from: [{ ipBlock: { cidr: PROBES } }] }] },
     },
+    { parent },
+  );
+}
+
+function trusted(
+  name: string,
+  namespace: pulumi.Output<string>,
+  certificates: string,
+  parent: pulumi.Resource,
+): k8s.core.v1.ConfigMap {
+  return new k8s.core.v1.ConfigMap(
+    `${name}-${TRUSTED}`,
+    { metadata: { name: TRUSTED, namespace }, data: { [TRUSTED_FILE]: bundle(certificates) } },
     { parent },
   );
 }

@@ -15,6 +15,7 @@ import { grant } from "../base/grant";
 import type { MailServer } from "../base/mail";
 import { prometheus } from "../base/observers";
 import type { Offer } from "../base/offer";
+import { type Outside, outward } from "../base/outside";
 import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
@@ -77,6 +78,8 @@ export interface KubePrometheusStackArgs extends StackSizes {
   readonly paging: Paging;
   /** Sends Grafana's invitations, and alerts if they are mailed. @default nobody does */
   readonly mail?: MailServer;
+  /** How they reach servers outside the cluster. @default directly */
+  readonly outside?: Outside;
 }
 
 /** Prometheus, Alertmanager, Grafana and the cluster's exporters, from the chart kube-prometheus-stack. */
@@ -88,7 +91,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
 
   constructor(name: string, args: KubePrometheusStackArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:KubePrometheusStack", name, {}, opts);
-    const { namespace, chartDirectory, kubeApi, nodeCidrs, mail, signOn } = args;
+    const { namespace, chartDirectory, kubeApi, nodeCidrs, mail, signOn, outside = {} } = args;
     const workloads = declaredWorkloads(args);
     const scraper = prometheus(namespace);
     const pods = {
@@ -129,6 +132,13 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         on("metrics", scraper, PORTS.prometheus, PORTS.reloader),
       ],
     });
+    const people = [...(signOn?.provider ?? []), ...(mail ? [mail.destination] : [])];
+    const outwards = (peers: readonly ExternalPeer[], ...names: string[]) =>
+      outward(
+        outside,
+        peers.flatMap((peer) => peer.outside ?? []),
+        ...names,
+      );
     const release = new ChartRelease(
       RELEASE,
       charts.kubePrometheusStack,
@@ -141,6 +151,8 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
           grafanaSecret: admin,
           grafanaFiles: { ...(client && { client }), ...(password && { mail: password }) },
           alertmanagerSecret: routing.name,
+          grafanaOutward: outwards(people, `${RELEASE}-prometheus`),
+          alertmanagerOutward: outwards(told(args)),
           datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
         }),
         // The program brings the CRDs, so that upgrades reach them.
@@ -148,12 +160,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         talksTo: {
           ...(workloads.operator && { [workloads.operator.name]: [kubeApi] }),
           [workloads.kubeStateMetrics.name]: [kubeApi],
-          [workloads.grafana.name]: [
-            kubeApi,
-            on("http", scraper, PORTS.prometheus),
-            ...(signOn?.provider ?? []),
-            ...(mail ? [mail.destination] : []),
-          ],
+          [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus), ...people],
           [workloads.alertmanager.name]: told(args),
         },
         // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.
@@ -299,6 +306,7 @@ function alertmanagerConfig(args: KubePrometheusStackArgs): pulumi.Output<string
   return pager(args).apply((pages) => {
     const receiver = pages === undefined ? "nobody" : "pager";
     return stringify({
+      ...(args.outside?.proxy && { global: { http_config: { proxy_from_environment: true } } }),
       route: {
         receiver: "nobody",
         group_by: ["alertname", "namespace"],

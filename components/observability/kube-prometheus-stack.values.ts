@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { HelmValue } from "../base/chart-release";
 import type { MailServer } from "../base/mail";
+import type { Outward } from "../base/outside";
 import { type ContainerSize, resources } from "../base/pod";
 import type { EnvSecret } from "../base/secret";
 import { type SignOn, USERNAME_CLAIM } from "../base/sign-on";
@@ -50,6 +51,9 @@ export interface ValuesArgs extends StackSizes {
   readonly mail?: MailServer;
   readonly signOn?: GrafanaSignOn;
   readonly alertmanagerSecret: string;
+  /** What Grafana and Alertmanager are given to go outside. */
+  readonly grafanaOutward: Outward;
+  readonly alertmanagerOutward: Outward;
   /** URL of Prometheus, for Grafana. */
   readonly datasource: string;
 }
@@ -133,9 +137,17 @@ function prometheus({ prometheus: size, retentionDays, prometheusServiceAccount 
   };
 }
 
-function alertmanager({ alertmanager: size, alertmanagerSecret }: ValuesArgs): HelmValue {
+function alertmanager({ alertmanager: size, alertmanagerSecret, alertmanagerOutward }: ValuesArgs): HelmValue {
+  const { env, annotations, volumes, mounts } = alertmanagerOutward;
   return {
     alertmanagerSpec: {
+      ...(Object.keys(env).length > 0 && {
+        // The operator adds this to the container that it makes.
+        containers: [{ name: "alertmanager", env: Object.entries(env).map(([name, value]) => ({ name, value })) }],
+        podMetadata: { annotations },
+        volumes: [...volumes],
+        volumeMounts: [...mounts],
+      }),
       securityContext: CHANGE_OWNER_ONCE,
       resources: resources(size),
       priorityClassName: "critical-services",
@@ -163,25 +175,40 @@ function claim({ storageClass, sizeGiB }: Volume): HelmValue {
 }
 
 function grafana(args: ValuesArgs): HelmValue {
-  const { grafana: size, grafanaSecret, grafanaFiles, mail, signOn, reloader, datasource, publicHost } = args;
+  const {
+    grafana: size,
+    grafanaSecret,
+    grafanaFiles,
+    grafanaOutward,
+    mail,
+    signOn,
+    reloader,
+    datasource,
+    publicHost,
+  } = args;
   const tmp = { name: "tmp", mountPath: "/tmp" };
   const files = Object.entries(grafanaFiles);
+  const { env, annotations, volumes, mounts } = grafanaOutward;
   return {
     securityContext: CHANGE_OWNER_ONCE,
     resources: resources(size),
     priorityClassName: "standard-services",
     admin: { existingSecret: grafanaSecret.name },
+    ...(Object.keys(env).length > 0 && { env }),
     // It reads the password when it starts with an empty database, which each of its pods does.
-    podAnnotations: Object.fromEntries(
-      [grafanaSecret, ...Object.values(grafanaFiles)].map(({ name, checksum }) => [
-        `checksum.254carbon.com/${name}`,
-        checksum,
-      ]),
-    ),
+    podAnnotations: {
+      ...Object.fromEntries(
+        [grafanaSecret, ...Object.values(grafanaFiles)].map(({ name, checksum }) => [
+          `checksum.254carbon.com/${name}`,
+          checksum,
+        ]),
+      ),
+      ...annotations,
+    },
     containerSecurityContext: { readOnlyRootFilesystem: true },
     // Grafana and its sidecar need a directory for temporary files (kubara#302, grafana/helm-charts#3936).
-    extraVolumes: [{ name: "tmp", emptyDir: { sizeLimit: "64Mi" } }],
-    extraVolumeMounts: [tmp],
+    extraVolumes: [{ name: "tmp", emptyDir: { sizeLimit: "64Mi" } }, ...volumes],
+    extraVolumeMounts: [tmp, ...mounts],
     ...(files.length > 0 && {
       extraSecretMounts: files.map(([name, secret]) => ({
         name,

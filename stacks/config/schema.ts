@@ -7,6 +7,7 @@ import { Images } from "./images";
 import { addOn, kubernetesName, Size, size } from "./shapes";
 import { placementFaults, Placements } from "./placement";
 import { backupFaults } from "./backups";
+import { Egress, egressFaults } from "./egress";
 import { rayGpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
 import { signOnFaults, SingleSignOn } from "./sign-on";
@@ -82,6 +83,9 @@ export const PlatformConfig = z
       description:
         "Who sends mail: Superset's reports, Grafana's invitations, and alerts where `monitoring.paging` says so",
     }),
+    egress: Egress.optional().meta({
+      description: "How pods reach servers outside; left out where they do directly, and trust public authorities",
+    }),
     secrets: z
       .strictObject({ required: z.array(z.enum(Object.keys(SECRET_KEYS) as SecretName[])).default([]) })
       .default({ required: [] })
@@ -92,7 +96,12 @@ export const PlatformConfig = z
     for (const { path, message } of backupFaults(config)) {
       context.addIssue({ code: "custom", path: ["postgres", ...path], message });
     }
-    for (const { path, message } of [...placementFaults(config), ...signOnFaults(config), ...mailFaults(config)]) {
+    for (const { path, message } of [
+      ...placementFaults(config),
+      ...signOnFaults(config),
+      ...mailFaults(config),
+      ...egressFaults(config),
+    ]) {
       context.addIssue({ code: "custom", path: [...path], message });
     }
     const { ray, serve, cluster } = config;

@@ -3,6 +3,7 @@ import { ManifestFile } from "../../components/base/chart-release";
 import type { Authority } from "../../components/base/certificate";
 import type { ApiServer } from "../../components/base/endpoint";
 import { prometheus } from "../../components/base/observers";
+import type { Outside } from "../../components/base/outside";
 import type { PodSecurityLevel } from "../../components/base/pod";
 import { imageLock, mirrored, podSettings } from "../../components/base/pod-settings";
 import type { Metrics } from "../../components/base/scrape";
@@ -49,6 +50,13 @@ const NAMESPACES = {
 // The mesh itself, and pods that only serve the node they run on.
 const OUTSIDE_MESH: readonly string[] = ["istio-system", "gpu-operator"] satisfies (keyof typeof NAMESPACES)[];
 
+// Where pods go outside by what the stack says of it.
+const LEAVING: readonly string[] = [
+  "data-platform",
+  "monitoring",
+  "cert-manager",
+] satisfies (keyof typeof NAMESPACES)[];
+
 /** What a cluster has that has one of its own. */
 export const ADD_ONS: Readonly<Record<AddOnKey, Omit<ExistingAddOn, "key">>> = {
   certManager: existingCertManager,
@@ -80,6 +88,8 @@ export interface Foundation {
   /** The node networks. */
   readonly nodeCidrs: readonly string[];
   readonly metrics: Metrics;
+  /** How pods reach servers outside the cluster. */
+  readonly outside: Outside;
   /** mTLS and identities between pods, where the stack has a mesh. */
   readonly mesh: Mesh | undefined;
   /** The CRDs of the Gateway API. */
@@ -116,10 +126,14 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   });
   const { registries, mirrors, pullSecret } = config.images;
   const lock = imageLock(config.images.lock);
-  const isPlain = !pullSecret && Object.keys(mirrors).length + Object.keys(lock).length === 0;
+  const { podCidr, nodeCidrs, apiServer } = cluster;
+  const outside = outsideOf(config, ["localhost", "127.0.0.1", ".svc", `.${cluster.dnsDomain}`, podCidr, ...nodeCidrs]);
+  provider.wiring.leaveBy(outside);
+  const leaving = Object.keys(outside).length > 0 ? { outside: { by: outside, wiring: provider.wiring } } : undefined;
+  const isPlain = !pullSecret && !leaving && Object.keys(mirrors).length + Object.keys(lock).length === 0;
   const opts: pulumi.ComponentResourceOptions = {
     provider,
-    ...(!isPlain && { transformations: [podSettings({ mirrors, lock, pullSecret })] }),
+    ...(!isPlain && { transformations: [podSettings({ mirrors, lock, pullSecret, ...leaving })] }),
   };
 
   const priorities = new Priorities("priorities", opts);
@@ -129,7 +143,8 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     if (isForeign(name)) return { namespace: pulumi.output<string>(name) };
     const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
     const logins = pullSecret ? secrets.get("registryLogins") : undefined;
-    return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins }, opts);
+    const certificates = LEAVING.includes(name) ? outside.certificates : undefined;
+    return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins, certificates }, opts);
   });
   const records = [...lasting].map(([storageClass, values]) => {
     const name = storageClass === config.storage.className ? "lasting-values" : `lasting-values-${storageClass}`;
@@ -142,7 +157,6 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const own = Object.fromEntries(Object.entries(NAMESPACES).filter(([name]) => !isForeign(name)));
   const admitted = registries?.map((registry) => mirrored(registry, mirrors));
   new AdmissionPolicies("admission", { namespaces: own, registries: admitted }, opts);
-  const { podCidr, nodeCidrs, apiServer } = cluster;
   provider.wiring.surround([podCidr, ...nodeCidrs]);
   const kubeApi: ApiServer = {
     kind: "external",
@@ -182,6 +196,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
       size: config.certManager,
       metrics,
       acme: config.gateway !== undefined,
+      outside,
     },
     { ...opts, dependsOn: gatewayApi },
   );
@@ -229,6 +244,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     podCidr,
     nodeCidrs,
     metrics,
+    outside,
     mesh,
     gatewayApi,
     certManager,
@@ -238,6 +254,14 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     publicHost: (service) => `${service}.${domain}`,
     volumeOf: ({ sizeGiB, className = config.storage.className }) => ({ storageClass: className, sizeGiB }),
     isProtected,
+  };
+}
+
+function outsideOf({ egress = {} }: PlatformConfig, inside: readonly string[]): Outside {
+  const { proxy, certificates } = egress;
+  return {
+    ...(proxy && { proxy: { url: proxy.url, cidrs: proxy.cidrs, direct: [...inside, ...proxy.noProxy] } }),
+    ...(certificates !== undefined && { certificates }),
   };
 }
 

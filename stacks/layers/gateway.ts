@@ -1,5 +1,5 @@
 import type { Authority } from "../../components/base/certificate";
-import { externalPeer } from "../../components/base/endpoint";
+import { type ExternalPeer, externalPeer } from "../../components/base/endpoint";
 import { EnvoyGateway, type EnvoyGatewayArgs } from "../../components/edge/envoy-gateway";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { type AcmeArgs, PublicIssuer } from "../../components/ground/public-issuer";
@@ -108,6 +108,11 @@ function programsOf({ programs }: Config): EnvoyGatewayArgs["programs"] {
   return { ...issuer, provider: externalPeer("token-issuer", programs.jwks, cidrs) };
 }
 
+// The platform's own, as the world reaches them: no server outside.
+function publicHosts(cidrs: readonly string[]): ExternalPeer {
+  return { kind: "external", name: "public-hosts", cidrs, port: 80, why: "http" };
+}
+
 /** Who signs the certificate of the public hosts. */
 function authorityOf(
   { certificates }: Config,
@@ -134,7 +139,7 @@ function authorityOf(
         destinations: [
           { ...externalPeer("acme", server, cidrs), why: "certificates" },
           // It tries a challenge itself before the server does; Cloudflare's API is at the same port as the server.
-          ...(challenge === "http01" ? [externalPeer("public-hosts", `http://${NAME}`, cidrs)] : []),
+          ...(challenge === "http01" ? [publicHosts(cidrs)] : []),
         ],
         asker: certManager.controller,
       };

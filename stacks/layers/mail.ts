@@ -6,6 +6,13 @@ import type { Secrets } from "../config/secrets";
 export function mailServer({ mail }: PlatformConfig, secrets: Secrets): { readonly mail?: MailServer } {
   if (mail === undefined) return {};
   const { cidrs, ...server } = mail;
-  const destination = { kind: "external", name: "mail", cidrs, port: server.port, why: "mail" } as const;
+  const destination = {
+    kind: "external",
+    name: "mail",
+    cidrs,
+    port: server.port,
+    why: "mail",
+    outside: { host: server.server, http: false },
+  } as const;
   return { mail: { ...server, password: secrets.get("mailPassword"), destination } };
 }

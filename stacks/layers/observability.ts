@@ -35,6 +35,7 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
       grafanaPassword: secrets.get("grafanaAdminPassword"),
       paging: pagingOf(paging, secrets),
       ...mailServer(config, secrets),
+      outside: ground.outside,
       ...signOn(config, "grafana", secrets),
     },
     // cert-manager issues the certificate of its webhooks.
@@ -71,6 +72,7 @@ export function watch(
 function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
   if (paging.kind === "none" || paging.kind === "email") return paging;
   const { cidrs, port, ...receiver } = paging;
-  const destination = { kind: "external", name: "pager", cidrs, port, why: "alerts" } as const;
+  // Its host is in the credential.
+  const destination = { kind: "external", name: "pager", cidrs, port, why: "alerts", outside: { http: true } } as const;
   return { ...receiver, credential: secrets.get("pagingCredential"), destination };
 }

@@ -3,6 +3,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type Cluster, OUT, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
+import { outsideCertificate } from "./harness/certificates";
+import { MAIL, MailServer } from "./harness/mail-server";
 import { Browser, IdentityProvider, ISSUER } from "./harness/identity-provider";
 import type { Pod } from "./harness/pod";
 import { python } from "./harness/python";
@@ -89,6 +91,29 @@ with create_app().app_context():
         app.tasks[entry["task"]].run(**entry["kwargs"])
     print(json.dumps([log.action for log in db.session.query(Log).filter(Log.action.in_(input))]))
 `;
+
+// A chart of a table, and a report of it to somebody.
+const REPORT = `
+login(input["user"], input["password"])
+def make(kind, **body):
+    status, text, _ = ask(f"/api/v1/{kind}/", body)
+    assert status == 201, text
+    return json.loads(text)["id"]
+sources = json.loads(ask("/api/v1/database/")[1])["result"]
+source = next(one["id"] for one in sources if one["database_name"] == input["source"])
+dataset = make("dataset", database=source, schema="public", table_name=input["table"])
+query = {"columns": ["answer"], "metrics": [], "filters": [], "orderby": [], "row_limit": 10, "extras": {}}
+form = {"viz_type": "table", "query_mode": "raw", "all_columns": ["answer"], "datasource": f"{dataset}__table"}
+context = {"datasource": {"id": dataset, "type": "table"}, "queries": [query], "form_data": form,
+           "force": False, "result_format": "csv", "result_type": "full"}
+chart = make("chart", slice_name="answers", viz_type="table", datasource_id=dataset, datasource_type="table",
+             params=json.dumps(form), query_context=json.dumps(context))
+recipients = [{"type": "Email", "recipient_config_json": {"target": input["to"]}}]
+print(make("report", type="Report", name="answers", crontab="* * * * *", timezone="UTC", report_format="CSV",
+           chart=chart, recipients=recipients, creation_method="alerts_reports", active=True))
+`;
+
+const WORKER_LOG = "superset-worker-0.superset-worker.log";
 
 const FLAGS = `
 from superset import config
@@ -253,12 +278,16 @@ describe("Superset", () => {
     assert.deepEqual(await person(SOURCES, admin()), declared());
   });
 
-  describe("with single sign-on", () => {
+  describe("with single sign-on, mail, and certificates of one's own", () => {
+    const certificate = outsideCertificate(new URL(ISSUER).hostname, MAIL.server);
     let provider: IdentityProvider;
+    let mail: MailServer;
     let site: string;
     before(async () => {
       site = `https://superset.${cluster.program.config.domain}`;
       await cluster.reconfigure("dev", {
+        egress: { certificates: certificate.cert.toString() },
+        mail: { ...MAIL, username: "carbon", from: "carbon@example.com", cidrs: [] },
         singleSignOn: {
           issuer: ISSUER,
           cidrs: [],
@@ -267,16 +296,18 @@ describe("Superset", () => {
           superset: { clientId: "superset", roles: { Alpha: ["analysts"], sql_lab: ["analysts"], Gamma: ["board"] } },
         },
       });
-      const { SUPERSET_CLIENT_SECRET: secret = "" } = cluster.program.data("Secret", "superset-logins");
-      provider = await IdentityProvider.start(cluster, {
-        id: "superset",
-        secret,
-        redirect: `${site}/oauth-authorized/oidc`,
-      });
+      const { SUPERSET_CLIENT_SECRET: secret = "", SUPERSET_MAIL_PASSWORD: password = "" } = cluster.program.data(
+        "Secret",
+        "superset-logins",
+      );
+      const client = { id: "superset", secret, redirect: `${site}/oauth-authorized/oidc` };
+      provider = await IdentityProvider.start(cluster, client, certificate);
+      mail = await MailServer.start(cluster, { ...certificate, username: "carbon", password });
       ({ web, worker, beat } = await superset(cluster));
     });
     after(async () => {
       provider.close();
+      mail.close();
       await cluster.reconfigure("dev", {});
       ({ web, worker, beat } = await superset(cluster));
     });
@@ -286,7 +317,7 @@ describe("Superset", () => {
       provider.groups[name] = groups;
       const browser = new Browser({
         [new URL(site).hostname]: { host: web.address, port: 8088 },
-        [new URL(ISSUER).hostname]: { host: cluster.own, port: Number(new URL(ISSUER).port) },
+        [new URL(ISSUER).hostname]: { host: cluster.own, port: Number(new URL(ISSUER).port), ca: certificate.cert },
       });
       await browser.logIn(`${site}/login/oidc`, name);
       const { status, body } = await browser.open(`${site}/api/v1/me/roles/`);
@@ -302,6 +333,25 @@ describe("Superset", () => {
       assert.deepEqual(await rolesOf("eve", "chess"), []);
       assert.deepEqual(await rolesOf("ada"), []);
       assert.deepEqual(await rolesOf(admin().user, "analysts"), []);
+    });
+
+    it("mails a chart as CSV each minute, over TLS, with data that its owner may see", async () => {
+      const postgres = await cluster.postgres();
+      await postgres.query(
+        "CREATE TABLE mailed AS SELECT 42 AS answer; GRANT SELECT ON mailed TO superset_reader",
+        "datahub",
+      );
+      await person(REPORT, { ...admin(), source: "PostgreSQL datahub", table: "mailed", to: "board@example.com" });
+      await eventually(180, () => {
+        assert.notEqual(mail.mails.length, 0, fs.readFileSync(path.join(OUT, "logs", WORKER_LOG), "utf8").slice(-3000));
+        return Promise.resolve();
+      });
+      const [letter = ""] = mail.mails;
+      assert.match(letter, /^From: carbon@example\.com\r?$/m);
+      assert.match(letter, /^To: board@example\.com\r?$/m);
+      assert.ok(letter.includes(`${site}/explore/`), "the mail has no link to the chart");
+      const [, csv = ""] = /filename="?[^\n]*\.csv"?\r?\n(?:[^\n]+\n)*\r?\n([A-Za-z0-9+/=\r\n]+)/.exec(letter) ?? [];
+      assert.match(Buffer.from(csv, "base64").toString(), /answer\s+42/);
     });
 
     it("still knows the administrator's password, and no form by which people register", async () => {

@@ -125,6 +125,37 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     `singleSignOn.superset.roles.Admin.0: "a' || 'b" is not allowed: expected letters, digits, spaces and ._:/@=,+- at most; correct it in FILE`,
   ],
   [
+    (c) => {
+      const noProxy = ["qagi.cloudflareaccess.com"];
+      c.egress = { proxy: { url: "http://me:secret@proxy.example.com", cidrs: ["203.0.113.1/32"], noProxy } };
+    },
+    `egress.proxy.url: has a login in it, which is not supported in FILE`,
+  ],
+  [
+    (c) => (c.egress = { certificates: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" }),
+    "egress.certificates: is no list of certificates in PEM in FILE",
+  ],
+  [
+    (c) => (c.egress = { proxy: { url: "http://proxy.example.com", cidrs: ["203.0.113.1/32"] } }),
+    "gateway.people: Envoy knows no proxy, and qagi.cloudflareaccess.com would be asked through it; add it to egress.proxy.noProxy in FILE",
+  ],
+  [
+    (c) => {
+      c.egress = { proxy: { url: "http://proxy.example.com", cidrs: ["203.0.113.1/32"], noProxy: [".com"] } };
+      c.objectStore = { ...OUTSIDE, setup: SIZE, url: "https://s3.example.org" };
+      delete c.objectStore.bucket;
+    },
+    "objectStore.url: not all clients of S3 know a proxy, and s3.example.org would be asked through it; add it to egress.proxy.noProxy in FILE",
+  ],
+  [
+    (c) => {
+      const noProxy = ["qagi.cloudflareaccess.com"];
+      c.egress = { proxy: { url: "http://proxy.example.com", cidrs: ["203.0.113.1/32"], noProxy } };
+      c.singleSignOn = { ...SIGN_ON, datahub: { clientId: "datahub", roles: { Admin: ["platform"] } } };
+    },
+    "singleSignOn.datahub: DataHub's Java knows no proxy, and login.example.com would be asked through it; add it to egress.proxy.noProxy in FILE",
+  ],
+  [
     (c) => (c.monitoring.paging = { kind: "email", to: "ops@example.com" }),
     "monitoring.paging: needs mail, which is not configured; configure mail in FILE",
   ],

@@ -139,6 +139,13 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
         cidrs: ["203.0.113.0/24"],
       },
     },
+    egress: {
+      proxy: {
+        url: "http://proxy.example.com:3128",
+        cidrs: ["198.51.100.7/32"],
+        noProxy: ["s3.example.com", "login.example.com", "pypi.example.com", "tokens.example.com"],
+      },
+    },
     mail: {
       server: "smtp.example.com",
       port: 587,

@@ -20,6 +20,17 @@ export function issuedAs(secretName: string, program: Program): Readonly<Record<
   return found && certificate(found);
 }
 
+/** The certificate of servers outside, by these names, which pods trust where the stack says so. */
+export function outsideCertificate(...dnsNames: string[]): { readonly key: Buffer; readonly cert: Buffer } {
+  const { "tls.key": key, "tls.crt": cert } = issue({
+    secretName: "outside",
+    dnsNames,
+    keystores: { pkcs12: { password: "changeit" } },
+  });
+  if (key === undefined || cert === undefined) throw new Error("openssl wrote no certificate");
+  return { key, cert };
+}
+
 function issue({ secretName, dnsNames, keystores }: any): Readonly<Record<string, Buffer>> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-certificate-"));
   const openssl = (...args: string[]): void => {

@@ -1,13 +1,14 @@
 import * as http from "node:http";
+import * as https from "node:https";
 import { text } from "node:stream/consumers";
 import Provider from "oidc-provider";
 import type { Cluster } from "./cluster";
 
 const HOST = "login.example.com";
-const PORT = 8180;
+const PORT = 8443;
 
-/** Whose tokens it signs. Stack files must name an https URL; here there is no network to listen on. */
-export const ISSUER = `http://${HOST}:${PORT}`;
+/** Whose tokens it signs. */
+export const ISSUER = `https://${HOST}:${PORT}`;
 
 /** A client, as an identity provider knows it. */
 export interface Client {
@@ -20,13 +21,17 @@ export interface Client {
 /** An OpenID Connect provider that believes everybody's name, with the groups of each. */
 export class IdentityProvider {
   private constructor(
-    private readonly server: http.Server,
+    private readonly server: https.Server,
     /** Groups by the name of a person. */
     readonly groups: Record<string, readonly string[]>,
   ) {}
 
-  /** Starts it at the address of the tests, and has its name lead there. */
-  static async start(cluster: Cluster, { id, secret, redirect }: Client): Promise<IdentityProvider> {
+  /** Starts it at the address of the tests, with a certificate of its name, and has its name lead there. */
+  static async start(
+    cluster: Cluster,
+    { id, secret, redirect }: Client,
+    certificate: https.ServerOptions,
+  ): Promise<IdentityProvider> {
     const groups: Record<string, readonly string[]> = {};
     const provider = new Provider(ISSUER, {
       clients: [{ client_id: id, client_secret: secret, redirect_uris: [redirect] }],
@@ -45,7 +50,7 @@ export class IdentityProvider {
       features: { devInteractions: { enabled: true } },
       pkce: { required: () => true },
     });
-    const server = http.createServer((request, response) => {
+    const server = https.createServer(certificate, (request, response) => {
       void provider.callback()(request, response);
     });
     await new Promise<void>((resolve) => server.listen(PORT, cluster.own, resolve));
@@ -65,24 +70,32 @@ export interface Page {
   readonly body: string;
 }
 
-/** A browser: it keeps cookies, follows redirects, and finds hosts at the addresses that it is told. */
+/** Where a host is found: with a CA if it ends TLS itself, and else by what the gateway would say of it. */
+export interface Place {
+  readonly host: string;
+  readonly port: number;
+  readonly ca?: Buffer | undefined;
+}
+
+/** A browser: it keeps cookies, follows redirects, and finds hosts where it is told. */
 export class Browser {
   private readonly cookies = new Map<string, Map<string, string>>();
 
-  /** Address and port of each host. The gateway ends TLS: who is asked hears only what it says of it. */
-  constructor(private readonly addresses: Readonly<Record<string, { readonly host: string; readonly port: number }>>) {}
+  constructor(private readonly places: Readonly<Record<string, Place>>) {}
 
   /** Opens a URL, or sends a form to it, and goes wherever it leads. */
   async open(address: string | URL, form?: Readonly<Record<string, string>>): Promise<Page> {
     const url = new URL(address);
-    const { host, port } = this.addresses[url.hostname] ?? { host: "", port: 0 };
-    if (host === "") throw new Error(`nobody is at ${url.href}`);
+    const place = this.places[url.hostname];
+    if (place === undefined) throw new Error(`nobody is at ${url.href}`);
+    const { host, port, ca } = place;
     const own = this.cookies.get(url.hostname) ?? new Map<string, string>();
     this.cookies.set(url.hostname, own);
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
-      const request = http.request({
+      const request = (ca ? https : http).request({
         host,
         port,
+        ...(ca && { ca, servername: url.hostname }),
         path: `${url.pathname}${url.search}`,
         method: form === undefined ? "GET" : "POST",
         headers: {

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as path from "node:path";
 import { json } from "node:stream/consumers";
+import { isDeepStrictEqual } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateConfig, evaluateStack, type StackEvaluation } from "../../../rehearsal/program/charts";
 import { ROOT, stackConfig } from "../../../rehearsal/program/evaluate";
@@ -72,7 +73,9 @@ export class Program {
   object(name: string, ...kinds: string[]): Rendered {
     const found = this.objects.filter(({ kind, metadata }) => kinds.includes(kind) && metadata.name === name);
     const [one] = found;
-    if (one === undefined || found.length > 1) {
+    // Several namespaces may have the same.
+    const content = (object: Rendered) => ({ ...object, metadata: undefined });
+    if (one === undefined || found.some((other) => !isDeepStrictEqual(content(other), content(one)))) {
       throw new Error(`the program renders ${found.length} of ${kinds.join(" or ")} ${name}`);
     }
     return one;
