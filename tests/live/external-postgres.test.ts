@@ -70,6 +70,13 @@ describe("an external PostgreSQL", () => {
     assert.equal(sql("SELECT count(*) FROM pg_roles WHERE rolname = 'datahub'"), "0");
   });
 
+  it("keeps the databases of others, and makes nothing beside one", () => {
+    sql("CREATE DATABASE datahub");
+    assert.throws(() => setUp(), /the database datahub is there, and the role datahub does not own it/);
+    assert.equal(sql("SELECT count(*) FROM pg_roles WHERE rolname = 'datahub'"), "0");
+    sql("DROP DATABASE datahub");
+  });
+
   it("gets databases and roles with their rights, and again", () => {
     setUp();
     assert.equal(as("datahub", "CREATE TABLE prices AS SELECT 1 AS n; TABLE prices"), "1");

@@ -38,22 +38,28 @@ export function rolesOf({ databases, readers, guests }: PostgresUsers): Role[] {
  */
 export function prepare(
   roles: readonly Role[],
-  { connections, mark }: { readonly connections: number; readonly mark: string },
+  { connections, mark: owner }: { readonly connections: number; readonly mark: string },
 ): string {
+  // It stands in SQL, within quotes and within quotes in those.
+  const mark = owner.replaceAll("'", "");
   const readers = roles.filter(({ kind }) => kind === "reader");
   return [
     "set -e",
     psql(
-      [enough(connections), ...roles.flatMap((role) => [refuseForeign(role, mark), ...make(role, mark)])].join("\n"),
+      [
+        enough(connections),
+        ...roles.flatMap((role) => refuseForeign(role, mark)),
+        ...roles.flatMap((role) => make(role, mark)),
+      ].join("\n"),
     ),
     ...roles
       .filter(({ kind }) => kind === "database")
-      .map((owner) => as(owner, psql("CREATE TABLE public.carbon_proof ();\nDROP TABLE public.carbon_proof;"))),
+      .map((role) => as(role, psql("CREATE TABLE public.carbon_proof ();\nDROP TABLE public.carbon_proof;"))),
     ...roles
       .filter(({ kind, database }) => kind === "database" && readers.some((reader) => reader.database === database))
-      .map((owner) => {
-        const names = readers.filter(({ database }) => database === owner.database).map(({ name }) => name);
-        return `(\n${exported(owner)}\n${grantAndProve(owner.database, names)}\n)`;
+      .map((role) => {
+        const names = readers.filter(({ database }) => database === role.database).map(({ name }) => name);
+        return `(\n${exported(role)}\n${grantAndProve(role.database, names)}\n)`;
       }),
   ].join("\n");
 }
@@ -65,11 +71,17 @@ function enough(connections: number): string {
   );
 }
 
-function refuseForeign({ name }: Role, mark: string): string {
-  return raiseWhere(
+function refuseForeign({ kind, name }: Role, mark: string): string[] {
+  const role = raiseWhere(
     `EXISTS (SELECT FROM pg_roles WHERE rolname = '${name}' AND shobj_description(oid, 'pg_authid') IS DISTINCT FROM '${mark}')`,
     `the role ${name} is there, and not this stack''s: rename it, or hand it over by COMMENT ON ROLE "${name}" IS ''${mark}''`,
   );
+  if (kind !== "database") return [role];
+  const database = raiseWhere(
+    `EXISTS (SELECT FROM pg_database WHERE datname = '${name}' AND pg_get_userbyid(datdba) <> '${name}')`,
+    `the database ${name} is there, and the role ${name} does not own it: rename it, or hand it over by ALTER DATABASE "${name}" OWNER TO "${name}"`,
+  );
+  return [role, database];
 }
 
 // The quotes have a name, since Kubernetes makes one of two dollar signs in a command.
