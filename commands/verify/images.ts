@@ -4,6 +4,8 @@ import type { Fault, Question } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
 import { type Expected, type ExpectedObject, title } from "./expected";
 
+const ENDED: ReadonlySet<string> = new Set(["Succeeded", "Failed"]);
+
 /** Whether pods run the images that the program names, and operators the versions. Charts' own images are not compared. */
 export function images({ stack, objects, namespaces }: Expected, cluster: ClusterView): Question[] {
   const declared = new Set(objects.flatMap(({ inputs }) => imagesIn(inputs)));
@@ -14,7 +16,7 @@ export function images({ stack, objects, namespaces }: Expected, cluster: Cluste
       name: "images of pods",
       ask: async () => {
         const running = (await cluster.pods()).filter(
-          ({ metadata, status }) => namespaces.includes(metadata?.namespace ?? "") && status?.phase !== "Succeeded",
+          ({ metadata, status }) => namespaces.includes(metadata?.namespace ?? "") && !ENDED.has(status?.phase ?? ""),
         );
         const known = running.flatMap(containersOf).filter(({ image }) => byRepository.has(repositoryOf(image)));
         const others = known.filter(({ image }) => !declared.has(image));

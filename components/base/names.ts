@@ -10,3 +10,6 @@ export function objectName(...parts: string[]): string {
   const hash = createHash("sha256").update(name).digest("hex").slice(0, 6);
   return `${name.slice(0, MAX_LENGTH - 7)}-${hash}`;
 }
+
+/** User name of ingestion recipes in DataHub and Trino, which nobody else may bear. */
+export const INGESTION_USER = "ingestion";

@@ -253,7 +253,8 @@ function rulesOf(wires: readonly Wire[], direction: Direction, name: string, has
     const key = `${portNames(ports).join()} ${why} ${String(meshed)}`;
     const rule = rules.get(key) ?? { ports, why, meshed, peers: new Map<string, WireEnd>() };
     rules.set(key, rule);
-    rule.peers.set(`${peer.name} ${peer.kind}`, peer);
+    // Something outside may have several networks.
+    rule.peers.set([peer.name, peer.kind, ...(peer.kind === "networks" ? peer.cidrs : [])].join(" "), peer);
   }
   return sorted(rules).map((rule) => ({ ...rule, peers: new Map([...rule.peers].sort(byName)) }));
 }

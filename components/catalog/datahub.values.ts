@@ -1,3 +1,4 @@
+import { INGESTION_USER } from "../base/names";
 import { javaTrust, mountedCa, TRUST_STORE_PASSWORD } from "../base/certificate";
 import type { HelmValue } from "../base/chart-release";
 import {
@@ -299,7 +300,7 @@ function signOnEnv({ signOn, secrets, baseUrl }: ValuesArgs): HelmValue[] {
       AUTH_OIDC_SCOPE: signOn.scopes.join(" "),
       AUTH_OIDC_USER_NAME_CLAIM: USERNAME_CLAIM,
       // DataHub's own accounts are not the provider's to give away: who bears the name of one is refused.
-      AUTH_OIDC_USER_NAME_CLAIM_REGEX: `^(?!${ADMINISTRATOR}$|__).+$`,
+      AUTH_OIDC_USER_NAME_CLAIM_REGEX: `^(?!(${[ADMINISTRATOR, INGESTION_USER].join("|")})$|__).+$`,
       AUTH_OIDC_EXTRACT_GROUPS_ENABLED: "true",
       AUTH_OIDC_GROUPS_CLAIM: signOn.groupsClaim,
     }),

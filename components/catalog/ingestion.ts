@@ -12,6 +12,7 @@ import {
   type Trust,
   url,
 } from "../base/endpoint";
+import { INGESTION_USER as USER } from "../base/names";
 import { configFiles, type MountedFiles } from "../base/files";
 import type { ContainerSize } from "../base/pod";
 import { ScheduledJob } from "../base/scheduled-job";
@@ -37,8 +38,6 @@ const UID = 1000;
 const RECIPES_PATH = "/recipes";
 const RECIPE_FILE = "recipe.yaml";
 const ACCOUNT_FILE = "account.json";
-/** User name of the recipes in DataHub and Trino. */
-const USER = "ingestion";
 // Parallel queries: for PostgreSQL as on the old platform; Trino has one worker.
 const PROFILING = { kind: "tables", workers: 5 } as const;
 

@@ -11,9 +11,9 @@ import { images } from "../base/versions";
 
 /** Name of the Secret that jobs outside this program read: keys `accesskey` and `secretkey`. */
 const SHARED_SECRET = "minio-credentials";
-// What the Job calls the shared user, and running MinIO servers its policy.
 /** The name of a store inside the cluster on the old platform, which clients may still use. */
 export const LEGACY_NAME = "minio-service";
+// What the Job calls the shared user, and running MinIO servers its policy.
 const SHARED_USER = "carbon-buckets";
 const ADMINISTRATOR = "administrator";
 const USERS_MOUNT = "/users";

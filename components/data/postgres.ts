@@ -101,7 +101,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
     args: PostgresArgs & PostgresUsers<Database, Reader, Guest>,
     opts: pulumi.ComponentResourceOptions,
   ) {
-    super("carbon:data:Postgres", name, {}, opts);
+    super("carbon:data:Postgres", name, {}, { ...opts, aliases: [{ type: "carbon:data:ExternalPostgres" }] });
     refuseTooMany(this, args);
     const { namespace, operatorNamespace, kubeApi, databases, readers, guests, backups, protect }: PostgresArgs = args;
     // All pods of the cluster, since the Jobs that initialize and join instances need the same wires.

@@ -21,6 +21,8 @@ export interface ClusterArgs {
 export class Cluster extends pulumi.ComponentResource {
   /** The provider of all objects of the stack. */
   readonly provider: ClusterProvider;
+  /** What tells the cluster from every other. */
+  readonly uid: pulumi.Output<string>;
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Cluster", name, {}, opts);
@@ -52,6 +54,7 @@ export class Cluster extends pulumi.ComponentResource {
         return context;
       });
 
+    this.uid = live;
     this.provider = new ClusterProvider(
       name,
       {

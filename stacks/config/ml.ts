@@ -5,10 +5,10 @@ import {
   cidr,
   clientAccount,
   cronSchedule,
+  httpsUrl,
   kubernetesName,
   nodeSelector,
   range,
-  serverUrl,
   size,
   Size,
   tolerations,
@@ -99,7 +99,7 @@ const workerGroups = (min: z.ZodInt) =>
     .default({})
     .meta({ description: "Further groups of workers, by name, which tasks select by the label worker-group" });
 
-// Its autoscalers count the CPU time of workers that run.
+// Standalone, an autoscaler sees only the CPU time of workers that run: from zero it would start none.
 const SOME = z.int().min(1, "expected 1 or more, since only mode kuberay starts the first worker of a group on demand");
 const NONE = z.int().min(0);
 
@@ -138,7 +138,7 @@ const ray = {
   workers: RayWorkers,
   packageIndex: z
     .strictObject({
-      url: serverUrl(/^https?$/, "expected an http or https URL").meta({
+      url: httpsUrl.meta({
         description: "Index of Python packages, as pip asks it, such as https://pypi.example.com/simple",
       }),
       cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the URL, opened to Ray by network policies" }),

@@ -27,6 +27,9 @@ const property = z.string().regex(/^[a-zA-Z0-9._-]+$/, "expected the name of a p
 
 const CREDENTIAL = /(password|secret|credential|token|private-key|access-key)/i;
 
+// In a URL.
+const CREDENTIAL_VALUE = /\/\/[^/@]*:[^/@]*@|[?;&](password|pwd)=/i;
+
 /** A catalog of a source outside the platform. */
 const Catalog = z
   .strictObject({
@@ -43,11 +46,11 @@ const Catalog = z
       .meta({ description: "Where the source listens, opened to Trino's pods by network policies" }),
   })
   .superRefine(({ properties, secrets }, context) => {
-    for (const name of Object.keys(properties)) {
+    for (const [name, value] of Object.entries(properties)) {
       const path = ["properties", name];
       if (secrets.includes(name)) {
         context.addIssue({ code: "custom", path, message: "secrets has it, too; remove one" });
-      } else if (CREDENTIAL.test(name)) {
+      } else if (CREDENTIAL_VALUE.test(value) || (CREDENTIAL.test(name) && !/^(true|false)$/.test(value))) {
         const message = "it may be a credential: list its name under secrets, and set carbon:trinoCatalogPassword";
         context.addIssue({ code: "custom", path, message });
       }

@@ -81,6 +81,8 @@ export interface Foundation {
   /** The namespaces by name; each Output resolves once the namespace and its default policies exist. */
   readonly namespaces: Readonly<Record<keyof typeof NAMESPACES, pulumi.Output<string>>>;
   readonly kubeApi: ApiServer;
+  /** What tells the cluster from every other. */
+  readonly clusterUid: pulumi.Output<string>;
   /** The cluster's DNS domain. */
   readonly clusterDomain: string;
   /** The pod network. */
@@ -119,7 +121,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const isProtected = (owner: DataOwner) => !lifted.includes(owner);
   const existing = existingAddOns(config);
   const addOns = existing.map((key) => ({ key, ...ADD_ONS[key] }));
-  const { provider } = new Cluster("cluster", {
+  const { provider, uid: clusterUid } = new Cluster("cluster", {
     context: cluster.context,
     storageClasses: [...lasting.keys()],
     addOns,
@@ -240,6 +242,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     wiring: provider.wiring,
     namespaces,
     kubeApi,
+    clusterUid,
     clusterDomain: cluster.dnsDomain,
     podCidr,
     nodeCidrs,

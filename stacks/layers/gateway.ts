@@ -138,8 +138,10 @@ function authorityOf(
             : { kind: "dns01", token: secrets.get("cloudflareDnsToken") },
         destinations: [
           { ...externalPeer("acme", server, cidrs), why: "certificates" },
-          // It tries a challenge itself before the server does; Cloudflare's API is at the same port as the server.
-          ...(challenge === "http01" ? [publicHosts(cidrs)] : []),
+          // It tries a challenge itself before the server does.
+          ...(challenge === "http01"
+            ? [publicHosts(cidrs)]
+            : [{ ...externalPeer("acme-dns", "https://api.cloudflare.com", cidrs), why: "certificates" }]),
         ],
         asker: certManager.controller,
       };

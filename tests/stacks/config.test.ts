@@ -21,13 +21,9 @@ function kuberay(servingWorkers: object): object {
   return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
 }
 
-const OUTSIDE = {
-  kind: "external",
-  url: "https://s3.example.com",
-  cidrs: ["203.0.113.0/24"],
-  region: "x",
-  bucket: "carbon-backups",
-};
+const OUTSIDE_API = { kind: "external", url: "https://s3.example.com", cidrs: ["203.0.113.0/24"], region: "x" };
+const OUTSIDE = { ...OUTSIDE_API, bucket: "carbon-backups" };
+const OUTSIDE_STORE = { ...OUTSIDE_API, setup: SIZE };
 
 const SIGN_ON = { issuer: "https://login.example.com", cidrs: ["203.0.113.0/24"] };
 
@@ -220,6 +216,14 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [
     (c) => {
       c.ray.packageIndex = { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] };
+      c.serve.applications.commodity.packages = ["xgboost==3.1.2"];
+    },
+    "serve.applications.commodity.packages: need an objectStore outside; put them in the image of a workerGroup in FILE",
+  ],
+  [
+    (c) => {
+      c.ray.packageIndex = { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] };
+      c.objectStore = OUTSIDE_STORE;
       c.serve.applications.commodity.packages = ["xgboost>=3"];
     },
     'serve.applications.commodity.packages.0: "xgboost>=3" is not allowed: expected a package other than Ray and its exact ' +
@@ -537,6 +541,7 @@ describe("a good config", () => {
     const applications = blocks.flatMap(({ serve }) => Object.entries(serve?.applications ?? {}));
     const config = prod((c) => {
       c.ray = shown;
+      c.objectStore = OUTSIDE_STORE;
       for (const [app, parts] of applications) Object.assign(c.serve.applications[app], parts);
     });
     assert.deepEqual(faultsOf(config), []);

@@ -112,7 +112,7 @@ describe("the passwords of Trino's catalogs", () => {
   const passwords = async (trinoCatalogPassword: string) => {
     const { seen } = await run({ ...config, trino }, { trinoCatalogPassword });
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "trino-env").inputs;
-    return ["PRICES", "WEATHER"].map((name) => stringData[`CATALOG_${name}_CONNECTION_PASSWORD`]);
+    return ["PRICES", "WEATHER"].map((name) => stringData[`CATALOG_${name}_0`]);
   };
 
   it("are one for all, or one for each", async () => {

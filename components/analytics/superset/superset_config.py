@@ -81,7 +81,7 @@ if _sign_on := _settings.get("signOn"):
             username = userinfo["username"]
             roles = self.get_roles_from_keys(userinfo["role_keys"])
             # The administrator's account is not the provider's to give away.
-            if not roles or username == _sign_on["administrator"]:
+            if not roles or username.lower() == _sign_on["administrator"]:
                 return None
             if self.find_user(username) is None:
                 email = userinfo["email"] or f"{username}@localhost"
@@ -90,6 +90,8 @@ if _sign_on := _settings.get("signOn"):
 
     CUSTOM_SECURITY_MANAGER = _SignOn
     AUTH_TYPE = AUTH_OAUTH
+    # Else people whose names differ in case alone would share an account.
+    AUTH_USERNAME_CI = False
     AUTH_ROLES_SYNC_AT_LOGIN = True
     AUTH_ROLES_MAPPING = _sign_on["rolesOf"]
     OAUTH_PROVIDERS = [

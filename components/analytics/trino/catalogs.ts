@@ -171,11 +171,16 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
 }
 
 function otherCatalog(name: string, { properties, secrets, reaches }: OtherSource): Catalog {
-  const variable = (property: string) => `CATALOG_${name}_${property}`.toUpperCase().replaceAll(/\W/g, "_");
-  const keys = Object.keys(secrets);
+  // Numbers, since other characters of properties would have to be replaced, and two might become one.
+  const variables = Object.entries(secrets).map(
+    ([property, value], index) => ({ property, value, variable: `CATALOG_${name.toUpperCase()}_${index}` }) as const,
+  );
   return {
-    properties: { ...properties, ...Object.fromEntries(keys.map((key) => [key, `\${ENV:${variable(key)}}`])) },
-    env: Object.fromEntries(Object.entries(secrets).map(([key, value]) => [variable(key), value])),
+    properties: {
+      ...properties,
+      ...Object.fromEntries(variables.map(({ property, variable }) => [property, `\${ENV:${variable}}`])),
+    },
+    env: Object.fromEntries(variables.map(({ variable, value }) => [variable, value])),
     talksTo: reaches.map(({ cidrs, port }) => ({ kind: "external", name, cidrs, port, why: "queries" })),
   };
 }

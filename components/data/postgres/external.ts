@@ -29,7 +29,7 @@ export interface ExternalPostgresArgs<
   /** Who makes databases and roles, and the database to which it connects. */
   readonly administrator: { readonly login: Credential; readonly database: string };
   /** Whose roles they are among those of others on the server: their comment. */
-  readonly mark: string;
+  readonly mark: pulumi.Output<string>;
   readonly setupSize: ContainerSize;
 }
 
@@ -50,10 +50,11 @@ export class ExternalPostgres<
     args: ExternalPostgresArgs<Database, Reader, Guest>,
     opts: pulumi.ComponentResourceOptions,
   ) {
-    super("carbon:data:ExternalPostgres", name, {}, opts);
+    // Secrets have the same names inside and outside.
+    super("carbon:data:ExternalPostgres", name, {}, { ...opts, aliases: [{ type: "carbon:data:Postgres" }] });
     const { namespace, host, port, cidrs }: ExternalPostgresArgs = args;
     const roles = rolesOf(args);
-    const authority = envSecret(`${name}-ca`, { namespace, data: { "ca.crt": args.ca } }, { parent: this });
+    const authority = envSecret(`${name}-external-ca`, { namespace, data: { "ca.crt": args.ca } }, { parent: this });
     const trust: Trust = {
       volume: { secret: { secretName: authority.name, items: [{ key: "ca.crt", path: "ca.crt" }] } },
     };
@@ -114,7 +115,10 @@ export class ExternalPostgres<
         image: images.postgres,
         size: setupSize,
         uid: POSTGRES_UID,
-        command: ["bash", "-c", prepare(roles, { connections: connectionsOf(args), mark: args.mark })],
+        command: [
+          ...["bash", "-c"],
+          args.mark.apply((mark) => prepare(roles, { connections: connectionsOf(args), mark })),
+        ],
         env: libpqEnv(all),
         secretEnv: [passwords],
         mounts: POSTGRES_CA_MOUNT,

@@ -38,15 +38,14 @@ export function rolesOf({ databases, readers, guests }: PostgresUsers): Role[] {
  */
 export function prepare(
   roles: readonly Role[],
-  { connections, mark: owner }: { readonly connections: number; readonly mark: string },
+  { connections, mark }: { readonly connections: number; readonly mark: string },
 ): string {
-  // It stands in SQL, within quotes and within quotes in those.
-  const mark = owner.replaceAll("'", "");
   const readers = roles.filter(({ kind }) => kind === "reader");
   return [
     "set -e",
     psql(
       [
+        recent(),
         enough(connections),
         ...roles.flatMap((role) => refuseForeign(role, mark)),
         ...roles.flatMap((role) => make(role, mark)),
@@ -62,6 +61,14 @@ export function prepare(
         return `(\n${exported(role)}\n${grantAndProve(role.database, names)}\n)`;
       }),
   ].join("\n");
+}
+
+// Before 15 everybody may make tables in the schema public.
+function recent(): string {
+  return raiseWhere(
+    "current_setting('server_version_num')::int < 150000",
+    "the server is older than PostgreSQL 15: upgrade it",
+  );
 }
 
 function enough(connections: number): string {
@@ -95,9 +102,12 @@ function make({ kind, name, database }: Role, mark: string): string[] {
     `SELECT '${made}' WHERE NOT EXISTS (SELECT FROM ${table} WHERE ${column} = '${name}') \\gexec`;
   return [
     `\\getenv password ${passwordOf(name)}`,
+    // A role without its comment would be somebody else's for ever.
+    "BEGIN;",
     unless("pg_roles", "rolname", `CREATE ROLE "${name}"`),
     `COMMENT ON ROLE "${name}" IS '${mark}';`,
     `ALTER ROLE "${name}" LOGIN PASSWORD :'password' CONNECTION LIMIT ${limit};`,
+    "COMMIT;",
     ...(kind === "database"
       ? [
           // Else an administrator who is no superuser may make no database of the role.

@@ -146,17 +146,17 @@ describe("Trino", () => {
     const prices = {
       properties: { "connector.name": "mysql", "connection-user": "reader" },
       secrets: { "connection-password": pulumi.secret(HOSTILE) },
-      reaches: [{ cidrs: ["203.0.113.7/32"], port: 3306 }],
+      reaches: ["203.0.113.7/32", "203.0.113.8/32"].map((cidr) => ({ cidrs: [cidr], port: 3306 })),
     };
     const seen = await trino(() => ({ others: { prices } }));
     const { prices: text } = values(seen).additionalCatalogs;
-    assert.equal(
-      text,
-      "connector.name=mysql\nconnection-user=reader\nconnection-password=${ENV:CATALOG_PRICES_CONNECTION_PASSWORD}\n",
-    );
-    assert.equal(secret(seen, "trino-env").CATALOG_PRICES_CONNECTION_PASSWORD, HOSTILE);
-    const made = wires(seen);
-    for (const node of ["trino-coordinator", "trino-worker"]) assert.ok(made.includes(`${node} -> prices 3306`), node);
+    assert.equal(text, "connector.name=mysql\nconnection-user=reader\nconnection-password=${ENV:CATALOG_PRICES_0}\n");
+    assert.equal(secret(seen, "trino-env").CATALOG_PRICES_0, HOSTILE);
+    for (const node of ["trino-coordinator", "trino-worker"]) {
+      const { spec } = only(seen, "kubernetes:networking.k8s.io/v1:NetworkPolicy", `${node}-egress`).inputs;
+      for (const cidr of ["203.0.113.7/32", "203.0.113.8/32"])
+        assert.match(JSON.stringify(spec), new RegExp(cidr), node);
+    }
   });
 
   it("logs in to Kafka by a file, in which a password may hold any character", async () => {

@@ -44,11 +44,12 @@ describe("a PostgreSQL outside the cluster", () => {
     const pods = ourPods(seen).filter(({ template }) => clients.includes(template.metadata.labels.app));
     assert.ok(pods.length > 5, `only ${pods.length} pods: does the test still see them?`);
     for (const { owner, template } of pods) {
-      const { secret } = template.spec.volumes.find(({ secret: one }: any) => one?.secretName === "postgres-ca") ?? {};
+      const { secret } =
+        template.spec.volumes.find(({ secret: one }: any) => one?.secretName === "postgres-external-ca") ?? {};
       assert.deepEqual(secret?.items, [{ key: "ca.crt", path: "ca.crt" }], owner);
     }
     assert.equal(
-      only(seen, "kubernetes:core/v1:Secret", "postgres-ca").inputs.stringData["ca.crt"],
+      only(seen, "kubernetes:core/v1:Secret", "postgres-external-ca").inputs.stringData["ca.crt"],
       EXTERNAL_POSTGRES.ca,
     );
   });
@@ -69,7 +70,7 @@ describe("a PostgreSQL outside the cluster", () => {
     assert.deepEqual(postgres, {
       ...{ protocol: "postgresql", host: "postgres.example.com", port: 5432 },
       ...{ url: "postgresql://postgres.example.com:5432", tls: true, sslmode: "verify-full", auth: "password" },
-      ca: { kind: "Secret", namespace: "data-platform", name: "postgres-ca", key: "ca.crt" },
+      ca: { kind: "Secret", namespace: "data-platform", name: "postgres-external-ca", key: "ca.crt" },
     });
     assert.deepEqual(secrets.postgresMlflow, { namespace: "data-platform", name: "postgres-mlflow" });
   });
