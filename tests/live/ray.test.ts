@@ -6,7 +6,7 @@ import { type Pod, PROBES } from "./harness/pod";
 import { python } from "./harness/python";
 import { eventually } from "./harness/eventually";
 import { Laptop } from "./harness/laptop";
-import { rayCluster } from "./harness/systems";
+import { application, rayCluster } from "./harness/systems";
 
 const TRAIN = `
 import mlflow, ray, socket
@@ -152,6 +152,9 @@ describe("Ray", () => {
     } finally {
       await again(ROOT);
       laptop.close();
+      // This head has heard of no application.
+      await application(cluster);
+      await cluster.job("serve-deploy", { again: true });
     }
   });
 
