@@ -117,7 +117,9 @@ describe("DataHub", () => {
     const { name, key } = env.AUTH_OIDC_CLIENT_SECRET.secretKeyRef;
     assert.equal(secretOf(seen, name)[key], "client-secret");
     const names = new RegExp(env.AUTH_OIDC_USER_NAME_CLAIM_REGEX);
-    const found = ["datahub", "ingestion", "__datahub_system", "datahub-team", "ada"].map((one) => names.exec(one)?.[0]);
+    const found = ["datahub", "ingestion", "__datahub_system", "datahub-team", "ada"].map(
+      (one) => names.exec(one)?.[0],
+    );
     assert.deepEqual(found, [undefined, undefined, undefined, "datahub-team", "ada"]);
     assert.ok(wires(seen).includes("datahub-datahub-frontend -> provider 443"), wires(seen).join());
   });
