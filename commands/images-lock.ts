@@ -65,13 +65,14 @@ Exit codes: 0 written, or nothing changed; 1 --check found changes; 2 wrong usag
       const found = registrations.flatMap(({ inputs }) => imagesIn(inputs));
       files.set(config.images.lock, [...(files.get(config.images.lock) ?? []), ...found]);
     }
-    for (const [file, images] of files) {
+    for (const [named, images] of files) {
+      const file = path.resolve(ROOT, named);
       const lock = await lockImages(images);
       const lines = changes(imageLock(file), lock);
       for (const line of lines) console.log(line);
       if (check && lines.length > 0) process.exitCode = 1;
-      if (!check) writeLock(path.resolve(ROOT, file), lock);
-      const next = check ? "" : `; commit ${file}`;
+      if (!check) writeLock(file, lock);
+      const next = check ? "" : `; commit ${named}`;
       console.log(`${Object.keys(lock).length} images, ${lines.length} changed${next}`);
     }
   });

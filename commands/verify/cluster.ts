@@ -91,3 +91,6 @@ export function nameOf({ metadata }: KubernetesObject): string {
   const { namespace, name = "" } = metadata ?? {};
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
+
+/** The phases of pods that run no more. */
+export const ENDED: ReadonlySet<string> = new Set(["Succeeded", "Failed"]);

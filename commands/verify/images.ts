@@ -1,10 +1,8 @@
 import type { V1Pod } from "@kubernetes/client-node";
 import { imagesIn } from "../../rehearsal/program/images";
 import type { Fault, Question } from "./check";
-import { type ClusterView, nameOf } from "./cluster";
+import { type ClusterView, ENDED, nameOf } from "./cluster";
 import { type Expected, type ExpectedObject, title } from "./expected";
-
-const ENDED: ReadonlySet<string> = new Set(["Succeeded", "Failed"]);
 
 /** Whether pods run the images that the program names, and operators the versions. Charts' own images are not compared. */
 export function images({ stack, objects, namespaces }: Expected, cluster: ClusterView): Question[] {

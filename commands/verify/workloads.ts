@@ -2,7 +2,7 @@ import type { V1Job, V1OwnerReference, V1Pod } from "@kubernetes/client-node";
 import type { PodGroup } from "../../rehearsal/program/demand";
 import { isReadyOrDone } from "../../rehearsal/simulation/report";
 import type { Answer, Fault, Question } from "./check";
-import type { ClusterView } from "./cluster";
+import { type ClusterView, ENDED } from "./cluster";
 import { type Expected, type ExpectedObject, title } from "./expected";
 import { stillWaitsFor } from "./wait-for";
 
@@ -164,8 +164,6 @@ async function cronJob(group: PodGroup, cluster: ClusterView, stack: string): Pr
 function started({ metadata }: V1Job): number {
   return metadata?.creationTimestamp?.getTime() ?? 0;
 }
-
-const ENDED: ReadonlySet<string> = new Set(["Succeeded", "Failed"]);
 
 /** The pods that an operator makes for a custom resource: those whose chain of owners leads to it. */
 async function operated(group: PodGroup, cluster: ClusterView, stack: string): Promise<Answer> {

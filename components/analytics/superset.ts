@@ -2,7 +2,6 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { mountedCa } from "../base/certificate";
 import { connect, type Destination } from "../base/connect";
 import { deployment, type DeploymentArgs, podsAtOnce } from "../base/deployment";
 import {
@@ -28,17 +27,17 @@ import {
   serviceAccount,
 } from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
+import { REDIS_CA } from "../base/redis-client";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
 import { SetupJob } from "../base/setup-job";
-import { type SignOn, USERNAME_CLAIM } from "../base/sign-on";
+import { discoveryUrl, rolesByGroup, type SignOn, USERNAME_CLAIM } from "../base/sign-on";
 import { images } from "../base/versions";
 
 const PORT = 8088;
 // The user `superset` of the image.
 const SUPERSET_UID = 1000;
-const REDIS_CA = mountedCa("redis");
 const FILES = path.join(__dirname, "superset");
 const HEARTBEAT_FILE = "/tmp/heartbeat";
 // How long a query may run in the background.
@@ -81,7 +80,7 @@ export interface SupersetArgs {
   /** How others log in. @default with passwords of their own */
   readonly signOn?: SignOn;
   /** Sends reports and alerts. @default there are none */
-  readonly mail?: MailServer;
+  readonly mail?: MailServer | undefined;
   /** Public host name of the UI, for links in mail. */
   readonly publicHost: string;
   /** A data source, if Trino is deployed. */
@@ -377,16 +376,15 @@ function senderOf({ server, port, username, from }: MailServer, publicHost: stri
   return { server, port, username, from, site: `https://${publicHost}/` };
 }
 
-function clientOf({ issuer, clientId, scopes, groupsClaim, roles }: SignOn): object {
-  const names = { usernameClaim: USERNAME_CLAIM, administrator: ADMINISTRATOR };
-  return { issuer, clientId, scopes, groupsClaim, rolesOf: byGroup(roles), ...names };
-}
-
-function byGroup(roles: SignOn["roles"]): Record<string, string[]> {
-  const entries = Object.entries(roles).flatMap(([role, groups = []]) => groups.map((group) => [group, role] as const));
-  return Object.fromEntries(
-    entries.map(([group]) => [group, entries.flatMap(([other, role]) => (other === group ? [role] : []))]),
-  );
+function clientOf(signOn: SignOn): object {
+  const { clientId, scopes, groupsClaim, roles } = signOn;
+  return {
+    ...{ clientId, scopes, groupsClaim },
+    discoveryUrl: discoveryUrl(signOn),
+    rolesOf: Object.fromEntries(rolesByGroup(roles)),
+    usernameClaim: USERNAME_CLAIM,
+    administrator: ADMINISTRATOR,
+  };
 }
 
 /** The declarations for initialize.py, which refer to passwords but do not contain them. */

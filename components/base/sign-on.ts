@@ -19,3 +19,17 @@ export interface SignOn<Role extends string = string> {
 
 /** The claim by which a system knows a person: the same name in each of them. */
 export const USERNAME_CLAIM = "preferred_username";
+
+/** Where a provider says of itself what clients must know. */
+export function discoveryUrl({ issuer }: Pick<SignOn, "issuer">): string {
+  return `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+}
+
+/** The roles of each group. */
+export function rolesByGroup<Role extends string>(roles: SignOn<Role>["roles"]): ReadonlyMap<string, Role[]> {
+  const found = new Map<string, Role[]>();
+  for (const [role, groups = []] of Object.entries(roles) as [Role, readonly string[] | undefined][]) {
+    for (const group of groups) found.set(group, [...(found.get(group) ?? []), role]);
+  }
+  return found;
+}

@@ -1,4 +1,3 @@
-import { INGESTION_USER } from "../base/names";
 import { javaTrust, mountedCa, TRUST_STORE_PASSWORD } from "../base/certificate";
 import type { HelmValue } from "../base/chart-release";
 import {
@@ -9,10 +8,11 @@ import {
   type SearchLogin,
   url,
 } from "../base/endpoint";
+import { INGESTION_USER } from "../base/names";
 import { type ContainerSize, type PriorityClassName, resources, RESTRICTED } from "../base/pod";
 import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import type { EnvSecret } from "../base/secret";
-import { type SignOn, USERNAME_CLAIM } from "../base/sign-on";
+import { discoveryUrl, type SignOn, USERNAME_CLAIM } from "../base/sign-on";
 
 /** User and group of every process: those of upstream's images. */
 const DATAHUB_UID = 1000;
@@ -295,7 +295,7 @@ function signOnEnv({ signOn, secrets, baseUrl }: ValuesArgs): HelmValue[] {
     ...environment({
       AUTH_OIDC_ENABLED: "true",
       AUTH_OIDC_CLIENT_ID: signOn.clientId,
-      AUTH_OIDC_DISCOVERY_URI: `${signOn.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`,
+      AUTH_OIDC_DISCOVERY_URI: discoveryUrl(signOn),
       AUTH_OIDC_BASE_URL: baseUrl,
       AUTH_OIDC_SCOPE: signOn.scopes.join(" "),
       AUTH_OIDC_USER_NAME_CLAIM: USERNAME_CLAIM,

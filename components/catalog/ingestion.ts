@@ -12,8 +12,8 @@ import {
   type Trust,
   url,
 } from "../base/endpoint";
-import { INGESTION_USER as USER } from "../base/names";
 import { configFiles, type MountedFiles } from "../base/files";
+import { INGESTION_USER as USER } from "../base/names";
 import type { ContainerSize } from "../base/pod";
 import { ScheduledJob } from "../base/scheduled-job";
 import { envSecret } from "../base/secret";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { type Authority, mountedCa, serverCertificate } from "../base/certificate";
+import { type Authority, serverCertificate } from "../base/certificate";
 import {
   type Endpoint,
   type RedisAccess,
@@ -14,6 +14,7 @@ import {
 import { exporter } from "../base/exporter";
 import { configFiles, secretFiles } from "../base/files";
 import { objectName } from "../base/names";
+import { REDIS_CA } from "../base/redis-client";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
 import type { Metrics } from "../base/scrape";
@@ -27,7 +28,6 @@ const REDIS_PORT = 6379;
 const VALKEY_UID = 999;
 const CONFIG_FILE = "valkey.conf";
 const ACL_FILE = "users.acl";
-const REDIS_CA = mountedCa("redis");
 const CERTIFICATE = "/etc/valkey-tls";
 // The server's old name, which clients may still use.
 const LEGACY_NAME = "redis-service";

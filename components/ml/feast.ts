@@ -3,7 +3,6 @@ import * as path from "node:path";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
-import { mountedCa } from "../base/certificate";
 import { connect, type Destination } from "../base/connect";
 import { deployment, podsAtOnce } from "../base/deployment";
 import {
@@ -28,6 +27,7 @@ import {
   serviceAccount,
 } from "../base/pod";
 import { POSTGRES_CA_MOUNT, postgresCaVolume, sqlalchemyUrl } from "../base/postgres-client";
+import { REDIS_CA } from "../base/redis-client";
 import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
 import { autoscale, disruptionBudget, type PodRange } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
@@ -41,7 +41,6 @@ const PORTS = { http: 6566, grpc: 6567 };
 // The fixed metrics port of `feast serve`.
 const METRICS_PORT = 8000;
 const FEAST_UID = 1000;
-const REDIS_CA = mountedCa("redis");
 const STORE_FILE = "feature_store.yaml";
 // How long a server may use outdated definitions.
 const REGISTRY_CACHE_SECONDS = 30;

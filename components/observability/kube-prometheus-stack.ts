@@ -53,8 +53,7 @@ export type Paging =
       /** Its network destination. */
       readonly destination: ExternalPeer;
     })
-  /** By the mail server, which must be there. */
-  | { readonly kind: "email"; readonly to: string }
+  | { readonly kind: "email"; readonly to: string; readonly mail: MailServer }
   | { readonly kind: "none" };
 
 /** Inputs of {@link KubePrometheusStack}. */
@@ -76,8 +75,8 @@ export interface KubePrometheusStackArgs extends StackSizes {
   /** How people log in to Grafana, besides `admin`. @default by invitation, with passwords of their own */
   readonly signOn?: GrafanaSignOn;
   readonly paging: Paging;
-  /** Sends Grafana's invitations, and alerts if they are mailed. @default nobody does */
-  readonly mail?: MailServer;
+  /** Sends Grafana's invitations. @default nobody does */
+  readonly mail?: MailServer | undefined;
   /** How they reach servers outside the cluster. @default directly */
   readonly outside?: Outside;
 }
@@ -152,7 +151,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
           grafanaFiles: { ...(client && { client }), ...(password && { mail: password }) },
           alertmanagerSecret: routing.name,
           grafanaOutward: outwards(people, `${RELEASE}-prometheus`),
-          alertmanagerOutward: outwards(told(args)),
+          alertmanagerOutward: outwards(told(args.paging)),
           datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
         }),
         // The program brings the CRDs, so that upgrades reach them.
@@ -161,7 +160,7 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
           ...(workloads.operator && { [workloads.operator.name]: [kubeApi] }),
           [workloads.kubeStateMetrics.name]: [kubeApi],
           [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus), ...people],
-          [workloads.alertmanager.name]: told(args),
+          [workloads.alertmanager.name]: told(args.paging),
         },
         // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.
         timeoutSeconds: 900,
@@ -302,11 +301,11 @@ function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: 
 }
 
 /** Alertmanager's configuration: critical alerts page immediately and then hourly, warnings daily, the rest only shows in dashboards. */
-function alertmanagerConfig(args: KubePrometheusStackArgs): pulumi.Output<string> {
-  return pager(args).apply((pages) => {
+function alertmanagerConfig({ paging, outside }: KubePrometheusStackArgs): pulumi.Output<string> {
+  return pager(paging).apply((pages) => {
     const receiver = pages === undefined ? "nobody" : "pager";
     return stringify({
-      ...(args.outside?.proxy && { global: { http_config: { proxy_from_environment: true } } }),
+      ...(outside?.proxy && { global: { http_config: { proxy_from_environment: true } } }),
       route: {
         receiver: "nobody",
         group_by: ["alertname", "namespace"],
@@ -333,18 +332,18 @@ function alertmanagerConfig(args: KubePrometheusStackArgs): pulumi.Output<string
 }
 
 /** Where Alertmanager goes to tell somebody. */
-function told({ paging, mail }: KubePrometheusStackArgs): ExternalPeer[] {
+function told(paging: Paging): ExternalPeer[] {
   switch (paging.kind) {
     case "none":
       return [];
     case "email":
-      return [sender(mail).destination];
+      return [paging.mail.destination];
     default:
       return [paging.destination];
   }
 }
 
-function pager({ paging, mail }: KubePrometheusStackArgs): pulumi.Output<object | undefined> {
+function pager(paging: Paging): pulumi.Output<object | undefined> {
   switch (paging.kind) {
     case "none":
       return pulumi.output(undefined);
@@ -359,18 +358,14 @@ function pager({ paging, mail }: KubePrometheusStackArgs): pulumi.Output<object 
       return credential.apply((api_url) => ({ slack_configs: [{ api_url, channel, send_resolved: true }] }));
     }
     case "email": {
-      const { server, port, username, password, from } = sender(mail);
+      const { server, port, username, password, from } = paging.mail;
       return password.apply((auth_password) => {
-        const login = { auth_username: username, auth_password, require_tls: true };
+        // It means STARTTLS, which no server offers on the port with TLS from the start (alertmanager#4507).
+        const login = { auth_username: username, auth_password, require_tls: port !== 465 };
         return {
           email_configs: [{ to: paging.to, from, smarthost: `${server}:${port}`, ...login, send_resolved: true }],
         };
       });
     }
   }
-}
-
-function sender(mail: MailServer | undefined): MailServer {
-  if (mail === undefined) throw new Error("stacks/config/mail.ts lets alerts be mailed without a server");
-  return mail;
 }

@@ -48,7 +48,7 @@ export interface ValuesArgs extends StackSizes {
   readonly grafanaSecret: EnvSecret;
   /** The secret of Grafana's client at the identity provider, and its password at the mail server. */
   readonly grafanaFiles: Readonly<Partial<Record<SecretFile, EnvSecret>>>;
-  readonly mail?: MailServer;
+  readonly mail?: MailServer | undefined;
   readonly signOn?: GrafanaSignOn;
   readonly alertmanagerSecret: string;
   /** What Grafana and Alertmanager are given to go outside. */

@@ -1,6 +1,17 @@
 import { z } from "zod";
 import { managerOf } from "../../components/data/postgres/parameters";
-import { cidr, cronSchedule, exporter, kubernetesName, size, Size, Volume, serverUrl } from "./shapes";
+import {
+  certificates,
+  cidr,
+  cronSchedule,
+  exporter,
+  kubernetesName,
+  outside,
+  size,
+  Size,
+  Volume,
+  serverUrl,
+} from "./shapes";
 
 /** An S3 API outside the cluster. */
 const externalS3 = {
@@ -48,18 +59,13 @@ const parameterName = z
     error: ({ input }) => `${managerOf(String(input)) ?? ""} manages this parameter`,
   });
 
-const PEM = /^\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$/;
-
 /** A PostgreSQL server outside the cluster. */
 const ExternalPostgres = z.strictObject({
   kind: z.literal("external").meta({ description: "A server outside the cluster (docs/external-postgres.md)" }),
   host: z.hostname().meta({ description: "Its name, which must be in its certificate" }),
   port: z.int().min(1).max(65535).default(5432),
-  cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the name, opened to pods by network policies" }),
-  ca: z
-    .string()
-    .regex(PEM, "expected certificates in PEM")
-    .meta({ description: "The certificates that sign the server's, in PEM" }),
+  ...outside,
+  ca: certificates.meta({ description: "The certificates that sign the server's, in PEM" }),
   database: z.string().default("postgres").meta({ description: "The database to which the administrator connects" }),
   setup: Size.meta({ description: "The Job that makes databases and roles" }),
 });

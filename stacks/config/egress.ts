@@ -1,9 +1,6 @@
-import { X509Certificate } from "node:crypto";
 import { z } from "zod";
 import { isDirect } from "../../components/base/outside";
-import { outside } from "./shapes";
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+import { certificates, outside } from "./shapes";
 
 const host = z
   .string()
@@ -28,22 +25,10 @@ export const Egress = z.strictObject({
     })
     .optional()
     .meta({ description: "HTTP proxy through which pods ask servers outside that speak HTTP" }),
-  certificates: z
-    .string()
-    .refine(areCertificates, { error: "is no list of certificates in PEM" })
+  certificates: certificates
     .optional()
     .meta({ description: "Certificates, in PEM, that pods trust outside besides those of the public authorities" }),
 });
-
-function areCertificates(text: string): boolean {
-  if (text.replace(CERTIFICATE, "").trim() !== "") return false;
-  try {
-    const found = (text.match(CERTIFICATE) ?? []).map((one) => new X509Certificate(one));
-    return found.length > 0;
-  } catch {
-    return false;
-  }
-}
 
 type Server = { readonly kind: string; readonly url?: string; readonly issuer?: string; readonly jwks?: string };
 
@@ -71,17 +56,16 @@ export function egressFaults(config: EgressConfig): { readonly path: readonly st
   if (proxy === undefined) return [];
   const acme = certManager === "existing" ? gateway?.certificates.server : undefined;
   const asked: readonly (readonly [string, string, string | undefined])[] = [
-    ["objectStore.url", "not all clients of S3 know", objectStore?.url],
-    ["postgres.backups.target.url", "PostgreSQL's backups know", postgres?.backups?.target.url],
-    ["gateway.people", "Envoy knows", gateway?.people.jwks ?? gateway?.people.issuer],
-    ["gateway.programs", "Envoy knows", gateway?.programs.jwks],
-    ["gateway.certificates", "a cert-manager that is not the platform's is told of", acme],
-    ["singleSignOn.datahub", "DataHub's Java knows", singleSignOn?.datahub && singleSignOn.issuer],
+    ["objectStore.url", "not all clients of S3 know a proxy", objectStore?.url],
+    ["postgres.backups.target.url", "PostgreSQL's backups know no proxy", postgres?.backups?.target.url],
+    ["gateway.people", "Envoy knows no proxy", gateway?.people.jwks ?? gateway?.people.issuer],
+    ["gateway.programs", "Envoy knows no proxy", gateway?.programs.jwks],
+    ["gateway.certificates", "a cert-manager that is not the platform's is told of no proxy", acme],
+    ["singleSignOn.datahub", "DataHub's Java knows no proxy", singleSignOn?.datahub && singleSignOn.issuer],
   ];
-  return asked.flatMap(([key, who, url]) => {
+  return asked.flatMap(([key, why, url]) => {
     if (url === undefined || isDirect(proxy.noProxy, new URL(url).hostname)) return [];
-    const not = who.startsWith("not all") ? `${who} a proxy` : `${who} no proxy`;
-    const message = `${not}, and ${new URL(url).hostname} would be asked through it; add it to egress.proxy.noProxy`;
+    const message = `${why}, and ${new URL(url).hostname} would be asked through it; add it to egress.proxy.noProxy`;
     return [{ path: key.split("."), message }];
   });
 }

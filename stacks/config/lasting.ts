@@ -12,19 +12,16 @@ type Values = LastingValuesArgs["values"];
  */
 export function lastingValues(config: PlatformConfig): ReadonlyMap<string, Values> {
   const found = walk(PlatformConfig, config, []);
-  const of = (lasting: Lasting) => found.filter((one) => one.lasting === lasting).map(({ key, value }) => [key, value]);
-  const fixed = Object.fromEntries(of("fixed")) as Values["fixed"];
-  const raised = Object.fromEntries(of("raised")) as Values["raised"];
+  const of = (lasting: Lasting) =>
+    Object.fromEntries(found.filter((one) => one.lasting === lasting).map(({ key, value }) => [key, value]));
   const { className } = config.storage;
+  const [fixed, raised, volumes] = [of("fixed"), of("raised"), Object.entries(of("volume"))];
   const classOf = (key: string) => String(fixed[key.replace(/sizeGiB$/, "className")] || className);
-  const classes = [...new Set([className, ...of("volume").map(([key]) => classOf(String(key)))])];
+  const classes = new Set([className, ...volumes.map(([key]) => classOf(key))]);
   return new Map(
-    classes.map((one) => {
-      const volume = Object.fromEntries(
-        of("volume").filter(([key]) => classOf(String(key)) === one),
-      ) as Values["volume"];
-      const isDefault = one === className;
-      return [one, { fixed: isDefault ? fixed : {}, raised: isDefault ? raised : {}, volume }] as const;
+    [...classes].map((one) => {
+      const volume = Object.fromEntries(volumes.filter(([key]) => classOf(key) === one));
+      return [one, one === className ? { fixed, raised, volume } : { fixed: {}, raised: {}, volume }];
     }),
   );
 }

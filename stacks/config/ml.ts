@@ -2,12 +2,12 @@ import { z } from "zod";
 import { clientVersions } from "../../components/base/versions";
 import {
   below,
-  cidr,
   clientAccount,
   cronSchedule,
   httpsUrl,
   kubernetesName,
   nodeSelector,
+  outside,
   range,
   size,
   Size,
@@ -141,7 +141,7 @@ const ray = {
       url: httpsUrl.meta({
         description: "Index of Python packages, as pip asks it, such as https://pypi.example.com/simple",
       }),
-      cidrs: z.array(cidr).min(1).meta({ description: "Addresses behind the URL, opened to Ray by network policies" }),
+      ...outside,
     })
     .optional()
     .meta({ description: "Where the packages of `serve.applications.*.packages` come from. Default: nowhere" }),

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { z } from "zod";
 
 /** Of a resource: Kubernetes knows no smaller part of a CPU. */
@@ -70,6 +71,22 @@ export const httpsUrl = serverUrl(/^https$/, "expected an https URL");
 export const outside = {
   cidrs: z.array(cidr).min(1).meta({ description: "Its addresses, opened by network policies" }),
 };
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Certificates of authorities, in PEM. */
+export const certificates = z.string().refine(areCertificates, { error: "is no list of certificates in PEM" });
+
+function areCertificates(text: string): boolean {
+  const found = text.match(CERTIFICATE) ?? [];
+  if (found.length === 0 || text.replace(CERTIFICATE, "").trim() !== "") return false;
+  try {
+    for (const one of found) new X509Certificate(one);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Who says who people are, by OpenID Connect. */
 export const identityProvider = { issuer: httpsUrl.meta({ description: "The identity provider" }), ...outside };

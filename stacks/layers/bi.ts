@@ -35,7 +35,7 @@ export function bi(
       retentionDays: config.retentionDays,
       beat: config.beat,
       setup: config.setup,
-      ...mailServer(platform, secrets),
+      mail: mailServer(platform, secrets),
       publicHost: publicHost("superset"),
       ...signOn(platform, "superset", secrets),
     },

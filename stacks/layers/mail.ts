@@ -3,16 +3,15 @@ import type { PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
 
 /** The server that sends mail, where the stack has one. */
-export function mailServer({ mail }: PlatformConfig, secrets: Secrets): { readonly mail?: MailServer } {
-  if (mail === undefined) return {};
+export function mailServer({ mail }: PlatformConfig, secrets: Secrets): MailServer | undefined {
+  if (mail === undefined) return undefined;
   const { cidrs, ...server } = mail;
-  const destination = {
-    kind: "external",
-    name: "mail",
-    cidrs,
-    port: server.port,
-    why: "mail",
-    outside: { host: server.server, http: false },
-  } as const;
-  return { mail: { ...server, password: secrets.get("mailPassword"), destination } };
+  return {
+    ...server,
+    password: secrets.get("mailPassword"),
+    destination: {
+      ...{ kind: "external", name: "mail", cidrs, port: server.port, why: "mail" },
+      outside: { host: server.server, http: false },
+    },
+  };
 }

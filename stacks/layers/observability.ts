@@ -1,5 +1,7 @@
+import type { MailServer } from "../../components/base/mail";
 import { KubePrometheusStack, type Paging } from "../../components/observability/kube-prometheus-stack";
 import { MlMonitoring } from "../../components/observability/ml-monitoring";
+import { needed } from "../config/needs";
 import type { PlatformConfig } from "../config/schema";
 import type { Offers } from "../contract/publish";
 import type { Foundation } from "./foundation";
@@ -18,6 +20,7 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
   if (config.monitoring === undefined) return { monitoring: undefined };
   const { at, namespaces, kubeApi, nodeCidrs, chartDirectory, metrics, certManager } = ground;
   const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
+  const mail = mailServer(config, secrets);
 
   const monitoring = new KubePrometheusStack(
     "prometheus",
@@ -33,8 +36,8 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
       alertmanager: { ...alertmanager, volume: ground.volumeOf(alertmanager.volume) },
       publicHost: ground.publicHost("grafana"),
       grafanaPassword: secrets.get("grafanaAdminPassword"),
-      paging: pagingOf(paging, secrets),
-      ...mailServer(config, secrets),
+      paging: pagingOf(paging, secrets, mail),
+      mail,
       outside: ground.outside,
       ...signOn(config, "grafana", secrets),
     },
@@ -69,8 +72,13 @@ export function watch(
   );
 }
 
-function pagingOf(paging: NonNullable<PlatformConfig["monitoring"]>["paging"], secrets: Secrets): Paging {
-  if (paging.kind === "none" || paging.kind === "email") return paging;
+function pagingOf(
+  paging: NonNullable<PlatformConfig["monitoring"]>["paging"],
+  secrets: Secrets,
+  mail: MailServer | undefined,
+): Paging {
+  if (paging.kind === "none") return paging;
+  if (paging.kind === "email") return { ...paging, mail: needed(mail) };
   const { cidrs, port, ...receiver } = paging;
   // Its host is in the credential.
   const destination = { kind: "external", name: "pager", cidrs, port, why: "alerts", outside: { http: true } } as const;

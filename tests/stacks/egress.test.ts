@@ -11,7 +11,7 @@ const OWN = "-----BEGIN CERTIFICATE-----\nown\n-----END CERTIFICATE-----";
 const proxy = {
   url: "http://proxy.example.com:3128",
   cidrs: ["198.51.100.7/32"],
-  noProxy: ["s3.example.com", "pypi.example.com"],
+  noProxy: ["s3.example.com"],
 };
 const PROXIED = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 const TRUSTING = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
@@ -36,7 +36,12 @@ describe("with a proxy and certificates for what goes outside", () => {
     const told = ourPods(program.seen).filter(({ template }) => variablesOf(template).includes("HTTPS_PROXY"));
     assert.deepEqual(
       told.map(({ owner }) => owner),
-      ["Deployment data-platform/superset"],
+      [
+        "Deployment data-platform/superset",
+        // They ask the index of packages.
+        ...["head", "workers", "gpu-workers", "large"].map((part) => `RayCluster data-platform/ray-cluster, ${part}`),
+        ...["head", "workers", "vision"].map((part) => `RayService data-platform/ray-serve-cluster, ${part}`),
+      ],
     );
     const { env } = told[0]?.template.spec.containers[0] ?? {};
     const values = Object.fromEntries(env.map(({ name, value }: any) => [name, value]));

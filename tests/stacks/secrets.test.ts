@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import * as pulumi from "@pulumi/pulumi";
+import type { PlatformConfig } from "../../stacks/config/schema";
 import { platform } from "../../stacks/platform";
 import { Secrets, wantedCredentials } from "../../stacks/config/secrets";
-import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/systems";
+import { SECRET_KEYS, type SecretForm, type SecretName, SYSTEMS } from "../../stacks/config/systems";
 import { secretReferences } from "../../rehearsal/program/secret-references";
 import { objects } from "../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf } from "../support/mocks";
@@ -106,11 +107,12 @@ function byConfig(config: FullConfig): Readonly<Record<string, boolean>> {
 }
 
 describe("the passwords of Trino's catalogs", () => {
-  const config = configOf("prod");
+  const { trino, ...others } = configOf("prod");
+  const ground = Object.fromEntries(Object.entries(others).filter(([key]) => !(key in SYSTEMS))) as PlatformConfig;
   const catalog = { properties: { "connector.name": "mysql" }, secrets: ["connection-password"], reaches: [] };
-  const trino = { ...config.trino, catalogs: { prices: catalog, weather: catalog } };
+  const config = { ...ground, trino: { ...trino, catalogs: { prices: catalog, weather: catalog } } };
   const passwords = async (trinoCatalogPassword: string) => {
-    const { seen } = await run({ ...config, trino }, { trinoCatalogPassword });
+    const { seen } = await run(config, { trinoCatalogPassword });
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "trino-env").inputs;
     return ["PRICES", "WEATHER"].map((name) => stringData[`CATALOG_${name}_0`]);
   };

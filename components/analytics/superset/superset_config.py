@@ -103,7 +103,7 @@ if _sign_on := _settings.get("signOn"):
                 "client_id": _sign_on["clientId"],
                 # Authlib sends it as it is, where the standard (RFC 6749, 2.3.1) wants it encoded.
                 "client_secret": quote(os.environ["SUPERSET_CLIENT_SECRET"], safe=""),
-                "server_metadata_url": f"{_sign_on['issuer'].rstrip('/')}/.well-known/openid-configuration",
+                "server_metadata_url": _sign_on["discoveryUrl"],
                 "client_kwargs": {"scope": " ".join(_sign_on["scopes"]), "code_challenge_method": "S256"},
             },
         }

@@ -172,9 +172,10 @@ function kafkaCatalog({ bootstrap, login, trust }: KafkaLogin, topics: readonly 
 
 function otherCatalog(name: string, { properties, secrets, reaches }: OtherSource): Catalog {
   // Numbers, since other characters of properties would have to be replaced, and two might become one.
-  const variables = Object.entries(secrets).map(
-    ([property, value], index) => ({ property, value, variable: `CATALOG_${name.toUpperCase()}_${index}` }) as const,
-  );
+  const variables = Object.entries(secrets).map(([property, value], index) => ({
+    ...{ property, value },
+    variable: `CATALOG_${name.toUpperCase()}_${index}`,
+  }));
   return {
     properties: {
       ...properties,

@@ -1,3 +1,4 @@
+import { rolesByGroup } from "../../base/sign-on";
 import { createHmac } from "node:crypto";
 import type { Recipe } from "./recipes";
 
@@ -31,13 +32,11 @@ export type DatahubRole = "Admin" | "Editor" | "Reader";
 
 /** The roles of the identity provider's groups, under the names by which DataHub makes them at a login. */
 export function groupsOf(roles: Readonly<Partial<Record<DatahubRole, readonly string[]>>>): Change[] {
-  const entries = Object.entries(roles).flatMap(([role, groups]) => groups.map((group) => [group, role] as const));
-  return [...new Set(entries.map(([group]) => group))].flatMap((group) => {
+  return [...rolesByGroup(roles)].flatMap(([group, own]) => {
     const id = encodeURIComponent(group).replaceAll("%20", "+");
-    const own = entries.flatMap(([other, role]) => (other === group ? [`urn:li:dataHubRole:${role}`] : []));
     return [
       change("corpGroup", id, "corpGroupInfo", { displayName: group, admins: [], members: [], groups: [] }),
-      change("corpGroup", id, "roleMembership", { roles: own }),
+      change("corpGroup", id, "roleMembership", { roles: own.map((role) => `urn:li:dataHubRole:${role}`) }),
     ];
   });
 }

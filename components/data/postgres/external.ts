@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { caOf } from "../../base/certificate";
+import { CA_KEY, caOf } from "../../base/certificate";
 import type { Credential, ExternalServer, PostgresDatabase, Trust } from "../../base/endpoint";
 import { objectName } from "../../base/names";
 import type { Offer, SecretLocation } from "../../base/offer";
@@ -54,9 +54,9 @@ export class ExternalPostgres<
     super("carbon:data:ExternalPostgres", name, {}, { ...opts, aliases: [{ type: "carbon:data:Postgres" }] });
     const { namespace, host, port, cidrs }: ExternalPostgresArgs = args;
     const roles = rolesOf(args);
-    const authority = envSecret(`${name}-external-ca`, { namespace, data: { "ca.crt": args.ca } }, { parent: this });
+    const authority = envSecret(`${name}-external-ca`, { namespace, data: { [CA_KEY]: args.ca } }, { parent: this });
     const trust: Trust = {
-      volume: { secret: { secretName: authority.name, items: [{ key: "ca.crt", path: "ca.crt" }] } },
+      volume: { secret: { secretName: authority.name, items: [{ key: CA_KEY, path: CA_KEY }] } },
     };
     const server: ExternalServer = {
       ...{ kind: "external", name, host: pulumi.output(host), port, cidrs, why: "postgresql" },

@@ -1,7 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
-import { mountedCa } from "../../base/certificate";
 import type { PodIdentity, PodPorts, RedisAccess, RedisLogin } from "../../base/endpoint";
 import {
   container,
@@ -12,6 +11,7 @@ import {
   type SizedContainer,
 } from "../../base/pod";
 import { type TaintMatch, tolerationsOf } from "../../base/pod-settings";
+import { REDIS_CA } from "../../base/redis-client";
 import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
 import { clientVersions, images } from "../../base/versions";
@@ -32,7 +32,6 @@ const NODE_PORTS = {
 const PROCESS_PORTS = { port: 10010, endPort: 10999 };
 
 const RAY_UID = 1000;
-const REDIS_CA = mountedCa("redis");
 // Ray's own default share of the memory for the object store.
 const OBJECT_STORE_SHARE = 0.3;
 // The disk for objects that are spilled, as a multiple of the object store. Ray has no limit of its own but 95 % of the file

@@ -118,7 +118,7 @@ describe("Superset", () => {
     const seen = await superset({ signOn: signOn({ Alpha: ["analysts"], sql_lab: ["analysts", "board"] }) });
     const { data } = only(seen, "kubernetes:core/v1:ConfigMap", "superset-config").inputs;
     assert.deepEqual(JSON.parse(data["settings.json"]).signOn, {
-      issuer: "https://login.example.com/",
+      discoveryUrl: "https://login.example.com/.well-known/openid-configuration",
       clientId: "own-client",
       scopes: ["openid", "profile"],
       groupsClaim: "cognito:groups",

@@ -215,7 +215,7 @@ describe("the routing of alerts", () => {
   });
 
   it("mails over TLS alone, and says when it is over", async () => {
-    const seen = await stack({ kind: "email", to: "ops@example.com" }, () => ({ mail: mail() }));
+    const seen = await stack({ kind: "email", to: "ops@example.com", mail: mail() }, () => ({ mail: mail() }));
     const [{ to, from, smarthost, auth_password: password, require_tls: tls, send_resolved: resolved }] =
       routing(seen).receivers[1].email_configs;
     assert.deepEqual(
@@ -226,6 +226,12 @@ describe("the routing of alerts", () => {
       wires(seen).filter((wire) => wire.includes(" -> mail ")),
       ["alertmanager-kube-prometheus-stack-alertmanager -> mail 587", "kube-prometheus-stack-grafana -> mail 587"],
     );
+  });
+
+  it("mails to a server that speaks TLS from the start, which offers no STARTTLS", async () => {
+    const seen = await stack({ kind: "email", to: "ops@example.com", mail: { ...mail(), port: 465 } });
+    const [{ smarthost, require_tls: starts }] = routing(seen).receivers[1].email_configs;
+    assert.deepEqual([smarthost, starts], ["smtp.example.com:465", false]);
   });
 
   it("sends Grafana's invitations by the mail server, over TLS alone", async () => {
