@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { rootCertificates } from "node:tls";
 import { CustomObjectsApi, KubeConfig } from "@kubernetes/client-node";
 import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
 import { openRehearsal, type Rehearsal } from "../../rehearsal/simulation/rehearse";
@@ -98,6 +99,25 @@ describe("a restore", () => {
     assert.equal(status.readyInstances, spec.instances);
     // The server and the schedule of its new archive, and the old schedule gone.
     assert.deepEqual([result.changes["create"], result.changes["replace"] ?? 0], [2, 0]);
+    assertUnchanged(await up());
+  });
+
+  it("moves to a server outside the cluster as docs/external-postgres.md has it, and keeps the Secrets of its clients", async () => {
+    rehearsal.engine.setValues((values) => ({ ...values, protection: { lifted: ["postgres"] } }));
+    await up();
+    rehearsal.engine.setValues((values) => ({
+      ...values,
+      postgres: {
+        kind: "external",
+        host: "postgres.example.com",
+        cidrs: ["203.0.113.5/32"],
+        ca: rootCertificates[0] ?? "",
+        setup: { cpu: { request: 0.1, limit: 0.5 }, memoryMiB: { request: 64, limit: 256 } },
+      },
+    }));
+    const { output } = await up();
+    await assert.rejects(cluster(), /404/);
+    assert.doesNotMatch(output, /:Secret postgres-mlflow (creat|delet|replac)/);
     assertUnchanged(await up());
   });
 });
