@@ -32,7 +32,11 @@ export function s3Ca(store: Reached) {
  * read one name each, Go the last. They trust no other CA then, and these clients reach nothing else over TLS.
  */
 export function s3CaEnv(store: Reached): Record<string, string> {
-  return s3Trust(store) ? { AWS_CA_BUNDLE: S3_CA.file, REQUESTS_CA_BUNDLE: S3_CA.file, SSL_CERT_FILE: S3_CA.file } : {};
+  return s3Trust(store) ? caEnv(S3_CA.file) : {};
+}
+
+function caEnv(file: string): Record<string, string> {
+  return { AWS_CA_BUNDLE: file, REQUESTS_CA_BUNDLE: file, SSL_CERT_FILE: file };
 }
 
 /**
@@ -49,6 +53,18 @@ export const S3_AND_PUBLIC_CAS = {
   /** Name and size of the emptyDir. */
   volume: { name: TRUST_VOLUME, sizeMiB: 1 },
   javaOptions: javaTrust(`${TRUST}/cacerts`),
+};
+
+/** {@link S3_AND_PUBLIC_CAS} for Python's clients, which read one file: of the CAs that the image or the stack has for outside, and the store's. */
+export const S3_AND_PUBLIC_BUNDLE = {
+  container: {
+    size: { cpu: { request: 0.05, limit: 1 }, memoryMiB: { request: 32, limit: 128 } },
+    command: ["bash", "-c", `set -e; cat "\${SSL_CERT_FILE:-$(python -m certifi)}" ${S3_CA.file} > ${TRUST}/ca.crt`],
+    mounts: { [TRUST]: TRUST_VOLUME, ...S3_CA.mounts },
+  },
+  scratch: { [TRUST_VOLUME]: { sizeMiB: 1 } },
+  mounts: { [TRUST]: TRUST_VOLUME },
+  env: caEnv(`${TRUST}/ca.crt`),
 };
 
 /** {@link s3CaEnv} for Java. */

@@ -10,7 +10,7 @@ import {
   url,
 } from "../base/endpoint";
 import type { Offer } from "../base/offer";
-import { s3Ca, s3ClientEnv, s3ClientSecret } from "../base/s3-client";
+import { s3Ca, s3ClientEnv, s3ClientSecret, s3Trust } from "../base/s3-client";
 import { type Metrics, scrape, scrapeByService } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { service } from "../base/service";
@@ -128,6 +128,7 @@ export class Ray extends pulumi.ComponentResource {
         },
         secretEnv: [login, this.auth],
         ...s3Ca(features.store),
+        needsBundle: packageIndex !== undefined && s3Trust(features.store) !== undefined,
       },
       authSecret: this.auth.name,
       groups,

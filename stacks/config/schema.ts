@@ -110,7 +110,7 @@ export const PlatformConfig = z
       context.addIssue({ code: "custom", path: ["ray", "faultTolerance"], message });
     }
     if (ray && serve) {
-      for (const { path, message } of serveFaults(ray, serve, config.objectStore)) {
+      for (const { path, message } of serveFaults(ray, serve)) {
         context.addIssue({ code: "custom", path: [...path], message });
       }
     }

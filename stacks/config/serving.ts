@@ -6,7 +6,6 @@ import {
   type RayWorkers,
   type WorkerGroups,
 } from "../../components/ml/ray/pods";
-import type { ObjectStore } from "./data";
 import type { Ray, Serve } from "./ml";
 
 /** A fault: the key, the reason, and what to do. */
@@ -22,11 +21,7 @@ interface Asked {
 }
 
 /** Faults in applications: what no worker has, for which Ray would wait for ever, and what is nowhere. */
-export function serveFaults(
-  ray: z.output<typeof Ray>,
-  { applications }: z.output<typeof Serve>,
-  objectStore: z.output<typeof ObjectStore> | undefined,
-): ServeFault[] {
+export function serveFaults(ray: z.output<typeof Ray>, { applications }: z.output<typeof Serve>): ServeFault[] {
   // KubeRay serves with a cluster of its own.
   const [serving, key] = ray.mode === "kuberay" ? [ray.serving, "ray.serving.workerGroups"] : [ray, JOBS];
   return Object.entries(applications).flatMap(([name, { deployments, training, packages, workerGroup }]) => {
@@ -49,10 +44,6 @@ export function serveFaults(
       })),
       ...(packages.length > 0 && ray.packageIndex === undefined
         ? [{ path: at("packages"), message: "come from nowhere; add ray.packageIndex" }]
-        : []),
-      // There Ray's nodes trust that store's CA in place of the public ones, and pip obeys the same variables.
-      ...(packages.length > 0 && ray.packageIndex && objectStore?.kind !== "external"
-        ? [{ path: at("packages"), message: "need an objectStore outside; put them in the image of a workerGroup" }]
         : []),
     ];
   });

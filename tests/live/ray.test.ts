@@ -5,7 +5,9 @@ import { type Cluster, theCluster } from "./harness/cluster";
 import { type Pod, PROBES } from "./harness/pod";
 import { python } from "./harness/python";
 import { eventually } from "./harness/eventually";
+import { outsideCertificate } from "./harness/certificates";
 import { Laptop } from "./harness/laptop";
+import { PackageIndex } from "./harness/package-index";
 import { application, rayCluster } from "./harness/systems";
 
 const TRAIN = `
@@ -58,6 +60,18 @@ class Counter:
         self.asked += 1
         return self.asked
 print("ASKED", ray.get(Counter.options(get_if_exists=True).remote().ask.remote()))
+`;
+
+// The same package for a job and its task on a worker, which asks the object store as well.
+const INSTALLED = `
+import boto3, os, ray
+from importlib.metadata import version
+ray.init()
+@ray.remote(num_cpus=1)
+def installed():
+    boto3.client("s3").list_objects_v2(Bucket=os.environ["FEAST_OFFLINE_BUCKET"])
+    return version("carbon_probe")
+print("INSTALLED", version("carbon_probe"), ray.get(installed.remote()))
 `;
 
 describe("Ray", () => {
@@ -121,7 +135,10 @@ describe("Ray", () => {
     }
   });
 
-  it("takes up what it knew when its head is lost, from Redis: an actor on a worker goes on", async () => {
+  describe("with its state in Redis, and an index of packages that has a certificate of its own", () => {
+    const certificate = outsideCertificate(PackageIndex.host);
+    let laptop: Laptop;
+    let index: PackageIndex;
     const again = async (repository: string): Promise<void> => {
       const running = await cluster.pods();
       // A worker first: it is drained by its head.
@@ -131,17 +148,37 @@ describe("Ray", () => {
       assert.deepEqual(await cluster.update("dev", repository), []);
       ({ head, worker } = await rayCluster(cluster));
     };
-    const ask = async (): Promise<string | undefined> => {
+    const submit = (script: string, ...options: string[]): Promise<string> => {
       const { url } = cluster.program.outputs.ray.dashboard;
-      const logs = await head.exec(["ray", "job", "submit", "--address", url, "--", "python", "-c", ASK], {
-        timeoutSeconds: 120,
-      });
-      return /ASKED (\d+)/.exec(logs)?.[1];
+      const command = ["ray", "job", "submit", "--address", url, ...options, "--", "python", "-c", script];
+      return head.exec(command, { timeoutSeconds: 180 });
     };
-    const laptop = await Laptop.of(cluster);
-    try {
-      laptop.configure("dev", ({ ray }) => (ray.faultTolerance = true));
+    before(async () => {
+      index = await PackageIndex.start(cluster, certificate, head, ["carbon_probe", "1.0"]);
+      laptop = await Laptop.of(cluster);
+      laptop.configure("dev", (config) => {
+        config.ray.faultTolerance = true;
+        config.ray.packageIndex = { url: PackageIndex.url, cidrs: [`${cluster.own}/32`] };
+        config.egress = { certificates: certificate.cert.toString() };
+      });
       await again(laptop.repository);
+    });
+    after(async () => {
+      await again(ROOT);
+      laptop.close();
+      index.close();
+      // This head has heard of no application.
+      await application(cluster);
+      await cluster.job("serve-deploy", { again: true });
+    });
+
+    it("installs packages on the nodes that run what needs them, which still trust the object store", async () => {
+      const logs = await submit(INSTALLED, "--runtime-env-json", JSON.stringify({ pip: ["carbon_probe==1.0"] }));
+      assert.match(logs, /INSTALLED 1\.0 1\.0/);
+    });
+
+    it("takes up what it knew when its head is lost, from Redis: an actor on a worker goes on", async () => {
+      const ask = async (): Promise<string | undefined> => /ASKED (\d+)/.exec(await submit(ASK))?.[1];
       assert.equal(await ask(), "1");
       await cluster.stop(head, { atOnce: true });
       head = await cluster.pod("ray-head");
@@ -149,13 +186,7 @@ describe("Ray", () => {
       await eventually(60, async () => {
         assert.deepEqual(await nodes(), [0, cluster.program.config.ray.workers.cpu.limit]);
       });
-    } finally {
-      await again(ROOT);
-      laptop.close();
-      // This head has heard of no application.
-      await application(cluster);
-      await cluster.job("serve-deploy", { again: true });
-    }
+    });
   });
 
   it("drains a worker before it goes, and loses no task", async () => {

@@ -216,14 +216,6 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [
     (c) => {
       c.ray.packageIndex = { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] };
-      c.serve.applications.commodity.packages = ["xgboost==3.1.2"];
-    },
-    "serve.applications.commodity.packages: need an objectStore outside; put them in the image of a workerGroup in FILE",
-  ],
-  [
-    (c) => {
-      c.ray.packageIndex = { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] };
-      c.objectStore = OUTSIDE_STORE;
       c.serve.applications.commodity.packages = ["xgboost>=3"];
     },
     'serve.applications.commodity.packages.0: "xgboost>=3" is not allowed: expected a package other than Ray and its exact ' +

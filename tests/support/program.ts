@@ -62,7 +62,11 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
       s3: size(1, 1024),
       setup: size(0.5, 256),
     },
-    ray: { ...configOf("prod").ray, faultTolerance: true },
+    ray: {
+      ...configOf("prod").ray,
+      faultTolerance: true,
+      packageIndex: { url: "https://pypi.example.com/simple", cidrs: ["203.0.113.0/24"] },
+    },
   }),
   "prod with Ray by KubeRay and S3 from elsewhere": () => ({
     ...configOf("prod"),

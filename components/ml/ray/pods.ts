@@ -12,6 +12,7 @@ import {
 } from "../../base/pod";
 import { type TaintMatch, tolerationsOf } from "../../base/pod-settings";
 import { REDIS_CA } from "../../base/redis-client";
+import { S3_AND_PUBLIC_BUNDLE } from "../../base/s3-client";
 import type { PodRange } from "../../base/scale";
 import type { EnvSecret } from "../../base/secret";
 import { clientVersions, images } from "../../base/versions";
@@ -122,6 +123,8 @@ export interface RayEnvironment {
   /** Volumes of the CAs of servers, and where they are mounted. */
   readonly mounts: Readonly<Record<string, string>>;
   readonly volumes: NonNullable<PodArgs["volumes"]>;
+  /** Whether it asks others over TLS besides an object store with a CA of its own. */
+  readonly needsBundle: boolean;
 }
 
 /** Common inputs of both modes. */
@@ -269,11 +272,12 @@ export interface HeadArgs extends NodeArgs {
 export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { environment, size, sessionMiB, command, mounts, volumes = [], state } = args;
   return podTemplate(head, {
+    initContainers: bundling(environment, images.ray),
     containers: [
       container(head.name, {
         ...environment,
         env: {
-          ...environment.env,
+          ...variables(environment),
           ...logRotation(sessionMiB),
           ...(state && { RAY_REDIS_CA_CERT: REDIS_CA.file }),
         },
@@ -282,13 +286,13 @@ export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input
         size,
         ports: HEAD_PORTS,
         probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard", livenessSeconds: LIVENESS_SECONDS },
-        mounts: { ...MOUNTS, ...environment.mounts, ...mounts, ...(state && REDIS_CA.mounts) },
+        mounts: { ...mountsOf(environment), ...mounts, ...(state && REDIS_CA.mounts) },
       }),
     ],
     uid: RAY_UID,
     priorityClass: "standard-services",
     secretEnv: [...environment.secretEnv, ...(state ? [state.login] : [])],
-    scratch: { ...scratch(size), ...args.scratch },
+    scratch: { ...scratch(environment, size), ...args.scratch },
     volumes: [...environment.volumes, ...volumes, ...(state ? [REDIS_CA.volume(state.trust)] : [])],
   });
 }
@@ -308,8 +312,8 @@ export interface WorkerArgs extends NodeArgs {
 export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types.input.core.v1.PodTemplateSpec {
   const { environment, workers, command, gcs, waits = false, serves = false } = args;
   const { image = images.ray, gpusPerWorker: gpus = 0, nodeSelector = {}, tolerations = [] } = workers;
-  const env = { ...environment.env, ...logRotation(SESSION_MIB) };
-  const shared = { ...environment, env, image, size: workers, mounts: { ...MOUNTS, ...environment.mounts } };
+  const env = { ...variables(environment), ...logRotation(SESSION_MIB) };
+  const shared = { ...environment, env, image, size: workers, mounts: mountsOf(environment) };
   const selected = { ...(gpus > 0 && GPU_NODES), ...nodeSelector };
   const tolerated = [...(gpus > 0 ? GPU_TOLERATIONS : []), ...tolerationsOf(tolerations)];
   const main: SizedContainer = {
@@ -327,19 +331,22 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
     ...(serves && { readinessProbe: { ...PROXY_PROBE, httpGet: { path: "/-/healthz", port: "serve" } } }),
   };
   return podTemplate(worker, {
-    ...(waits && {
-      initContainers: [
-        container("wait-for-head", {
-          ...shared,
-          command: ["bash", "-c", pulumi.interpolate`GCS=${gcs}; ${WAIT_FOR_HEAD}`],
-        }),
-      ],
-    }),
+    initContainers: [
+      ...bundling(environment, image),
+      ...(waits
+        ? [
+            container("wait-for-head", {
+              ...shared,
+              command: ["bash", "-c", pulumi.interpolate`GCS=${gcs}; ${WAIT_FOR_HEAD}`],
+            }),
+          ]
+        : []),
+    ],
     containers: [main],
     uid: RAY_UID,
     priorityClass: "low-priority-batch",
     secretEnv: environment.secretEnv,
-    scratch: scratch(workers),
+    scratch: scratch(environment, workers),
     volumes: environment.volumes,
     terminationGracePeriodSeconds: DRAIN_SECONDS + 30,
     ...(Object.keys(selected).length > 0 && { nodeSelector: selected }),
@@ -347,7 +354,18 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
   });
 }
 
-const MOUNTS = { "/tmp": "tmp", "/dev/shm": "shm" };
+function variables({ env, needsBundle }: RayEnvironment): RayEnvironment["env"] {
+  return { ...env, ...(needsBundle && S3_AND_PUBLIC_BUNDLE.env) };
+}
+
+function bundling({ needsBundle }: RayEnvironment, image: string): SizedContainer[] {
+  return needsBundle ? [container("trust", { ...S3_AND_PUBLIC_BUNDLE.container, image })] : [];
+}
+
+function mountsOf({ mounts, needsBundle }: RayEnvironment): Readonly<Record<string, string>> {
+  return { "/tmp": "tmp", "/dev/shm": "shm", ...mounts, ...(needsBundle && S3_AND_PUBLIC_BUNDLE.mounts) };
+}
+
 const PROXY_PROBE = { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 1 };
 
 // The labels of the GPU operator's feature discovery, and the taint from its documentation.
@@ -359,12 +377,13 @@ function withGpus(size: ContainerSize, count: number) {
   return { requests, limits: { ...limits, "nvidia.com/gpu": `${count}` } };
 }
 
-function scratch(size: ContainerSize): NonNullable<PodArgs["scratch"]> {
+function scratch({ needsBundle }: RayEnvironment, size: ContainerSize): NonNullable<PodArgs["scratch"]> {
   // Plasma needs slightly more than the objects.
   const store = objectStoreMiB(size);
   return {
     tmp: { sizeMiB: SPILL_FACTOR * store + SESSION_MIB },
     shm: { sizeMiB: store + 64, medium: "Memory" },
+    ...(needsBundle && S3_AND_PUBLIC_BUNDLE.scratch),
   };
 }
 

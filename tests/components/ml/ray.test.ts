@@ -223,6 +223,29 @@ n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count; test "$n" -lt 2`,
     }
   });
 
+  it("trusts the CA of its object store, and where it asks an index of packages those of others as well", async () => {
+    const server = { kind: "external", name: "index", cidrs: ["203.0.113.0/24"], port: 443, why: "https" } as const;
+    const packageIndex = { url: "https://pypi.example.com/simple", server };
+    for (const [own, file] of [
+      [{}, "/etc/object-store-ca/ca.crt"],
+      [{ packageIndex }, "/trust/ca.crt"],
+    ] as const) {
+      const seen = await ray({}, own);
+      for (const { containers, initContainers } of [head(seen), worker(seen)]) {
+        const env = Object.fromEntries(containers[0].env.map(({ name, value }: any) => [name, value]));
+        for (const name of ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+          assert.equal(env[name], file, name);
+        const [first] = initContainers;
+        const writes = first?.name === "trust" && first.command.at(-1).endsWith(`> ${file}`);
+        assert.equal(writes, "packageIndex" in own, "who makes the file of all CAs, before anybody reads it");
+        assert.ok(
+          containers[0].volumeMounts.some(({ mountPath }: any) => file.startsWith(`${mountPath}/`)),
+          `the node does not see ${file}`,
+        );
+      }
+    }
+  });
+
   it("runs nobody's code without the token: each node, its wait and its clients show the same one", async () => {
     const seen = await ray();
     const [wait] = worker(seen).initContainers;
