@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { cidr, kubernetesName, requestLimit, sizeWithMax } from "./shapes";
+import { cidr, kubernetesName, port, requestLimit, sizeWithMax } from "./shapes";
 
 const Taint = z.strictObject({
   key: z.string().min(1),
@@ -57,7 +57,7 @@ export const Cluster = z.strictObject({
     .regex(/^1\.[3-9]\d$/, "expected a minor version from 1.30, such as 1.34, in quotes")
     .meta({ description: "Kubernetes minor version of the nodes" }),
   apiServer: z
-    .strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) })
+    .strictObject({ cidrs: z.array(cidr).min(1), port })
     .meta({ description: "Addresses at which pods reach the API server and from which it calls webhooks" }),
   dnsDomain: z
     .string()

@@ -7,6 +7,7 @@ import {
   exporter,
   kubernetesName,
   outside,
+  port,
   size,
   Size,
   Volume,
@@ -63,7 +64,7 @@ const parameterName = z
 const ExternalPostgres = z.strictObject({
   kind: z.literal("external").meta({ description: "A server outside the cluster (docs/external-postgres.md)" }),
   host: z.hostname().meta({ description: "Its name, which must be in its certificate" }),
-  port: z.int().min(1).max(65535).default(5432),
+  port: port.default(5432),
   ...outside,
   ca: certificates.meta({ description: "The certificates that sign the server's, in PEM" }),
   database: z.string().default("postgres").meta({ description: "The database to which the administrator connects" }),

@@ -1,15 +1,10 @@
 import { z } from "zod";
-import { outside } from "./shapes";
+import { outside, port } from "./shapes";
 
 /** The server that sends mail. */
 export const Mail = z.strictObject({
   server: z.hostname("expected a host name").meta({ description: "SMTP server, with a certificate of its name" }),
-  port: z
-    .int()
-    .min(1)
-    .max(65535)
-    .default(587)
-    .meta({ description: "465 speaks TLS from the start, every other port must offer STARTTLS" }),
+  port: port.default(587).meta({ description: "465 speaks TLS from the start, every other port must offer STARTTLS" }),
   username: z.string().min(1).meta({ description: "Login at the server; its password is carbon:mailPassword" }),
   from: z.email("expected an address").meta({ description: "Sender of every mail" }),
   ...outside,

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { clientVersions } from "../../components/base/versions";
 import {
-  below,
   clientAccount,
   cronSchedule,
   httpsUrl,
   kubernetesName,
   nodeSelector,
+  notBelow,
   outside,
   range,
   size,
@@ -40,10 +40,7 @@ export const Mlflow = z.strictObject({
 
 const RayWorkers = z
   .strictObject({ ...size, min: z.int().min(1), max: z.int().min(1) })
-  .refine(({ min, max }) => min <= max, {
-    path: ["max"],
-    error: ({ input }) => below(input, "max", "min"),
-  });
+  .refine(({ min, max }) => min <= max, notBelow("max", "min"));
 
 // Nodes of other versions than the head's cannot join.
 const VERSIONS = `${clientVersions.ray}-py${clientVersions.python.replace(".", "")}`;
@@ -65,10 +62,7 @@ const gpuWorkers = (min: z.ZodInt) =>
       min,
       max: z.int().min(1),
     })
-    .refine(({ min, max }) => min <= max, {
-      path: ["max"],
-      error: ({ input }) => below(input, "max", "min"),
-    })
+    .refine(({ min, max }) => min <= max, notBelow("max", "min"))
     .optional()
     .meta({ description: "GPU workers; by default none" });
 
@@ -91,10 +85,7 @@ const workerGroups = (min: z.ZodInt) =>
           nodeSelector: nodeSelector.meta({ description: "Labels of the nodes where they run, beside those of GPUs" }),
           tolerations: tolerations.meta({ description: "Taints of nodes that they put up with, beside those of GPUs" }),
         })
-        .refine(({ min, max }) => min <= max, {
-          path: ["max"],
-          error: ({ input }) => below(input, "max", "min"),
-        }),
+        .refine(({ min, max }) => min <= max, notBelow("max", "min")),
     )
     .default({})
     .meta({ description: "Further groups of workers, by name, which tasks select by the label worker-group" });

@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { addOn, cidr, size, Size, Volume } from "./shapes";
+import { addOn, cidr, port, size, Size, Volume } from "./shapes";
 
-const port = z.int().min(1).max(65535);
 const cidrs = z
   .array(cidr)
   .min(1)

@@ -4,28 +4,28 @@ import { z } from "zod";
 /** Of a resource: Kubernetes knows no smaller part of a CPU. */
 const amount = z.number().min(0.001);
 
+/** What a refinement says of a value below its bound; `parseConfig` adds the file. */
+export const notBelow = (key: string, bound: string) => ({
+  path: [key],
+  error: ({ input }: { readonly input: unknown }) => {
+    const values = input as Record<string, number>;
+    return `${values[key] ?? NaN} is below ${bound} (${values[bound] ?? NaN}); raise it`;
+  },
+});
+
+/** A TCP port. */
+export const port = z.int().min(1).max(65535);
+
 /** The request and limit of one resource. */
 export const requestLimit = z
   .strictObject({ request: amount, limit: amount })
-  .refine(({ request, limit }) => request <= limit, {
-    path: ["limit"],
-    error: ({ input }) => below(input, "limit", "request"),
-  });
-
-/** The error for a value below its bound; `parseConfig` adds the file. */
-export function below(input: unknown, key: string, bound: string): string {
-  const values = input as Record<string, number>;
-  return `${values[key] ?? NaN} is below ${bound} (${values[bound] ?? NaN}); raise it`;
-}
+  .refine(({ request, limit }) => request <= limit, notBelow("limit", "request"));
 
 /** {@link requestLimit} with an upper bound for every limit. */
 export const sizeWithMax = z
   .strictObject({ request: amount, limit: amount, max: amount })
-  .refine(({ request, limit }) => request <= limit, {
-    path: ["limit"],
-    error: ({ input }) => below(input, "limit", "request"),
-  })
-  .refine(({ limit, max }) => limit <= max, { path: ["max"], error: ({ input }) => below(input, "max", "limit") });
+  .refine(({ request, limit }) => request <= limit, notBelow("limit", "request"))
+  .refine(({ limit, max }) => limit <= max, notBelow("max", "limit"));
 
 /** The fields of a container's size. */
 export const size = {
@@ -145,7 +145,7 @@ export const clientAccount = kubernetesName
 /** The bounds of an autoscaler. */
 export const range = z
   .strictObject({ min: z.int().min(1), max: z.int().min(1) })
-  .refine(({ min, max }) => min <= max, { path: ["max"], error: ({ input }) => below(input, "max", "min") });
+  .refine(({ min, max }) => min <= max, notBelow("max", "min"));
 
 /** A cron schedule. */
 export const cronSchedule = z

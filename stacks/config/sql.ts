@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { OWN_CATALOGS } from "../../components/analytics/trino/catalogs";
-import { cidr, cronSchedule, size, Size } from "./shapes";
+import { cidr, cronSchedule, port, size, Size } from "./shapes";
 
 // The JVM needs 1 GiB outside the heap.
 const MIN_MEMORY_MIB = 2048;
@@ -41,7 +41,7 @@ const Catalog = z
       .default([])
       .meta({ description: "Properties whose values are in the credential carbon:trinoCatalogPassword" }),
     reaches: z
-      .array(z.strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535) }))
+      .array(z.strictObject({ cidrs: z.array(cidr).min(1), port }))
       .default([])
       .meta({ description: "Where the source listens, opened to Trino's pods by network policies" }),
   })

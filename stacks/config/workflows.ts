@@ -1,10 +1,7 @@
 import { z } from "zod";
-import { cidr, cronSchedule, kubernetesName, size, Size } from "./shapes";
+import { cidr, cronSchedule, kubernetesName, port, size, Size } from "./shapes";
 
-const outside = z.record(
-  kubernetesName,
-  z.strictObject({ cidrs: z.array(cidr).min(1), port: z.int().min(1).max(65535).default(443) }),
-);
+const outside = z.record(kubernetesName, z.strictObject({ cidrs: z.array(cidr).min(1), port: port.default(443) }));
 const Replicas = z.strictObject({ replicas: z.int().min(1), ...size });
 
 /** The platform's systems that tasks may be allowed to reach. */
