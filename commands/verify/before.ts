@@ -3,7 +3,7 @@ import { GPU } from "../../rehearsal/program/demand";
 import { bytes, cores } from "../../rehearsal/program/quantity";
 import { written } from "../../rehearsal/program/units";
 import { type ChartPin, charts } from "../../components/base/versions";
-import { storageClasses } from "../../stacks/config/lasting";
+import { existingClasses } from "../../stacks/config/lasting";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { type Answer, type Fault, type Question, Unanswered } from "./check";
 import { type ClusterView, nameOf } from "./cluster";
@@ -27,7 +27,7 @@ export function before(expected: Expected, cluster: ClusterView): Question[] {
       name: "the charts take this Kubernetes",
       ask: async () => chartsAnswer(minor((await cluster.version()).gitVersion)),
     },
-    ...storageClasses(config).map((name): Question => ({
+    ...Object.keys(existingClasses(config)).map((name): Question => ({
       topic: "storage",
       name: `StorageClass ${name}`,
       ask: async () => storageClassAnswer(await cluster.storageClasses(), name),

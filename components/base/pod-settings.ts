@@ -78,7 +78,7 @@ export function podSettings(settings: PodSettings): pulumi.ResourceTransformatio
 type Inputs = Readonly<Record<string, unknown>>;
 
 /** Changes every pod template and every image in an object. */
-function everywhere(value: unknown, settings: PodSettings): unknown {
+export function everywhere(value: unknown, settings: PodSettings): unknown {
   if (pulumi.Output.isInstance(value)) return value.apply((inner) => everywhere(inner, settings));
   if (Array.isArray(value)) return value.map((one) => everywhere(one, settings));
   if (!isMap(value)) return value;

@@ -253,6 +253,22 @@ export function serviceAccount(
   );
 }
 
+/** Where clients of the API server look for {@link apiToken}. */
+export const API_TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/** A volume with the token of the pod's account, for the containers that ask the API server, and no others. */
+export function apiToken(name: string): k8s.types.input.core.v1.Volume {
+  return {
+    name,
+    projected: {
+      sources: [
+        { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
+        { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+      ],
+    },
+  };
+}
+
 const PROBE_PERIOD_SECONDS = 10;
 
 function probes({

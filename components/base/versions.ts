@@ -164,6 +164,9 @@ export const images = {
   superset: ownImage("superset"),
   valkey: "valkey/valkey:9.1.4",
   redisExporter: "oliver006/redis_exporter:v1.88.0",
+  localPathProvisioner: "rancher/local-path-provisioner:v0.0.37",
+  // Has the shell with which the provisioner makes directories.
+  busybox: "docker.io/library/busybox:1.37.0",
   cloudflared: "cloudflare/cloudflared:2026.8.2",
   // The chart's appVersion; "-slim" has neither Trino nor Iceberg.
   datahubIngestion: "acryldata/datahub-ingestion:v1.7.0",

@@ -8,8 +8,8 @@ import { checkAddOns, type ExistingAddOn } from "../base/existing-add-ons";
 export interface ClusterArgs {
   /** kubeconfig context of this stack's cluster. */
   readonly context: string;
-  /** The StorageClasses of all volumes, the default first; they must exist and their reclaim policy must be Retain. */
-  readonly storageClasses: readonly string[];
+  /** The StorageClasses that must exist and whose reclaim policy must be Retain, by the key that names each. */
+  readonly storageClasses: Readonly<Record<string, string>>;
   /** What the cluster must have already. */
   readonly addOns: readonly ExistingAddOn[];
 }
@@ -32,9 +32,14 @@ export class Cluster extends pulumi.ComponentResource {
     const look = { provider: reader, parent: this };
     const system = { apiVersion: "v1", kind: "Namespace", name: "kube-system" };
     const kubeSystem = new Lookup(`${name}-identity`, system, look);
-    const policies = storageClasses.map((one, index) => {
+    const policies = Object.entries(storageClasses).map(([one, key]) => {
       const volumeClass = { apiVersion: "storage.k8s.io/v1", kind: "StorageClass", name: one };
-      return new Lookup(index === 0 ? `${name}-storage` : `${name}-storage-${one}`, volumeClass, look).reclaimPolicy;
+      const { reclaimPolicy } = new Lookup(
+        key === "storage.className" ? `${name}-storage` : `${name}-storage-${one}`,
+        volumeClass,
+        look,
+      );
+      return reclaimPolicy.apply((policy) => ({ key, one, policy }));
     });
     const live = kubeSystem.metadata.uid;
     const recorded = new pulumi.Stash(`${name}-uid`, { input: live }, { parent: this });
@@ -48,9 +53,7 @@ export class Cluster extends pulumi.ComponentResource {
       ])
       .apply(([first, now, urn, found]) => {
         refuseOtherCluster(context, first, now, urn);
-        for (const [index, one] of storageClasses.entries()) {
-          refuseLosingVolumes(index === 0 ? "storage.className" : "volume.className", one, found[index]);
-        }
+        for (const { key, one, policy } of found) refuseLosingVolumes(key, one, policy);
         return context;
       });
 
@@ -79,7 +82,7 @@ function refuseOtherCluster(context: string, recorded: string, live: string, urn
   );
 }
 
-function refuseLosingVolumes(key: string, storageClass: string, reclaimPolicy: string | undefined): void {
+function refuseLosingVolumes(key: string, storageClass: string, reclaimPolicy: string): void {
   if (reclaimPolicy === "Retain") return;
   throw new pulumi.RunError(
     `${key}: ${storageClass} has reclaimPolicy ${reclaimPolicy}, so a deleted claim takes its data along; ` +

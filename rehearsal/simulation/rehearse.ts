@@ -11,7 +11,7 @@ import {
   type V1CustomResourceDefinition,
 } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
-import { storageClasses } from "../../stacks/config/lasting";
+import { existingClasses } from "../../stacks/config/lasting";
 import { nodeLabels } from "../../stacks/config/cluster";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { type AddOnKey, existingAddOns } from "../../stacks/config/add-ons";
@@ -291,7 +291,7 @@ function clusterSpec(stack: string, config: PlatformConfig): Parameters<typeof s
       reserved: { cpu: reserved.cpu, memoryMiB: reserved.memoryGiB * 1024 },
     })),
     existing: existingAddOns(config).flatMap(objectsOf),
-    storageClasses: storageClasses(config).map((name) => ({
+    storageClasses: Object.keys(existingClasses(config)).map((name) => ({
       ...{ name, provisioner: "rancher.io/local-path", reclaimPolicy: "Retain" },
       default: name === storage.className,
     })),

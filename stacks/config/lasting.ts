@@ -31,6 +31,14 @@ export function storageClasses(config: PlatformConfig): string[] {
   return [...lastingValues(config).keys()];
 }
 
+/** The StorageClasses that the cluster must have, by the key that names each. */
+export function existingClasses(config: PlatformConfig): Readonly<Record<string, string>> {
+  const { className, provisioner } = config.storage;
+  const made = provisioner === "local-path" ? className : undefined;
+  const found = storageClasses(config).filter((one) => one !== made);
+  return Object.fromEntries(found.map((one) => [one, one === className ? "storage.className" : "volume.className"]));
+}
+
 interface Found {
   readonly key: string;
   readonly lasting: Lasting;

@@ -34,11 +34,19 @@ export const PlatformConfig = z
       .strictObject({ directory: z.string().min(1) })
       .meta({ description: "Directory of the pinned charts, filled by `npm run charts:pull`" }),
     storage: z.strictObject({
-      provisioner: z.literal("existing").meta({ description: "The cluster already has a volume provisioner" }),
+      provisioner: z.enum(["existing", "local-path"]).meta({
+        description:
+          "Who makes volumes: `existing` is what the cluster has; `local-path` is installed, and its volumes are directories of a node (docs/volumes.md)",
+      }),
       className: kubernetesName.meta({
         description: "StorageClass of volumes that name none; its reclaim policy must be Retain",
         lasting: "fixed",
       }),
+      directory: z
+        .string()
+        .regex(/^(\/[\w.-]+)+$/, "expected an absolute path such as /data/volumes")
+        .default("/opt/local-path-provisioner")
+        .meta({ description: "With local-path: directory of each node in which volumes are made" }),
     }),
     images: Images.prefault({}),
     placement: Placements,

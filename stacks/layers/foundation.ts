@@ -16,6 +16,7 @@ import { CertificateAuthority } from "../../components/ground/certificate-author
 import { Cluster } from "../../components/ground/cluster";
 import type { ExistingAddOn } from "../../components/base/existing-add-ons";
 import { GpuOperator } from "../../components/ground/gpu-operator";
+import { LocalPath } from "../../components/ground/local-path";
 import { LastingValues } from "../../components/ground/lasting-values";
 import { Mesh } from "../../components/ground/mesh";
 import { MetricsServer } from "../../components/ground/metrics-server";
@@ -23,7 +24,7 @@ import { Priorities } from "../../components/ground/priorities";
 import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
 import { type AddOnKey, existingAddOns } from "../config/add-ons";
-import { lastingValues } from "../config/lasting";
+import { existingClasses, lastingValues } from "../config/lasting";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
 import type { DeclaredVolume } from "../config/shapes";
@@ -42,13 +43,19 @@ const NAMESPACES = {
   "gpu-operator": "privileged",
   "cert-manager": "restricted",
   "metrics-server": "restricted",
+  // Makes directories of nodes, for volumes.
+  "local-path-storage": "privileged",
   "cnpg-system": "restricted",
   "strimzi-system": "restricted",
   "elastic-system": "restricted",
 } as const satisfies Record<string, PodSecurityLevel>;
 
 // The mesh itself, and pods that only serve the node they run on.
-const OUTSIDE_MESH: readonly string[] = ["istio-system", "gpu-operator"] satisfies (keyof typeof NAMESPACES)[];
+const OUTSIDE_MESH: readonly string[] = [
+  "istio-system",
+  "gpu-operator",
+  "local-path-storage",
+] satisfies (keyof typeof NAMESPACES)[];
 
 // Where pods go outside by what the stack says of it.
 const LEAVING: readonly string[] = [
@@ -123,7 +130,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const addOns = existing.map((key) => ({ key, ...ADD_ONS[key] }));
   const { provider, uid: clusterUid } = new Cluster("cluster", {
     context: cluster.context,
-    storageClasses: [...lasting.keys()],
+    storageClasses: existingClasses(config),
     addOns,
   });
   const { registries, mirrors, pullSecret } = config.images;
@@ -132,34 +139,32 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const outside = outsideOf(config, ["localhost", "127.0.0.1", ".svc", `.${cluster.dnsDomain}`, podCidr, ...nodeCidrs]);
   provider.wiring.leaveBy(outside);
   const leaving = Object.keys(outside).length > 0 ? { outside: { by: outside, wiring: provider.wiring } } : undefined;
+  const settings = { mirrors, lock, pullSecret };
   const isPlain = !pullSecret && !leaving && Object.keys(mirrors).length + Object.keys(lock).length === 0;
   const opts: pulumi.ComponentResourceOptions = {
     provider,
-    ...(!isPlain && { transformations: [podSettings({ mirrors, lock, pullSecret, ...leaving })] }),
+    ...(!isPlain && { transformations: [podSettings({ ...settings, ...leaving })] }),
   };
 
   const priorities = new Priorities("priorities", opts);
   const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
-  const isForeign = (name: string) => name === "cert-manager" && existing.includes("certManager");
+  const { className, provisioner, directory } = config.storage;
+  const absent = [
+    ...(existing.includes("certManager") ? ["cert-manager"] : []),
+    ...(provisioner === "existing" ? ["local-path-storage"] : []),
+  ];
   const tenants = mapped(NAMESPACES, (name, podSecurity) => {
-    if (isForeign(name)) return { namespace: pulumi.output<string>(name) };
+    if (absent.includes(name)) return { namespace: pulumi.output<string>(name) };
     const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
     const logins = pullSecret ? secrets.get("registryLogins") : undefined;
     const certificates = LEAVING.includes(name) ? outside.certificates : undefined;
     return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins, certificates }, opts);
   });
   const records = [...lasting].map(([storageClass, values]) => {
-    const name = storageClass === config.storage.className ? "lasting-values" : `lasting-values-${storageClass}`;
+    const name = storageClass === className ? "lasting-values" : `lasting-values-${storageClass}`;
     return new LastingValues(name, { namespace: tenants["data-platform"].namespace, values, storageClass }, opts);
   });
   const checked = pulumi.all(records.map((record) => record.checked));
-  const made = mapped(tenants, (_, { namespace }) =>
-    pulumi.all([namespace, priorities.ready, checked]).apply(([ready]) => ready),
-  );
-  const own = Object.fromEntries(Object.entries(NAMESPACES).filter(([name]) => !isForeign(name)));
-  const admitted = registries?.map((registry) => mirrored(registry, mirrors));
-  new AdmissionPolicies("admission", { namespaces: own, registries: admitted }, opts);
-  provider.wiring.surround([podCidr, ...nodeCidrs]);
   const kubeApi: ApiServer = {
     kind: "external",
     name: "kube-api",
@@ -167,6 +172,26 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     why: "Kubernetes API",
     callsFrom: [...apiServer.cidrs, podCidr],
   };
+  const volumesReady =
+    provisioner === "local-path"
+      ? new LocalPath(
+          "local-path",
+          {
+            namespace: pulumi
+              .all([tenants["local-path-storage"].namespace, priorities.ready])
+              .apply(([ready]) => ready),
+            ...{ className, directory, kubeApi, settings },
+          },
+          opts,
+        ).ready
+      : className;
+  const made = mapped(tenants, (_, { namespace }) =>
+    pulumi.all([namespace, priorities.ready, checked, volumesReady]).apply(([ready]) => ready),
+  );
+  const own = Object.fromEntries(Object.entries(NAMESPACES).filter(([name]) => !absent.includes(name)));
+  const admitted = registries?.map((registry) => mirrored(registry, mirrors));
+  new AdmissionPolicies("admission", { namespaces: own, registries: admitted }, opts);
+  provider.wiring.surround([podCidr, ...nodeCidrs]);
   const mesh =
     config.mesh &&
     new Mesh(

@@ -85,6 +85,8 @@ describe("npm run rehearse -- --stack prod, with Ray by KubeRay, GPU workers and
       `ray=${JSON.stringify(ray)}`,
       "--config",
       `objectStore=${JSON.stringify(objectStore)}`,
+      "--config",
+      "storage.provisioner=local-path",
     ]);
     assert.equal(code, 0, output);
     assert.deepEqual([report.faults, report.secondUp], [[], { changes: 0 }]);

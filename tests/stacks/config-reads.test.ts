@@ -8,8 +8,6 @@ import { read, sources } from "../support/sources";
 const NOT_FOR_THE_PROGRAM = /^(cluster\.(kubernetesVersion|nodes\.)|postgres\.backups\.target\.acknowledges$)/;
 // Who issues a credential, what lasts and what the cluster has follows from choices that others act on.
 const DECIDE_NOTHING = ["stacks/config/systems.ts", "stacks/config/lasting.ts", "stacks/config/add-ons.ts"];
-// There is one choice so far: whoever reads it decides nothing.
-const ONE_CHOICE = ["storage.provisioner"];
 
 // Stacks have the same keys (tests/stack-files.test.ts), and every other shape is one of prod.
 for (const shape of SHAPES.filter((one) => one.startsWith("prod"))) {
@@ -18,7 +16,6 @@ for (const shape of SHAPES.filter((one) => one.startsWith("prod"))) {
     const reads = new Map<string, Set<string>>();
     await run(watched(config, [], reads));
     const faults = leaves(config).flatMap((key) => {
-      if (ONE_CHOICE.includes(key)) return [];
       const files = [...(reads.get(key) ?? [])].filter((file) => !DECIDE_NOTHING.includes(file));
       const expected = NOT_FOR_THE_PROGRAM.test(key) ? 0 : 1;
       return files.length === expected ? [] : [`${key} is read in ${files.join(", ") || "no file"}`];

@@ -25,7 +25,9 @@ for (const shape of SHAPES) {
       const { seen } = await program(shape);
       const made = all(seen, "kubernetes:core/v1:Namespace").filter(({ read }) => !read);
       const policies = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-      const clusterWide = ["Namespace", "PriorityClass", "CustomResourceDefinition", "GatewayClass", ...policies];
+      const roles = ["ClusterRole", "ClusterRoleBinding"];
+      const others = ["Namespace", "PriorityClass", "CustomResourceDefinition", "GatewayClass", "StorageClass"];
+      const clusterWide = [...others, ...policies, ...roles];
       for (const one of [...objects(seen), ...all(seen, "kubernetes:helm.sh/v3:Release")]) {
         if (clusterWide.includes(one.inputs.kind)) continue;
         const namespace: string = one.inputs.metadata?.namespace ?? one.inputs.namespace;

@@ -127,7 +127,7 @@ const tolerated = { key: "example.com/dedicated", operator: "Equal", value: "car
 // Of workers with GPUs, and of a group of workers that has one.
 const OWN_SELECTORS = ["nvidia.com/gpu.present", "node-role.kubernetes.io/control-plane"];
 // What serves the cluster as a whole.
-const UNPLACED = ["mesh", "cert-manager", "metrics-server", "gpu-operator"];
+const UNPLACED = ["mesh", "cert-manager", "metrics-server", "gpu-operator", "local-path"];
 
 for (const shape of SHAPES) {
   describe(`with a placement of every system, ${shape}`, () => {

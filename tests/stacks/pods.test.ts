@@ -109,7 +109,8 @@ for (const shape of SHAPES) {
         ({ labels }) => labels && labels["pod-security.kubernetes.io/enforce"] !== "restricted",
       );
       const names = open.map(({ name }) => name as string);
-      const agents = ["prometheus-node-exporter", "istio-cni-node", "ztunnel", "istiod"]; // istiod lives with its agents
+      // istiod and the provisioner of volumes live with theirs.
+      const agents = ["prometheus-node-exporter", "istio-cni-node", "ztunnel", "istiod", "local-path-provisioner"];
       assert.deepEqual(
         allPods(seen).flatMap(({ owner, namespace }) =>
           // All of it sets up nodes.

@@ -53,6 +53,7 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
   ...Object.fromEntries(STACKS.map((stack) => [stack, () => configOf(stack)])),
   "prod with SeaweedFS": () => ({
     ...configOf("prod"),
+    storage: { ...configOf("prod").storage, provisioner: "local-path" },
     objectStore: {
       kind: "seaweedfs",
       region: "us-east-1",

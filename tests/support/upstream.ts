@@ -215,6 +215,26 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
       },
     ],
   },
+  "local-path-provisioner": {
+    programs: [
+      {
+        command: /^local-path-provisioner start /,
+        ports: {
+          health: {
+            set: /^HEALTH_PORT=(\d+)$/m,
+            fallback: 8080,
+            source: "rancher/local-path-provisioner v0.0.37 main.go",
+          },
+        },
+        health: {
+          health: {
+            is: /^\/(health|ready)$/,
+            source: "rancher/local-path-provisioner v0.0.37 main.go, startHealthServer",
+          },
+        },
+      },
+    ],
+  },
   redis_exporter: {
     user: { uid: 59000, source: "oliver006/redis_exporter Dockerfile" },
     programs: [

@@ -2,7 +2,14 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { connect, type Destination } from "../../base/connect";
 import { url } from "../../base/endpoint";
-import { type ContainerSize, resources, RESTRICTED, serviceAccount } from "../../base/pod";
+import {
+  API_TOKEN_DIRECTORY,
+  apiToken,
+  type ContainerSize,
+  resources,
+  RESTRICTED,
+  serviceAccount,
+} from "../../base/pod";
 import { service } from "../../base/service";
 import { clientVersions } from "../../base/versions";
 import { type OperatorArgs, rayOperator } from "./operator";
@@ -153,6 +160,7 @@ const LOGS = "ray-logs";
 // Nothing that holds a token shares a writable path with the head's container, where drivers of jobs run. KubeRay would mount the
 // head's /tmp/ray, if the autoscaler had none of its own; only the logs of the autoscaler go there, and also to its output.
 const AUTOSCALER = "autoscaler";
+// In the autoscaler alone.
 const TOKEN = "autoscaler-token";
 
 function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
@@ -175,7 +183,7 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
       volumeMounts: [
         { name: AUTOSCALER, mountPath: "/tmp" },
         { name: AUTOSCALER, mountPath: "/tmp/ray", subPath: "ray" },
-        { name: TOKEN, mountPath: "/var/run/secrets/kubernetes.io/serviceaccount", readOnly: true },
+        { name: TOKEN, mountPath: API_TOKEN_DIRECTORY, readOnly: true },
       ],
     },
     headGroupSpec: {
@@ -186,7 +194,7 @@ function clusterSpec(pods: RayPods, args: ClusterSpecArgs): object {
         mounts: { "/tmp/ray": LOGS },
         scratch: { [LOGS]: { sizeMiB: SESSION_MIB }, [AUTOSCALER]: { sizeMiB: 256 } },
         sessionMiB: SESSION_MIB,
-        volumes: [AUTOSCALER_TOKEN],
+        volumes: [apiToken(TOKEN)],
         state,
       }),
     },
@@ -216,14 +224,3 @@ function stateOptions({ server, login }: RayState, name: string | undefined): ob
 function startParams(flags: RayFlags): Record<string, string> {
   return Object.fromEntries(Object.entries(flags).map(([flag, value]) => [flag, String(value)]));
 }
-
-// In the autoscaler alone.
-const AUTOSCALER_TOKEN = {
-  name: TOKEN,
-  projected: {
-    sources: [
-      { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
-      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
-    ],
-  },
-};
