@@ -83,6 +83,7 @@ describe("the toolchain", function () {
       assert.ok(secondsLeft({ ...first, spent: 480 }) >= (420 * 480) / 180, "grows while a tool is overdue");
       const second = { before: 480, done: 180, tool: 50, rest: 370 };
       assert.equal(Math.round(secondsLeft({ ...second, spent: 0 })), Math.round((420 * 480) / 180));
+      assert.ok(secondsLeft({ ...second, rest: 0, spent: 1000 }) > 300, "not about a minute for a quarter of an hour");
       assert.ok(secondsLeft({ ...second, spent: 400 }) > (370 * 480) / 180, "never less than the rest at this pace");
     });
 

@@ -131,11 +131,12 @@ interface BuildState {
 
 /**
  * What is left of a build: the table's seconds, scaled by how this machine has done so far. A tool that is overdue
- * shows a slower machine, so that the estimate of everything grows; of itself at least a tenth is left.
+ * shows a slower machine, so that the estimate of everything grows; it itself may take as long again as it is late.
  */
 export function secondsLeft({ before, done, tool, spent, rest }: BuildState): number {
   const scale = Math.max(done > 0 ? before / done : 1, (before + spent) / (done + tool));
-  return Math.max(tool * scale - spent, tool * scale * 0.1) + rest * scale;
+  const planned = tool * (done > 0 ? before / done : 1);
+  return Math.abs(planned - spent) + rest * scale;
 }
 
 /** What the table says that tools take together. */
