@@ -13,6 +13,7 @@ import { observability, watch } from "./layers/observability";
 import { search } from "./layers/search";
 import { sql } from "./layers/sql";
 import { streams } from "./layers/streams";
+import { tenants } from "./layers/tenants";
 import { verification } from "./layers/verification";
 import { workflows } from "./layers/workflows";
 
@@ -43,8 +44,9 @@ export function platform(config: PlatformConfig): PublishedOutputs {
   const entrance = gateway(config, secrets, inside, ground);
   const offers = { ...inside, ...offersOf({ ...entrance }) };
   watch(config, monitors, models, offers, ground);
+  const guests = tenants(config, systems, ground);
   ground.wiring.complete();
-  return publish(offers, ground.clusterDomain);
+  return publish(offers, guests, ground.clusterDomain);
 }
 
 function offersOf(systems: Readonly<Record<string, { readonly offers: Offer } | undefined>>): Offers {

@@ -145,6 +145,8 @@ export interface Trust {
   readonly volume: {
     readonly secret: { readonly secretName: string; readonly items: { readonly key: string; readonly path: string }[] };
   };
+  /** The CA itself, in PEM. @default the platform's, which cert-manager makes */
+  readonly pem?: string;
 }
 
 /** Operations on a topic, as in Kafka's ACLs. */

@@ -1,8 +1,17 @@
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+/** An object of the cluster. */
+export interface LookedUp {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  /** Absent for what belongs to the whole cluster. */
+  readonly namespace?: pulumi.Input<string>;
+}
+
 /**
- * A cluster-wide object that is read and never written. The `get` of the SDK registers no inputs, so that a refresh, in which
+ * An object that is read and never written. The `get` of the SDK registers no inputs, so that a refresh, in which
  * the plugin adds them, would report a change for ever.
  */
 export class Lookup extends pulumi.CustomResource {
@@ -10,14 +19,15 @@ export class Lookup extends pulumi.CustomResource {
   /** Of a StorageClass. */
   declare readonly reclaimPolicy: pulumi.Output<string>;
 
-  constructor(
-    name: string,
-    object: { readonly apiVersion: string; readonly kind: string; readonly name: string },
-    opts: pulumi.CustomResourceOptions,
-  ) {
-    const { apiVersion, kind, name: id } = object;
+  /** Of a Secret, in base64. */
+  declare readonly data: pulumi.Output<Readonly<Record<string, string>>>;
+
+  constructor(name: string, object: LookedUp, opts: pulumi.CustomResourceOptions) {
+    const { apiVersion, kind, name: own, namespace } = object;
     const group = apiVersion === "v1" ? "core/v1" : apiVersion;
-    const inputs = { apiVersion, kind, metadata: { name: id }, reclaimPolicy: undefined };
+    const metadata = { name: own, ...(namespace !== undefined && { namespace }) };
+    const inputs = { apiVersion, kind, metadata, reclaimPolicy: undefined, data: undefined };
+    const id = namespace === undefined ? own : pulumi.interpolate`${namespace}/${own}`;
     super(`kubernetes:${group}:${kind}`, name, inputs, { ...opts, id });
   }
 }

@@ -11,5 +11,8 @@ export function objectName(...parts: string[]): string {
   return `${name.slice(0, MAX_LENGTH - 7)}-${hash}`;
 }
 
+/** What the user names of tenants begin with: one that nobody has any more loses its access. */
+export const TENANT_USERS = "tenant-";
+
 /** User name of ingestion recipes in DataHub and Trino, which nobody else may bear. */
 export const INGESTION_USER = "ingestion";

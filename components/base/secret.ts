@@ -12,6 +12,8 @@ export interface EnvSecret {
 
 export interface EnvSecretArgs {
   readonly namespace: pulumi.Input<string>;
+  /** @default the resource's */
+  readonly name?: string;
   readonly data: Readonly<Record<string, pulumi.Input<string>>>;
   readonly type?: string;
   readonly labels?: Readonly<Record<string, string>>;
@@ -19,13 +21,13 @@ export interface EnvSecretArgs {
 
 /** Makes a Secret of a fixed name. Pods and charts get only its name. */
 export function envSecret(name: string, args: EnvSecretArgs, opts: pulumi.CustomResourceOptions): EnvSecret {
-  const { namespace, data, type = "Opaque", labels } = args;
+  const { namespace, name: object = name, data, type = "Opaque", labels } = args;
   const resource = new k8s.core.v1.Secret(
     name,
-    { metadata: { name, namespace, ...(labels && { labels }) }, type, stringData: pulumi.secret(data) },
+    { metadata: { name: object, namespace, ...(labels && { labels }) }, type, stringData: pulumi.secret(data) },
     opts,
   );
-  return { name, checksum: checksum(name, data), resource };
+  return { name: object, checksum: checksum(name, data), resource };
 }
 
 function checksum(salt: string, data: Readonly<Record<string, pulumi.Input<string>>>): pulumi.Output<string> {

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Bucket, BucketUser, Credential, Endpoint, ExternalPeer, S3Store } from "../base/endpoint";
 import { type MountedFiles, secretFiles } from "../base/files";
-import { objectName } from "../base/names";
+import { objectName, TENANT_USERS } from "../base/names";
 import { s3Ca, s3CaEnv } from "../base/s3-client";
 import type { Offer } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
@@ -163,6 +163,8 @@ function setUp(
         ADMINISTRATOR: administrator ? ADMINISTRATOR : "",
         USERS: names.join(" "),
         NEW_USERS: makesUsers ? names.join(" ") : "",
+        // All others that are called so are shut out.
+        ...(makesUsers && names.includes(SHARED_USER) && { TENANTS: tenantsAmong(users).join(" ") }),
         BUCKETS: buckets.map((bucket) => `${makerOf(bucket)} ${bucket}`).join("\n"),
         RIGHTS: rights.map((right) => right.join(" ")).join("\n"),
       },
@@ -176,6 +178,10 @@ function setUp(
     { parent },
   );
   return job;
+}
+
+function tenantsAmong(users: ObjectStoreArgs["users"]): string[] {
+  return Object.keys(users).filter((user) => user.startsWith(TENANT_USERS));
 }
 
 /** A login as mc reads it from standard input, to keep it off the command line. */
@@ -203,6 +209,15 @@ for user in $NEW_USERS; do
     case "$(mc admin policy entities "$ADMINISTRATOR" --user "$login")" in *"$user"*) ;; *) exit 1 ;; esac
   fi
 done
+if [ "\${TENANTS+is set}" ]; then
+  known=$(mc admin user list "$ADMINISTRATOR")
+  while read -r _ login _; do
+    case $login in ${TENANT_USERS}*) ;; *) continue ;; esac
+    case " $TENANTS " in *" $login "*) ;; *) mc admin user remove "$ADMINISTRATOR" "$login" ;; esac
+  done <<EOF
+$known
+EOF
+fi
 for user in $USERS; do log_in "$user"; done
 while read -r user bucket; do
   mc ls "$user/$bucket" >/dev/null 2>&1 || mc mb --ignore-existing --region "$S3_REGION" "$user/$bucket" ||

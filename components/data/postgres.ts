@@ -30,6 +30,7 @@ import { derivedParameters, memoryOf } from "./postgres/parameters";
 import {
   connectionsOf,
   found,
+  ownerOf,
   READER_CONNECTIONS,
   type OwnDatabase,
   type PostgresServer,
@@ -175,7 +176,7 @@ export class Postgres<Database extends string = string, Reader extends string = 
     if (backups) backUpRegularly(this, name, backups, { namespace, cluster });
     const made: Made = { name, namespace, server, cluster, protect, trust: certificate.trust };
     const credentials = Object.entries(databases).map(
-      ([database, { password }]) => [database, this.own(made, database, password)] as const,
+      ([database, own]) => [database, this.own(made, database, own)] as const,
     );
     for (const database of new Set(Object.values(readers).map((reader) => reader.database))) {
       this.letRead(made, database, args);
@@ -198,16 +199,18 @@ export class Postgres<Database extends string = string, Reader extends string = 
   }
 
   /** Makes a database and the role that owns it; returns where its login lies. */
-  private own(made: Made, database: string, password: pulumi.Output<string>): SecretLocation {
-    const { name, namespace, protect } = made;
-    const { secret, resource, login } = this.role(made, objectName(name, database), database, password);
+  private own(made: Made, database: string, own: OwnDatabase): SecretLocation {
+    const { name, namespace } = made;
+    const [owner, protect] = [ownerOf(database, own), made.protect && own.tenant !== true];
+    const limit = own.tenant === true ? { connectionLimit: own.connections } : {};
+    const { secret, resource, login } = this.role(made, objectName(name, database), owner, own.password, limit);
     const owned = new k8s.apiextensions.CustomResource(
       `${name}-${database}`,
       {
         apiVersion: "postgresql.cnpg.io/v1",
         kind: "Database",
         metadata: { name: objectName(name, database), ...applied(made) },
-        spec: { cluster: { name }, name: database, owner: database, databaseReclaimPolicy: "retain" },
+        spec: { cluster: { name }, name: database, owner, databaseReclaimPolicy: "retain" },
       },
       { parent: this, protect, dependsOn: resource },
     );
@@ -336,12 +339,16 @@ function dnsNames(name: string, { namespace, clusterDomain }: PostgresArgs): pul
   );
 }
 
-// The operator's own rules precede these. Owners have the name of their database; plain TCP is rejected.
-function accessRules({ readers, guests }: PostgresArgs): string[] {
+// The operator's own rules precede these. Owners have the name of their database, but for those of tenants: these are let in one by
+// one, since the operator leaves a role that is taken away as it is. Plain TCP is rejected.
+function accessRules({ databases, readers, guests }: PostgresArgs): string[] {
   const admit = (users: PostgresArgs["readers"], role: (client: string) => string): string[] =>
     Object.entries(users).map(([client, { database }]) => `hostssl ${database} ${role(client)} all ${AUTHENTICATION}`);
   return [
     `hostssl sameuser all all ${AUTHENTICATION}`,
+    ...Object.entries(databases)
+      .filter(([, { tenant }]) => tenant === true)
+      .map(([database, own]) => `hostssl ${database} ${ownerOf(database, own)} all ${AUTHENTICATION}`),
     ...admit(readers, readerRole),
     ...admit(guests, guestRole),
     "host all all all reject",

@@ -23,7 +23,8 @@ const externalS3 = {
   region: z.string(),
 };
 
-const bucket = z
+/** The name of a bucket. */
+export const bucket = z
   .string()
   .regex(
     /^(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,

@@ -8,6 +8,7 @@ import {
   nodeSelector,
   notBelow,
   outside,
+  peopleGroup,
   range,
   size,
   Size,
@@ -113,12 +114,7 @@ const RayAccess = z
       .default({})
       .meta({ description: "Pods that may reach the dashboard, the job API and the client port" }),
     groups: z
-      .array(
-        z
-          .string()
-          .min(1)
-          .regex(/^(?!system:)/, "expected a group of people; those of the system are everybody"),
-      )
+      .array(peopleGroup)
       .default([])
       .meta({ description: "Kubernetes groups that may read the token and forward a port to the head" }),
   })

@@ -11,6 +11,7 @@ import { Egress, egressFaults } from "./egress";
 import { rayGpuFaults } from "./gpus";
 import { serveFaults } from "./serving";
 import { signOnFaults, SingleSignOn } from "./sign-on";
+import { tenantFaults, Tenants } from "./tenants";
 import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
 
 /** The systems that own data, as `protection.lifted` names them. */
@@ -84,6 +85,7 @@ export const PlatformConfig = z
       description: "Whether services are also reachable under their old names, such as kafka-service",
     }),
     ...Systems,
+    tenants: Tenants,
     singleSignOn: SingleSignOn.optional().meta({
       description: "How people log in at an identity provider; left out where each system has passwords of its own",
     }),
@@ -109,6 +111,7 @@ export const PlatformConfig = z
       ...signOnFaults(config),
       ...mailFaults(config),
       ...egressFaults(config),
+      ...tenantFaults(config),
     ]) {
       context.addIssue({ code: "custom", path: [...path], message });
     }

@@ -21,6 +21,9 @@ const FORMS: Record<SecretForm, { pattern: RegExp; allowed: string }> = {
   token: { pattern: /^[\x21-\x7e]{8,2048}$/, allowed: "8 to 2048 printable ASCII characters without spaces" },
 };
 
+// As long as secret keys of S3 are.
+const TENANT_PASSWORD_LENGTH = 40;
+
 /** The credentials that a stack must set: those that its config requires, and those that a third party issues. */
 export function wantedCredentials(config: PlatformConfig): SecretName[] {
   const keys = Object.keys(SECRET_KEYS) as SecretName[];
@@ -57,8 +60,17 @@ export class Secrets extends pulumi.ComponentResource {
     if (length === undefined || this.has(key)) {
       return this.config.requireSecret(key).apply((value) => checked(key, value));
     }
+    return this.generate(key, length);
+  }
+
+  /** A password of a tenant's, which nobody sets. */
+  ofTenant(user: string): pulumi.Output<string> {
+    return this.generate(user, TENANT_PASSWORD_LENGTH);
+  }
+
+  private generate(name: string, length: number): pulumi.Output<string> {
     // Letters and digits only: products quote the value differently in URLs and shell environments.
-    return pulumi.secret(new random.RandomPassword(key, { length, special: false }, { parent: this }).result);
+    return pulumi.secret(new random.RandomPassword(name, { length, special: false }, { parent: this }).result);
   }
 }
 

@@ -137,6 +137,13 @@ export const registry = z
     /^[a-z0-9.-]+(:[0-9]+)?(\/[a-z0-9._-]+)*$/,
     "expected the host of a registry and perhaps a folder, such as ghcr.io/254carbon",
   );
+
+/** A group of people that the cluster knows. */
+export const peopleGroup = z
+  .string()
+  .min(1)
+  .regex(/^(?!system:)/, "expected a group of people; those of the system are everybody");
+
 /** The account of pods that the program does not make. */
 export const clientAccount = kubernetesName
   .default("default")

@@ -27,7 +27,8 @@ const Topic = z.strictObject({
     .meta({ description: "`delete` removes old records, `compact` all but the latest record of each key" }),
 });
 
-const topicName = z
+/** The name of a topic. */
+export const topicName = z
   .string()
   .max(249)
   .regex(

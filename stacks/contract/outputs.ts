@@ -24,6 +24,15 @@ export const DOCUMENT = "outputs.json";
 
 const urls = (description: string) => z.record(z.string(), z.string()).meta({ description });
 
+const tenant = z
+  .object({
+    namespace: z.string(),
+    secrets: z
+      .record(z.string(), secretReference)
+      .meta({ description: "By name, the Secrets with what the tenant's pods need to use one system" }),
+  })
+  .meta({ id: "Tenant", description: "A namespace for pods that use the platform" });
+
 /** The outputs of each system. */
 export const OUTPUTS = {
   postgres: postgresService,
@@ -103,6 +112,10 @@ export const PlatformOutputs = z.object({
   contract: z.literal(CONTRACT),
   ...systems,
   secrets: z.object(secrets),
+  tenants: z
+    .record(z.string(), tenant)
+    .optional()
+    .meta({ description: "Those who use the platform from a namespace of their own, by name" }),
   /** The versions that clients must match. */
   versions: z.object({
     ray: z.string(),

@@ -16,7 +16,7 @@ export type Lifted<T> = pulumi.Input<T extends object ? { [K in keyof T]: Lifted
 export type PublishedOutputs = { [K in keyof PlatformOutputs]: Lifted<PlatformOutputs[K]> };
 
 /** The outputs of a stack: those of each deployed system. */
-export function publish(offers: Offers, clusterDomain: string): PublishedOutputs {
+export function publish(offers: Offers, tenants: PublishedOutputs["tenants"], clusterDomain: string): PublishedOutputs {
   const systems = (Object.keys(OUTPUTS) as (keyof typeof OUTPUTS)[]).flatMap((name) => {
     const offer = offers[name];
     return offer === undefined ? [] : [[name, published(offer, offers.gateway, clusterDomain)] as const];
@@ -31,6 +31,7 @@ export function publish(offers: Offers, clusterDomain: string): PublishedOutputs
     contract: CONTRACT,
     ...Object.fromEntries(systems),
     secrets: Object.fromEntries(secrets),
+    ...(tenants && { tenants }),
     versions: clientVersions,
   };
 }

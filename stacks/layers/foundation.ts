@@ -25,30 +25,11 @@ import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
 import { type AddOnKey, existingAddOns } from "../config/add-ons";
 import { existingClasses, lastingValues } from "../config/lasting";
+import { NAMESPACES } from "../config/own-names";
 import { DATA_OWNERS, type DataOwner, type PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
 import type { DeclaredVolume } from "../config/shapes";
 import type { PlacedSystem } from "../config/placement";
-
-const NAMESPACES = {
-  "data-platform": "restricted",
-  "ray-system": "restricted",
-  monitoring: "restricted",
-  // Reads the node's own file systems and network.
-  "node-exporter": "privileged",
-  gateway: "restricted",
-  // The mesh's agents set up the network of a node's pods.
-  "istio-system": "privileged",
-  // Loads drivers into the node's kernel.
-  "gpu-operator": "privileged",
-  "cert-manager": "restricted",
-  "metrics-server": "restricted",
-  // Makes directories of nodes, for volumes.
-  "local-path-storage": "privileged",
-  "cnpg-system": "restricted",
-  "strimzi-system": "restricted",
-  "elastic-system": "restricted",
-} as const satisfies Record<string, PodSecurityLevel>;
 
 // The mesh itself, and pods that only serve the node they run on.
 const OUTSIDE_MESH: readonly string[] = [
@@ -188,7 +169,10 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const made = mapped(tenants, (_, { namespace }) =>
     pulumi.all([namespace, priorities.ready, checked, volumesReady]).apply(([ready]) => ready),
   );
-  const own = Object.fromEntries(Object.entries(NAMESPACES).filter(([name]) => !absent.includes(name)));
+  const own: Record<string, PodSecurityLevel> = {
+    ...Object.fromEntries(Object.entries(NAMESPACES).filter(([name]) => !absent.includes(name))),
+    ...mapped(config.tenants, () => "restricted"),
+  };
   const admitted = registries?.map((registry) => mirrored(registry, mirrors));
   new AdmissionPolicies("admission", { namespaces: own, registries: admitted }, opts);
   provider.wiring.surround([podCidr, ...nodeCidrs]);

@@ -3,20 +3,13 @@ import { type BucketAccess, type BucketUser, type Credential, externalPeer, url 
 import { Minio } from "../../components/data/minio";
 import { LEGACY_NAME, ObjectStore, type ObjectStoreArgs } from "../../components/data/object-store";
 import { Seaweedfs } from "../../components/data/seaweedfs";
+import { BACKUPS, BUCKETS } from "../config/own-names";
 import type { PlatformConfig } from "../config/schema";
 import { halfSet, type Secrets } from "../config/secrets";
 import type { SecretName } from "../config/systems";
+import { tenantGrants } from "../config/tenants";
 import type { Foundation } from "./foundation";
-import { BACKUPS, backupUser } from "./postgres";
-
-// All of them, regardless of what is deployed: a system that is switched off finds its data again.
-const BUCKETS = [
-  "mlflow-artifacts",
-  "ray-applications",
-  "feast-offline",
-  "iceberg-warehouse",
-  "dolphinscheduler",
-] as const;
+import { backupUser } from "./postgres";
 
 type BucketName = (typeof BUCKETS)[number] | typeof BACKUPS;
 type Access = Readonly<Partial<Record<BucketName, BucketAccess>>>;
@@ -92,6 +85,15 @@ export function objectStoreOf(
         .map(([client, { access, login }]) => [client, { login: loginOf(login), access: inFull(access) }]),
     ),
     ...(backups && { [BACKUPS]: { login: backups, access: inFull({ [BACKUPS]: "write" }) } }),
+    ...Object.fromEntries(
+      tenantGrants(platform, "bucket").map(({ user, name, access }) => [
+        user,
+        {
+          login: { username: pulumi.output(user), password: secrets.ofTenant(user) },
+          access: inFull({ [name]: access }),
+        },
+      ]),
+    ),
   };
   return new ObjectStore<BucketName, Client | typeof BACKUPS>(
     "object-store",

@@ -4,16 +4,15 @@ import type { ObjectStore } from "../../components/data/object-store";
 import { ExternalPostgres } from "../../components/data/postgres/external";
 import { Postgres } from "../../components/data/postgres";
 import type { OwnDatabase, PostgresServer, PostgresUser, PostgresUsers } from "../../components/data/postgres/users";
+import { BACKUPS, DATABASES } from "../config/own-names";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
 import { postgresConnections } from "../config/systems";
+import { tenantGrants } from "../config/tenants";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
-/** The bucket that only PostgreSQL uses, and its user. */
-export const BACKUPS = "postgres-backups";
-
-type Database = "mlflow" | "feast" | "superset" | "datahub" | "dolphinscheduler" | "polaris";
+type Database = (typeof DATABASES)[number];
 type Reader = "trino" | "ingestion" | "superset";
 type Guest = "dolphinscheduler-worker";
 type BackupStore = Pick<ObjectStore<typeof BACKUPS, typeof BACKUPS>, "bucket">;
@@ -98,7 +97,10 @@ export function postgresOf(
   );
 }
 
-/** The database of each service, with the connections of those that are deployed. */
+// As many as a reader has.
+const TENANT_CONNECTIONS = 20;
+
+/** The database of each service and of tenants, with the connections of those that are deployed. */
 function databasesOf(platform: PlatformConfig, secrets: Secrets): Record<Database, OwnDatabase> {
   const connections = postgresConnections(platform);
   const own = (database: Database, password: pulumi.Output<string>): OwnDatabase => ({
@@ -112,6 +114,12 @@ function databasesOf(platform: PlatformConfig, secrets: Secrets): Record<Databas
     datahub: own("datahub", secrets.get("postgresDatahubPassword")),
     dolphinscheduler: own("dolphinscheduler", secrets.get("postgresDolphinschedulerPassword")),
     polaris: own("polaris", secrets.get("postgresPolarisPassword")),
+    ...Object.fromEntries(
+      tenantGrants(platform, "database").map(({ user, name }) => [
+        name,
+        { password: secrets.ofTenant(user), connections: TENANT_CONNECTIONS, tenant: true },
+      ]),
+    ),
   };
 }
 

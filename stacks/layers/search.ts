@@ -3,6 +3,7 @@ import { searchAccess } from "../../components/catalog/datahub";
 import { Elasticsearch } from "../../components/data/elasticsearch";
 import { Neo4j } from "../../components/data/neo4j";
 import type { PlatformConfig } from "../config/schema";
+import { tenantGrants } from "../config/tenants";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
 
@@ -43,6 +44,12 @@ function elasticsearch(config: PlatformConfig, secrets: Secrets, ground: Foundat
         ...(config.trino && {
           trino: { password: secrets.get("elasticsearchTrinoPassword"), ...queryAccess(readable) },
         }),
+        ...Object.fromEntries(
+          tenantGrants(config, "search").map(({ user, name }) => [
+            user,
+            { password: secrets.ofTenant(user), cluster: [], indices: [{ names: [name], privileges: ["all"] }] },
+          ]),
+        ),
       },
       exporter: { size: exporter, password: secrets.get("elasticsearchExporterPassword") },
       metrics,

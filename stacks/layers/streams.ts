@@ -1,11 +1,18 @@
+import type { TopicOperation } from "../../components/base/endpoint";
 import { trinoKafkaAccess } from "../../components/analytics/trino/catalogs";
 import { kafkaAccess } from "../../components/catalog/datahub";
 import { kafkaAccess as ingestionKafkaAccess } from "../../components/catalog/ingestion";
 import { Kafka, type KafkaClient } from "../../components/data/kafka";
 import type { PlatformConfig } from "../config/schema";
 import type { OwnClient } from "../config/streams";
+import { tenantGrants } from "../config/tenants";
 import type { Foundation } from "./foundation";
 import type { Secrets } from "../config/secrets";
+
+const TOPIC_RIGHTS = {
+  read: ["Read", "Describe"],
+  write: ["Read", "Write", "Describe"],
+} as const satisfies Record<string, readonly TopicOperation[]>;
 
 /** The streaming systems. */
 export interface Streams {
@@ -40,6 +47,7 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
           trino: { password: secrets.get("kafkaTrinoPassword"), ...trinoKafkaAccess(Object.keys(topics)) },
         }),
         ...outsiders(),
+        ...tenantClients(),
       },
       metrics,
       protect: isProtected("kafka"),
@@ -54,6 +62,21 @@ export function streams(config: PlatformConfig, secrets: Secrets, ground: Founda
       datahub: { password: secrets.get("kafkaDatahubPassword"), ...kafkaAccess() },
       ingestion: { password: secrets.get("kafkaIngestionPassword"), ...ingestionKafkaAccess() },
     };
+  }
+
+  function tenantClients(): Record<string, KafkaClient> {
+    return Object.fromEntries(
+      tenantGrants(config, "topic").map(({ tenant, user, name, access }) => [
+        user,
+        {
+          password: secrets.ofTenant(user),
+          topics: { [name]: TOPIC_RIGHTS[access] },
+          // No name of a tenant has a dot, so none begins like another.
+          groups: [`${tenant}.*`],
+          ...(access === "write" && { transactionalIds: [`${tenant}.*`] }),
+        },
+      ]),
+    );
   }
 
   function outsiders(): Record<string, KafkaClient> {

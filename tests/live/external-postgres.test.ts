@@ -9,12 +9,23 @@ import { eventually } from "./harness/eventually";
 import { postgresBin } from "./prepare/machine";
 
 const password = (text: string) => pulumi.secret(text);
-const PASSWORDS = { datahub: "own'er $1", trino_reader: "read\\er", some_guest: "guest" };
-const roles = rolesOf({
-  databases: { datahub: { password: password(PASSWORDS.datahub), connections: 10 } },
-  readers: { trino: { database: "datahub", password: password(PASSWORDS.trino_reader) } },
-  guests: { "some-guest": { database: "datahub", password: password(PASSWORDS.some_guest) } },
-});
+const PASSWORDS = {
+  datahub: "own'er $1",
+  trino_reader: "read\\er",
+  some_guest: "guest",
+  tenant_pricing: "pricing",
+  tenant_orders: "orders",
+};
+const tenant = (text: string) => ({ password: password(text), connections: 2, tenant: true });
+const rolesWith = (...tenants: ("pricing" | "orders")[]) =>
+  rolesOf({
+    databases: {
+      datahub: { password: password(PASSWORDS.datahub), connections: 10 },
+      ...Object.fromEntries(tenants.map((name) => [name, tenant(PASSWORDS[`tenant_${name}`])])),
+    },
+    readers: { trino: { database: "datahub", password: password(PASSWORDS.trino_reader) } },
+    guests: { "some-guest": { database: "datahub", password: password(PASSWORDS.some_guest) } },
+  });
 
 /** A server of somebody else, whose administrator may make roles and databases and is no superuser. */
 describe("an external PostgreSQL", () => {
@@ -36,7 +47,7 @@ describe("an external PostgreSQL", () => {
       { PGUSER: role, PGPASSWORD: PASSWORDS[role] },
       text,
     ).trim();
-  const setUp = (connections = 50) => {
+  const setUp = (connections = 50, roles = rolesWith()) => {
     const passwords = Object.entries(PASSWORDS).map(([role, text]) => [`PASSWORD_${role}`, text]);
     const login = { PGUSER: "administrator", PGPASSWORD: "administrator" };
     return run(["bash", "-c", prepare(roles, { connections, mark: "carbon here" })], {
@@ -90,6 +101,23 @@ describe("an external PostgreSQL", () => {
     sql("CREATE ROLE stranger LOGIN PASSWORD 'stranger'");
     const stranger = { PGUSER: "stranger", PGPASSWORD: "stranger" };
     assert.throws(() => run(["psql", "datahub", "-c", "SELECT 1"], stranger), /permission denied/);
+  });
+
+  it("lets a tenant into its own database, and out when its grant is gone, and keeps the data for when it comes back", () => {
+    setUp(50, rolesWith("pricing", "orders"));
+    as("tenant_pricing", "CREATE TABLE prices AS SELECT 1 AS n", "pricing");
+    for (const other of ["orders", "datahub"]) {
+      assert.throws(() => as("tenant_pricing", "SELECT 1", other), /permission denied for database/);
+    }
+    setUp(50, rolesWith("orders"));
+    assert.throws(() => as("tenant_pricing", "TABLE prices", "pricing"), /not permitted to log in/);
+    assert.equal(as("tenant_orders", "SELECT current_user", "orders"), "tenant_orders");
+    setUp();
+    assert.throws(() => as("tenant_orders", "SELECT 1", "orders"), /not permitted to log in/);
+    assert.equal(as("datahub", "SELECT current_user"), "datahub");
+    setUp(50, rolesWith("pricing"));
+    assert.equal(as("tenant_pricing", "TABLE prices", "pricing"), "1");
+    assert.equal(sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'tenant_pricing'"), "2");
   });
 
   it("keeps the roles of others, and says how to hand one over", () => {

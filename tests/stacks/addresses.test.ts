@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { secretReferences } from "../../rehearsal/program/secret-references";
-import { allPods, label, type Labels, objects, ourPods, type Pods, selected } from "../support/manifests";
+import {
+  allPods,
+  label,
+  type Labels,
+  objects,
+  ourPods,
+  type Pods,
+  selected,
+  tenantNamespaces,
+  tenantPods,
+} from "../support/manifests";
 import { all, type Registered } from "../support/mocks";
 import { program, SHAPES } from "../support/program";
 
@@ -150,6 +160,10 @@ function readersOf(seen: readonly Registered[], object: Registered): { pods: rea
   const callers = CALLERS[title(object)];
   if (callers !== undefined) return { pods: allPods(seen).filter(({ owner }) => callers.includes(owner)) };
   if (object.type === RELEASE) return { pods: chartPods(seen, object), one: true };
+  // Members mount them where they like.
+  if (tenantNamespaces(seen).includes(metadata.namespace)) {
+    return { pods: tenantPods(seen).filter((pod) => pod.namespace === metadata.namespace), one: true };
+  }
   const workload = ourPods(seen).filter(({ resource }) => resource === object);
   if (workload.length > 0) return { pods: workload };
   const names = (other: Registered) =>

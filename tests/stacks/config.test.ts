@@ -32,6 +32,12 @@ const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).jo
 const K80 = "a Tesla-K80 (compute 3.7, driver R470) runs CUDA 11.0 to 11.8";
 const NAME_IMAGE = "name an image whose tag has -cu118 or lower";
 
+const QUOTA = {
+  ...{ cpu: { request: 1, limit: 2 }, memoryGiB: { request: 1, limit: 2 }, pods: 5, storageGiB: 1 },
+  container: { cpu: { request: 0.1, limit: 1, max: 2 }, memoryMiB: { request: 64, limit: 128, max: 1024 } },
+};
+const tenant = (...uses: unknown[]) => ({ quota: QUOTA, members: ["pricing"], uses });
+
 // Per case: what is spoilt, and the whole line that the user gets: key, value, what is allowed, next step.
 const FAULTS: readonly (readonly [Spoil, string])[] = [
   [(c) => (c.domain = "A B"), `domain: "A B" is not allowed: expected a DNS name; correct it in FILE`],
@@ -81,6 +87,53 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   [
     (c) => (c.placement = { redis: { nodeSelector: { disk: "-" } } }),
     `placement.redis.nodeSelector.disk: "-" is not allowed: expected at most 63 letters, digits, dots, dashes and underscores; correct it in FILE`,
+  ],
+  [
+    (c) => (c.tenants = { monitoring: tenant() }),
+    "tenants.monitoring: this namespace is not a tenant's; choose another name in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ topic: "pricez", access: "read" }) }),
+    "tenants.pricing.uses.0.topic: pricez is no topic; add it to kafka.topics or correct its name in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ database: "mlflow" }) }),
+    "tenants.pricing.uses.0.database: mlflow is a database of the platform's; choose another in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ bucket: "postgres-backups", access: "read" }) }),
+    "tenants.pricing.uses.0.bucket: postgres-backups is a bucket of the platform's; choose another in FILE",
+  ],
+  [
+    (c) => {
+      c.objectStore = OUTSIDE_STORE;
+      c.tenants = { pricing: tenant({ bucket: "prices", access: "read" }) };
+    },
+    "tenants.pricing.uses.0.bucket: prices is in a store that issues its own logins; make bucket and login there, and remove the grant in FILE",
+  ],
+  [
+    (c) => {
+      delete c.kafka;
+      delete c.datahub;
+      c.tenants = { pricing: tenant({ topic: "prices", access: "read" }) };
+    },
+    "tenants.pricing.uses.0.topic: prices needs kafka, which is not configured; configure kafka, or remove the grant in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ search: "prices-*" }) }),
+    "tenants.pricing.uses.0.search: prices-* does not begin with pricing-; rename the indices in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ bucket: "prices" }) }),
+    "tenants.pricing.uses.0.access: missing: read or write; add it in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ database: "pricing", access: "read" }) }),
+    "tenants.pricing.uses.0.access: a database belongs to its tenant, who may read and write; remove it in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({}) }),
+    "tenants.pricing.uses.0: names nothing; name one of bucket, database, topic, search in each entry in FILE",
   ],
   [(c) => (c.singleSignOn = SIGN_ON), "singleSignOn: names no system; add superset, datahub, grafana in FILE"],
   [
@@ -503,6 +556,33 @@ describe("a good config", () => {
       c.serve.applications.commodity.training = { large: { ...asked, cpu: 16 }, vision: { ...asked, cpu: 1, gpus: 1 } };
     });
     assert.deepEqual(faultsOf(config), []);
+  });
+
+  it("may share a bucket among tenants, but no database, login or index", () => {
+    const shared = { bucket: "prices", access: "write" };
+    const spoil = (pricing: unknown[], risk: unknown[]) =>
+      faultsOf(prod((c) => (c.tenants = { pricing: tenant(...pricing), "pricing-risk": tenant(...risk) })));
+    assert.deepEqual(spoil([shared], [shared]), []);
+    assert.deepEqual(
+      spoil(
+        [{ database: "pricing" }, { search: "pricing-*" }, { bucket: "a.b", access: "read" }],
+        [{ database: "pricing" }, { search: "pricing-risk-*" }, { bucket: "a-b", access: "read" }],
+      ),
+      [
+        "tenants.pricing.uses.0.database: pricing is pricing-risk's as well, and a database has one owner; choose another in Pulumi.prod.yaml",
+        "tenants.pricing.uses.1.search: pricing-* meets pricing-risk-* of pricing-risk; choose names that begin otherwise in Pulumi.prod.yaml",
+        "tenants.pricing-risk.uses.0.database: pricing is pricing's as well, and a database has one owner; choose another in Pulumi.prod.yaml",
+        "tenants.pricing-risk.uses.1.search: pricing-risk-* meets pricing-* of pricing; choose names that begin otherwise in Pulumi.prod.yaml",
+      ],
+    );
+    const twice = [
+      { bucket: "a.b", access: "read" },
+      { bucket: "a-b", access: "read" },
+    ];
+    assert.equal(
+      spoil(twice, [])[0],
+      "tenants.pricing.uses.0.bucket: a.b and a-b get one login, tenant-pricing-bucket-a-b; keep one, or rename one in Pulumi.prod.yaml",
+    );
   });
 
   it("may back up to the object store without a word where that lies outside the cluster", () => {

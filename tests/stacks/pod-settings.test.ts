@@ -9,7 +9,7 @@ import { fullName, mirrored, PULL_SECRET } from "../../components/base/pod-setti
 import { charts, images } from "../../components/base/versions";
 import { demandOf } from "../../rehearsal/program/demand";
 import { SYSTEMS } from "../../stacks/config/systems";
-import { allPods, objects, ourPods } from "../support/manifests";
+import { allPods, objects, ourPods, tenantPods } from "../support/manifests";
 import { all, type Registered } from "../support/mocks";
 import { type Program, run, shaped, SHAPES } from "../support/program";
 import { temporaryDirectory } from "../support/temporary";
@@ -87,14 +87,16 @@ for (const shape of SHAPES) {
       assert.doesNotMatch(text, /"quay\.io/);
     });
 
-    it("has the logins in each namespace, and every pod names them", () => {
+    it("has the logins in each namespace but those of tenants, and every pod names them", () => {
       const secrets = all(program.seen, "kubernetes:core/v1:Secret")
         .filter(({ inputs }) => inputs.metadata.name === PULL_SECRET)
         .map(({ inputs }) => inputs.metadata.namespace);
       const without = allPods(program.seen).filter(({ namespace }) => !secrets.includes(namespace));
+      const tenants = tenantPods(program.seen);
       assert.deepEqual(
         without.map(({ owner }) => owner),
-        [],
+        tenants.map(({ owner }) => owner),
+        "members of a tenant could read what lies in its namespace",
       );
       const silent = ourPods(program.seen).filter(
         ({ template }) => !template.spec.imagePullSecrets?.some((one: any) => one.name === PULL_SECRET),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { all, only, type Registered } from "../support/mocks";
-import { ourPods, selected } from "../support/manifests";
+import { ourPods, selected, tenantNamespaces } from "../support/manifests";
 import { program, SHAPES } from "../support/program";
 
 /** A server with a certificate, as its clients see it. */
@@ -74,7 +74,11 @@ const SERVERS: Readonly<Record<string, Readonly<Record<string, Server>>>> = {
 function clients(seen: readonly Registered[], { pods, port, others }: Server): any[] {
   const rows: any[] = only(seen, "carbon:base:Wires").inputs.wires;
   const wires = rows.filter(({ to, ports }) => to.name === pods && ports.map(Number).includes(port));
-  return wires.map(({ from }) => from).filter(({ name }) => !others.includes(name));
+  // Tenants get the CA beside their logins.
+  const tenants = tenantNamespaces(seen);
+  return wires
+    .map(({ from }) => from)
+    .filter(({ name, namespace }) => !others.includes(name) && !tenants.includes(namespace));
 }
 
 /** What describes the pods of a client: their templates, or the values of their chart. */

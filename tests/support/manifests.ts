@@ -120,7 +120,26 @@ export function allPods(seen: readonly Registered[]): Pods[] {
       return { owner: label(resource), namespace: metadata.namespace, labels, serviceAccount, ports, replicas: count };
     });
   });
-  return [...ourPods(seen), ...charts, ...operated];
+  return [...ourPods(seen), ...charts, ...operated, ...tenantPods(seen)];
+}
+
+/** The pods that members of a tenant run: those that say that they use the platform, and others. */
+export function tenantPods(seen: readonly Registered[]): Pods[] {
+  const wires: any[] = only(seen, "carbon:base:Wires").inputs.wires;
+  return tenantNamespaces(seen).flatMap((namespace) => {
+    const { labels } = wires.find(({ from }) => from.namespace === namespace)?.from ?? { labels: {} };
+    const pods = { namespace, serviceAccount: "default", replicas: 1 };
+    return [
+      { ...pods, owner: `clients of ${namespace}`, labels },
+      { ...pods, owner: `others of ${namespace}`, labels: {} },
+    ];
+  });
+}
+
+/** The namespaces whose people run pods of their own. */
+export function tenantNamespaces(seen: readonly Registered[]): string[] {
+  const quotas = all(seen, "kubernetes:core/v1:ResourceQuota").map(({ inputs }) => inputs.metadata);
+  return quotas.filter(({ name }) => name === "priorities").map(({ namespace }) => namespace);
 }
 
 /** Whom policies name although nothing in the program makes them: the cluster's DNS, and what answers for cert-manager. */

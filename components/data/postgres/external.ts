@@ -57,6 +57,7 @@ export class ExternalPostgres<
     const authority = envSecret(`${name}-external-ca`, { namespace, data: { [CA_KEY]: args.ca } }, { parent: this });
     const trust: Trust = {
       volume: { secret: { secretName: authority.name, items: [{ key: CA_KEY, path: CA_KEY }] } },
+      pem: args.ca,
     };
     const server: ExternalServer = {
       ...{ kind: "external", name, host: pulumi.output(host), port, cidrs, why: "postgresql" },

@@ -14,6 +14,20 @@ export interface OwnDatabase {
   readonly password: pulumi.Output<string>;
   /** The most connections that the pods of the service open. */
   readonly connections: number;
+  /**
+   * Whether it is a tenant's: then its owner is {@link ownerOf another role}, opens no more connections than that, and can no longer
+   * log in once the database is not listed here. What is in it stays.
+   * @default false
+   */
+  readonly tenant?: boolean;
+}
+
+// What the roles of tenants' databases begin with.
+export const TENANT_ROLE = "tenant_";
+
+/** The role that owns a database. */
+export function ownerOf(database: string, { tenant = false }: OwnDatabase): string {
+  return tenant ? `${TENANT_ROLE}${database}` : database;
 }
 
 // Readers' queries must not take connections that services need.

@@ -256,6 +256,14 @@ class Secrets(Model):
     api_monitoring: SecretReference | None = Field(None, alias="apiMonitoring")
 
 
+class Tenant(Model):
+    """A namespace for pods that use the platform."""
+
+    namespace: str
+    secrets: dict[str, SecretReference]
+    """By name, the Secrets with what the tenant's pods need to use one system."""
+
+
 class Versions(Model):
     ray: str
     python: str
@@ -288,4 +296,6 @@ class PlatformOutputs(Model):
     monitoring: Monitoring | None = None
     gateway: Gateway | None = None
     secrets: Secrets
+    tenants: dict[str, Tenant] | None = None
+    """Those who use the platform from a namespace of their own, by name."""
     versions: Versions

@@ -63,6 +63,7 @@ describe("ObjectStore", () => {
           `admin policy create administrator ${user} /users/${user}.json`,
           `admin policy attach administrator ${user} --user ${name}-user`,
         ]),
+        "admin user list administrator",
         ...["models", "code"].map((bucket) => `mb --ignore-existing --region us-east-1 administrator/${bucket}`),
       ],
     );
@@ -188,6 +189,21 @@ describe("ObjectStore", () => {
     const tooMuch = { allowed: [...ALLOWED, "backups/models r"], existing: ["models"] };
     const { stderr } = await setup(ours, tooMuch, "store-setup-backups");
     assert.match(stderr, /^backups may mc ls backups\/models/m);
+  });
+
+  it("shuts out the users of tenants whose grant is gone, and no other, also when the last one goes", async () => {
+    const listed = ["tenant-pricing-bucket-prices", "tenant-pricing-bucket-old", "app-user", "atenant-x"];
+    const behaviour = `case "$*" in *"user list"*) echo "${listed.map((user) => `enabled    ${user}  policy`).join("\n")}" ;; esac`;
+    const removed = async (users: ObjectStoreArgs["users"]) =>
+      (await setup({ ...ours, users }, { behaviour })).calls.filter((call) => call.includes("user remove"));
+    const tenant = { login: login("tenant"), access: { prices: "write" } } as const;
+    assert.deepEqual(await removed({ ...USERS, "tenant-pricing-bucket-prices": tenant }), [
+      "admin user remove administrator tenant-pricing-bucket-old",
+    ]);
+    assert.deepEqual(await removed(USERS), [
+      "admin user remove administrator tenant-pricing-bucket-prices",
+      "admin user remove administrator tenant-pricing-bucket-old",
+    ]);
   });
 
   it("names buckets with the prefix, and hands each out to those alone who may use it", async () => {

@@ -1,0 +1,203 @@
+import { z } from "zod";
+import { objectName, TENANT_USERS } from "../../components/base/names";
+import { Quota } from "./cluster";
+import { bucket } from "./data";
+import { BACKUPS, BUCKETS, DATABASES, NAMESPACES } from "./own-names";
+import { kubernetesName, peopleGroup } from "./shapes";
+import { topicName } from "./streams";
+import type { SystemName } from "./systems";
+
+// The role of its owner, and parts of names in Kubernetes and in the shell, are made of it.
+const database = z.string().regex(/^[a-z][a-z0-9]{0,30}$/, "expected at most 31 lower-case letters and digits");
+
+const indices = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_.-]*\*?$/, "expected the name of an index, or a prefix followed by *, such as pricing-*");
+
+const KINDS = {
+  bucket: {
+    system: "objectStore",
+    name: bucket.meta({ description: "A bucket of the object store, which is made if it is not there" }),
+    hasAccess: true,
+  },
+  database: {
+    system: "postgres",
+    name: database.meta({ description: "A database of the tenant's own in PostgreSQL" }),
+    hasAccess: false,
+  },
+  topic: {
+    system: "kafka",
+    name: topicName.meta({ description: "A topic of `kafka.topics`" }),
+    hasAccess: true,
+  },
+  search: {
+    system: "elasticsearch",
+    name: indices.meta({ description: "The tenant's indices in Elasticsearch; their names begin with its own" }),
+    hasAccess: false,
+  },
+} as const satisfies Record<string, { system: SystemName; name: z.ZodType<string>; hasAccess: boolean }>;
+
+/** What a tenant may be granted a part of. */
+export type GrantKind = keyof typeof KINDS;
+
+const kinds = Object.keys(KINDS) as GrantKind[];
+
+/** One thing that a tenant may use. */
+export interface Grant {
+  readonly kind: GrantKind;
+  readonly name: string;
+  readonly access: "read" | "write";
+}
+
+const named = Object.fromEntries(kinds.map((kind) => [kind, KINDS[kind].name.optional()])) as {
+  [Kind in GrantKind]: z.ZodOptional<(typeof KINDS)[Kind]["name"]>;
+};
+
+const Grant = z
+  .strictObject({
+    ...named,
+    access: z
+      .enum(["read", "write"])
+      .optional()
+      .meta({ description: "Of a bucket or topic: `write` may also read. What else there is belongs to the tenant" }),
+  })
+  .transform((grant, context): Grant => {
+    const [kind, ...more] = kinds.filter((one) => grant[one] !== undefined);
+    const name = kind && grant[kind];
+    if (kind === undefined || name === undefined || more.length > 0) {
+      const found = kind === undefined ? "nothing" : "several things";
+      context.addIssue({ code: "custom", message: `names ${found}; name one of ${kinds.join(", ")} in each entry` });
+      return z.NEVER;
+    }
+    if (KINDS[kind].hasAccess === (grant.access !== undefined)) return { kind, name, access: grant.access ?? "write" };
+    const message = KINDS[kind].hasAccess
+      ? "missing: read or write; add it"
+      : `a ${kind} belongs to its tenant, who may read and write; remove it`;
+    context.addIssue({ code: "custom", path: ["access"], message });
+    return z.NEVER;
+  });
+
+const TenantQuota = Quota.omit({ loadBalancers: true, nodePorts: true }).extend({
+  services: Quota.shape.services.default(20),
+  claims: Quota.shape.claims.default(10),
+});
+
+const Tenant = z.strictObject({
+  quota: TenantQuota.meta({ description: "What all pods and volumes of the tenant may take together" }),
+  members: z
+    .array(peopleGroup)
+    .min(1)
+    .meta({ description: "Groups of the cluster whose people run pods in the tenant's namespace" }),
+  uses: z.array(Grant).default([]).meta({ description: "What its pods may reach, each with a login of its own" }),
+});
+
+/** Those who use the platform from a namespace of their own. */
+export const Tenants = z
+  .record(kubernetesName, Tenant)
+  .default({})
+  .meta({ description: "Teams with a namespace of their own, which has the tenant's name (docs/tenants.md)" });
+
+type Tenants = z.output<typeof Tenants>;
+
+/** A grant, and whose it is. */
+export interface TenantGrant extends Grant {
+  readonly tenant: string;
+  /** What the system calls the user. */
+  readonly user: string;
+  /** The Secret in the tenant's namespace that leads there. */
+  readonly secret: string;
+}
+
+/** The grants of all tenants, or those of one kind. */
+export function tenantGrants({ tenants }: { readonly tenants: Tenants }, ...only: readonly GrantKind[]): TenantGrant[] {
+  return Object.entries(tenants).flatMap(([tenant, { uses }]) =>
+    uses
+      .map((grant) => {
+        const name = grant.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+        const secret = objectName(grant.kind, name.replace(/-$/, ""));
+        return { ...grant, tenant, secret, user: objectName(`${TENANT_USERS}${tenant}`, secret) };
+      })
+      .filter(({ kind }) => only.length === 0 || only.includes(kind)),
+  );
+}
+
+interface Fault {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+interface Systems {
+  readonly tenants: Tenants;
+  readonly objectStore?: { readonly kind: string } | undefined;
+  readonly postgres?: { readonly kind?: string | undefined; readonly database?: string } | undefined;
+  readonly kafka?:
+    | { readonly topics: Readonly<Record<string, unknown>>; readonly clients: Readonly<Record<string, unknown>> }
+    | undefined;
+}
+
+/** What tenants ask for and cannot have. */
+export function tenantFaults(config: Systems): Fault[] {
+  const all = tenantGrants(config);
+  const names = Object.keys(config.tenants)
+    .filter((name) => name in NAMESPACES || /^(default$|kube-)/.test(name))
+    .map((name) => ({ path: ["tenants", name], message: "this namespace is not a tenant's; choose another name" }));
+  const grants = Object.entries(config.tenants).flatMap(([tenant, { uses }]) => {
+    const own = all.filter((grant) => grant.tenant === tenant);
+    return uses.flatMap(({ kind, name }, index) => {
+      const grant = own[index];
+      const message = grant && grantFault(grant, all, config);
+      return message === undefined
+        ? []
+        : [{ path: ["tenants", tenant, "uses", index, kind], message: `${name} ${message}` }];
+    });
+  });
+  return [...names, ...grants];
+}
+
+/** Why a tenant cannot have a grant, as what is said of its name. */
+function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Systems): string | undefined {
+  const { kind, tenant, name, user } = grant;
+  const { system } = KINDS[kind];
+  if (config[system as keyof Systems] === undefined) {
+    return `needs ${system}, which is not configured; configure ${system}, or remove the grant`;
+  }
+  const twin = all.find((other) => other !== grant && other.user === user);
+  if (twin !== undefined) return `and ${twin.name} get one login, ${user}; keep one, or rename one`;
+  const others = all.filter((other) => other.kind === kind && other.tenant !== tenant);
+  switch (kind) {
+    case "bucket":
+      if (config.objectStore?.kind === "external") {
+        return "is in a store that issues its own logins; make bucket and login there, and remove the grant";
+      }
+      return [...BUCKETS, BACKUPS].some((own) => own === name)
+        ? "is a bucket of the platform's; choose another"
+        : undefined;
+    case "database": {
+      const reserved = [...DATABASES, ...SERVER_DATABASES, config.postgres?.database];
+      if (reserved.includes(name)) return "is a database of the platform's; choose another";
+      const owner = others.find((other) => other.name === name)?.tenant;
+      return owner === undefined ? undefined : `is ${owner}'s as well, and a database has one owner; choose another`;
+    }
+    case "topic":
+      if (config.kafka && !(name in config.kafka.topics)) {
+        return "is no topic; add it to kafka.topics or correct its name";
+      }
+      return config.kafka && user in config.kafka.clients
+        ? `needs the name ${user}, which kafka.clients has; rename that client`
+        : undefined;
+    case "search": {
+      if (!name.startsWith(`${tenant}-`)) return `does not begin with ${tenant}-; rename the indices`;
+      const other = others.find((one) => overlap(one.name, name));
+      return other && `meets ${other.name} of ${other.tenant}; choose names that begin otherwise`;
+    }
+  }
+}
+
+// Those of PostgreSQL itself, and the one that CloudNativePG makes first.
+const SERVER_DATABASES = ["postgres", "template0", "template1", "app"];
+
+/** Whether an index may match both patterns. */
+function overlap(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((pattern) => pattern.replace(/\*$/, "")) as [string, string];
+  return (one.endsWith("*") && b.startsWith(a)) || (other.endsWith("*") && a.startsWith(b)) || one === other;
+}

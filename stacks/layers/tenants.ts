@@ -1,0 +1,104 @@
+import * as pulumi from "@pulumi/pulumi";
+import {
+  type Endpoint,
+  type ExternalServer,
+  fullyQualified,
+  type PostgresDatabase,
+  schemeOf,
+} from "../../components/base/endpoint";
+import { VERIFIED } from "../../components/base/postgres-client";
+import type { Elasticsearch } from "../../components/data/elasticsearch";
+import type { Kafka } from "../../components/data/kafka";
+import type { ObjectStore } from "../../components/data/object-store";
+import type { PostgresServer } from "../../components/data/postgres/users";
+import { AuthorityCertificate } from "../../components/ground/authority-certificate";
+import { type Access, Binding, tenantPods } from "../../components/ground/binding";
+import { Members } from "../../components/ground/members";
+import { Quota } from "../../components/ground/quota";
+import { Tenant } from "../../components/ground/tenant";
+import { needed } from "../config/needs";
+import type { PlatformConfig } from "../config/schema";
+import { type GrantKind, type TenantGrant, tenantGrants } from "../config/tenants";
+import type { PublishedOutputs } from "../contract/publish";
+import type { Foundation } from "./foundation";
+
+/** The systems that tenants may use a part of. */
+interface Systems {
+  readonly objectStore: ObjectStore | undefined;
+  readonly postgres: PostgresServer<string, string, string> | undefined;
+  readonly kafka: Kafka | undefined;
+  readonly elasticsearch: Elasticsearch | undefined;
+}
+
+/** The namespaces of tenants, with a way to each thing that they use. */
+export function tenants(config: PlatformConfig, systems: Systems, ground: Foundation): PublishedOutputs["tenants"] {
+  const all = Object.entries(config.tenants);
+  if (all.length === 0) return undefined;
+  const grants = tenantGrants(config);
+  const ca = grants.length > 0 ? authorityOf(ground) : pulumi.output("");
+  const made = all.map(([tenant, { quota, members }]) => {
+    const { opts } = ground;
+    const { namespace } = new Tenant(tenant, { meshed: ground.mesh !== undefined }, opts);
+    new Quota(`${tenant}-quota`, { namespace, ...quota, loadBalancers: 0, nodePorts: 0 }, opts);
+    new Members(`${tenant}-members`, { namespace, groups: members }, opts);
+    const pods = tenantPods(tenant, namespace);
+    const secrets = grants
+      .filter((grant) => grant.tenant === tenant)
+      .map((grant) => {
+        const access = { ca, ...ACCESS[grant.kind](grant, systems, ground) };
+        return [grant.secret, new Binding(grant.user, grant.secret, { pods, ...access }, opts).secret] as const;
+      });
+    return [tenant, { namespace, secrets: Object.fromEntries(secrets) }] as const;
+  });
+  return Object.fromEntries(made);
+}
+
+/** Who signs the certificates of the servers in data-platform. */
+function authorityOf({ opts, namespaces, authority }: Foundation): pulumi.Output<string> {
+  const args = { namespace: namespaces["data-platform"], authority };
+  return new AuthorityCertificate("platform-ca-certificate", args, opts).pem;
+}
+
+type Way = (grant: TenantGrant, systems: Systems, ground: Foundation) => Omit<Access, "ca"> & Partial<Access>;
+
+/** How each kind of grant leads to its system. */
+const ACCESS: Readonly<Record<GrantKind, Way>> = {
+  bucket: ({ name, user }, { objectStore }, { clusterDomain }) => {
+    const { name: bucket, store } = needed(objectStore).bucket(name, user);
+    const { destination, login, region } = store;
+    if (destination.kind !== "endpoint")
+      throw new Error(`the config check lets nobody have ${name} in a store outside`);
+    const server = fullyQualified(destination, clusterDomain);
+    const uri = pulumi.interpolate`${schemeOf(server)}://${server.host}:${server.port}/${bucket}`;
+    return { ...at("s3", destination, server), login, uri, details: { bucket, region } };
+  },
+  database: ({ name }, { postgres }, { clusterDomain }) => {
+    const { server, database, login, trust }: PostgresDatabase = needed(postgres).database(name);
+    const named = server.kind === "endpoint" ? fullyQualified(server, clusterDomain) : server;
+    const { sslmode } = VERIFIED;
+    const uri = pulumi.interpolate`postgresql://${loginIn(login)}@${named.host}:${named.port}/${database}?sslmode=${sslmode}`;
+    const ca = trust.pem === undefined ? {} : { ca: trust.pem };
+    return { ...at("postgresql", server, named), login, uri, details: { database, sslmode }, ...ca };
+  },
+  topic: ({ name: topic, tenant, user }, { kafka }, { clusterDomain }) => {
+    const { bootstrap, login } = needed(kafka).login(user);
+    const server = fullyQualified(bootstrap, clusterDomain);
+    const uri = pulumi.interpolate`kafka://${server.host}:${server.port}`;
+    const details = { topic, mechanism: bootstrap.auth.toUpperCase(), prefix: `${tenant}.` };
+    return { ...at("kafka", bootstrap, server), login, uri, details };
+  },
+  search: ({ name: indices, user }, { elasticsearch }, { clusterDomain }) => {
+    const { server: endpoint, login } = needed(elasticsearch).login(user);
+    const server = fullyQualified(endpoint, clusterDomain);
+    const uri = pulumi.interpolate`${schemeOf(server)}://${loginIn(login)}@${server.host}:${server.port}`;
+    return { ...at("elasticsearch", endpoint, server), login, uri, details: { indices } };
+  },
+};
+
+function at(type: string, to: Access["to"], { host, port }: Pick<Endpoint | ExternalServer, "host" | "port">) {
+  return { type, to, host, port };
+}
+
+function loginIn({ username, password }: Access["login"]): pulumi.Output<string> {
+  return pulumi.interpolate`${username}:${password}`;
+}
