@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { InvalidArgumentError } from "commander";
 import * as pulumi from "@pulumi/pulumi";
-import { evaluateStack } from "../rehearsal/program/charts";
+import { evaluateConfig } from "../rehearsal/program/charts";
 import { command, run } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 import { kubeconfigOf } from "./kubeconfig";
@@ -11,6 +11,7 @@ import { answers, type HttpAnswer } from "./verify/answers";
 import { before } from "./verify/before";
 import { askAll, type Check, type Question, unanswered, Unanswered } from "./verify/check";
 import { lookAt } from "./verify/cluster";
+import { deployedConfig, ofStackFile } from "./verify/deployed";
 import { type Expected, expectedOf } from "./verify/expected";
 import { images } from "./verify/images";
 import { askInside } from "./verify/job";
@@ -29,6 +30,8 @@ export interface Verification {
   readonly passed: number;
   readonly total: number;
   readonly checks: readonly Check[];
+  /** The config that the cluster was compared with, and the keys of the stack file that were not deployed. */
+  readonly comparedWith?: { readonly config: string; readonly notDeployed: readonly string[] };
 }
 
 /** Options of {@link verify}. */
@@ -87,7 +90,7 @@ function once(ask: () => Promise<HttpAnswer[]>): () => Promise<HttpAnswer[]> {
 const MARKS: Readonly<Record<Check["state"], string>> = { ok: "✓", failed: "✗", unknown: "?" };
 
 /** Formats the findings for people: all checks by topic, the faults with their next step, and the count. */
-export function describe({ checks, passed, total }: Verification): string {
+export function describe({ stack, checks, passed, total, comparedWith }: Verification): string {
   const topics = [...new Set(checks.map(({ topic }) => topic))];
   const rows = topics.flatMap((topic) =>
     checks
@@ -97,9 +100,21 @@ export function describe({ checks, passed, total }: Verification): string {
   return [
     table(["topic", "", "check", "found"], rows),
     ...faultLines(checks),
+    ...notDeployedLines(stack, comparedWith?.notDeployed ?? []),
     `${passed} of ${total} checks passed`,
   ].join("\n");
 }
+
+function notDeployedLines(stack: string, keys: readonly string[]): string[] {
+  if (keys.length === 0) return [];
+  const more = keys.length > SHOWN_KEYS ? `, and ${keys.length - SHOWN_KEYS} more` : "";
+  return [
+    `Not deployed, and not asked about: ${keys.slice(0, SHOWN_KEYS).join(", ")}${more} of Pulumi.${stack}.yaml`,
+    `    → npx pulumi up -s ${stack}`,
+  ];
+}
+
+const SHOWN_KEYS = 5;
 
 /** The faults and unknowns, grouped by next step. */
 function faultLines(checks: readonly Check[]): string[] {
@@ -149,8 +164,14 @@ Exit codes: 0 every check passed, 1 some did not, 2 wrong usage or config, or th
   )
   .action(async ({ stack, before: isBefore, json, patience }: Options) => {
     const kubeconfig = kubeconfigOf(stack);
-    const expected = expectedOf(stack, await evaluateStack(stack));
-    const found = await verify(expected, kubeconfig, { before: isBefore, patience, progress: say });
+    const basis = isBefore ? ofStackFile(stack, "which the first up deploys") : await deployedConfig(stack);
+    const { config, from, notDeployed } = basis;
+    say(`Compares the cluster with ${from}.`);
+    const expected = expectedOf(stack, { config, ...(await evaluateConfig(stack, config)) });
+    const found = {
+      ...(await verify(expected, kubeconfig, { before: isBefore, patience, progress: say })),
+      comparedWith: { config: from, notDeployed },
+    };
     if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(found, null, 2)}\n`);
     console.log(describe(found));
     if (!found.ok) process.exitCode = 1;

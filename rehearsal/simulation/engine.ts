@@ -159,6 +159,15 @@ export class Engine {
     fs.writeFileSync(this.stackFile, stackFileText(file), { mode: 0o600 });
   }
 
+  /**
+   * From now on the plain values are those that the stack file in the repository has when a command starts, with overrides; each
+   * command says so. Credentials, and all that `pulumi config set` changes besides, stay the run's own.
+   */
+  follow(overrides: Readonly<Record<string, string>>): void {
+    const { toolchain, stack } = this.spec;
+    fs.writeFileSync(this.pulumi, launcher(toolchain.pulumi, this.stackFile, following(stack, this.stackFile, overrides)));
+  }
+
   /** Runs any other CLI command in the repository and returns its output. */
   async query(...args: string[]): Promise<string> {
     return this.must([...args, "--stack", this.spec.stack]);
@@ -203,17 +212,38 @@ sweep
 exit $code
 `;
 
-/** A wrapper script that passes this run's stack file to every CLI command that reads one. */
-function launcher(pulumi: string, stackFile: string): string {
+/**
+ * A wrapper script that passes this run's stack file to every CLI command that reads one, after the commands of `first`. The stack
+ * file beside the program has the credentials of the real stack, which nobody here can decrypt.
+ */
+function launcher(pulumi: string, stackFile: string, first: readonly string[] = []): string {
   return [
     "#!/bin/sh",
-    "# A rehearsal's pulumi: the stack file beside the program belongs to the real stack.",
     `case "$1" in`,
-    `  preview | up | update | refresh | destroy | config) exec '${pulumi}' "$@" --config-file '${stackFile}' ;;`,
-    `  *) exec '${pulumi}' "$@" ;;`,
+    "  preview | up | update | refresh | destroy | config)",
+    ...first.map((line) => `    ${line} || exit`),
+    `    exec ${quoted(pulumi)} "$@" --config-file ${quoted(stackFile)} ;;`,
+    `  *) exec ${quoted(pulumi)} "$@" ;;`,
     "esac",
     "",
   ].join("\n");
+}
+
+/** Commands that take the plain values from the stack file in the repository, and say so. */
+function following(stack: string, stackFile: string, overrides: Readonly<Record<string, string>>): string[] {
+  const given = Object.entries(overrides).flatMap(([key, value]) => (key === "charts" ? [] : `${key}=${value}`));
+  const values = [`Pulumi.${stack}.yaml as it is now`, ...given].join(", with ");
+  const follow = path.join(__dirname, "follow.ts");
+  const words = ["-r", "ts-node/register/transpile-only", follow, stack, stackFile, JSON.stringify(overrides)];
+  return [
+    `echo ${quoted(`rehearsal: the config is that of ${values}; charts and credentials are the rehearsal's own`)} >&2`,
+    `(cd ${quoted(ROOT)} && ${[process.execPath, ...words].map(quoted).join(" ")})`,
+  ];
+}
+
+/** A word of a shell's command line. */
+export function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 /** A value that can be found anywhere as plain text, Base64 or URL-encoded. */
@@ -280,7 +310,7 @@ function readEvents(log: string): Pick<EngineResult, "changes" | "changed" | "er
   };
 }
 
-// Pulumi reads YAML 1.1, in which a timestamp without quotes is not a string.
-function stackFileText(file: object): string {
+/** A stack file. Pulumi reads YAML 1.1, in which a timestamp without quotes is not a string. */
+export function stackFileText(file: object): string {
   return stringify(file, { schema: "yaml-1.1" });
 }

@@ -22,7 +22,7 @@ import { evaluateConfig, type FilledChart } from "../program/charts";
 import { fillChartDirectory } from "./charts";
 import { type Cluster, startCluster } from "./cluster";
 import { stopClusterAt, sweep } from "./cluster/guardian";
-import { Engine, type EngineResult } from "./engine";
+import { Engine, type EngineResult, quoted } from "./engine";
 import { overridden, readStackFile, ROOT } from "../program/evaluate";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type Plugins } from "./plugins";
@@ -90,6 +90,7 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
       return report;
     }
     await cluster.keep();
+    engine.follow({ ...options.overrides, charts: JSON.stringify(rehearsal.config.charts) });
     return { ...report, kubeconfig: cluster.kubeconfig, envFile: writeEnvFile(rehearsal) };
   } catch (error) {
     await cluster.stop();
@@ -244,7 +245,7 @@ const ENV_FILE = "env";
 
 function writeEnvFile({ directory, engine }: Rehearsal): string {
   const file = path.join(directory, ENV_FILE);
-  const lines = Object.entries(engine.env).map(([key, value]) => `export ${key}='${value.replaceAll("'", `'\\''`)}'`);
+  const lines = Object.entries(engine.env).map(([key, value]) => `export ${key}=${quoted(value)}`);
   fs.writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 });
   return file;
 }

@@ -55,7 +55,8 @@ for (const stack of STACKS) {
 
     it("is kept if asked, can be used by hand, is not made twice, and is taken down", async () => {
       const command = (...args: string[]) => end(start("commands/rehearse.ts", ["--stack", stack, ...args], env));
-      const stackFile = fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8");
+      const ownFile = path.join(ROOT, `Pulumi.${stack}.yaml`);
+      const stackFile = fs.readFileSync(ownFile, "utf8");
       const [, file = ""] = /source (\S+)/.exec(printed) ?? [];
       const byHand = (line: string) =>
         execFileSync("bash", ["-c", `source '${file}' && ${line}`], { cwd: ROOT, encoding: "utf8" });
@@ -64,7 +65,22 @@ for (const stack of STACKS) {
       assert.match(byHand("kubectl get pods --namespace data-platform"), /mlflow-.*Running/);
       assert.match(byHand(`npm run --silent volumes -- --stack ${stack}`), /data-platform\/data-minio-0/);
       // What is done by hand leaves the user's own stack file alone.
-      assert.equal(fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8"), stackFile);
+      assert.equal(fs.readFileSync(ownFile, "utf8"), stackFile);
+
+      // What its user edits there is what the next `up` deploys; till then, a check goes by what the last one did.
+      const verified = () => byHand(`npm run --silent verify -- --stack ${stack} 2>&1 || true`);
+      try {
+        fs.writeFileSync(ownFile, stackFile.replace("pods: 80\n", "pods: 81\n"));
+        assert.match(verified(), /Not deployed, .*: quota\.pods of Pulumi\.dev\.yaml/);
+        const up = byHand(`npx pulumi up -s ${stack} --yes --skip-preview --non-interactive 2>&1`);
+        assert.match(up, /rehearsal: the config is that of Pulumi\.dev\.yaml as it is now/);
+        assert.match(up, /1 updated/);
+        const quota = "kubectl get resourcequota data-platform-quota --namespace data-platform";
+        assert.equal(byHand(`${quota} --output jsonpath={.spec.hard.pods}`), "81");
+        assert.doesNotMatch(verified(), /Not deployed/);
+      } finally {
+        fs.writeFileSync(ownFile, stackFile);
+      }
 
       const again = await command("--keep");
       assert.equal(again.code, 2);
