@@ -4,59 +4,65 @@ import { STACKS } from "../rehearsal/program/evaluate";
 import type { NodeLoad } from "../rehearsal/program/placement";
 import { isBytes, written } from "../rehearsal/program/units";
 import { type Amounts, GPU } from "../rehearsal/program/demand";
-import { command, run } from "./cli";
+import { command, JSON_OPTION, run, show } from "./cli";
+import { bad, faint, verdict } from "../rehearsal/simulation/colours";
 import { bar, table } from "../rehearsal/simulation/tables";
 
-/** Formats the findings for people. */
-export function describe(stack: string, { systems, quotas, nodes, lostNodes, notCounted, faults }: Capacity): string {
+/** Formats the findings for people; what takes nothing only with `all`. */
+export function describe(stack: string, found: Capacity, all: boolean): string {
+  const { systems, quotas, nodes, lostNodes, notCounted, faults } = found;
+  const shown = systems.filter((system) => all || takes(system));
+  const hidden = systems.length - shown.length;
   return [
-    `Requests/limits of ${stack} with every autoscaler at its maximum:`,
+    `Requests/limits of ${stack} with every autoscaler at its maximum, in cores and GiB:`,
     table(
-      [
-        "namespace",
-        "system",
-        "pods",
-        "CPU",
-        "memory GiB",
-        "scratch GiB",
-        "GPUs",
-        "volumes GiB",
-        "+ rollout CPU",
-        "+ Jobs CPU",
-      ],
-      systems.map(systemRow),
+      ["system", "pods", "CPU", "memory", "scratch", "GPUs", "volumes", "+ rollout", "+ Jobs"],
+      [...new Set(shown.map(({ namespace }) => namespace))].flatMap((namespace) => [
+        [namespace === "" ? "cluster-wide" : namespace],
+        ...shown.filter((system) => system.namespace === namespace).map(systemRow),
+      ]),
     ),
+    ...(hidden > 0 ? [faint(`… and ${hidden} that take nothing of this (--all)`)] : []),
     ...[...new Set(quotas.map(({ quota }) => quota))].flatMap((quota) => [
+      "",
       `Use of ${quota}, with every rollout and every Job at the same time:`,
       table(
         ["resource", "at first", "at most", "rollouts", "Jobs", "allowed", "free", "used"],
-        quotas.filter((check) => check.quota === quota).map(quotaRow),
+        quotas.filter((check) => check.quota === quota && (all || check.allowed > 0)).map(quotaRow),
       ),
     ]),
-    "Use of the nodes, all of that included:",
-    table(
-      ["node", "pods", "CPU requested", "memory requested", "scratch requested", "GPUs", "CPU limits"],
-      nodes.map(nodeRow),
-    ),
-    "Effect of losing a node, if volumes are on the nodes of their pods:",
+    "",
+    "Requests on the nodes, all of that included:",
+    table(["node", "pods", "CPU", "memory", "scratch", "GPUs", "CPU limits"], nodes.map(nodeRow)),
+    "",
+    "Effect of losing a node then, if volumes are on the nodes of their pods:",
     table(
       ["lost node", "pods that move", "pods that fit nowhere", "pods that wait for volumes"],
       lostNodes.map(({ name, moving, homeless, waiting }) => [name, `${moving}`, list(homeless), list(waiting)]),
     ),
+    faint("A scheduler may place pods otherwise: `npm run rehearse` shows where one puts the first of them."),
+    "",
     ...notCounted.map(
       (resource) => `Not counted: ${resource}; no operator in rehearsal/operators says what is run for it`,
     ),
+    ...faults.map((fault) => bad(`✗ ${fault}`)),
     faults.length === 0
-      ? `${stack} fits.`
-      : `${stack} does not fit; correct Pulumi.${stack}.yaml:\n${faults.map((fault) => `  ✗ ${fault}`).join("\n")}`,
+      ? verdict(true, `${stack} fits. Next: npm run rehearse -- --stack ${stack}`)
+      : verdict(false, `${stack} does not fit: ${faults.length} fault(s). Next: correct Pulumi.${stack}.yaml`),
   ].join("\n");
 }
 
-function systemRow({ namespace, system, startPods, most, surge, jobs }: SystemDemand): string[] {
+function takes({ most, surge, jobs }: SystemDemand): boolean {
+  const objects = ["services", "services.nodeports", "services.loadbalancers"];
+  return [most, surge, jobs].some((amounts) =>
+    Object.entries(amounts).some(([key, amount]) => amount > 0 && !objects.includes(key)),
+  );
+}
+
+function systemRow({ system, startPods, most, surge, jobs }: SystemDemand): string[] {
   const pods = most["pods"] ?? 0;
   return [
-    namespace,
-    system,
+    `  ${system}`,
     startPods === pods ? `${pods}` : `${startPods}–${pods}`,
     pair(most, "cpu"),
     pair(most, "memory"),
@@ -82,34 +88,32 @@ function number(amounts: Amounts, resource: string): string {
 function quotaRow(check: QuotaCheck): string[] {
   const { resource, start, most, surge, jobs, allowed } = check;
   const peak = peakOf(check);
-  const cells = [start, most, surge, jobs, allowed, allowed - peak].map((amount) => written(resource, amount));
-  return [resource, ...cells, bar(allowed === 0 ? (peak > 0 ? 1 : 0) : peak / allowed)];
+  const unit = isBytes(resource) ? " GiB" : "";
+  const cells = [start, most, surge, jobs, allowed, allowed - peak].map((amount) =>
+    String(Math.round((unit === "" ? amount : amount / 1024 ** 3) * 100) / 100),
+  );
+  return [`${resource}${unit}`, ...cells, bar(allowed === 0 ? (peak > 0 ? 1 : 0) : peak / allowed)];
 }
 
 function nodeRow({ name, allocatable, used }: NodeLoad): string[] {
   return [
     name,
-    `${used["pods"] ?? 0} of ${allocatable["pods"] ?? 0}`,
+    `${used["pods"] ?? 0}\nof ${allocatable["pods"] ?? 0}`,
     load(used, allocatable, "requests.cpu"),
     load(used, allocatable, "requests.memory"),
     load(used, allocatable, "requests.ephemeral-storage"),
-    `${used[`requests.${GPU}`] ?? 0} of ${allocatable[`requests.${GPU}`] ?? 0}`,
+    `${used[`requests.${GPU}`] ?? 0}\nof ${allocatable[`requests.${GPU}`] ?? 0}`,
     bar((used["limits.cpu"] ?? 0) / (allocatable["requests.cpu"] ?? 1)),
   ];
 }
 
 function load(used: Amounts, allocatable: Amounts, resource: string): string {
   const [taken, all] = [used[resource] ?? 0, allocatable[resource] ?? 0];
-  return `${bar(taken / Math.max(all, 1e-9))} of ${written(resource, all)}`;
+  return `${bar(taken / Math.max(all, 1e-9))}\nof ${written(resource, all)}`;
 }
 
 function list(names: readonly string[]): string {
   return names.length === 0 ? "–" : names.join("\n");
-}
-
-/** Rounds away binary floating-point errors: 0.15, not 0.15000000000000002. */
-function exact(_key: string, value: unknown): unknown {
-  return typeof value === "number" ? Number(value.toPrecision(12)) : value;
 }
 
 /** The command line. */
@@ -118,12 +122,16 @@ export const program = command("capacity", "Checks a stack's demand against its 
   "npm run --silent capacity -- --stack dev --json",
 ])
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
-  .option("--json", "print the numbers as JSON: cores, bytes and counts")
-  .addHelpText("after", "\nExit codes: 0 it fits, 1 it does not fit, 2 wrong usage or config.")
-  .action(async ({ stack, json }: { stack: string; json?: true }) => {
+  .option(...JSON_OPTION)
+  .option("--all", "list what takes nothing, too", false)
+  .addHelpText(
+    "after",
+    "\nThe JSON is in cores, bytes and counts.\nExit codes: 0 it fits, 1 it does not fit, 2 wrong usage or config.",
+  )
+  .action(async ({ stack, json, all }: { stack: string; json?: string | true; all: boolean }) => {
     const evaluation = await evaluateStack(stack);
     const found = capacity(evaluation, evaluation.config);
-    console.log(json ? JSON.stringify({ stack, ...found }, exact, 2) : describe(stack, found));
+    show(json, { stack, ...found }, describe(stack, found, all));
     if (found.faults.length > 0) process.exitCode = 1;
   });
 

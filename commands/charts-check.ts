@@ -11,7 +11,8 @@ import {
   releasesOf,
   type StackEvaluation,
 } from "../rehearsal/program/charts";
-import { collect, command, run } from "./cli";
+import { bad, verdict } from "../rehearsal/simulation/colours";
+import { collect, command, JSON_OPTION, progress, run, show } from "./cli";
 import { type Cluster, startCluster } from "../rehearsal/simulation/cluster";
 import { sweep } from "../rehearsal/simulation/cluster/guardian";
 import { type Evaluation, overridden, readStackFile, ROOT } from "../rehearsal/program/evaluate";
@@ -181,18 +182,23 @@ export function describe(checked: readonly CheckedRelease[]): string {
     faults.length === 0 ? "as declared" : faults.length === 1 ? "1 fault" : `${faults.length} faults`,
   ]);
   const faults = checked.flatMap(({ stack, release, faults: own }) =>
-    own.map((fault) => `  ✗ ${stack}, ${release}: ${fault}`),
+    own.map((fault) => bad(`✗ ${stack}, ${release}: ${fault}`)),
   );
-  return [table(["stack", "release", "chart", "objects", "workloads", "Services", "CRDs", ""], rows), ...faults].join(
-    "\n",
-  );
+  return [
+    table(["stack", "release", "chart", "objects", "workloads", "Services", "CRDs", ""], rows),
+    "",
+    ...faults,
+    faults.length === 0
+      ? verdict("ok", `${checked.length} releases are as declared`)
+      : verdict("failed", `${faults.length} fault(s) in ${checked.length} releases. Next: docs/charts.md`),
+  ].join("\n");
 }
 
 interface Options {
   readonly charts: string;
   readonly stack?: string;
   readonly config: Readonly<Record<string, string>>;
-  readonly json?: true;
+  readonly json?: string | true;
   readonly write?: boolean;
 }
 
@@ -213,7 +219,7 @@ export const program = command(
     collect,
     {},
   )
-  .option("--json", "print the result as JSON")
+  .option(...JSON_OPTION)
   .option("--write", "write the fixtures against which `npm test` checks the declarations")
   .addHelpText("after", "\nExit codes: 0 all releases are as declared, 1 faults found, 2 wrong usage or config.")
   .action(async ({ charts, stack, config, json, write = false }: Options) => {
@@ -221,7 +227,7 @@ export const program = command(
       throw new pulumi.RunError(`--charts ${charts}: no such directory; \`npm run charts:pull\` creates one`);
     }
     const checked = await checkStacks(stack === undefined ? stacks() : [stack], config, path.resolve(charts), write);
-    console.log(json ? JSON.stringify({ releases: checked }, null, 2) : describe(checked));
+    show(json, { releases: checked }, describe(checked));
     if (checked.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
   });
 
@@ -284,10 +290,6 @@ async function startApiServer(toolchain: Toolchain): Promise<Cluster> {
     directory,
     progress,
   );
-}
-
-function progress(line: string): void {
-  console.error(line);
 }
 
 if (require.main === module) void run(program);

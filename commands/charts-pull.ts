@@ -8,7 +8,8 @@ import { manifestFileName } from "../components/base/chart-release";
 import { type ChartPin, charts, type ManifestPin, manifests } from "../components/base/versions";
 import { chartVersion } from "../rehearsal/program/charts";
 import { ROOT, stackConfig } from "../rehearsal/program/evaluate";
-import { command, run } from "./cli";
+import { verdict } from "../rehearsal/simulation/colours";
+import { command, print, progress, run } from "./cli";
 import { builtHelm } from "../rehearsal/simulation/toolchain";
 
 const execute = promisify(execFile);
@@ -244,12 +245,13 @@ Exit codes: 0 all files are present, 2 a file is missing or does not match the l
       update,
       helm,
       ...sources,
-      progress: (line) => {
-        console.log(line);
-      },
+      progress,
     });
     if (update) writeLock(lockFile, digests);
-    console.log(`${directory} holds the pinned files.${update ? ` Commit the new ${LOCK_FILE}.` : ""}`);
+    const next = update
+      ? `commit the new ${LOCK_FILE}`
+      : `npm run charts:check -- --charts ${path.relative(process.cwd(), directory)}`;
+    print(verdict("ok", `${directory} holds the ${Object.keys(digests).length} pinned files. Next: ${next}`));
   });
 
 if (require.main === module) void run(program);

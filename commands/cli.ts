@@ -1,3 +1,5 @@
+import * as fs from "node:fs";
+import { stripVTControlCharacters, styleText } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 
@@ -31,6 +33,36 @@ export async function run(program: Command, argv: readonly string[] = process.ar
 /** Whether the user can correct an error: its message says how, and a stack trace would only hide it. */
 export function isUserFault(error: unknown): error is Error {
   return pulumi.RunError.isInstance(error);
+}
+
+/** Prints a text: with its colours where Node finds that the terminal wants them (`NO_COLOR`, `FORCE_COLOR`). */
+export function print(text: string): void {
+  const hasColours = styleText("red", "", { stream: process.stdout }) !== "";
+  console.log(hasColours ? text : stripVTControlCharacters(text));
+}
+
+/** The option `--json [file]`, the same in every command that has it; {@link show} does what it says. */
+export const JSON_OPTION = ["--json [file]", "write the result as JSON to a file, or in place of the text"] as const;
+
+/** Shows a result: `text` for people, or what `--json` asks for. */
+export function show(json: string | true | undefined, result: unknown, text: string): void {
+  const written = `${JSON.stringify(result, exact, 2)}\n`;
+  if (json === true) {
+    process.stdout.write(written);
+    return;
+  }
+  if (json !== undefined) fs.writeFileSync(json, written);
+  print(text);
+}
+
+/** Rounds away binary floating-point errors: 0.15, not 0.15000000000000002. */
+function exact(_key: string, value: unknown): unknown {
+  return typeof value === "number" ? Number(value.toPrecision(12)) : value;
+}
+
+/** A line about what is being done, with the time. */
+export function progress(line: string): void {
+  console.error(`${new Date().toISOString().slice(11, 19)}  ${line}`);
 }
 
 /** Collects a repeatable option PATH=VALUE. */

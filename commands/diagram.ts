@@ -1,14 +1,15 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack } from "../rehearsal/program/charts";
 import { ROOT, STACKS, type Evaluation } from "../rehearsal/program/evaluate";
 import { wiresOf, wiringOf } from "../rehearsal/program/wiring";
-import { command, run } from "./cli";
+import { command, JSON_OPTION, print, run, show } from "./cli";
 import { toMatrix } from "./diagram/matrix";
 import { toPage } from "./diagram/page";
 import { toPictures } from "./diagram/pictures";
-import { toMermaid, toTable } from "./diagram/text";
+import { toList, toMermaid, toTable } from "./diagram/text";
 
 /** The committed pages and pictures. */
 export const DOCS = path.join(ROOT, "docs");
@@ -42,12 +43,19 @@ export const program = command(
     `the folder of a page with pictures (default: ${path.relative(ROOT, DOCS)}), or a text's file (default: standard output)`,
   )
   .option("--format <format>", "docs (a page with pictures), mermaid or table", "docs")
+  .option(...JSON_OPTION)
   .addHelpText("after", "\nExit codes: 0 drawn, 2 wrong usage or config.")
-  .action(async ({ stack, format, out }: { stack: string; out?: string; format: string }) => {
+  .action(async ({ stack, format, out, json }: Options) => {
     if (!FORMATS.includes(format)) {
       throw new pulumi.RunError(`--format ${format}: unknown; allowed are ${FORMATS.join(", ")}`);
     }
     const evaluation = await evaluateStack(stack);
+    if (json !== undefined) {
+      const connections = toList(wiresOf(evaluation));
+      const written = json === true ? "" : `Wrote the ${connections.length} connections of ${stack} to ${json}.`;
+      show(json, { stack, connections }, written);
+      return;
+    }
     if (format === "docs") {
       const directory = out ?? path.relative(process.cwd(), DOCS);
       writeDocs(directory, await toDocs(stack, evaluation));
@@ -56,13 +64,20 @@ export const program = command(
     }
     const text = TEXTS[format as keyof typeof TEXTS](evaluation);
     if (out === undefined) {
-      process.stdout.write(text);
+      print(text);
       return;
     }
     fs.mkdirSync(path.dirname(out), { recursive: true });
-    fs.writeFileSync(out, text);
+    fs.writeFileSync(out, `${stripVTControlCharacters(text)}\n`);
     console.log(`Wrote the wiring of ${stack} to ${out}.`);
   });
+
+interface Options {
+  readonly stack: string;
+  readonly out?: string;
+  readonly format: string;
+  readonly json?: string | true;
+}
 
 function writeDocs(directory: string, files: Readonly<Record<string, string>>): void {
   const pictures = path.join(directory, "wiring");

@@ -2,7 +2,8 @@ import { ownImage, ownImages } from "../components/base/own-image";
 import { mirrored } from "../components/base/pod-settings";
 import { stackConfig } from "../rehearsal/program/evaluate";
 import { table } from "../rehearsal/simulation/tables";
-import { command, run } from "./cli";
+import { verdict } from "../rehearsal/simulation/colours";
+import { command, JSON_OPTION, run, show } from "./cli";
 import { digestOf } from "./images/registry";
 
 /** An image built from this repository. */
@@ -23,7 +24,7 @@ const program = command("images", "Lists the images built from this repository, 
   "npm run --silent images -- --missing --json",
 ])
   .option("--stack <name>", "name them as that stack's pods do, at its mirrors")
-  .option("--json", "print JSON", false)
+  .option(...JSON_OPTION)
   .option("--missing", "list only those that the registry says it does not have", false)
   .addHelpText(
     "after",
@@ -33,7 +34,7 @@ A tag contains the hash of the image's directory, so any change there gives a ne
 
 Exit codes: 0 listed, 2 wrong usage, or the registry gives no clear answer.`,
   )
-  .action(async (options: { stack?: string; json: boolean; missing: boolean }) => {
+  .action(async (options: { stack?: string; json?: string | true; missing: boolean }) => {
     const mirrors = options.stack === undefined ? {} : stackConfig(options.stack).images.mirrors;
     const all: OwnImage[] = ownImages().map((name) => ({
       name,
@@ -41,14 +42,17 @@ Exit codes: 0 listed, 2 wrong usage, or the registry gives no clear answer.`,
       image: mirrored(ownImage(name), mirrors),
     }));
     const images = options.missing ? await missing(all) : all;
-    if (options.json) console.log(JSON.stringify(images));
-    else
-      console.log(
-        table(
-          ["folder", "image"],
-          images.map(({ directory, image }) => [directory, image]),
-        ),
-      );
+    const rows = images.map(({ directory, image }) => [directory, image]);
+    const next = "the workflow images.yaml builds and pushes what its registry does not have";
+    const what = options.missing ? "images are missing" : "images are built from this repository";
+    show(
+      options.json,
+      images,
+      [
+        ...(rows.length > 0 ? [table(["folder", "image"], rows), ""] : []),
+        verdict(!options.missing || rows.length === 0, `${rows.length} ${what}; ${next}`),
+      ].join("\n"),
+    );
   });
 
 if (require.main === module) void run(program);

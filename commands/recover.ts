@@ -1,11 +1,11 @@
-import { spawnSync } from "node:child_process";
-import * as path from "node:path";
 import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateStack } from "../rehearsal/program/charts";
-import { ROOT } from "../rehearsal/program/evaluate";
-import { command, run } from "./cli";
+import { verdict } from "../rehearsal/simulation/colours";
+import { told } from "../rehearsal/simulation/events";
+import { command, print, progress, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
+import { pulumiCli, type PulumiOptions } from "./pulumi";
 import { readObject } from "./verify/cluster";
 
 const program = command("recover", "Repairs a stack after a killed `up`; afterwards a plain `pulumi up` converges.", [
@@ -38,16 +38,19 @@ async function recover(stack: string): Promise<void> {
   const kubeconfig = kubeconfigOf(stack);
 
   const core = kubeconfig.makeApiClient(CoreV1Api);
-  await refuseOtherCluster(stack, core);
-  say("1/4 lock: releasing the lock of the dead update");
-  cli(["cancel", "--yes", "--stack", stack]);
-  say("2/4 state: dropping pending creations, refreshing the rest");
-  cli(["refresh", "--clear-pending-creates", "--yes", "--skip-preview", "--non-interactive", "--stack", stack]);
-  say("3/4 Helm: deleting the records of interrupted operations");
-  for (const release of await forgetPendingReleases(core, await releasesOfProgram(stack))) say(`    ${release}`);
-  say("4/4 objects: adopting those that were created but not recorded");
-  const preview = cli(["preview", "--json", "--non-interactive", "--stack", stack], ADOPT);
-  const { ours, foreign } = await existing(plannedObjects(preview), KubernetesObjectApi.makeApiClient(kubeconfig));
+  const recorded = await refuseOtherCluster(stack, core);
+  const engine = (what: string, resources: number, args: readonly string[], env = {}) =>
+    cli([...args, "--stack", stack], { env, progress: told(`     ${what}`, resources, progress) });
+  progress("1/4  lock: releasing the lock of the dead update");
+  await cli(["cancel", "--yes", "--stack", stack]);
+  progress("2/4  state: dropping pending creations, refreshing the rest");
+  await engine("refresh", recorded, ["refresh", "--clear-pending-creates", "--yes", "--skip-preview"]);
+  progress("3/4  Helm: deleting the records of interrupted operations");
+  for (const release of await forgetPendingReleases(core, await releasesOfProgram(stack))) progress(`     ${release}`);
+  progress("4/4  objects: looking for those that were created but not recorded");
+  const preview = await engine("preview", recorded, ["preview", "--json"], ADOPT);
+  const { steps } = JSON.parse(preview) as { readonly steps: readonly PreviewStep[] };
+  const { ours, foreign } = await existing(plannedObjects(steps), KubernetesObjectApi.makeApiClient(kubeconfig));
   if (foreign.length > 0) {
     throw new pulumi.RunError(
       `these objects exist and were made by no Pulumi program, so they are not adopted:\n` +
@@ -55,33 +58,30 @@ async function recover(stack: string): Promise<void> {
         `delete or rename them, or import them with \`npx pulumi import\`; then run this again`,
     );
   }
-  for (const name of ours) say(`    ${name}`);
-  const up = ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack];
-  cli(up, ADOPT);
-  // The state records the provider's settings; this `up` restores the usual ones.
-  cli(up);
-  say(`Done: ${ours.length} objects adopted. \`npx pulumi up -s ${stack}\` has nothing left to repair.`);
+  for (const name of ours) progress(`     ${name}`);
+  progress(`4/4  objects: adopting ${ours.length}, and making what is missing`);
+  await engine("up", steps.length, ["up", "--yes", "--skip-preview"], ADOPT);
+  progress("4/4  objects: once more, since the state records the provider's settings, and the usual ones belong there");
+  await engine("up again", steps.length, ["up", "--yes", "--skip-preview"]);
+  print(
+    verdict("ok", `${stack} is repaired: ${ours.length} objects adopted. Next: npm run verify -- --stack ${stack}`),
+  );
 }
 
-/** Runs the Pulumi CLI in the repository and passes its errors on. */
-function cli(args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
-  const pulumiCli = path.join(ROOT, "node_modules", ".bin", "pulumi");
-  const { status, stdout, stderr } = spawnSync(pulumiCli, args, {
-    cwd: ROOT,
-    env: { ...process.env, ...env },
-    encoding: "utf8",
-    maxBuffer: 256 * 1024 * 1024,
-  });
-  if (status === 0) return stdout;
+/** Runs the Pulumi CLI and passes its errors on. */
+async function cli(args: readonly string[], options: PulumiOptions = {}): Promise<string> {
+  const { ok, stdout, stderr } = await pulumiCli(args, options);
+  if (ok) return stdout;
   throw new pulumi.RunError(`pulumi ${args.join(" ")} failed:\n${stdout}${stderr}`);
 }
 
-/** A refresh against another cluster would find nothing and empty the state. */
-async function refuseOtherCluster(stack: string, core: CoreV1Api): Promise<void> {
-  const state = JSON.parse(cli(["stack", "export", "--stack", stack])) as StackExport;
-  const recorded = state.deployment?.resources?.find(({ type }) => type === "pulumi:index:Stash")?.outputs?.output;
+/** A refresh against another cluster would find nothing and empty the state. Returns the number of recorded resources. */
+async function refuseOtherCluster(stack: string, core: CoreV1Api): Promise<number> {
+  const state = JSON.parse(await cli(["stack", "export", "--stack", stack])) as StackExport;
+  const resources = state.deployment?.resources ?? [];
+  const recorded = resources.find(({ type }) => type === "pulumi:index:Stash")?.outputs?.output;
   const { metadata } = await core.readNamespace({ name: "kube-system" });
-  if (recorded === undefined || recorded === metadata?.uid) return;
+  if (recorded === undefined || recorded === metadata?.uid) return resources.length;
   throw new pulumi.RunError(
     `the kubeconfig leads to cluster ${metadata?.uid}, but this stack was made on cluster ${recorded}; ` +
       `set KUBECONFIG to that cluster's; nothing was changed`,
@@ -124,8 +124,7 @@ interface PreviewStep {
 }
 
 /** The Kubernetes objects that an `up` would create; what it patches may be somebody else's. */
-function plannedObjects(preview: string): KubernetesObject[] {
-  const { steps } = JSON.parse(preview) as { steps: PreviewStep[] };
+function plannedObjects(steps: readonly PreviewStep[]): KubernetesObject[] {
   return steps.flatMap(({ op, newState }) => {
     const { apiVersion, kind, metadata } = newState?.inputs ?? {};
     const creates = op === "create" && newState?.type.startsWith("kubernetes:") && !newState.type.endsWith("Patch");
@@ -151,8 +150,4 @@ async function existing(
     (isOurs ? ours : foreign).push(`${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`);
   }
   return { ours, foreign };
-}
-
-function say(line: string): void {
-  console.error(line);
 }

@@ -1,8 +1,9 @@
 import * as fs from "node:fs";
-import { collect, command, isUserFault, run } from "./cli";
+import { collect, command, isUserFault, JSON_OPTION, progress, run, show } from "./cli";
 import { STACKS } from "../rehearsal/program/evaluate";
 import { rehearse, takeDown } from "../rehearsal/simulation/rehearse";
-import { picture, render } from "../rehearsal/simulation/report";
+import { picture } from "../rehearsal/simulation/report-picture";
+import { render } from "../rehearsal/simulation/report-text";
 import { BUILD_SECONDS } from "../rehearsal/simulation/toolchain";
 
 interface Options {
@@ -11,8 +12,9 @@ interface Options {
   readonly charts?: string;
   readonly keep: boolean;
   readonly down: boolean;
-  readonly json?: string;
+  readonly json?: string | true;
   readonly svg?: string;
+  readonly all: boolean;
 }
 
 const INTERRUPTED = 130;
@@ -42,8 +44,9 @@ const program = command(
   )
   .option("--keep", "keep it running, and print how to use it", false)
   .option("--down", "end the kept rehearsal of the stack", false)
-  .option("--json <file>", "also write the report as JSON")
+  .option(...JSON_OPTION)
   .option("--svg <file>", "also write the report as a picture")
+  .option("--all", "report volumes, endpoints and what a rehearsal cannot show, too", false)
   .addHelpText(
     "after",
     `
@@ -60,7 +63,7 @@ void run(program).finally(() => {
   process.exit();
 });
 
-async function bringUp({ stack, config, charts, keep, json, svg }: Options): Promise<number> {
+async function bringUp({ stack, config, charts, keep, json, svg, all }: Options): Promise<number> {
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
@@ -75,9 +78,8 @@ async function bringUp({ stack, config, charts, keep, json, svg }: Options): Pro
       { stack, overrides: config, ...(charts && { charts }), keep, progress },
       interruption.signal,
     );
-    if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
     if (svg !== undefined) fs.writeFileSync(svg, picture(report));
-    console.log(render(report));
+    show(json, report, render(report, all));
     return report.ok ? 0 : 1;
   } catch (error) {
     if (interruption.signal.aborted) return INTERRUPTED;
@@ -91,8 +93,4 @@ async function down(stack: string): Promise<number> {
   const ended = await takeDown(stack);
   console.log(ended ? `Ended the kept rehearsal of ${stack}.` : `There is no kept rehearsal of ${stack}.`);
   return 0;
-}
-
-function progress(line: string): void {
-  console.error(`${new Date().toISOString().slice(11, 19)}  ${line}`);
 }

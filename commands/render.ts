@@ -4,7 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { evaluateStack } from "../rehearsal/program/charts";
 import { type Evaluation, type Registration, STACKS } from "../rehearsal/program/evaluate";
-import { command, run } from "./cli";
+import { verdict } from "../rehearsal/simulation/colours";
+import { command, JSON_OPTION, run, show } from "./cli";
 import { table } from "../rehearsal/simulation/tables";
 
 /** A rendered object of the program. */
@@ -125,25 +126,16 @@ function summary(objects: readonly RenderedObject[]): string {
   const rows = namespaces.map((namespace) => {
     const kinds = objects.filter((object) => object.namespace === namespace).map(({ kind }) => kind);
     const counts = [...new Set(kinds)].map((kind) => `${kinds.filter((one) => one === kind).length} ${kind}`);
-    return [namespace, inLines(counts), `${kinds.length}`];
+    return [namespace, counts.join(", "), `${kinds.length}`];
   });
   return table(["namespace", "kinds", "objects"], rows);
-}
-
-const LINE_LENGTH = 90;
-
-function inLines(words: readonly string[]): string {
-  return words.reduce((text, word) => {
-    const line = text.slice(text.lastIndexOf("\n") + 1);
-    return text === "" ? word : `${text},${line.length + word.length > LINE_LENGTH ? "\n" : " "}${word}`;
-  }, "");
 }
 
 interface Options {
   readonly stack: string;
   readonly out: string;
   readonly charts?: string;
-  readonly json?: true;
+  readonly json?: string | true;
 }
 
 /** The command line. */
@@ -155,7 +147,7 @@ export const program = command(
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
   .requiredOption("--out <dir>", "output directory: new, empty, or written by this command")
   .option("--charts <dir>", "directory of the pinned charts and manifest files (default: the stack's, else stand-ins)")
-  .option("--json", "print the list of files as JSON")
+  .option(...JSON_OPTION)
   .addHelpText(
     "after",
     "\nThe data of Secrets is masked. A Helm release is written as its values; `helm template` renders them." +
@@ -165,8 +157,8 @@ export const program = command(
     const objects = renderObjects(await evaluateStack(stack, { ...(charts !== undefined && { charts }) }));
     writeObjects(out, objects);
     const list = objects.map(({ namespace, kind, name, file }) => ({ namespace, kind, name, file }));
-    console.log(json ? JSON.stringify({ stack, directory: out, objects: list }, null, 2) : summary(objects));
-    if (!json) console.log(`Wrote ${objects.length} objects of ${stack} to ${out}; the data of Secrets is masked.`);
+    const written = `Wrote ${objects.length} objects of ${stack} to ${out}; the data of Secrets is masked`;
+    show(json, { stack, directory: out, objects: list }, [summary(objects), "", verdict(true, written)].join("\n"));
   });
 
 if (require.main === module) void run(program);

@@ -1,7 +1,8 @@
 import { readStackFile, STACKS, stackConfig } from "../rehearsal/program/evaluate";
 import { sharedCredentials, wantedCredentials } from "../stacks/config/secrets";
 import { SECRET_KEYS } from "../stacks/config/systems";
-import { command, run } from "./cli";
+import { command, JSON_OPTION, run, show } from "./cli";
+import { bad, faint, verdict } from "../rehearsal/simulation/colours";
 import { table } from "../rehearsal/simulation/tables";
 
 /** Where a stack gets a credential from. */
@@ -55,15 +56,37 @@ function stateOf(value: unknown, unset: SecretState): SecretState {
 const REASONS: Partial<Record<SecretState, string>> = {
   missing: "secrets.required lists it, or a third party issues it; set it:",
   "plain text": "anybody who reads the stack file can read it; change it where it is used, then set it again:",
-  "unknown key": `there is no such credential; allowed are ${Object.keys(SECRET_KEYS).join(", ")}; remove it:`,
+  "unknown key": "there is no such credential (--all lists those that there are); remove it:",
 };
 
-function describe(secrets: readonly SecretReport[]): string {
-  const rows = secrets.map(({ key, state, form = "–", usedBy = "–" }) => [key, state, form, usedBy]);
-  const wrong = secrets.flatMap(({ key, state, command: next }) =>
-    next === undefined ? [] : [`✗ ${key}: ${REASONS[state] ?? state}\n    ${next}`],
+/** Formats the list for people; what the program generates only with `all`. */
+export function describe(stack: string, secrets: readonly SecretReport[], all: boolean): string {
+  const shown = secrets.filter(({ state }) => all || state !== "generated");
+  const generated = secrets.filter(({ state }) => state === "generated").length;
+  const wrong = secrets.filter((secret) => secret.command !== undefined);
+  const states = [...new Set(wrong.map(({ state }) => state))];
+  const counts = [...new Set(secrets.map(({ state }) => state))].map(
+    (state) => `${secrets.filter((secret) => secret.state === state).length} ${state}`,
   );
-  return [table(["credential", "state", "form", "used by"], rows), ...wrong].join("\n");
+  return [
+    ...(shown.length === 0
+      ? []
+      : [
+          table(
+            ["credential", "state", "form", "used by"],
+            shown.map(({ key, state, form = "–", usedBy = "–" }) => [key, state, form, usedBy]),
+          ),
+        ]),
+    ...(all || generated === 0 ? [] : [faint(`… and ${generated} that the program generates (--all)`)]),
+    "",
+    ...states.flatMap((state) => [
+      bad(`✗ ${state}: ${REASONS[state] ?? ""}`),
+      ...wrong.filter((secret) => secret.state === state).map(({ command: next }) => `    ${next}`),
+    ]),
+    wrong.length === 0
+      ? verdict(true, `${stack} has its credentials: ${counts.join(", ")}. Next: npm run rehearse -- --stack ${stack}`)
+      : verdict(false, `credentials of ${stack}: ${counts.join(", ")}. Next: run the command(s) above`),
+  ].join("\n");
 }
 
 /** The command line. */
@@ -73,15 +96,16 @@ export const program = command(
   ["npm run secrets -- --stack prod", "npm run --silent secrets -- --stack prod --json"],
 )
   .requiredOption("--stack <name>", `the stack: ${STACKS.join(" or ")}`)
-  .option("--json", "print the list as JSON")
+  .option(...JSON_OPTION)
+  .option("--all", "list what the program generates, too", false)
   .addHelpText(
     "after",
     "\nExit codes: 0 no faults, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
   )
-  .action(({ stack, json }: { stack: string; json?: true }) => {
+  .action(({ stack, json, all }: { stack: string; json?: string | true; all: boolean }) => {
     const config = stackConfig(stack);
     const secrets = secretsOf(stack, readStackFile(stack), wantedCredentials(config), sharedCredentials(config));
-    console.log(json ? JSON.stringify({ stack, secrets }, null, 2) : describe(secrets));
+    show(json, { stack, secrets }, describe(stack, secrets, all));
     if (secrets.some((secret) => secret.command !== undefined)) process.exitCode = 1;
   });
 

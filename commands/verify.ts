@@ -1,11 +1,11 @@
-import * as fs from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeConfig } from "@kubernetes/client-node";
 import { InvalidArgumentError } from "commander";
 import * as pulumi from "@pulumi/pulumi";
 import { evaluateConfig } from "../rehearsal/program/charts";
-import { command, run } from "./cli";
-import { table } from "../rehearsal/simulation/tables";
+import { mark, type State, verdict } from "../rehearsal/simulation/colours";
+import { command, JSON_OPTION, progress, run, show } from "./cli";
+import { summedUp, table } from "../rehearsal/simulation/tables";
 import { kubeconfigOf } from "./kubeconfig";
 import { answers, type HttpAnswer } from "./verify/answers";
 import { before } from "./verify/before";
@@ -46,7 +46,7 @@ export interface VerifyOptions {
 export async function verify(
   expected: Expected,
   kubeconfig: KubeConfig,
-  { before: isBefore, patience, progress }: VerifyOptions,
+  { before: isBefore, patience, progress: say }: VerifyOptions,
 ): Promise<Verification> {
   const cluster = lookAt(kubeconfig);
   await Promise.race([cluster.version(), late()]).catch((error: unknown) => {
@@ -54,7 +54,7 @@ export async function verify(
     const { name, server } = kubeconfig.getCurrentCluster() ?? {};
     throw new pulumi.RunError(`cluster ${name} at ${server} cannot be reached: ${message}; ${next}`);
   });
-  const inside = once(() => askInside(cluster, progress));
+  const inside = once(() => askInside(cluster, say));
   const questions: Question[] = isBefore
     ? before(expected, cluster)
     : [
@@ -67,7 +67,7 @@ export async function verify(
         ...services(expected, cluster),
         ...room(expected, cluster),
       ];
-  progress(`${questions.length} checks of ${expected.stack}`);
+  say(`${questions.length} checks of ${expected.stack}`);
   const checks = await askAll(questions);
   const passed = checks.filter(({ state }) => state === "ok").length;
   const total = checks.length;
@@ -87,51 +87,58 @@ function once(ask: () => Promise<HttpAnswer[]>): () => Promise<HttpAnswer[]> {
   return () => (asked ??= ask());
 }
 
-const MARKS: Readonly<Record<Check["state"], string>> = { ok: "✓", failed: "✗", unknown: "?" };
-
-/** Formats the findings for people: all checks by topic, the faults with their next step, and the count. */
-export function describe({ stack, checks, passed, total, comparedWith }: Verification): string {
+/** Formats the findings for people: the count by topic or, with `all`, each check; faults with their next step; the verdict. */
+export function describe({ stack, before, checks, comparedWith }: Verification, all: boolean): string {
   const topics = [...new Set(checks.map(({ topic }) => topic))];
-  const rows = topics.flatMap((topic) =>
-    checks
-      .filter((check) => check.topic === topic)
-      .map(({ name, state, found }, index) => [index === 0 ? topic : "", MARKS[state], name, cut(found)]),
-  );
+  const of = (topic: string) => checks.filter((check) => check.topic === topic);
+  const counts = topics.map((topic) => [
+    topic,
+    ...STATES.map((state) => `${of(topic).filter((one) => one.state === state).length}`),
+  ]);
+  const each = topics.flatMap((topic) => [
+    [topic],
+    ...of(topic).map(({ name, state, found }) => [`  ${name}`, mark(state), found]),
+  ]);
   return [
-    table(["topic", "", "check", "found"], rows),
-    ...faultLines(checks),
-    ...notDeployedLines(stack, comparedWith?.notDeployed ?? []),
-    `${passed} of ${total} checks passed`,
+    all ? table(["check", "", "found"], each) : table(["topic", "passed", "failed", "unknown"], counts),
+    "",
+    ...faultLines(checks, all),
+    ...notDeployedLines(stack, comparedWith?.notDeployed ?? [], all),
+    conclusion(stack, before, checks),
   ].join("\n");
 }
 
-function notDeployedLines(stack: string, keys: readonly string[]): string[] {
+const STATES = ["ok", "failed", "unknown"] as const;
+
+function conclusion(stack: string, isBefore: boolean, checks: readonly Check[]): string {
+  const of = (state: State) => checks.filter((check) => check.state === state);
+  const passed = `${of("ok").length} of ${checks.length} checks of ${stack} passed`;
+  const [first] = [...of("failed"), ...of("unknown")];
+  if (first === undefined) return verdict("ok", isBefore ? `${passed}. Next: npx pulumi up -s ${stack}` : passed);
+  return verdict(first.state, `${passed}, ${of("failed").length} failed. Next: ${first.faults[0]?.next}`);
+}
+
+function notDeployedLines(stack: string, keys: readonly string[], all: boolean): string[] {
   if (keys.length === 0) return [];
-  const more = keys.length > SHOWN_KEYS ? `, and ${keys.length - SHOWN_KEYS} more` : "";
   return [
-    `Not deployed, and not asked about: ${keys.slice(0, SHOWN_KEYS).join(", ")}${more} of Pulumi.${stack}.yaml`,
+    `${mark("unknown")} not deployed, and not asked about, from Pulumi.${stack}.yaml:`,
+    ...summedUp(keys, all ? Infinity : SHOWN).map((key) => `    ${key}`),
     `    → npx pulumi up -s ${stack}`,
   ];
 }
 
-const SHOWN_KEYS = 5;
+/** How many of what has one next step are shown. */
+const SHOWN = 5;
 
 /** The faults and unknowns, grouped by next step. */
-function faultLines(checks: readonly Check[]): string[] {
+function faultLines(checks: readonly Check[], all: boolean): string[] {
   const byStep = new Map<string, string[]>();
   for (const { topic, name, state, faults } of checks) {
     for (const { what, next } of faults) {
-      byStep.set(next, [...(byStep.get(next) ?? []), `${MARKS[state]} ${topic}, ${name}: ${what}`]);
+      byStep.set(next, [...(byStep.get(next) ?? []), `${mark(state)} ${topic}, ${name}: ${what}`]);
     }
   }
-  return [...byStep].flatMap(([next, lines]) => [...lines, `    → ${next}`]);
-}
-
-// A prediction or a list of nodes would be wider than any terminal; the JSON has all of it.
-const WIDEST = 60;
-
-function cut(text: string): string {
-  return text.length > WIDEST ? `${text.slice(0, WIDEST - 1)}…` : text;
+  return [...byStep].flatMap(([next, lines]) => [...summedUp(lines, all ? Infinity : SHOWN), `    → ${next}`]);
 }
 
 // The Ray image has several gigabytes, which take a node minutes to pull.
@@ -149,7 +156,8 @@ export const program = command(
 )
   .requiredOption("--stack <name>", "the stack whose cluster to verify")
   .option("--before", "check whether the cluster is ready for the first `up`", false)
-  .option("--json <file>", "also write the findings as JSON")
+  .option(...JSON_OPTION)
+  .option("--all", "list every check and fault, instead of counts and the first of many", false)
   .option("--patience <seconds>", "how long a pod may take to start", seconds, PATIENCE_SECONDS)
   .addHelpText(
     "after",
@@ -162,18 +170,17 @@ docs/verify-rights.yaml lists the rights it needs. Quotas and nodes count as ful
 
 Exit codes: 0 every check passed, 1 some did not, 2 wrong usage or config, or the cluster cannot be reached.`,
   )
-  .action(async ({ stack, before: isBefore, json, patience }: Options) => {
+  .action(async ({ stack, before: isBefore, json, patience, all }: Options) => {
     const kubeconfig = kubeconfigOf(stack);
     const basis = isBefore ? ofStackFile(stack, "which the first up deploys") : await deployedConfig(stack);
     const { config, from, notDeployed } = basis;
-    say(`Compares the cluster with ${from}.`);
+    progress(`comparing the cluster with ${from}`);
     const expected = expectedOf(stack, { config, ...(await evaluateConfig(stack, config)) });
     const found = {
-      ...(await verify(expected, kubeconfig, { before: isBefore, patience, progress: say })),
+      ...(await verify(expected, kubeconfig, { before: isBefore, patience, progress })),
       comparedWith: { config: from, notDeployed },
     };
-    if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify(found, null, 2)}\n`);
-    console.log(describe(found));
+    show(json, found, describe(found, all));
     if (!found.ok) process.exitCode = 1;
   });
 
@@ -182,15 +189,12 @@ if (require.main === module) void run(program);
 interface Options {
   readonly stack: string;
   readonly before: boolean;
-  readonly json?: string;
+  readonly json?: string | true;
   readonly patience: number;
+  readonly all: boolean;
 }
 
 function seconds(text: string): number {
   if (/^\d+$/.test(text)) return Number(text);
   throw new InvalidArgumentError("expected a whole number of seconds, such as 600");
-}
-
-function say(line: string): void {
-  console.error(line);
 }

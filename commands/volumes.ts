@@ -1,5 +1,6 @@
 import { CoreV1Api, type V1PersistentVolume } from "@kubernetes/client-node";
-import { command, run } from "./cli";
+import { verdict } from "../rehearsal/simulation/colours";
+import { command, JSON_OPTION, run, show } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
 import { table } from "../rehearsal/simulation/tables";
 
@@ -7,17 +8,17 @@ const program = command("volumes", "Lists the volumes of a stack's cluster, uncl
   "npm run volumes -- --stack prod",
 ])
   .requiredOption("--stack <name>", "the stack whose cluster to read")
-  .option("--json", "print JSON", false)
+  .option(...JSON_OPTION)
   .addHelpText(
     "after",
     `
 \`pulumi destroy\` deletes claims, never volumes: these stay, Released, until you delete them with kubectl.
 It uses the kubeconfig of your shell.`,
   )
-  .action(async ({ stack, json }: { stack: string; json: boolean }) => {
+  .action(async ({ stack, json }: { stack: string; json?: string | true }) => {
     const { items } = await kubeconfigOf(stack).makeApiClient(CoreV1Api).listPersistentVolume();
-    const volumes = items.map(describe).sort((a, b) => Number(a.phase === "Bound") - Number(b.phase === "Bound"));
-    console.log(json ? JSON.stringify(volumes, null, 2) : tableOf(volumes));
+    const volumes = items.map(volumeOf).sort((a, b) => Number(a.phase === "Bound") - Number(b.phase === "Bound"));
+    show(json, volumes, describe(stack, volumes));
   });
 
 void run(program);
@@ -31,7 +32,7 @@ interface Volume {
   readonly reclaimPolicy: string;
 }
 
-function describe({ metadata, spec, status }: V1PersistentVolume): Volume {
+function volumeOf({ metadata, spec, status }: V1PersistentVolume): Volume {
   const { namespace, name } = spec?.claimRef ?? {};
   const terms = spec?.nodeAffinity?.required?.nodeSelectorTerms ?? [];
   return {
@@ -46,11 +47,17 @@ function describe({ metadata, spec, status }: V1PersistentVolume): Volume {
   };
 }
 
-function tableOf(volumes: readonly Volume[]): string {
-  const unowned = volumes.filter(({ phase }) => phase !== "Bound").length;
+function describe(stack: string, volumes: readonly Volume[]): string {
+  const unclaimed = volumes.filter(({ phase }) => phase !== "Bound").length;
   const rows = volumes.map((v) => [v.phase, v.claim, v.size, v.node, v.reclaimPolicy, v.name]);
   return [
-    table(["phase", "claim", "size", "node", "reclaim policy", "volume"], rows),
-    `${volumes.length} volumes, ${unowned} of them unclaimed.`,
+    table(["phase", "claim", "size", "node", "policy", "volume"], rows),
+    "",
+    unclaimed === 0
+      ? verdict("ok", `${volumes.length} volumes of ${stack}, all claimed`)
+      : verdict(
+          "unknown",
+          `${volumes.length} volumes of ${stack}, ${unclaimed} of them unclaimed. Next: docs/volumes.md`,
+        ),
   ].join("\n");
 }

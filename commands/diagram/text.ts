@@ -15,9 +15,22 @@ export function toMermaid({ systems, arrows }: Wiring): string {
   return ["flowchart LR", ...groups, ...lines, ""].join("\n");
 }
 
-/** Every connection as text: pods, their destination, and the reason. */
+/** Every connection as text, by the pods that make it: their destination, and the reason. */
 export function toTable(wires: readonly Wire[]): string {
-  return `${table(["from", "to", "ports", "what for"], rowsOf(wires))}\n`;
+  const rows = rowsOf(wires);
+  const sources = [...new Set(rows.map(([from = ""]) => from))];
+  return table(
+    ["from, to", "ports", "what for"],
+    sources.flatMap((source) => [
+      [source],
+      ...rows.flatMap(([from, to = "", ...others]) => (from === source ? [[`  ${to}`, ...others]] : [])),
+    ]),
+  );
+}
+
+/** Every connection as data. */
+export function toList(wires: readonly Wire[]): Readonly<Record<string, string>>[] {
+  return rowsOf(wires).map(([from = "", to = "", ports = "", why = ""]) => ({ from, to, ports, why }));
 }
 
 /** The connections in order; those of two routes to the same pods are one. */

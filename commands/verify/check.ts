@@ -1,4 +1,5 @@
 import { ApiException } from "@kubernetes/client-node";
+import type { State } from "../../rehearsal/simulation/colours";
 
 /** One thing to find out. If that is not possible, it is `unknown`. */
 export interface Question {
@@ -23,7 +24,7 @@ export interface Fault {
 export interface Check {
   readonly topic: string;
   readonly name: string;
-  readonly state: "ok" | "failed" | "unknown";
+  readonly state: State;
   readonly found: string;
   readonly faults: readonly Fault[];
 }

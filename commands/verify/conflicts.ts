@@ -41,7 +41,7 @@ export function conflicts(expected: Expected, cluster: ClusterView): Question[] 
         const taken = found.filter(({ live }) => live !== undefined);
         return {
           found: `${wanted.length - taken.length} of ${wanted.length}`,
-          faults: taken.map(({ object, live }) => takenFault(object, live, expected.stack)),
+          faults: takenFaults(taken, expected.stack),
         };
       },
     },
@@ -51,12 +51,28 @@ export function conflicts(expected: Expected, cluster: ClusterView): Question[] 
 // The provider's field manager.
 const FIELD_MANAGER = "pulumi-kubernetes";
 
-function takenFault(object: ExpectedObject, live: KubernetesObject | undefined, stack: string): Fault {
-  const managers = live?.metadata?.managedFields?.map(({ manager = "" }) => manager) ?? [];
-  const isPulumis = managers.some((manager) => manager.startsWith(FIELD_MANAGER));
-  return isPulumis
-    ? { what: `${title(object)} exists, made by Pulumi`, next: `npm run recover -- --stack ${stack}` }
-    : { what: `${title(object)} exists, made by ${managers[0] ?? "somebody"}`, next: "delete or import it" };
+interface Taken {
+  readonly object: ExpectedObject;
+  readonly live: KubernetesObject | undefined;
+}
+
+/** One fault for all that Pulumi made, since one step decides about them, and one for each object of somebody else's. */
+export function takenFaults(taken: readonly Taken[], stack: string): Fault[] {
+  const managersOf = ({ live }: Taken) => live?.metadata?.managedFields?.map(({ manager = "" }) => manager) ?? [];
+  const pulumis = taken.filter((one) => managersOf(one).some((manager) => manager.startsWith(FIELD_MANAGER)));
+  const others = taken.filter((one) => !pulumis.includes(one));
+  const kinds = [...new Set(pulumis.map(({ object }) => object.kind))].sort();
+  const counts = kinds.map((kind) => `${pulumis.filter(({ object }) => object.kind === kind).length} ${kind}`);
+  const next = `if ${stack} is up here, leave out --before; if its first up was killed, npm run recover -- --stack ${stack}`;
+  return [
+    ...(pulumis.length > 0
+      ? [{ what: `${pulumis.length} objects exist, made by Pulumi: ${counts.join(", ")}`, next }]
+      : []),
+    ...others.map((one) => ({
+      what: `${title(one.object)} exists, made by ${managersOf(one)[0] ?? "somebody"}`,
+      next: "delete or import it",
+    })),
+  ];
 }
 
 interface WantedCrd {

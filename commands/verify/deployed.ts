@@ -26,9 +26,11 @@ const BACKEND_SECONDS = 30;
  */
 export async function deployedConfig(stack: string): Promise<Basis> {
   const signal = AbortSignal.timeout(BACKEND_SECONDS * 1000);
-  const { ok, stdout, stderr } = await pulumiCli(["stack", "history", "--json", "--stack", stack], {}, signal);
+  const { ok, stdout, stderr } = await pulumiCli(["stack", "history", "--json", "--stack", stack], { signal });
   if (!ok) {
-    const why = signal.aborted ? `no answer within ${BACKEND_SECONDS} s` : (stderr.trim().split("\n")[0] ?? "no answer");
+    const why = signal.aborted
+      ? `no answer within ${BACKEND_SECONDS} s`
+      : (stderr.trim().split("\n")[0] ?? "no answer");
     return ofStackFile(stack, `since the history of ${stack} cannot be read (${why})`);
   }
   return basisOf(stack, JSON.parse(stdout) as Update[], readStackFile(stack)["carbon:platform"]);

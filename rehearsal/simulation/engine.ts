@@ -7,6 +7,7 @@ import type { z } from "zod";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/systems";
 import { ROOT } from "../program/evaluate";
+import { type Progress, readEvents } from "./events";
 import { type Toolchain, versions } from "./toolchain";
 
 /** The engine of one run, all of whose files are in `directory`. */
@@ -47,8 +48,8 @@ export interface EngineOptions {
   readonly saveOnce?: boolean;
   /** Interrupts the command like Ctrl-C: the engine cancels running operations and saves its state. */
   readonly signal?: AbortSignal;
-  /** Called with the number of finished resources. */
-  readonly progress?: (done: number) => void;
+  /** Called twice a second. */
+  readonly progress?: (progress: Progress) => void;
 }
 
 /** The value of `carbon:platform`, as a stack file has it. */
@@ -136,7 +137,7 @@ export class Engine {
     ]);
     const stop = () => void interrupt(child);
     signal?.addEventListener("abort", stop, { once: true });
-    const ticker = setInterval(() => progress?.(readEvents(log).done), 500);
+    const ticker = setInterval(() => progress?.(readEvents(log)), 500);
     const { code, output } = await ended(child);
     clearInterval(ticker);
     signal?.removeEventListener("abort", stop);
@@ -165,7 +166,10 @@ export class Engine {
    */
   follow(overrides: Readonly<Record<string, string>>): void {
     const { toolchain, stack } = this.spec;
-    fs.writeFileSync(this.pulumi, launcher(toolchain.pulumi, this.stackFile, following(stack, this.stackFile, overrides)));
+    fs.writeFileSync(
+      this.pulumi,
+      launcher(toolchain.pulumi, this.stackFile, following(stack, this.stackFile, overrides)),
+    );
   }
 
   /** Runs any other CLI command in the repository and returns its output. */
@@ -276,41 +280,7 @@ function ended(child: ChildProcess): Promise<{ code: number | null; output: stri
   });
 }
 
-/** Operations that leave a resource as it was. */
-export const UNCHANGED = ["same", "read"];
-
-interface EngineEvent {
-  readonly resOutputsEvent?: {
-    readonly metadata: {
-      readonly op: string;
-      readonly urn: string;
-      readonly detailedDiff?: Record<string, unknown> | null;
-    };
-  };
-  readonly diagnosticEvent?: { readonly severity: string; readonly message: string; readonly urn?: string };
-  readonly summaryEvent?: { readonly resourceChanges?: Record<string, number> };
-}
-
-function readEvents(log: string): Pick<EngineResult, "changes" | "changed" | "errors"> & { readonly done: number } {
-  const lines = fs.existsSync(log) ? fs.readFileSync(log, "utf8").split("\n") : [];
-  // The last line may be incomplete while the command runs.
-  const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
-  return {
-    done: events.filter((event) => event.resOutputsEvent !== undefined).length,
-    changes: events.findLast((event) => event.summaryEvent)?.summaryEvent?.resourceChanges ?? {},
-    changed: events.flatMap(({ resOutputsEvent }) => {
-      if (resOutputsEvent === undefined) return [];
-      const { op, urn, detailedDiff } = resOutputsEvent.metadata;
-      if (UNCHANGED.includes(op)) return [];
-      return [`${op} ${urn.split("::").slice(2).join(" ")}: ${Object.keys(detailedDiff ?? {}).join(", ")}`];
-    }),
-    errors: events.flatMap(({ diagnosticEvent: d }) =>
-      d?.severity === "error" ? [`${d.urn ? `${d.urn.split("::").slice(2).join(" ")}: ` : ""}${d.message.trim()}`] : [],
-    ),
-  };
-}
-
-/** A stack file. Pulumi reads YAML 1.1, in which a timestamp without quotes is not a string. */
+/** The text of a stack file. Pulumi reads YAML 1.1, in which a timestamp without quotes is not a string. */
 export function stackFileText(file: object): string {
   return stringify(file, { schema: "yaml-1.1" });
 }

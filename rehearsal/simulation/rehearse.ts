@@ -24,6 +24,7 @@ import { type Cluster, startCluster } from "./cluster";
 import { stopClusterAt, sweep } from "./cluster/guardian";
 import { Engine, type EngineResult, quoted } from "./engine";
 import { overridden, readStackFile, ROOT } from "../program/evaluate";
+import { told } from "./events";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type Plugins } from "./plugins";
 import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
@@ -53,6 +54,8 @@ export interface Rehearsal {
   /** What the stack installs, and whether upstream published it. */
   readonly charts: readonly FilledChart[];
   readonly api: { readonly core: CoreV1Api; readonly apps: AppsV1Api };
+  /** About as many as the engine will make. */
+  readonly resources: number;
   readonly seconds: { readonly tools: number; readonly controlPlane: number };
 }
 
@@ -70,10 +73,13 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
   try {
     const up = await watchedUp(rehearsal, progress, interrupted);
     interrupted.throwIfAborted();
+    if (up.ok) progress("waiting until every pod is Ready and every claim is bound");
     const settled = up.ok ? await settle(rehearsal, interrupted) : [];
     const works = up.ok && settled.length === 0;
     if (works) progress("up again: it must change nothing");
-    const secondUp = works ? await engine.run("up", { saveOnce: true, signal: interrupted }) : undefined;
+    const made = Object.values(up.changes).reduce((sum, count) => sum + count, 0);
+    const again = { saveOnce: true, signal: interrupted, progress: told("up again", made, progress) };
+    const secondUp = works ? await engine.run("up", again) : undefined;
     interrupted.throwIfAborted();
     const outputs = up.ok ? (JSON.parse(await engine.query("stack", "output", "--json")) as unknown) : {};
     const report = await inspect(rehearsal, {
@@ -108,7 +114,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   const { stack, overrides = {}, keep = false, progress } = options;
   const values = overridden(readStackFile(stack)["carbon:platform"], overrides);
   const given = withCharts(parseConfig(values, `Pulumi.${stack}.yaml`), options.charts);
-  const faults = checkCapacity(await evaluateConfig(stack, given), given);
+  const evaluation = await evaluateConfig(stack, given);
+  const faults = checkCapacity(evaluation, given);
   if (faults.length > 0) {
     throw new pulumi.RunError(`Pulumi.${stack}.yaml does not fit its quota or nodes:\n${faults.join("\n")}`);
   }
@@ -150,7 +157,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     kubeconfig.loadFromFile(cluster.kubeconfig);
     const api = { core: kubeconfig.makeApiClient(CoreV1Api), apps: kubeconfig.makeApiClient(AppsV1Api) };
     const seconds = { tools, controlPlane };
-    return { stack, config, directory, cluster, engine, plugins, charts, api, seconds };
+    const resources = evaluation.registrations.length;
+    return { stack, config, directory, cluster, engine, plugins, charts, api, resources, seconds };
   } catch (error) {
     await cluster.stop();
     throw error;
@@ -178,22 +186,17 @@ async function until<T>(interrupted: AbortSignal | undefined, work: () => Promis
 
 /** An `up` that ends as soon as something has failed for good; its first error then says what. */
 export async function watchedUp(
-  { engine, api }: Rehearsal,
+  { engine, api, resources }: Rehearsal,
   progress: (line: string) => void,
   interrupted?: AbortSignal,
 ): Promise<EngineResult> {
   const watch = new FailureWatch(api.core, interrupted);
   watch.start();
-  let shown = 0;
   try {
     const result = await engine.run("up", {
       saveOnce: true,
       signal: watch.signal,
-      progress: (done) => {
-        if (done < shown + 20) return;
-        shown = done;
-        progress(`up: ${done} resources done`);
-      },
+      progress: told("up", resources, progress),
     });
     return watch.failure === undefined ? result : { ...result, ok: false, errors: [watch.failure] };
   } finally {

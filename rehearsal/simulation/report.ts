@@ -1,9 +1,11 @@
 import type { CoreV1Api, V1Node, V1PersistentVolumeClaim, V1Pod, V1ResourceQuota } from "@kubernetes/client-node";
 import type { FilledChart } from "../program/charts";
-import { type EngineResult, UNCHANGED } from "./engine";
+import type { EngineResult } from "./engine";
+import { UNCHANGED } from "./events";
 import type { Plugins } from "./plugins";
+import { GPU, type PodGroup, total } from "../program/demand";
+import { lose, type Node, type PlacedPod } from "../program/placement";
 import { bytes, cores } from "../program/quantity";
-import { bar, table } from "./tables";
 import { versions } from "./toolchain";
 
 /** The result of a rehearsal, as `--json` writes it; keys are added, never changed. */
@@ -66,12 +68,12 @@ interface VolumeUse {
   readonly node: string;
 }
 
-/** The effect of losing one node. */
+/** The effect of losing one node on the pods that run at the end, by workload: `2 × kafka-broker`. */
 interface LostNode {
   readonly name: string;
-  /** Pods that fit on no other node. */
+  /** Those that fit on no other node. */
   readonly homeless: readonly string[];
-  /** Pods whose volumes are on the node and that wait until it is back. */
+  /** Those whose volumes are on the node and that wait until it is back. */
   readonly stranded: readonly string[];
   /** Replicated systems that lose half or more of their members. */
   readonly brokenQuorums: readonly string[];
@@ -141,7 +143,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     quotas: quotas.items.flatMap(quotaUse),
     nodes: nodes.items.map((node) => nodeUse(node, pods.items)),
     volumes: claims.items.map((claim) => volumeUse(claim, pods.items)),
-    lostNodes: nodes.items.map((node) => lostNode(node, nodes.items, pods.items)),
+    lostNodes: lostNodes(nodes.items, pods.items),
   };
 }
 
@@ -169,7 +171,6 @@ function quotaUse({ metadata, status }: V1ResourceQuota): QuotaUse[] {
   });
 }
 
-const GPU = "nvidia.com/gpu";
 const GIB = 1024 ** 3;
 
 function nodeUse(node: V1Node, pods: readonly V1Pod[]): NodeUse {
@@ -219,62 +220,76 @@ function claimsOf({ spec }: V1Pod): string[] {
   return (spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []);
 }
 
-function lostNode(lost: V1Node, nodes: readonly V1Node[], pods: readonly V1Pod[]): LostNode {
-  const name = lost.metadata?.name ?? "";
+/** What the loss of each node leaves of the pods that run now, by the placement that `npm run capacity` uses. */
+function lostNodes(nodes: readonly V1Node[], pods: readonly V1Pod[]): LostNode[] {
   const active = activePods(pods);
-  const gone = active.filter(({ spec }) => spec?.nodeName === name);
-  const stranded = gone.filter((pod) => claimsOf(pod).length > 0);
-  const room = nodes.filter((node) => node !== lost).map((node) => freeRoom(node, active));
-  // Largest first, which places the most pods.
-  const movers = gone
-    .filter((pod) => !stranded.includes(pod))
-    .sort((a, b) => podRequests(b).memory - podRequests(a).memory);
-  const homeless = movers.filter((pod) => !place(pod, room));
+  const groups = new Map<string, PodGroup>();
+  const rooms = nodes.map((node): Node => {
+    const here = active.filter(({ spec }) => spec?.nodeName === node.metadata?.name);
+    const placed = here.map((pod): PlacedPod => ({
+      group: groupOf(pod, groups),
+      role: isOfJob(pod) ? "job" : "running",
+    }));
+    return { ...room(node), used: total(placed.map(({ group }) => group.pod)), pods: placed };
+  });
+  return rooms.map((lost) => {
+    const { homeless, waiting } = lose(lost, rooms);
+    return { name: lost.name, homeless, stranded: waiting, brokenQuorums: brokenQuorums(active, lost.name) };
+  });
+}
+
+function room({ metadata, spec, status }: V1Node): Omit<Node, "used" | "pods"> {
+  const {
+    cpu = "0",
+    memory = "0",
+    "ephemeral-storage": disk = "0",
+    pods = "0",
+    [GPU]: cards = "0",
+  } = status?.allocatable ?? {};
   return {
-    name,
-    homeless: homeless.map(podName),
-    stranded: stranded.map(podName),
-    brokenQuorums: brokenQuorums(active, name),
+    name: metadata?.name ?? "",
+    labels: metadata?.labels ?? {},
+    taints: (spec?.taints ?? []) as Node["taints"],
+    allocatable: {
+      "requests.cpu": cores(cpu),
+      "requests.memory": bytes(memory),
+      "requests.ephemeral-storage": bytes(disk),
+      [`requests.${GPU}`]: cores(cards),
+      pods: cores(pods),
+    },
   };
 }
 
-interface Room {
-  cpu: number;
-  memory: number;
-  gpus: number;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly tainted: boolean;
-}
-
-function freeRoom(node: V1Node, active: readonly V1Pod[]): Room {
-  const here = active.filter(({ spec }) => spec?.nodeName === node.metadata?.name).map(podRequests);
-  const { cpu = "0", memory = "0", [GPU]: gpus = "0" } = node.status?.allocatable ?? {};
-  return {
-    cpu: cores(cpu) - sum(here.map((r) => r.cpu)),
-    memory: bytes(memory) - sum(here.map((r) => r.memory)),
-    gpus: cores(gpus) - sum(here.map((r) => r.gpus)),
-    labels: node.metadata?.labels ?? {},
-    tainted: node.spec?.taints?.some(({ effect }) => effect !== "PreferNoSchedule") ?? false,
+/** The workload of a pod: pods with one owner are alike. */
+function groupOf(pod: V1Pod, groups: Map<string, PodGroup>): PodGroup {
+  const { metadata, spec } = pod;
+  const [owner = { kind: "Pod", name: metadata?.name ?? "", uid: metadata?.uid ?? "" }] =
+    metadata?.ownerReferences ?? [];
+  const known = groups.get(owner.uid);
+  if (known !== undefined) return known;
+  const { cpu, memory, disk, gpus: cards } = podRequests(pod);
+  const hash = metadata?.labels?.["pod-template-hash"];
+  const name = hash === undefined ? owner.name : owner.name.replace(`-${hash}`, "");
+  const group: PodGroup = {
+    ...{ system: name, namespace: metadata?.namespace ?? "", kind: owner.kind, name, object: name },
+    pods: owner.kind === "DaemonSet" ? "each node" : { start: 1, most: 1 },
+    surge: 0,
+    isTransient: false,
+    pod: {
+      ...{ "requests.cpu": cpu, "requests.memory": memory, "requests.ephemeral-storage": disk },
+      ...{ [`requests.${GPU}`]: cards, pods: 1 },
+    },
+    largestContainer: {},
+    nodeSelector: spec?.nodeSelector ?? {},
+    tolerations: spec?.tolerations ?? [],
+    volumes: claimsOf(pod).map(() => 0),
   };
+  groups.set(owner.uid, group);
+  return group;
 }
 
-function place(pod: V1Pod, rooms: Room[]): boolean {
-  const need = podRequests(pod);
-  const selector = Object.entries(pod.spec?.nodeSelector ?? {});
-  const room = rooms.find(
-    (r) =>
-      need.cpu <= r.cpu &&
-      need.memory <= r.memory &&
-      need.gpus <= r.gpus &&
-      selector.every(([key, value]) => r.labels[key] === value) &&
-      (!r.tainted ||
-        (pod.spec?.tolerations ?? []).some(({ key }) => key === undefined || !key.startsWith("node.kubernetes.io"))),
-  );
-  if (room === undefined) return false;
-  room.cpu -= need.cpu;
-  room.memory -= need.memory;
-  room.gpus -= need.gpus;
-  return true;
+function isOfJob({ metadata }: V1Pod): boolean {
+  return metadata?.ownerReferences?.some(({ kind }) => kind === "Job") ?? false;
 }
 
 /** StatefulSets with several members, at least half of which are on the node. */
@@ -293,130 +308,13 @@ function brokenQuorums(active: readonly V1Pod[], node: string): string[] {
   });
 }
 
-function podName({ metadata }: V1Pod): string {
-  return metadata?.name ?? "";
-}
-
-const NOT_SHOWN = [
-  "containers do not run: no images are pulled, no probes are called, and Jobs do no work",
-  "operators are simulated from the specs of their custom resources; webhooks are not called",
-  "network policies are stored but not enforced; there is no traffic, DNS or certificates",
-  "volumes are objects without a disk",
-];
-
 /** How many charts were upstream's, and the names of the stand-ins. */
-export function chartSummary(charts: readonly FilledChart[], separator = ", "): string {
+export function chartSummary(charts: readonly FilledChart[]): string {
   const standIns = charts
     .filter(({ source }) => source === "stand-in")
     .map(({ name, version }) => `${name} ${version}`);
   const real = `${charts.length - standIns.length} of ${charts.length} as upstream published them`;
-  return [real, ...(standIns.length === 0 ? [] : [`${standIns.length} stand-ins: ${standIns.join(separator)}`])].join(
-    separator,
-  );
-}
-
-/** Formats the report for people. */
-export function render(report: Report): string {
-  const { pods, claims, seconds, secondUp } = report;
-  const verdict = report.ok ? "all of it works" : `${report.faults.length} fault(s)`;
-  const sections = [
-    `Rehearsal of ${report.stack}: ${verdict}`,
-    ...report.faults.map((fault) => `  ✗ ${fault}`),
-    table(
-      ["result", ""],
-      [
-        ["resources", `${report.resources} in ${seconds.up} s (${seconds.perResource} s each)`],
-        ["pods", `${pods.ready} of ${pods.total} Ready or done`],
-        ["claims", `${claims.bound} of ${claims.total} bound`],
-        ["second up", secondUp === null ? "not run" : `${secondUp.changes} changes in ${seconds.secondUp} s`],
-        ["time", `${seconds.total} s (tools ${seconds.tools} s, control plane ${seconds.controlPlane} s)`],
-        ["memory", report.peakMemoryMiB === null ? "unknown" : `${report.peakMemoryMiB} MiB at most`],
-        ["Kubernetes", `${report.kubernetes.simulated} simulated, ${report.kubernetes.declared} declared`],
-        ["kubernetes plugin", report.plugin],
-        ["charts", chartSummary(report.charts, "\n")],
-      ],
-    ),
-    table(
-      ["quota", "resource", "used", "hard", ""],
-      report.quotas.filter(({ share }) => share > 0).map((q) => [q.name, q.resource, q.used, q.hard, bar(q.share)]),
-    ),
-    table(
-      ["node", "pods", "CPU requested", "memory requested", "GPUs"],
-      report.nodes.map((n) => [n.name, `${n.pods}`, share(n.cpu, "cores"), share(n.memoryGiB, "GiB"), gpus(n.gpus)]),
-    ),
-    table(
-      ["volume", "size", "on node"],
-      report.volumes.map((v) => [v.claim, `${v.sizeGiB} GiB`, v.node || "–"]),
-    ),
-    table(
-      ["when this node is lost", "have nowhere to go", "wait for its volumes", "lose their quorum"],
-      report.lostNodes.map((n) => [n.name, list(n.homeless), list(n.stranded), list(n.brokenQuorums)]),
-    ),
-    table(["endpoint", "inside the cluster"], endpointRows(report.outputs)),
-    `What a rehearsal cannot show:\n${NOT_SHOWN.map((line) => `  - ${line}`).join("\n")}`,
-    ...(report.envFile === undefined ? [] : [kept(report.envFile, report.stack)]),
-  ];
-  return sections.join("\n");
-}
-
-// A character of a monospace font at 14 px, and its line.
-const CELL = { width: 8.43, height: 18 };
-const MARGIN = 16;
-
-/** The report as an SVG of the text, for pull requests and documents. */
-export function picture(report: Report): string {
-  const lines = render(report).split("\n");
-  const width = Math.ceil(Math.max(...lines.map(({ length }) => length)) * CELL.width) + 2 * MARGIN;
-  const height = lines.length * CELL.height + 2 * MARGIN;
-  const text = lines.map((line, index) => {
-    const y = MARGIN + (index + 0.8) * CELL.height;
-    const length = `textLength="${(line.length * CELL.width).toFixed(1)}" lengthAdjust="spacingAndGlyphs"`;
-    return line === ""
-      ? ""
-      : `<text x="${MARGIN}" y="${y.toFixed(1)}" ${length} xml:space="preserve">${escape(line)}</text>`;
-  });
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`,
-    ` font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14" fill="#d7dde4">`,
-    `<rect width="100%" height="100%" rx="8" fill="#1b222b"/>`,
-    ...text,
-    "</svg>\n",
-  ].join("\n");
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-}
-
-function kept(envFile: string, stack: string): string {
-  return [
-    "The rehearsal is still running. To use it, run in this directory:",
-    `  source ${envFile}`,
-    `  npx pulumi preview -s ${stack}`,
-    `To end it: npm run rehearse -- --stack ${stack} --down`,
-  ].join("\n");
-}
-
-function endpointRows(outputs: unknown, prefix = ""): string[][] {
-  if (typeof outputs !== "object" || outputs === null) return [];
-  return Object.entries(outputs).flatMap(([key, value]) => {
-    const name = prefix === "" ? key : `${prefix}.${key}`;
-    const { url } = (value ?? {}) as { url?: unknown };
-    return typeof url === "string" ? [[name, url]] : endpointRows(value, name);
-  });
-}
-
-function share({ requested, allocatable }: { requested: number; allocatable: number }, unit: string): string {
-  const part = requested / Math.max(allocatable, 1e-9);
-  return `${bar(part)}, ${requested} of ${allocatable} ${unit}`;
-}
-
-function gpus({ requested, allocatable }: { requested: number; allocatable: number }): string {
-  return allocatable === 0 ? "–" : `${requested} of ${allocatable}`;
-}
-
-function list(names: readonly string[]): string {
-  return names.length === 0 ? "–" : names.join("\n");
+  return [real, ...(standIns.length === 0 ? [] : [`${standIns.length} stand-ins: ${standIns.join(", ")}`])].join(", ");
 }
 
 function sum(numbers: readonly number[]): number {

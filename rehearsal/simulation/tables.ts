@@ -1,26 +1,118 @@
-import Table from "cli-table3";
+import { stripVTControlCharacters } from "node:util";
+import { bad, doubtful, faint, good, strong } from "./colours";
 
 // "–", "-12.5", "3–6", "0.5/2", "1.5 cores", "12 of 110"
 const NUMERIC = /^(–|-?[\d.]+([–/][\d.]+)?( ([GM]iB|cores?|of [\d.]+))?)$/;
 
-/** A table as people read it: columns of numbers to the right, all others to the left. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const isNumeric = (column: number): boolean => rows.every((row) => NUMERIC.test(row[column] ?? ""));
-  const all = new Table({
-    head: [...head],
-    colAligns: head.map((_, column) => (isNumeric(column) ? "right" : "left")),
-    style: { head: [], border: [] },
-  });
-  all.push(...rows.map((row) => [...row]));
-  // A rule below the head, but none between rows: that would double the height.
-  const [top = "", titles = "", rule = "", ...body] = all.toString().split("\n");
-  return [top, titles, rule, ...body.filter((line) => !line.startsWith("├"))].join("\n");
+/** Columns of a log, a file or a picture. */
+const WIDTH = 100;
+const GAP = "  ";
+const NARROWEST = 8;
+
+/**
+ * A table as people read it: columns of numbers to the right, all others to the left, cells wrapped so that lines fit. A row of a
+ * single cell is a title for those below.
+ */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  width = process.stdout.isTTY ? process.stdout.columns : WIDTH,
+): string {
+  const isTitle = (row: readonly string[]) => row.length === 1;
+  const all = [head, ...rows.filter((row) => !isTitle(row))];
+  const most = fitted(
+    head.map((_, column) => all.map((row) => row[column] ?? "")),
+    width,
+  );
+  const cut = (row: readonly string[]) => row.map((cell, column) => wrapped(cell, most[column] ?? width));
+  const columns = head.map((_, column) => all.map((row) => cut(row)[column] ?? ""));
+  const widths = columns.map((cells) => Math.max(...cells.map(widthOf)));
+  const isNumeric = columns.map(([, ...cells]) => cells.every((cell) => NUMERIC.test(stripVTControlCharacters(cell))));
+  const lines = (row: readonly string[]): string[] => {
+    const cells = cut(row).map((cell) => cell.split("\n"));
+    const height = Math.max(...cells.map(({ length }) => length));
+    return Array.from({ length: height }, (_, index) =>
+      cells
+        .map(({ [index]: text = "" }, column) => padded(text, widths[column] ?? 0, isNumeric[column] ?? false))
+        .join(GAP)
+        .trimEnd(),
+    );
+  };
+  const body = rows.flatMap((row) => (isTitle(row) ? row : lines(row)));
+  const titles = lines(head);
+  const rule = "─".repeat(Math.max(...[...titles, ...body].map(widthOf)));
+  return [...titles.map(strong), faint(rule), ...body].join("\n");
+}
+
+function padded(text: string, width: number, isNumber: boolean): string {
+  const space = " ".repeat(Math.max(0, width - widthOf(text)));
+  return isNumber ? space + text : text + space;
+}
+
+function widthOf(cell: string): number {
+  return Math.max(
+    ...stripVTControlCharacters(cell)
+      .split("\n")
+      .map(({ length }) => length),
+  );
+}
+
+/** The most that columns may take: the widest give way until all fit, as far as their cells can be wrapped. */
+function fitted(columns: readonly (readonly string[])[], width: number): number[] {
+  const widest = (cells: readonly string[]) => Math.max(0, ...cells.map(widthOf));
+  const widths = columns.map(widest);
+  const least = columns.map((cells) => Math.max(NARROWEST, widest(cells.filter(isColoured))));
+  let tooMuch = widths.reduce((sum, one) => sum + one, 0) + (widths.length - 1) * GAP.length - width;
+  for (; tooMuch > 0; tooMuch--) {
+    const room = widths.map((one, column) => (one > (least[column] ?? 0) ? one : 0));
+    if (Math.max(...room) === 0) break;
+    const column = room.indexOf(Math.max(...room));
+    widths[column] = (widths[column] ?? 0) - 1;
+  }
+  return widths;
+}
+
+function isColoured(cell: string): boolean {
+  return stripVTControlCharacters(cell) !== cell;
+}
+
+/** Breaks a text into lines: between words, else after a mark within a name. What has colours is short, and stays whole. */
+function wrapped(text: string, width: number): string {
+  if (isColoured(text)) return text;
+  return text
+    .split("\n")
+    .flatMap((line) => linesOf(line, width))
+    .join("\n");
+}
+
+const MARKS = ["/", "-", ".", ",", ":"];
+
+function linesOf(line: string, width: number): string[] {
+  if (line.length <= width) return [line];
+  const start = line.slice(0, width);
+  const space = line.slice(0, width + 1).lastIndexOf(" ");
+  const mark = Math.max(...MARKS.map((one) => start.lastIndexOf(one))) + 1;
+  const [end = width] = [space, mark].filter((at) => at > width / 3);
+  const rest = line.slice(end).trimStart();
+  return [line.slice(0, end), ...(rest === "" ? [] : linesOf(rest, width))];
 }
 
 const BAR_LENGTH = 10;
 
+/** From which share on something is nearly used up. */
+const NEARLY = 0.9;
+
 /** How much of something is used, as a bar and in percent. */
 export function bar(part: number): string {
   const filled = Math.max(0, Math.min(BAR_LENGTH, Math.ceil(part * BAR_LENGTH)));
-  return `${"█".repeat(filled)}${"░".repeat(BAR_LENGTH - filled)} ${`${Math.round(part * 100)}`.padStart(3)} %`;
+  const colour = part > 1 ? bad : part >= NEARLY ? doubtful : good;
+  const rest = BAR_LENGTH - filled;
+  const [used, free] = [filled > 0 ? colour("█".repeat(filled)) : "", rest > 0 ? faint("░".repeat(rest)) : ""];
+  return `${used}${free} ${`${Math.round(part * 100)}`.padStart(3)} %`;
+}
+
+/** The first of many lines, and how many more there are. */
+export function summedUp(lines: readonly string[], shown: number): string[] {
+  const more = lines.length - shown;
+  return more > 1 ? [...lines.slice(0, shown), faint(`… and ${more} more (--all)`)] : [...lines];
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { stripVTControlCharacters } from "node:util";
 import { describe as explain } from "../../commands/capacity";
 import { capacity, checkCapacity } from "../../rehearsal/program/capacity";
 import { evaluateConfig } from "../../rehearsal/program/charts";
@@ -65,10 +66,12 @@ describe("capacity", () => {
 
   it("shows what was checked, and the verdict", async () => {
     const evaluation = await evaluated("prod");
-    const text = explain("prod", capacity(evaluation, evaluation.config));
+    const text = stripVTControlCharacters(explain("prod", capacity(evaluation, evaluation.config), false));
     assert.match(text, /data-platform-quota/);
     assert.match(text, /lost node/);
-    assert.match(text, /prod fits\.$/);
+    assert.match(text, /\n✓ prod fits\. Next: .*$/);
+    const widest = Math.max(...text.split("\n").map(({ length }) => length));
+    assert.ok(widest <= Math.max(100, process.stdout.columns || 0), `a line has ${widest} columns`);
   });
 
   it("demands room for every rollout at once: a quota must not stop one half-way", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { promisify } from "node:util";
+import { promisify, stripVTControlCharacters } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import type { Command } from "commander";
 import * as capacity from "../../commands/capacity";
@@ -16,6 +16,8 @@ import * as schema from "../../commands/schema";
 import * as secrets from "../../commands/secrets";
 import * as verify from "../../commands/verify";
 import { ROOT } from "../../rehearsal/program/evaluate";
+import { bar, table } from "../../rehearsal/simulation/tables";
+import { temporaryDirectory } from "../support/temporary";
 
 const PROGRAMS = {
   render: render.program,
@@ -68,12 +70,56 @@ describe("a command", () => {
     await assert.rejects(runHere(broken), /broken/);
   });
 
-  it("prints JSON and nothing else with --json, when npm is silent", async () => {
+  const plain = { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined };
+  const secretsOfDev = async (args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
     const words = scripts["secrets"]?.split(" ").slice(1) ?? [];
-    const { stdout } = await promisify(execFile)(process.execPath, [...words, "--stack", "dev", "--json"], {
-      cwd: ROOT,
-    });
-    assert.equal((JSON.parse(stdout) as { stack: string }).stack, "dev");
+    const options = { cwd: ROOT, env: { ...plain, ...env } };
+    return (await promisify(execFile)(process.execPath, [...words, "--stack", "dev", ...args], options)).stdout;
+  };
+
+  it("prints JSON and nothing else with --json, when npm is silent", async () => {
+    assert.equal((JSON.parse(await secretsOfDev(["--json"])) as { stack: string }).stack, "dev");
+  });
+
+  it("writes JSON beside the text with --json FILE", async () => {
+    const file = path.join(temporaryDirectory(), "secrets.json");
+    assert.match(await secretsOfDev(["--json", file]), /credentials/);
+    assert.equal((JSON.parse(fs.readFileSync(file, "utf8")) as { stack: string }).stack, "dev");
+  });
+
+  it("has colours where they are wanted, and none in a pipe or with NO_COLOR", async () => {
+    const ESCAPE = "\u001b[";
+    assert.ok(!(await secretsOfDev([])).includes(ESCAPE), "a pipe gets colours");
+    assert.ok((await secretsOfDev([], { FORCE_COLOR: "1" })).includes(ESCAPE), "there are no colours");
+    assert.ok(!(await secretsOfDev([], { NO_COLOR: "1" })).includes(ESCAPE), "NO_COLOR is not heard");
+  });
+});
+
+describe("a table", () => {
+  const lines = (head: readonly string[], rows: readonly (readonly string[])[]) =>
+    stripVTControlCharacters(table(head, rows, 40)).split("\n");
+
+  it("fits the width: long cells break between words and at the marks of a name", () => {
+    assert.deepEqual(
+      lines(["name", "what for"], [["data-platform/ray-head", "the nodes among themselves, and others"]]),
+      [
+        "name                what for",
+        "───────────────────────────────────",
+        "data-platform/ray-  the nodes among",
+        "head                themselves, and",
+        "                    others",
+      ],
+    );
+  });
+
+  it("has numbers to the right, also those with a bar's colour beside them, and titles across", () => {
+    assert.deepEqual(lines(["node", "pods", "used"], [["here"], ["a", "7", bar(0.5)], ["b", "12", bar(1)]]), [
+      "node  pods  used",
+      "────────────────────────────",
+      "here",
+      "a        7  █████░░░░░  50 %",
+      "b       12  ██████████ 100 %",
+    ]);
   });
 });
 

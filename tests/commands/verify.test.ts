@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { stripVTControlCharacters } from "node:util";
 import { ApiException, KubeConfig, type V1Pod } from "@kubernetes/client-node";
 import { describe as explain, type Verification, verify } from "../../commands/verify";
 import { answers, type HttpAnswer } from "../../commands/verify/answers";
 import { chartsAnswer, cniAnswer, storageClassAnswer, versionAnswer } from "../../commands/verify/before";
 import { askAll, type Check, type Question, unanswered, Unanswered } from "../../commands/verify/check";
 import type { ClusterView } from "../../commands/verify/cluster";
-import { crdFaults, webhookFaults } from "../../commands/verify/conflicts";
+import { crdFaults, takenFaults, webhookFaults } from "../../commands/verify/conflicts";
+import { basisOf, type Update } from "../../commands/verify/deployed";
 import { type Expected, expectedOf } from "../../commands/verify/expected";
 import { images } from "../../commands/verify/images";
 import { askInside, parseAnswers } from "../../commands/verify/job";
@@ -17,6 +19,7 @@ import { room } from "../../commands/verify/room";
 import { services, storage } from "../../commands/verify/storage";
 import { workloads } from "../../commands/verify/workloads";
 import { elasticsearchVersion } from "../../components/base/versions";
+import { readStackFile } from "../../rehearsal/program/evaluate";
 import { evaluated } from "./program";
 
 const NAMESPACE = "data-platform";
@@ -614,7 +617,7 @@ describe("verify", () => {
     });
   });
 
-  it("shows each check once, each fault with its next step, and the count last", () => {
+  describe("its findings", () => {
     const check = (own: Partial<Check>): Check => ({
       topic: "t",
       name: "n",
@@ -623,14 +626,63 @@ describe("verify", () => {
       faults: [],
       ...own,
     });
+    const explained = (checks: readonly Check[], all: boolean, own: Partial<Verification> = {}) => {
+      const counts = { passed: 0, total: 0, ok: false, before: false };
+      return stripVTControlCharacters(explain({ stack: "dev", ...counts, checks, ...own }, all));
+    };
     const faults = [{ what: "broken", next: "mend it" }];
-    const checks = [
-      check({}),
-      check({ name: "m", state: "failed", faults }),
-      check({ name: "o", state: "unknown", faults }),
-    ];
-    const found: Verification = { stack: "dev", before: false, ok: false, passed: 1, total: 3, checks };
-    const text = explain(found);
-    assert.match(text, /✗ t, m: broken\n\? t, o: broken\n {4}→ mend it\n1 of 3 checks passed$/);
+
+    it("are counted by topic, each fault with its next step, the verdict last", () => {
+      const failed = check({ name: "m", state: "failed", faults });
+      const text = explained([check({}), failed, check({ name: "o", state: "unknown", faults })], false);
+      assert.match(text, /\nt +1 +1 +1\n/);
+      assert.match(
+        text,
+        /✗ t, m: broken\n\? t, o: broken\n {4}→ mend it\n✗ 1 of 3 checks of dev passed, 1 failed\. Next: mend it$/,
+      );
+    });
+
+    it("are summed up where there are many, with the whole by --all", () => {
+      const many = Array.from({ length: 50 }, (_, index) => check({ name: `n${index}`, state: "failed", faults }));
+      assert.match(explained(many, false), /t, n4: broken\n… and 45 more \(--all\)\n {4}→ mend it/);
+      const whole = explained(many, true);
+      assert.match(whole, /t, n49: broken/);
+      assert.match(whole, /\n {2}n49 +✗ +f\n/);
+    });
+
+    it("name what the stack file has and nobody deployed", () => {
+      const comparedWith = { config: "the last up", notDeployed: ["quota.pods"] };
+      assert.match(
+        explained([check({})], false, { comparedWith }),
+        /not deployed, .* Pulumi\.dev\.yaml:\n {4}quota\.pods\n {4}→ npx pulumi up -s dev\n✓ 1 of 1 checks/,
+      );
+    });
+  });
+
+  it("compares with what the last up deployed, and tells what the stack file has since", () => {
+    const values = readStackFile("dev")["carbon:platform"] as { quota: object };
+    const update = (kind: string, own: object): Update => ({
+      ...{ kind, endTime: "then" },
+      config: { "carbon:platform": { objectValue: { ...values, ...own } } },
+    });
+    const deployed = update("update", { quota: { ...values.quota, pods: 7 }, charts: { directory: "elsewhere" } });
+    const { config, from, notDeployed } = basisOf("dev", [update("refresh", {}), deployed], values);
+    assert.deepEqual([config.quota.pods, from, notDeployed], [7, "the last up of dev (then)", ["quota.pods"]]);
+    const none = basisOf("dev", [update("destroy", {}), deployed], values);
+    assert.match(none.from, /^Pulumi\.dev\.yaml, since nothing is deployed/);
+  });
+
+  it("sums up what Pulumi made, and names each object of somebody else", () => {
+    const taken = (kind: string, name: string, manager: string) => ({
+      object: { apiVersion: "v1", kind, name, inputs: {} },
+      live: { metadata: { managedFields: [{ manager }] } },
+    });
+    const ours = ["a", "b", "c"].map((name) => taken("Secret", name, "pulumi-kubernetes-1a2b"));
+    const found = takenFaults([...ours, taken("Namespace", "mine", "kubectl")], "dev");
+    assert.deepEqual(
+      found.map(({ what }) => what),
+      ["3 objects exist, made by Pulumi: 3 Secret", "Namespace mine exists, made by kubectl"],
+    );
+    assert.match(found[0]?.next ?? "", /leave out --before; .*npm run recover -- --stack dev/);
   });
 });

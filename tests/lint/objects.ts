@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
-import { command, run } from "../../commands/cli";
+import { command, print, run } from "../../commands/cli";
 import { renderObjects, writeObjects } from "../../commands/render";
 import { evaluateStack } from "../../rehearsal/program/charts";
 import { ROOT, STACKS } from "../../rehearsal/program/evaluate";
@@ -104,7 +104,7 @@ const program = command("lint:objects", "Runs checkov over the objects of every 
   .action(async () => {
     const waivers = parse(fs.readFileSync(path.join(__dirname, "waivers.yaml"), "utf8")) as Waiver[];
     const { counts, faults } = judge(await examine(), waivers, (file) => fs.existsSync(path.join(ROOT, file)));
-    console.log(
+    print(
       table(
         ["waived", "times", "reason"],
         waivers.map(({ check, reason }, index) => [check, `${counts[index] ?? 0}`, reason]),

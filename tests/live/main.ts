@@ -4,6 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
+import { mochaArguments } from "../support/mocha-arguments";
 import { checkMachine } from "./prepare/machine";
 import { ensureNeo4j } from "./prepare/neo4j";
 import { ensureEnvoyGateway, ensureS3 } from "./prepare/tools";
@@ -30,13 +31,8 @@ async function prepare(): Promise<void> {
  * kernel ends every process, mount and interface that it left.
  */
 function isolated(scratch: string, mochaArgs: readonly string[]): Promise<number> {
-  const mocha = [
-    process.execPath,
-    require.resolve("mocha/bin/mocha.js"),
-    "--config",
-    ".mocharc.live.yaml",
-    ...mochaArgs,
-  ];
+  const words = mochaArguments(path.join(ROOT, ".mocharc.live.yaml"), mochaArgs);
+  const mocha = [process.execPath, require.resolve("mocha/bin/mocha.js"), ...words];
   const namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, "--", ...mocha], {
     cwd: ROOT,

@@ -11,7 +11,10 @@ import { assertUnchanged, end, SMALL_STACK, SMALL_STACK_FLAGS, ownCache, rehears
 const silent = (): void => undefined;
 
 describe("an interrupted rehearsal", () => {
-  const points = { "while the control plane starts": /starting the control plane/, "during up": /up: \d+ resources/ };
+  const points = {
+    "while the control plane starts": /starting the control plane/,
+    "during up": /up: \d+ of \d+ resources/,
+  };
   for (const [when, line] of Object.entries(points)) {
     it(`leaves no process and no directory after Ctrl-C ${when}`, async () => {
       const { child, runs } = await rehearsalAt(line);
@@ -29,12 +32,12 @@ describe("an interrupted rehearsal", () => {
     const { code, output } = await ended;
     assert.equal(code, 130, output);
     assert.match(output, /SIGTERM: taking everything down/);
-    assert.doesNotMatch(output, /up: \d+ resources/, "nothing is begun that nobody waits for");
+    assert.doesNotMatch(output, /up: \d+ of \d+ resources/, "nothing is begun that nobody waits for");
     await nothingLeft(runs);
   });
 
   it("leaves no process after a kill, and the next works, also with a credential that nobody can decrypt", async () => {
-    const { child, runs } = await rehearsalAt(/up: \d+ resources/);
+    const { child, runs } = await rehearsalAt(/up: \d+ of \d+ resources/);
     child.kill("SIGKILL");
     await nothingLeft(runs);
     const { report } = await withSecuredStack((stack) => rehearsed(stack, SMALL_STACK_FLAGS));
@@ -60,7 +63,7 @@ describe("an interrupted up", () => {
     const interruption = new AbortController();
     const result = await engine.run("up", {
       signal: interruption.signal,
-      progress: (done) => {
+      progress: ({ done }) => {
         if (done > 60) interruption.abort();
       },
     });
@@ -75,7 +78,7 @@ describe("an interrupted up", () => {
     const theirs = { name: "sh.helm.release.v1.theirs.v1", namespace: "default" };
     await api.core.createNamespacedSecret({ namespace: "default", body: { metadata: { ...theirs, labels } } });
     const result = await engine.run("up", {
-      progress: (done) => {
+      progress: ({ done }) => {
         if (done > 130) killAll(`events-up-`, directory);
       },
     });

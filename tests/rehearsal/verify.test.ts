@@ -86,7 +86,7 @@ describe("npm run verify", () => {
       const { code, output } = await end(start("commands/verify.ts", args, rehearsal.engine.env));
       assert.equal(code, 1, output);
       assert.match(output, /it runs 1\.36, the config says 1\.34/);
-      assert.match(output, /\d+ of \d+ checks passed\n$/);
+      assert.match(output, /\n✗ \d+ of \d+ checks of dev passed, .*Next: .*\n$/);
     });
 
     it("names a StorageClass that loses data, a missing node, other hardware, and a name that is taken", async () => {

@@ -1,0 +1,85 @@
+import * as fs from "node:fs";
+
+/** How far an engine command is. */
+export interface Progress {
+  /** Number of finished resources. */
+  readonly done: number;
+  /** Kind and name of those under way. */
+  readonly running: readonly string[];
+}
+
+/** What an event log says of an engine command. */
+export interface Course extends Progress {
+  /** Number of resources by operation: `create`, `update`, `same`, … */
+  readonly changes: Readonly<Record<string, number>>;
+  /** Each resource that was made, changed or deleted: operation, type, name and the fields. */
+  readonly changed: readonly string[];
+  readonly errors: readonly string[];
+}
+
+/** Operations that leave a resource as it was. */
+export const UNCHANGED = ["same", "read"];
+
+interface Step {
+  readonly metadata: {
+    readonly op: string;
+    readonly urn: string;
+    readonly detailedDiff?: Record<string, unknown> | null;
+  };
+}
+
+interface EngineEvent {
+  readonly resourcePreEvent?: Step;
+  readonly resOutputsEvent?: Step;
+  readonly diagnosticEvent?: { readonly severity: string; readonly message: string; readonly urn?: string };
+  readonly summaryEvent?: { readonly resourceChanges?: Record<string, number> };
+}
+
+/** Reads the log that `--event-log` writes. */
+export function readEvents(log: string): Course {
+  const lines = fs.existsSync(log) ? fs.readFileSync(log, "utf8").split("\n") : [];
+  // The last line may be incomplete while the command runs.
+  const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
+  const begun = events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata.urn ?? []);
+  const ended = new Set(events.flatMap(({ resOutputsEvent }) => resOutputsEvent?.metadata.urn ?? []));
+  return {
+    done: events.filter((event) => event.resOutputsEvent !== undefined).length,
+    // A component waits for nothing itself.
+    running: begun.filter((urn) => !ended.has(urn) && /kubernetes:[^$]*$/.test(typeOf(urn))).map(shortName),
+    changes: events.findLast((event) => event.summaryEvent)?.summaryEvent?.resourceChanges ?? {},
+    changed: events.flatMap(({ resOutputsEvent }) => {
+      if (resOutputsEvent === undefined) return [];
+      const { op, urn, detailedDiff } = resOutputsEvent.metadata;
+      if (UNCHANGED.includes(op)) return [];
+      return [`${op} ${urn.split("::").slice(2).join(" ")}: ${Object.keys(detailedDiff ?? {}).join(", ")}`];
+    }),
+    errors: events.flatMap(({ diagnosticEvent: d }) =>
+      d?.severity === "error" ? [`${d.urn ? `${d.urn.split("::").slice(2).join(" ")}: ` : ""}${d.message.trim()}`] : [],
+    ),
+  };
+}
+
+function typeOf(urn: string): string {
+  return urn.split("::")[2] ?? "";
+}
+
+/** `Deployment mlflow` */
+function shortName(urn: string): string {
+  return `${typeOf(urn).split(":").at(-1)} ${urn.split("::")[3]}`;
+}
+
+const SECONDS = 5;
+const SHOWN = 2;
+
+/** Says every few seconds how far a command is, of about how many resources, and what it waits for. */
+export function told(what: string, total: number, say: (line: string) => void): (progress: Progress) => void {
+  const started = Date.now();
+  let said = started;
+  return ({ done, running }) => {
+    if (Date.now() < said + SECONDS * 1000) return;
+    said = Date.now();
+    const others = running.length > SHOWN ? ` and ${running.length - SHOWN} more` : "";
+    const waits = running.length === 0 ? "" : `, waits for ${running.slice(0, SHOWN).join(", ")}${others}`;
+    say(`${what}: ${done} of ${total} resources after ${Math.round((said - started) / 1000)} s${waits}`);
+  };
+}

@@ -1,0 +1,20 @@
+import { spawnSync } from "node:child_process";
+import { isTestFile, mochaArguments } from "./support/mocha-arguments";
+
+/** `npm test`, `npm run test:rehearsal` and `npm run test:operators`: all tests of a kind, or test files of whatever kind. */
+function main(kind: string, args: readonly string[]): number {
+  const [, own = kind] = /\btests\/(rehearsal|operators|live)\//.exec(args.find(isTestFile) ?? "") ?? [];
+  const words = own === "live" ? ["-r", "ts-node/register", "tests/live/main.ts", ...args] : mocha(own, args);
+  const { status } = spawnSync(process.execPath, words, { stdio: "inherit" });
+  return status ?? 1;
+}
+
+function mocha(kind: string, args: readonly string[]): string[] {
+  const config = kind === "unit" ? ".mocharc.yaml" : `.mocharc.${kind}.yaml`;
+  // A file alone says nothing about coverage.
+  const coverage = kind === "unit" && !args.some(isTestFile) ? [require.resolve("c8/bin/c8.js")] : [];
+  return [...coverage, require.resolve("mocha/bin/mocha.js"), ...mochaArguments(config, args)];
+}
+
+const [kind = "unit", ...args] = process.argv.slice(2);
+process.exitCode = main(kind, args);
