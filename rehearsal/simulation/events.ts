@@ -63,9 +63,9 @@ function typeOf(urn: string): string {
   return urn.split("::")[2] ?? "";
 }
 
-/** `Deployment mlflow` */
+/** `Deployment mlflow`; a file's objects have their kind in their names. */
 function shortName(urn: string): string {
-  return `${typeOf(urn).split(":").at(-1)} ${urn.split("::")[3]}`;
+  return `${typeOf(urn).split(":").at(-1)} ${urn.split("::")[3]?.split("/").at(-1)}`;
 }
 
 const SECONDS = 5;
@@ -80,6 +80,7 @@ export function told(what: string, total: number, say: (line: string) => void): 
     said = Date.now();
     const others = running.length > SHOWN ? ` and ${running.length - SHOWN} more` : "";
     const waits = running.length === 0 ? "" : `, waits for ${running.slice(0, SHOWN).join(", ")}${others}`;
-    say(`${what}: ${done} of ${total} resources after ${Math.round((said - started) / 1000)} s${waits}`);
+    const far = done === 0 ? "the program starts" : `${done} of ${Math.max(total, done)} resources`;
+    say(`${what}: ${far}, ${Math.round((said - started) / 1000)} s${done === 0 ? "" : waits}`);
   };
 }

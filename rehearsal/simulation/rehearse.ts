@@ -157,7 +157,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     kubeconfig.loadFromFile(cluster.kubeconfig);
     const api = { core: kubeconfig.makeApiClient(CoreV1Api), apps: kubeconfig.makeApiClient(AppsV1Api) };
     const seconds = { tools, controlPlane };
-    const resources = evaluation.registrations.length;
+    // The credentials are set, so that none is generated.
+    const resources = evaluation.registrations.filter(({ type }) => !type.startsWith("random:")).length;
     return { stack, config, directory, cluster, engine, plugins, charts, api, resources, seconds };
   } catch (error) {
     await cluster.stop();

@@ -18,7 +18,7 @@ const STYLES: Readonly<Record<string, string>> = {
 const ENDS: Readonly<Record<string, readonly string[]>> = { "22": ["1", "2"], "39": ["31", "32", "33"] };
 
 /** The report as an SVG of what a terminal shows, for pull requests and documents. */
-export function picture(report: Report): string {
+export function picture({ envFile: _, ...report }: Report): string {
   const command = faint(`$ npm run rehearse -- --stack ${report.stack}\n`);
   const lines = [...command.split("\n"), ...render(report, false, COLUMNS).split("\n")];
   const width = Math.ceil(COLUMNS * CELL.width) + 2 * MARGIN;

@@ -1,3 +1,5 @@
+import { bytes, cores } from "../program/quantity";
+import { isBytes, written } from "../program/units";
 import { bad, faint, verdict } from "./colours";
 import { chartSummary, type Report } from "./report";
 import { bar, table } from "./tables";
@@ -25,7 +27,11 @@ export function render(report: Report, all: boolean, width?: number): string {
       ["quota", "used", "of", ""],
       report.quotas
         .filter(({ share }) => share > 0)
-        .map(({ name, resource, used, hard, share }) => [`${name}, ${resource}`, used, hard, bar(share)]),
+        .map(({ name, resource, used, hard, share }) => [
+          `${name}, ${resource}`,
+          ...[used, hard].map((quantity) => written(resource, (isBytes(resource) ? bytes : cores)(quantity))),
+          bar(share),
+        ]),
     ),
     tableOf(
       ["node", "pods", "CPU requested", "memory requested", "GPUs"],
@@ -33,7 +39,7 @@ export function render(report: Report, all: boolean, width?: number): string {
     ),
     tableOf(
       ["if lost now", "fit nowhere else", "wait for its volumes", "lose their quorum"],
-      report.lostNodes.map((n) => [n.name, list(n.homeless), list(n.stranded), list(n.brokenQuorums)]),
+      report.lostNodes.map((n) => [n.name, list(n.homeless, all), list(n.stranded, all), list(n.brokenQuorums, all)]),
     ),
     ...(all
       ? [
@@ -67,13 +73,11 @@ function resultRows(report: Report, charts: string): string[][] {
   ];
 }
 
-function conclusion({ stack, ok, faults, resources, pods, envFile }: Report): string {
-  if (!ok) return verdict(false, `${stack} has ${faults.length} fault(s). Next: correct the first, and rehearse again`);
-  const next = envFile === undefined ? `npx pulumi preview -s ${stack}` : `source ${envFile}`;
-  return verdict(
-    true,
-    `${stack} works: ${resources} resources, ${pods.ready} pods ready, and nothing left to change. Next: ${next}`,
-  );
+function conclusion({ stack, ok, faults, resources, pods }: Report): string {
+  if (!ok)
+    return verdict("failed", `${stack} has ${faults.length} fault(s). Next: correct the first, and rehearse again`);
+  const found = `${resources} resources, ${pods.ready} pods ready, nothing left to change`;
+  return verdict("ok", `${stack} works: ${found}. Next: npx pulumi preview -s ${stack}`);
 }
 
 function kept(envFile: string, stack: string): string {
@@ -103,6 +107,10 @@ function gpus({ requested, allocatable }: { requested: number; allocatable: numb
   return allocatable === 0 ? "–" : `${requested} of ${allocatable}`;
 }
 
-function list(names: readonly string[]): string {
-  return names.length === 0 ? "–" : names.join(", ");
+const LISTED = 8;
+
+function list(names: readonly string[], all: boolean): string {
+  if (names.length === 0) return "–";
+  const more = all ? 0 : names.length - LISTED;
+  return more > 1 ? `${names.slice(0, LISTED).join(", ")} and ${more} more` : names.join(", ");
 }
