@@ -18,9 +18,9 @@ const STYLES: Readonly<Record<string, string>> = {
 const ENDS: Readonly<Record<string, readonly string[]>> = { "22": ["1", "2"], "39": ["31", "32", "33"] };
 
 /** The report as an SVG of what a terminal shows, for pull requests and documents. */
-export function picture({ envFile: _, ...report }: Report): string {
+export function picture(report: Report): string {
   const command = faint(`$ npm run rehearse -- --stack ${report.stack}\n`);
-  const lines = [...command.split("\n"), ...render(report, false, COLUMNS).split("\n")];
+  const lines = [...command.split("\n"), ...render({ ...report, envFile: undefined }, false, COLUMNS).split("\n")];
   const width = Math.ceil(COLUMNS * CELL.width) + 2 * MARGIN;
   const height = lines.length * CELL.height + 2 * MARGIN;
   const text = lines.flatMap((line, index) => spans(line, MARGIN + (index + 0.8) * CELL.height));

@@ -42,7 +42,7 @@ export interface Report {
   readonly lostNodes: readonly LostNode[];
   /** Present if the rehearsal was kept. */
   readonly kubeconfig?: string;
-  readonly envFile?: string;
+  readonly envFile?: string | undefined;
 }
 
 interface QuotaUse {
