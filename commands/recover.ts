@@ -6,7 +6,7 @@ import { told } from "../rehearsal/simulation/events";
 import { command, print, progress, run } from "./cli";
 import { kubeconfigOf } from "./kubeconfig";
 import { pulumiCli, type PulumiOptions } from "./pulumi";
-import { readObject } from "./verify/cluster";
+import { FIELD_MANAGER, readObject } from "./verify/cluster";
 
 const program = command("recover", "Repairs a stack after a killed `up`; afterwards a plain `pulumi up` converges.", [
   "npm run recover -- --stack dev",
@@ -131,9 +131,6 @@ function plannedObjects(steps: readonly PreviewStep[]): KubernetesObject[] {
     return creates && apiVersion && kind && metadata?.name ? [{ apiVersion, kind, metadata }] : [];
   });
 }
-
-// The provider's field manager.
-const FIELD_MANAGER = "pulumi-kubernetes";
 
 async function existing(
   planned: readonly KubernetesObject[],

@@ -58,6 +58,9 @@ export function lookAt(kubeconfig: KubeConfig) {
   };
 }
 
+/** How the provider's field managers begin. */
+export const FIELD_MANAGER = "pulumi-kubernetes";
+
 /** What identifies an object. */
 export interface ObjectHeader {
   readonly apiVersion: string;

@@ -1,6 +1,6 @@
 import type { KubernetesObject, V1CustomResourceDefinition, V1RuleWithOperations } from "@kubernetes/client-node";
 import type { Fault, Question } from "./check";
-import { type ClusterView, nameOf } from "./cluster";
+import { type ClusterView, FIELD_MANAGER, nameOf } from "./cluster";
 import { type Expected, type ExpectedObject, ofKind, title } from "./expected";
 import { pluralOf } from "./rights";
 
@@ -47,9 +47,6 @@ export function conflicts(expected: Expected, cluster: ClusterView): Question[] 
     },
   ];
 }
-
-// The provider's field manager.
-const FIELD_MANAGER = "pulumi-kubernetes";
 
 interface Taken {
   readonly object: ExpectedObject;

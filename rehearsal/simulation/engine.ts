@@ -46,6 +46,8 @@ export interface EngineOptions {
   readonly preview?: boolean;
   /** Saves the state only at the end instead of at each step, if it is not needed after a kill. @default false */
   readonly saveOnce?: boolean;
+  /** Settings of this command alone. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Interrupts the command like Ctrl-C: the engine cancels running operations and saves its state. */
   readonly signal?: AbortSignal;
   /** Called twice a second. */
@@ -125,13 +127,12 @@ export class Engine {
    * has aborted before.
    */
   async run(command: EngineCommand, options: EngineOptions = {}): Promise<EngineResult> {
-    const { args = [], preview = false, saveOnce = false, signal, progress } = options;
+    const { args = [], preview = false, saveOnce = false, env = {}, signal, progress } = options;
     signal?.throwIfAborted(); // a signal that has aborted calls no listener any more
     const log = path.join(this.spec.directory, `events-${command}-${Date.now()}.json`);
     const confirm = command === "preview" ? [] : ["--yes", ...(preview ? [] : ["--skip-preview"])];
     const started = Date.now();
-    const env = saveOnce ? SAVE_ONCE : {};
-    const child = this.spawn(env, [
+    const child = this.spawn({ ...env, ...(saveOnce && SAVE_ONCE) }, [
       ...[command, "--stack", this.spec.stack, "--non-interactive", "--event-log", log],
       ...[...confirm, ...args],
     ]);

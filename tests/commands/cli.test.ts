@@ -11,6 +11,7 @@ import * as chartsKeys from "../../commands/charts-keys";
 import * as chartsPull from "../../commands/charts-pull";
 import { command, run } from "../../commands/cli";
 import * as diagram from "../../commands/diagram";
+import * as drift from "../../commands/drift";
 import * as render from "../../commands/render";
 import * as schema from "../../commands/schema";
 import * as secrets from "../../commands/secrets";
@@ -25,6 +26,7 @@ const PROGRAMS = {
   capacity: capacity.program,
   secrets: secrets.program,
   verify: verify.program,
+  drift: drift.program,
   schema: schema.program,
   "charts:pull": chartsPull.program,
   "charts:check": chartsCheck.program,

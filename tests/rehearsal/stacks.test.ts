@@ -71,13 +71,13 @@ for (const stack of STACKS) {
       const verified = () => byHand(`npm run --silent verify -- --stack ${stack} 2>&1 || true`);
       try {
         fs.writeFileSync(ownFile, stackFile.replace("pods: 80\n", "pods: 81\n"));
-        assert.match(verified(), /Not deployed, .*: quota\.pods of Pulumi\.dev\.yaml/);
+        assert.match(verified(), /not deployed, .* Pulumi\.dev\.yaml:\n {4}quota\.pods\n/);
         const up = byHand(`npx pulumi up -s ${stack} --yes --skip-preview --non-interactive 2>&1`);
         assert.match(up, /rehearsal: the config is that of Pulumi\.dev\.yaml as it is now/);
         assert.match(up, /1 updated/);
         const quota = "kubectl get resourcequota data-platform-quota --namespace data-platform";
         assert.equal(byHand(`${quota} --output jsonpath={.spec.hard.pods}`), "81");
-        assert.doesNotMatch(verified(), /Not deployed/);
+        assert.doesNotMatch(verified(), /not deployed/);
       } finally {
         fs.writeFileSync(ownFile, stackFile);
       }

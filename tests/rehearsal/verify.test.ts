@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { KubeConfig, type KubernetesObject, KubernetesObjectApi, type V1Pod } from "@kubernetes/client-node";
+import { promisify } from "node:util";
+import {
+  KubeConfig,
+  type KubernetesObject,
+  KubernetesObjectApi,
+  PatchStrategy,
+  type V1Pod,
+  type V1ResourceQuota,
+} from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
+import { driftOf, type Preview } from "../../commands/drift";
 import { verify, type Verification } from "../../commands/verify";
 import type { Check } from "../../commands/verify/check";
 import { type Expected, expectedOf } from "../../commands/verify/expected";
@@ -187,6 +197,76 @@ describe("npm run verify", () => {
         "what could not be asked is unknown, not passed",
       );
       assert.match(faultsOf(checks, "Deployment data-platform/mlflow").join(), /cannot list resource "deployments"/);
+    });
+
+    describe("and is changed by hand", () => {
+      const merge = <T>(object: object): Promise<T> =>
+        objects.patch(
+          object as KubernetesObject,
+          undefined,
+          undefined,
+          "kubectl-edit",
+          undefined,
+          PatchStrategy.MergePatch,
+        ) as Promise<T>;
+      const quota = {
+        apiVersion: "v1",
+        kind: "ResourceQuota",
+        metadata: { name: "data-platform-quota", namespace: NAMESPACE },
+      };
+      const mlflow = { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "mlflow", namespace: NAMESPACE } };
+      const enforce = "pod-security.kubernetes.io/enforce";
+      const namespace = (level: string) => ({
+        apiVersion: "v1",
+        kind: "Namespace",
+        metadata: { name: "ray-system", labels: { [enforce]: level } },
+      });
+      const forced = { PULUMI_K8S_ENABLE_PATCH_FORCE: "true" };
+      const drift = async () => {
+        const args = [
+          "preview",
+          "--stack",
+          "dev",
+          "--refresh",
+          "--run-program",
+          "--json",
+          "--diff",
+          "--non-interactive",
+        ];
+        const env = { ...process.env, ...rehearsal.engine.env, ...forced };
+        const options = { cwd: ROOT, env, maxBuffer: 2 ** 28 };
+        const { stdout } = await promisify(execFile)("npx", ["pulumi", ...args], options);
+        return driftOf(JSON.parse(stdout) as Preview);
+      };
+
+      it("is told as drift: a quota, a replica count and a label, with what is live and what is declared", async () => {
+        await merge({ ...quota, spec: { hard: { pods: "75" } } });
+        await merge({ ...mlflow, spec: { replicas: 2 } });
+        await merge(namespace("privileged"));
+        const { drifted, notDeployed } = await drift();
+        assert.deepEqual(notDeployed, []);
+        assert.deepEqual(
+          drifted
+            .map(({ object, field, live, declared, by }) => [object, field, live, declared, by?.split(",")[0]])
+            .sort(),
+          [
+            ["Deployment data-platform/mlflow", "spec.replicas", "2", "1", "kubectl-edit"],
+            ["Namespace ray-system", `metadata.labels["${enforce}"]`, '"privileged"', '"restricted"', "kubectl-edit"],
+            ["ResourceQuota data-platform/data-platform-quota", "spec.hard.pods", '"75"', '"80"', "kubectl-edit"],
+          ],
+        );
+      });
+
+      it("is as declared again after one field is adopted and the others are reverted, as docs/drift.md has it", async () => {
+        const { engine } = rehearsal;
+        engine.setValues((values) => ({ ...values, quota: { ...values.quota, pods: 75 } }));
+        const args = ["--refresh", "--run-program"];
+        assert.deepEqual((await engine.run("up", { args, env: forced, saveOnce: true })).errors, []);
+        assert.deepEqual((await engine.run("up", { saveOnce: true })).errors, []);
+        assert.deepEqual(await drift(), { drifted: [], notDeployed: [] });
+        const live = await objects.read<V1ResourceQuota>(quota);
+        assert.equal(live.spec?.hard?.["pods"], "75");
+      });
     });
 
     describe("and then breaks", () => {
