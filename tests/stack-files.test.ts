@@ -54,6 +54,11 @@ describe("the stack files", () => {
     assert.deepEqual(jobs.preview.strategy.matrix.stack, STACKS, "preview.yaml: strategy.matrix.stack");
   });
 
+  it("are all compared with their clusters", () => {
+    const { jobs } = parse(read(".github/workflows/drift.yaml"));
+    assert.deepEqual(jobs.preview.strategy.matrix.stack, STACKS, "drift.yaml: strategy.matrix.stack");
+  });
+
   it("have somebody paged where the platform is in use", () => {
     assert.notEqual(platformOf("prod").monitoring.paging.kind, "none");
   });
