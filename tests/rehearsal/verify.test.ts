@@ -201,14 +201,7 @@ describe("npm run verify", () => {
 
     describe("and is changed by hand", () => {
       const merge = <T>(object: object): Promise<T> =>
-        objects.patch(
-          object as KubernetesObject,
-          undefined,
-          undefined,
-          "kubectl-edit",
-          undefined,
-          PatchStrategy.MergePatch,
-        ) as Promise<T>;
+        objects.patch(object, undefined, undefined, "kubectl-edit", undefined, PatchStrategy.MergePatch) as Promise<T>;
       const quota = {
         apiVersion: "v1",
         kind: "ResourceQuota",
