@@ -61,7 +61,6 @@ for (const stack of STACKS) {
       const byHand = (line: string) =>
         execFileSync("bash", ["-c", `source '${file}' && ${line}`], { cwd: ROOT, encoding: "utf8" });
       assert.match(byHand(`npx pulumi preview -s ${stack} --non-interactive`), /\d+ unchanged/);
-      assert.match(byHand(`npx pulumi up -s ${stack} --yes --skip-preview --non-interactive`), /\d+ unchanged/);
       assert.match(byHand("kubectl get pods --namespace data-platform"), /mlflow-.*Running/);
       assert.match(byHand(`npm run --silent volumes -- --stack ${stack}`), /data-platform\/data-minio-0/);
       // What is done by hand leaves the user's own stack file alone.
@@ -74,10 +73,9 @@ for (const stack of STACKS) {
         assert.match(verified(), /not deployed, .* Pulumi\.dev\.yaml:\n {4}quota\.pods\n/);
         const up = byHand(`npx pulumi up -s ${stack} --yes --skip-preview --non-interactive 2>&1`);
         assert.match(up, /rehearsal: the config is that of Pulumi\.dev\.yaml as it is now/);
-        assert.match(up, /1 updated/);
+        assert.match(up, /1 updated\n.*\d+ unchanged/);
         const quota = "kubectl get resourcequota data-platform-quota --namespace data-platform";
         assert.equal(byHand(`${quota} --output jsonpath={.spec.hard.pods}`), "81");
-        assert.doesNotMatch(verified(), /not deployed/);
       } finally {
         fs.writeFileSync(ownFile, stackFile);
       }
