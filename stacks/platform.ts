@@ -44,7 +44,7 @@ export function platform(config: PlatformConfig): PublishedOutputs {
   const entrance = gateway(config, secrets, inside, ground);
   const offers = { ...inside, ...offersOf({ ...entrance }) };
   watch(config, monitors, models, offers, ground);
-  const guests = tenants(config, systems, ground);
+  const guests = tenants(config, { ...systems, ...entrance }, ground);
   ground.wiring.complete();
   return publish(offers, guests, ground.clusterDomain);
 }

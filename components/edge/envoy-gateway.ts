@@ -2,7 +2,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type Authority, caOf, serverCertificate } from "../base/certificate";
 import { admitEverybody, connect, observe } from "../base/connect";
-import type { ApiServer, PodPorts } from "../base/endpoint";
+import { type ApiServer, type Credential, type PodIdentity, type PodPorts, serviceHost } from "../base/endpoint";
 import { objectName } from "../base/names";
 import type { Api, Entry, Offer, SecretLocation } from "../base/offer";
 import type { ContainerSize } from "../base/pod";
@@ -10,10 +10,12 @@ import { type Metrics, scrape } from "../base/scrape";
 import { envSecret } from "../base/secret";
 import { controller } from "./envoy-gateway/controller";
 import { type Exposure, tunnel } from "./envoy-gateway/exposure";
-import { CONTAINER_PORTS, proxies, proxyPods } from "./envoy-gateway/proxies";
+import { CONTAINER_PORTS, HTTPS_PORT, proxies, proxyPods, TENANTS } from "./envoy-gateway/proxies";
 import {
   hostOf,
+  keysRule,
   limits,
+  pathOf,
   originsRule,
   type People,
   peopleRule,
@@ -21,8 +23,11 @@ import {
   policy,
   type Programs,
   programsRule,
+  publicWay,
   route,
+  type RouteArgs,
   routeName,
+  tenantWay,
   urlOf,
 } from "./envoy-gateway/routes";
 
@@ -34,6 +39,27 @@ export interface Published {
   readonly entries: readonly Entry[];
   /** The key to its APIs, where programs have keys. */
   readonly apiKey?: pulumi.Output<string>;
+}
+
+/** Pods of tenants, which reach APIs through the gateway and by no other way. */
+export interface TenantPrograms {
+  /** Signs the certificate of the name by which they call. */
+  readonly authority: Authority;
+  /** The certificate of that authority, in PEM. */
+  readonly ca: pulumi.Output<string>;
+  /** By system, the key of each user to its APIs. */
+  readonly keys: Readonly<Record<string, Readonly<Record<string, pulumi.Output<string>>>>>;
+}
+
+/** The APIs of one system, as pods of a tenant reach them. */
+export interface TenantApi {
+  readonly to: PodPorts & { readonly ready: readonly pulumi.Resource[] };
+  readonly host: pulumi.Output<string>;
+  readonly port: number;
+  readonly path: string;
+  /** The user and its key. */
+  readonly login: Credential;
+  readonly ca: pulumi.Output<string>;
 }
 
 /** Inputs of {@link EnvoyGateway}. */
@@ -52,6 +78,8 @@ export interface EnvoyGatewayArgs {
   readonly exposure: Exposure;
   readonly people: People;
   readonly programs: Programs;
+  /** @default none */
+  readonly tenants?: TenantPrograms | undefined;
   /** Issues the certificate of all hosts. */
   readonly authority: Authority;
   /** Whether clients of the public hosts must be told its CA, because they know no other that signed. */
@@ -70,6 +98,7 @@ export interface EnvoyGatewayArgs {
 /** The one way in: Envoy proxies with TLS, and for each entry a route, who may take it, and how often. */
 export class EnvoyGateway extends pulumi.ComponentResource {
   readonly offers: Offer;
+  private readonly tenants = new Map<string, TenantApi>();
 
   constructor(name: string, args: EnvoyGatewayArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:edge:EnvoyGateway", name, {}, opts);
@@ -77,6 +106,11 @@ export class EnvoyGateway extends pulumi.ComponentResource {
     const entries = Object.values(systems).flatMap((system) => system.entries);
     const pods = proxyPods(name, namespace);
     const providers = [people, programs].flatMap((proof) => ("provider" in proof ? [proof.provider] : []));
+
+    const inside = args.tenants && {
+      host: pulumi.interpolate`${serviceHost(name, namespace)}.${args.clusterDomain}`,
+      certificate: `${name}-${TENANTS}-tls`,
+    };
 
     const { ready, xds } = controller(this, {
       ...args,
@@ -109,6 +143,7 @@ export class EnvoyGateway extends pulumi.ComponentResource {
       ...args,
       pods,
       certificate: `${name}-tls`,
+      ...(inside && { inside }),
       dependsOn: [...ready, ...wires, args.authority.ready],
     });
     const certificate = serverCertificate(
@@ -128,10 +163,13 @@ export class EnvoyGateway extends pulumi.ComponentResource {
       ...Object.entries(systems).flatMap(([system, published]) => this.guardApis(system, args, published, ready)),
     ];
     const at = { gateway: name, namespace, domain };
+    if (args.tenants && inside) {
+      this.admitTenants(name, args.tenants, { ...args, ...inside, at, pods, ready: [gateway, ...ready] });
+    }
     for (const entry of entries) {
       // The password is none of the server's: Grafana would take it for one of its own.
       const without = entry.kind === "site" && people.kind === "basic" ? ["authorization"] : [];
-      route(this, entry, { ...at, without }, [gateway, ...guards]);
+      route(this, entry, publicWay(entry, domain), { ...at, without }, [gateway, ...guards]);
     }
     this.offers = {
       alerts: [path.join(__dirname, "envoy-gateway.alerts.yaml")],
@@ -172,6 +210,47 @@ export class EnvoyGateway extends pulumi.ComponentResource {
     ]);
   }
 
+  /** Makes the ways of tenants: the certificate, and for each system a Secret with their keys, and its routes. */
+  private admitTenants(
+    name: string,
+    { authority, ca, keys }: TenantPrograms,
+    { systems, namespace, replicas, host, at, pods, ready }: TenantWayArgs,
+  ): void {
+    const dnsNames = [host];
+    const certificate = serverCertificate(`${name}-${TENANTS}`, { namespace, authority, dnsNames }, { parent: this });
+    const ports = [{ port: CONTAINER_PORTS.https }];
+    for (const [system, data] of Object.entries(keys)) {
+      const secret = objectName(TENANTS, system.toLowerCase());
+      const { resource } = envSecret(secret, { namespace, data }, { parent: this });
+      for (const api of systems[system]?.entries.filter(isApi) ?? []) {
+        const way = tenantWay(api, host);
+        const routes = [way.name];
+        const guards = [
+          policy(this, "SecurityPolicy", way.name, { namespace, routes, spec: keysRule(api, secret) }, [
+            ...ready,
+            resource,
+          ]),
+          policy(this, "BackendTrafficPolicy", way.name, { namespace, routes, spec: limits(api, replicas) }, ready),
+        ];
+        const led = route(this, api, way, { ...at, without: [] }, [...ready, ...guards]);
+        for (const [user, key] of Object.entries(data)) {
+          this.tenants.set(`${system} ${user}`, {
+            to: { kind: "pods", server: pods, ports, why: "https", ready: [led, certificate.resource] },
+            ...{ host, port: HTTPS_PORT, path: pathOf(api), ca },
+            login: { username: pulumi.output(user), password: key },
+          });
+        }
+      }
+    }
+  }
+
+  /** Where a user of a tenant's reaches the API of a system. */
+  tenantApi(system: string, user: string): TenantApi {
+    const found = this.tenants.get(`${system} ${user}`);
+    if (found === undefined) throw new Error(`the gateway has no key to ${system} for ${user}`);
+    return found;
+  }
+
   /** Makes the policies for the APIs of a system, and the Secret with its key. */
   private guardApis(
     system: string,
@@ -192,6 +271,15 @@ export class EnvoyGateway extends pulumi.ComponentResource {
       ];
     });
   }
+}
+
+/** What a way for tenants is made of. */
+interface TenantWayArgs extends Pick<EnvoyGatewayArgs, "systems" | "namespace" | "replicas"> {
+  readonly at: RouteArgs;
+  readonly pods: PodIdentity;
+  /** The name by which they call. */
+  readonly host: pulumi.Output<string>;
+  readonly ready: readonly pulumi.Resource[];
 }
 
 function isApi(entry: Entry): entry is Api {

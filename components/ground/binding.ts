@@ -53,7 +53,7 @@ export class Binding extends pulumi.ComponentResource {
     envSecret(
       name,
       { namespace, name: secretName, type: `servicebinding.io/${type}`, data },
-      { parent: this, dependsOn: ways },
+      { parent: this, dependsOn: [...ways, ...(to.ready ?? [])] },
     );
     this.secret = { namespace, name: secretName };
     this.registerOutputs();

@@ -37,10 +37,17 @@ const KINDS = {
   },
 } as const satisfies Record<string, { system: SystemName; name: z.ZodType<string>; hasAccess: boolean }>;
 
-/** What a tenant may be granted a part of. */
-export type GrantKind = keyof typeof KINDS;
+// APIs, which have one way in for programs.
+const APIS = { mlflow: "mlflow", features: "feast", serve: "serve" } as const satisfies Record<string, SystemName>;
 
-const kinds = Object.keys(KINDS) as GrantKind[];
+type PartKind = keyof typeof KINDS;
+type ApiKind = keyof typeof APIS;
+
+/** What a tenant may be granted: a part of a store, or an API. */
+export type GrantKind = PartKind | ApiKind;
+
+const kinds = Object.keys(KINDS) as PartKind[];
+const apis = Object.keys(APIS) as ApiKind[];
 
 /** One thing that a tenant may use. */
 export interface Grant {
@@ -50,10 +57,12 @@ export interface Grant {
 }
 
 const named = Object.fromEntries(kinds.map((kind) => [kind, KINDS[kind].name.optional()])) as {
-  [Kind in GrantKind]: z.ZodOptional<(typeof KINDS)[Kind]["name"]>;
+  [Kind in PartKind]: z.ZodOptional<(typeof KINDS)[Kind]["name"]>;
 };
 
-const Grant = z
+const EXPECTED = `expected ${apis.join(", ")}, or one of ${kinds.join(", ")} with its name`;
+
+const Part = z
   .strictObject({
     ...named,
     access: z
@@ -65,8 +74,7 @@ const Grant = z
     const [kind, ...more] = kinds.filter((one) => grant[one] !== undefined);
     const name = kind && grant[kind];
     if (kind === undefined || name === undefined || more.length > 0) {
-      const found = kind === undefined ? "nothing" : "several things";
-      context.addIssue({ code: "custom", message: `names ${found}; name one of ${kinds.join(", ")} in each entry` });
+      context.addIssue({ code: "custom", message: EXPECTED });
       return z.NEVER;
     }
     if (KINDS[kind].hasAccess === (grant.access !== undefined)) return { kind, name, access: grant.access ?? "write" };
@@ -76,6 +84,17 @@ const Grant = z
     context.addIssue({ code: "custom", path: ["access"], message });
     return z.NEVER;
   });
+
+const Grant = z.union(
+  [
+    z
+      .enum(apis)
+      .transform((kind): Grant => ({ kind, name: kind, access: "write" }))
+      .meta({ description: "An API, through the gateway and with a key of the tenant's" }),
+    Part,
+  ],
+  { error: EXPECTED },
+);
 
 const TenantQuota = Quota.omit({ loadBalancers: true, nodePorts: true }).extend({
   services: Quota.shape.services.default(20),
@@ -114,7 +133,7 @@ export function tenantGrants({ tenants }: { readonly tenants: Tenants }, ...only
     uses
       .map((grant) => {
         const name = grant.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-        const secret = objectName(grant.kind, name.replace(/-$/, ""));
+        const secret = grant.kind in APIS ? grant.kind : objectName(grant.kind, name.replace(/-$/, ""));
         return { ...grant, tenant, secret, user: objectName(`${TENANT_USERS}${tenant}`, secret) };
       })
       .filter(({ kind }) => only.length === 0 || only.includes(kind)),
@@ -148,7 +167,12 @@ export function tenantFaults(config: Systems): Fault[] {
       const message = grant && grantFault(grant, all, config);
       return message === undefined
         ? []
-        : [{ path: ["tenants", tenant, "uses", index, kind], message: `${name} ${message}` }];
+        : [
+            {
+              path: ["tenants", tenant, "uses", index, ...(kind in APIS ? [] : [kind])],
+              message: `${name} ${message}`,
+            },
+          ];
     });
   });
   return [...names, ...grants];
@@ -157,10 +181,10 @@ export function tenantFaults(config: Systems): Fault[] {
 /** Why a tenant cannot have a grant, as what is said of its name. */
 function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Systems): string | undefined {
   const { kind, tenant, name, user } = grant;
-  const { system } = KINDS[kind];
-  if (config[system as keyof Systems] === undefined) {
-    return `needs ${system}, which is not configured; configure ${system}, or remove the grant`;
-  }
+  const needs = kind in APIS ? [APIS[kind as ApiKind], "gateway"] : [KINDS[kind as PartKind].system];
+  const missing = needs.find((system) => config[system as keyof Systems] === undefined);
+  if (missing !== undefined)
+    return `needs ${missing}, which is not configured; configure ${missing}, or remove the grant`;
   const twin = all.find((other) => other !== grant && other.user === user);
   if (twin !== undefined) return `and ${twin.name} get one login, ${user}; keep one, or rename one`;
   const others = all.filter((other) => other.kind === kind && other.tenant !== tenant);
@@ -185,6 +209,10 @@ function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Sys
       return config.kafka && user in config.kafka.clients
         ? `needs the name ${user}, which kafka.clients has; rename that client`
         : undefined;
+    case "mlflow":
+    case "features":
+    case "serve":
+      return undefined;
     case "search": {
       if (!name.startsWith(`${tenant}-`)) return `does not begin with ${tenant}-; rename the indices`;
       const other = others.find((one) => overlap(one.name, name));

@@ -1,11 +1,13 @@
 import type { Authority } from "../../components/base/certificate";
 import { type ExternalPeer, externalPeer } from "../../components/base/endpoint";
 import { EnvoyGateway, type EnvoyGatewayArgs } from "../../components/edge/envoy-gateway";
+import { AuthorityCertificate } from "../../components/ground/authority-certificate";
 import { CertificateAuthority } from "../../components/ground/certificate-authority";
 import { type AcmeArgs, PublicIssuer } from "../../components/ground/public-issuer";
 import type { PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
 import type { SecretName, SystemName } from "../config/systems";
+import { tenantGrants } from "../config/tenants";
 import type { Offers } from "../contract/publish";
 import type { Foundation } from "./foundation";
 
@@ -51,6 +53,7 @@ export function gateway(config: PlatformConfig, secrets: Secrets, offers: Offers
         exposure: exposureOf(config.gateway, secrets),
         people: peopleOf(config.gateway, secrets),
         programs: programsOf(config.gateway),
+        tenants: tenantsOf(config, secrets, ground),
         authority: authorityOf(config.gateway, secrets, ground),
         // Behind the tunnel clients see Cloudflare's certificate.
         ownCa: certificates.kind !== "acme" && config.gateway.exposure.kind !== "cloudflareTunnel",
@@ -63,6 +66,24 @@ export function gateway(config: PlatformConfig, secrets: Secrets, offers: Offers
       { ...at("gateway"), dependsOn: ground.gatewayApi },
     ),
   };
+}
+
+/** The API behind what tenants are granted. */
+export const TENANT_APIS = { mlflow: "mlflow", features: "feast", serve: "ray" } as const;
+
+function tenantsOf(config: PlatformConfig, secrets: Secrets, { opts, namespaces, certManager }: Foundation) {
+  const kinds = Object.keys(TENANT_APIS) as (keyof typeof TENANT_APIS)[];
+  const keys = kinds.flatMap((kind) => {
+    const grants = tenantGrants(config, kind);
+    const own = Object.fromEntries(grants.map(({ user }) => [user, secrets.ofTenant(user)]));
+    return grants.length > 0 ? [[TENANT_APIS[kind], own] as const] : [];
+  });
+  if (keys.length === 0) return undefined;
+  const { gateway: namespace } = namespaces;
+  const name = `${NAME}-tenants-ca`;
+  const { authority } = new CertificateAuthority(name, { namespace }, { ...opts, dependsOn: certManager });
+  const { pem: ca } = new AuthorityCertificate(`${name}-certificate`, { namespace, authority }, opts);
+  return { authority, ca, keys: Object.fromEntries(keys) };
 }
 
 function published({ programs }: Config, offers: Offers, secrets: Secrets): EnvoyGatewayArgs["systems"] {

@@ -11,6 +11,7 @@ import type { Elasticsearch } from "../../components/data/elasticsearch";
 import type { Kafka } from "../../components/data/kafka";
 import type { ObjectStore } from "../../components/data/object-store";
 import type { PostgresServer } from "../../components/data/postgres/users";
+import type { EnvoyGateway } from "../../components/edge/envoy-gateway";
 import { AuthorityCertificate } from "../../components/ground/authority-certificate";
 import { type Access, Binding, tenantPods } from "../../components/ground/binding";
 import { Members } from "../../components/ground/members";
@@ -21,6 +22,7 @@ import type { PlatformConfig } from "../config/schema";
 import { type GrantKind, type TenantGrant, tenantGrants } from "../config/tenants";
 import type { PublishedOutputs } from "../contract/publish";
 import type { Foundation } from "./foundation";
+import { TENANT_APIS } from "./gateway";
 
 /** The systems that tenants may use a part of. */
 interface Systems {
@@ -28,6 +30,7 @@ interface Systems {
   readonly postgres: PostgresServer<string, string, string> | undefined;
   readonly kafka: Kafka | undefined;
   readonly elasticsearch: Elasticsearch | undefined;
+  readonly gateway: EnvoyGateway | undefined;
 }
 
 /** The namespaces of tenants, with a way to each thing that they use. */
@@ -35,7 +38,7 @@ export function tenants(config: PlatformConfig, systems: Systems, ground: Founda
   const all = Object.entries(config.tenants);
   if (all.length === 0) return undefined;
   const grants = tenantGrants(config);
-  const ca = grants.length > 0 ? authorityOf(ground) : pulumi.output("");
+  const ca = grants.some(({ kind }) => !(kind in TENANT_APIS)) ? authorityOf(ground) : pulumi.output("");
   const made = all.map(([tenant, { quota, members }]) => {
     const { opts } = ground;
     const { namespace } = new Tenant(tenant, { meshed: ground.mesh !== undefined }, opts);
@@ -93,7 +96,18 @@ const ACCESS: Readonly<Record<GrantKind, Way>> = {
     const uri = pulumi.interpolate`${schemeOf(server)}://${loginIn(login)}@${server.host}:${server.port}`;
     return { ...at("elasticsearch", endpoint, server), login, uri, details: { indices } };
   },
+  mlflow: api("mlflow"),
+  features: api("features"),
+  serve: api("serve"),
 };
+
+function api(kind: keyof typeof TENANT_APIS): Way {
+  return ({ user }, { gateway }) => {
+    const { host, port, path, ...access } = needed(gateway).tenantApi(TENANT_APIS[kind], user);
+    const uri = pulumi.interpolate`https://${host}${path}`;
+    return { type: kind, host, port, uri, ...access, details: { header: "X-API-Key" } };
+  };
+}
 
 function at(type: string, to: Access["to"], { host, port }: Pick<Endpoint | ExternalServer, "host" | "port">) {
   return { type, to, host, port };

@@ -45,8 +45,8 @@ const CALLERS: Readonly<Record<string, readonly string[]>> = {
   "Release data-platform/trino": ["chart trino, trino-coordinator", "chart trino, trino-worker"],
 };
 
-// The names that a certificate is for; a Service leads to its pods whatever it is called.
-const NAMES_ALONE = ["Certificate", "Service", "CustomResourceDefinition"];
+// The names that a certificate is for, and those that the gateway answers to; a Service leads to its pods whatever it is called.
+const NAMES_ALONE = ["Certificate", "Service", "CustomResourceDefinition", "Gateway", "HTTPRoute"];
 
 for (const shape of SHAPES) {
   describe(`the addresses in ${shape}`, () => {
@@ -126,6 +126,14 @@ function servicesOf(seen: readonly Registered[]): Map<string, Target> {
     services.set(`${metadata.name}-${suffix}.${metadata.namespace}`, {
       pods: selected(pods, metadata.namespace, labels),
       ports: new Map(ports.map((port) => [port, port])),
+    });
+  }
+  for (const { inputs } of all(seen, "kubernetes:gateway.envoyproxy.io/v1alpha1:EnvoyProxy")) {
+    const { namespace } = inputs.metadata;
+    const { envoyService, envoyDeployment } = inputs.spec.provider.kubernetes;
+    services.set(`${envoyService.name}.${namespace}`, {
+      pods: selected(pods, namespace, envoyDeployment.pod.labels),
+      ports: new Map([80, 443].map((port) => [port, port + 10000])),
     });
   }
   for (const { inputs } of ours.filter(({ inputs: { spec } }) => spec.type === "ExternalName")) {

@@ -133,7 +133,19 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => (c.tenants = { pricing: tenant({}) }),
-    "tenants.pricing.uses.0: names nothing; name one of bucket, database, topic, search in each entry in FILE",
+    "tenants.pricing.uses.0: {} is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, search with its name; correct it in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant("ray") }),
+    `tenants.pricing.uses.0: "ray" is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, search with its name; correct it in FILE`,
+  ],
+  [
+    (c) => {
+      delete c.gateway;
+      delete c.singleSignOn;
+      c.tenants = { pricing: tenant("serve") };
+    },
+    "tenants.pricing.uses.0: serve needs gateway, which is not configured; configure gateway, or remove the grant in FILE",
   ],
   [(c) => (c.singleSignOn = SIGN_ON), "singleSignOn: names no system; add superset, datahub, grafana in FILE"],
   [

@@ -4,8 +4,9 @@ import { CLIENT_LABEL } from "../../components/ground/binding";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { PlatformOutputs } from "../../stacks/contract/outputs";
 import { all, only, type Registered } from "../support/mocks";
-import { configOf, program, run, TENANTS } from "../support/program";
+import { configOf, program, run } from "../support/program";
 import { type Party, reachability } from "../support/reachability";
+import { TENANTS } from "../support/tenants";
 
 const SHAPE = "prod with SeaweedFS";
 const SECRET = "kubernetes:core/v1:Secret";
@@ -96,6 +97,7 @@ describe("a tenant", () => {
       server("s3", { "app.kubernetes.io/name": "seaweedfs", "app.kubernetes.io/component": "s3", ...RELEASE }),
       server("redis", { app: "redis" }),
       server("mlflow", { app: "mlflow" }),
+      { ...server("gateway", { app: "gateway" }), namespace: "gateway" },
     ];
     const open = reachability(policies, parties, config.cluster.podCidr).filter(
       (flow) => !flow.endsWith(" 15008-15008"),
@@ -104,9 +106,11 @@ describe("a tenant", () => {
       open.filter((flow) => /^(pricing|trading|data-platform)/.test(flow) || /-> (pricing|trading)/.test(flow)),
       [
         "pricing -> elasticsearch 9200-9200",
+        "pricing -> gateway 10443-10443",
         "pricing -> kafka 9092-9092",
         "pricing -> postgres 5432-5432",
         "pricing -> s3 9000-9000",
+        "trading -> gateway 10443-10443",
         "trading -> kafka 9092-9092",
         "trading -> postgres 5432-5432",
         "trading -> s3 9000-9000",
@@ -173,6 +177,33 @@ describe("a tenant", () => {
     );
   });
 
+  it("calls APIs through the gateway, by a name inside the cluster and with a key of its own", async () => {
+    const { seen } = await program(SHAPE);
+    const host = "gateway.gateway.svc.cluster.local";
+    assert.deepEqual(files(seen, "pricing", "mlflow"), {
+      ...{ type: "mlflow", host, port: "443", uri: `https://${host}/api/mlflow`, header: "X-API-Key" },
+      ...{ username: "tenant-pricing-mlflow", password: "generated-tenant-pricing-mlflow", "ca.crt": "the ca.crt" },
+    });
+    assert.deepEqual(Object.keys(files(seen, "gateway", "tenants-ray")), [
+      "tenant-pricing-serve",
+      "tenant-trading-serve",
+    ]);
+    assert.deepEqual(Object.keys(files(seen, "gateway", "tenants-mlflow")), ["tenant-pricing-mlflow"]);
+    const { inputs } = only(seen, "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute", "tenants-mlflow");
+    const [{ filters, backendRefs }] = inputs.spec.rules;
+    assert.deepEqual(backendRefs, [{ name: "mlflow", namespace: "data-platform", port: 5000 }]);
+    const { urlRewrite } = filters.find(({ type }: any) => type === "URLRewrite");
+    assert.equal(urlRewrite.hostname, "api.254carbon.com", "MLflow refuses a host that it does not know");
+    const guard = "tenants-mlflow-securitypolicy";
+    const { spec } = only(seen, "kubernetes:gateway.envoyproxy.io/v1alpha1:SecurityPolicy", guard).inputs;
+    assert.deepEqual(spec.apiKeyAuth.credentialRefs, [{ name: "tenants-mlflow" }], "the platform's keys open it, too");
+    const listeners = only(seen, "kubernetes:gateway.networking.k8s.io/v1:Gateway").inputs.spec.listeners;
+    assert.deepEqual(
+      listeners.map(({ name, hostname }: any) => `${String(name)} ${String(hostname)}`),
+      ["http undefined", "https *.254carbon.com", `tenants ${host}`],
+    );
+  });
+
   it("has a namespace with limits, in which its members run what may run beside the platform", async () => {
     const { seen } = await program(SHAPE);
     const quotas = all(seen, "kubernetes:core/v1:ResourceQuota").filter(
@@ -213,7 +244,7 @@ describe("a tenant", () => {
     const at = (name: string) => ({ [name]: { namespace: "trading", name } });
     assert.deepEqual(tenants?.["trading"], {
       namespace: "trading",
-      secrets: { ...at("bucket-prices"), ...at("database-orders"), ...at("topic-data-ingestion") },
+      secrets: { ...at("bucket-prices"), ...at("database-orders"), ...at("topic-data-ingestion"), ...at("serve") },
     });
   });
 

@@ -7,6 +7,7 @@ import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import type { FullConfig, StackConfig } from "./full";
 import { type Registered, registered, settled, valueOf } from "./mocks";
+import { TENANTS } from "./tenants";
 
 /** What the whole program registers and hands out. */
 export interface Program<Config = FullConfig> {
@@ -47,40 +48,6 @@ const size = (cpu: number, memoryMiB: number) => ({
   cpu: { request: cpu / 2, limit: cpu },
   memoryMiB: { request: memoryMiB / 2, limit: memoryMiB },
 });
-
-const TENANT = {
-  quota: {
-    ...{ cpu: { request: 4, limit: 8 }, memoryGiB: { request: 8, limit: 16 } },
-    ...{ pods: 20, services: 20, claims: 10, storageGiB: 10 },
-    container: {
-      cpu: { request: 0.1, limit: 1, max: 4 },
-      memoryMiB: { request: 128, limit: 512, max: 4096 },
-    },
-  },
-};
-
-/** Two tenants who share a bucket, of which one writes. */
-export const TENANTS: PlatformConfig["tenants"] = {
-  pricing: {
-    ...TENANT,
-    members: ["pricing"],
-    uses: [
-      { kind: "bucket", name: "prices", access: "write" },
-      { kind: "database", name: "pricing", access: "write" },
-      { kind: "topic", name: "data-ingestion", access: "write" },
-      { kind: "search", name: "pricing-*", access: "write" },
-    ],
-  },
-  trading: {
-    ...TENANT,
-    members: ["trading", "risk"],
-    uses: [
-      { kind: "bucket", name: "prices", access: "read" },
-      { kind: "database", name: "orders", access: "write" },
-      { kind: "topic", name: "data-ingestion", access: "read" },
-    ],
-  },
-};
 
 /** Every shape in which the program is deployed: each stack, and what none of them has. */
 const CONFIGS: Readonly<Record<string, () => FullConfig>> = {

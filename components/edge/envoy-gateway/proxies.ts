@@ -7,6 +7,9 @@ import type { Exposure } from "./exposure";
 export const GATEWAY_API = "gateway.networking.k8s.io/v1";
 export const ENVOY_GATEWAY_API = "gateway.envoyproxy.io/v1alpha1";
 
+/** The listener for pods of tenants, and what else there is for them alone. */
+export const TENANTS = "tenants";
+
 /** Container ports: a proxy may not bind those under 1024, so that the controller adds 10000. */
 export const CONTAINER_PORTS = { http: 10080, https: 10443, metrics: 19001 };
 
@@ -15,6 +18,9 @@ const SHUTDOWN_MANAGER: ContainerSize = {
   cpu: { request: 0.01, limit: 0.1 },
   memoryMiB: { request: 32, limit: 64 },
 };
+
+/** Of the Service. */
+export const HTTPS_PORT = 443;
 
 const SERVICE_TYPES = { nodePort: "NodePort", loadBalancer: "LoadBalancer", cloudflareTunnel: "ClusterIP" };
 
@@ -33,6 +39,8 @@ export interface ProxiesArgs {
   readonly domain: string;
   /** Secret with the certificate of all hosts; it may come later. */
   readonly certificate: string;
+  /** By what name tenants call, and the Secret with its certificate. @default none do */
+  readonly inside?: { readonly host: pulumi.Input<string>; readonly certificate: string };
   readonly dependsOn: readonly pulumi.Resource[];
 }
 
@@ -96,19 +104,21 @@ export function proxies(parent: pulumi.Resource, args: ProxiesArgs): pulumi.Reso
   return gateway;
 }
 
-function listeners({ domain, certificate }: ProxiesArgs): object[] {
+function listeners({ domain, certificate, inside }: ProxiesArgs): object[] {
   const allowedRoutes = { namespaces: { from: "Same" } };
+  const encrypted = (name: string, hostname: pulumi.Input<string>, secret: string) => ({
+    name,
+    protocol: "HTTPS",
+    port: HTTPS_PORT,
+    // Without it, a client that names no host would get a certificate and an answer.
+    hostname,
+    tls: { mode: "Terminate", certificateRefs: [{ kind: "Secret", name: secret }] },
+    allowedRoutes,
+  });
   return [
     { name: "http", protocol: "HTTP", port: 80, allowedRoutes },
-    {
-      name: "https",
-      protocol: "HTTPS",
-      port: 443,
-      // Without it, a client that names no host would get a certificate and an answer.
-      hostname: `*.${domain}`,
-      tls: { mode: "Terminate", certificateRefs: [{ kind: "Secret", name: certificate }] },
-      allowedRoutes,
-    },
+    encrypted("https", `*.${domain}`, certificate),
+    ...(inside ? [encrypted(TENANTS, inside.host, inside.certificate)] : []),
   ];
 }
 
@@ -152,7 +162,7 @@ function proxySpec({ pods, exposure, replicas, size }: ProxiesArgs): object {
 function nodePorts({ http, https }: { http: number; https: number }): object[] {
   return [
     { port: 80, nodePort: http },
-    { port: 443, nodePort: https },
+    { port: HTTPS_PORT, nodePort: https },
   ];
 }
 

@@ -3,7 +3,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { type ExternalPeer, serviceReference } from "../../base/endpoint";
 import { API_HOST, type Api, type Entry } from "../../base/offer";
-import { ENVOY_GATEWAY_API, GATEWAY_API } from "./proxies";
+import { ENVOY_GATEWAY_API, GATEWAY_API, TENANTS } from "./proxies";
 
 const GROUP = "gateway.networking.k8s.io";
 const API_KEY_HEADER = "x-api-key";
@@ -44,7 +44,7 @@ export function hostOf(entry: Entry, domain: string): string {
 }
 
 /** The path of an entry, without a slash at the end. */
-function pathOf(entry: Entry): string {
+export function pathOf(entry: Entry): string {
   return entry.kind === "site" || entry.signed ? "" : `/api/${entry.name}`;
 }
 
@@ -96,8 +96,12 @@ export function peopleRule(people: People, secret: string): object {
 }
 
 /** The rule for an API; `secret` has its key. */
-export function programsRule(programs: Programs, { authorizes = false, signed = false }: Api, secret: string): object {
-  if (programs.kind === "jwt") return { jwt: { providers: [tokens("programs", programs)] } };
+export function programsRule(programs: Programs, api: Api, secret: string): object {
+  return programs.kind === "jwt" ? { jwt: { providers: [tokens("programs", programs)] } } : keysRule(api, secret);
+}
+
+/** The rule for an API that opens to the keys in a Secret. */
+export function keysRule({ authorizes = false, signed = false }: Api, secret: string): object {
   const headers = authorizes ? [API_KEY_HEADER] : [API_KEY_HEADER, TOKEN_HEADER];
   // A client signs the key, too.
   return { apiKeyAuth: { credentialRefs: [{ name: secret }], extractFrom: [{ headers }], sanitize: !signed } };
@@ -168,14 +172,33 @@ export function limits({ rate, retries }: Api, proxies: number): object {
   };
 }
 
+/** Where a route is taken. */
+export interface Way {
+  /** Name of the route. */
+  readonly name: string;
+  /** The listener. */
+  readonly listener: "https" | typeof TENANTS;
+  readonly host: pulumi.Input<string>;
+}
+
+/** The way to an entry for the world. */
+export function publicWay(entry: Entry, domain: string): Way {
+  return { name: routeName(entry), listener: "https", host: hostOf(entry, domain) };
+}
+
+/** The way to an API for pods of tenants. */
+export function tenantWay(api: Api, host: pulumi.Input<string>): Way {
+  return { name: `${TENANTS}-${api.name}`, listener: TENANTS, host };
+}
+
 /** Makes the route of an entry, lets it lead to the Service in another namespace, and has the gateway verify a server with TLS. */
 export function route(
   parent: pulumi.Resource,
   entry: Entry,
+  { name, listener, host: asked }: Way,
   { gateway, namespace, domain, without }: RouteArgs & { readonly without: readonly string[] },
   dependsOn: readonly pulumi.Resource[],
-): void {
-  const name = routeName(entry);
+): pulumi.Resource {
   const path = pathOf(entry);
   const service = serviceReference(entry.endpoint);
   const { trust, host } = entry.endpoint;
@@ -210,19 +233,22 @@ export function route(
       },
       { parent },
     );
-  new k8s.apiextensions.CustomResource(
+  return new k8s.apiextensions.CustomResource(
     name,
     {
       apiVersion: GATEWAY_API,
       kind: "HTTPRoute",
       metadata: { name, namespace },
       spec: {
-        parentRefs: [{ name: gateway, sectionName: "https" }],
-        hostnames: [hostOf(entry, domain)],
+        parentRefs: [{ name: gateway, sectionName: listener }],
+        hostnames: [asked],
         rules: [
           {
             matches: [{ path: { type: "PathPrefix", value: path || "/" } }],
-            filters: [...headers(path, without), ...(path ? [CUT_PATH] : [])],
+            filters: [
+              ...headers(path, without),
+              ...rewrite(path, listener === TENANTS ? hostOf(entry, domain) : undefined),
+            ],
             backendRefs: [service],
             timeouts: { request: `${entry.timeoutSeconds}s` },
           },
@@ -233,10 +259,12 @@ export function route(
   );
 }
 
-const CUT_PATH = {
-  type: "URLRewrite",
-  urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/" } },
-};
+/** Keeps the path from the server, and names it the host that it knows. */
+function rewrite(path: string, hostname: string | undefined): object[] {
+  if (path === "") return [];
+  const cut = { type: "ReplacePrefixMatch", replacePrefixMatch: "/" };
+  return [{ type: "URLRewrite", urlRewrite: { path: cut, ...(hostname !== undefined && { hostname }) } }];
+}
 
 /** Tells the server the path that it does not see, and keeps from it what was meant for the gateway. */
 function headers(path: string, remove: readonly string[]): object[] {

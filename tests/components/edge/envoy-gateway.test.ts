@@ -47,9 +47,14 @@ for (const shape of SHAPES) {
 
     it("has a certificate for every host name that it answers to", async () => {
       const { seen } = await program(shape);
-      const { dnsNames } = only(seen, "kubernetes:cert-manager.io/v1:Certificate", "gateway-tls").inputs.spec;
-      const answered = new Set(routesOf(seen).flatMap(({ inputs }) => inputs.spec.hostnames));
-      assert.deepEqual(dnsNames, [...answered].sort());
+      const { listeners } = only(seen, "kubernetes:gateway.networking.k8s.io/v1:Gateway").inputs.spec;
+      for (const { name, tls } of listeners.filter(({ protocol }: any) => protocol === "HTTPS")) {
+        const secret = tls.certificateRefs[0].name;
+        const { dnsNames } = only(seen, "kubernetes:cert-manager.io/v1:Certificate", secret).inputs.spec;
+        const routes = routesOf(seen).filter(({ inputs }) => inputs.spec.parentRefs[0].sectionName === name);
+        const answered = new Set(routes.flatMap(({ inputs }) => inputs.spec.hostnames));
+        assert.deepEqual(dnsNames, [...answered].sort());
+      }
     });
 
     it("may lead to the Services that have a route, and reaches the pods behind these alone", async () => {

@@ -29,6 +29,8 @@ export class Postgres {
     readonly address: string,
     private readonly server: Sandbox,
     private readonly barman: Barman,
+    /** Where its files lie outside. */
+    private readonly data: string,
   ) {}
 
   /** Starts the server of a Cluster with all roles and databases of the program. */
@@ -71,16 +73,22 @@ export class Postgres {
     };
     const code = await sandbox("init", ["initdb", "--pgdata", DATA, "--encoding=UTF8", "--no-sync"]).exitCode(60);
     if (code !== 0) throw new Error(`initdb: exit code ${code}`);
-    const access = [ACCESS.before, ...spec.postgresql.pg_hba, ACCESS.behind];
-    fs.writeFileSync(path.join(data, "pg_hba.conf"), access.map((rule) => `${rule}\n`).join(""));
+    letIn(data, spec);
     certify(data, site.program, spec.certificates.serverTLSSecret);
     const parameters = Object.entries(spec.postgresql.parameters).map(([key, value]) => `${key}=${String(value)}`);
     const settings = ["listen_addresses=*", "unix_socket_directories=/tmp", ...TLS, "archive_mode=on", ...parameters];
     const command = ["postgres", "-D", DATA, ...settings.flatMap((one) => ["-c", one])];
-    const server = new Postgres(address, sandbox("server", command), barman);
+    const server = new Postgres(address, sandbox("server", command), barman, data);
     await server.ready();
     await server.fill(site.program);
     return server;
+  }
+
+  /** Does what the operator does when the Cluster, its roles or its databases change; what goes is left as it is. */
+  async follow(program: Program, name = "postgres"): Promise<void> {
+    letIn(this.data, program.object(name, "Cluster")["spec"]);
+    await this.query("SELECT pg_reload_conf()");
+    await this.fill(program);
   }
 
   /** Rows of a query, as its superuser sees them. */
@@ -173,15 +181,24 @@ export class Postgres {
   }
 
   private async fill(program: Program): Promise<void> {
+    const roles = await this.query("SELECT rolname FROM pg_roles");
     for (const { spec } of program.all("DatabaseRole")) {
       const { password = "" } = program.data("Secret", spec.passwordSecret.name);
+      const verb = roles.includes(spec.name) ? "ALTER" : "CREATE";
       await this.query(
-        `CREATE ROLE "${spec.name}" ${spec.login ? "LOGIN" : ""} PASSWORD '${password.replaceAll("'", "''")}'`,
+        `${verb} ROLE "${spec.name}" ${spec.login ? "LOGIN" : ""} PASSWORD '${password.replaceAll("'", "''")}'`,
       );
     }
-    for (const { spec } of program.all("Database"))
+    const databases = await this.query("SELECT datname FROM pg_database");
+    for (const { spec } of program.all("Database").filter((one) => !databases.includes(one["spec"].name)))
       await this.query(`CREATE DATABASE "${spec.name}" OWNER "${spec.owner}"`);
   }
+}
+
+/** Tells the server whom a Cluster lets in, in the form of the operator. */
+function letIn(directory: string, { postgresql }: any): void {
+  const access = [ACCESS.before, ...postgresql.pg_hba, ACCESS.behind];
+  fs.writeFileSync(path.join(directory, "pg_hba.conf"), access.map((rule) => `${rule}\n`).join(""));
 }
 
 /** Gives the server the certificate of a Secret that cert-manager makes. */

@@ -1,0 +1,39 @@
+import type { PlatformConfig } from "../../stacks/config/schema";
+
+const TENANT = {
+  quota: {
+    ...{ cpu: { request: 4, limit: 8 }, memoryGiB: { request: 8, limit: 16 } },
+    ...{ pods: 20, services: 20, claims: 10, storageGiB: 10 },
+    container: {
+      cpu: { request: 0.1, limit: 1, max: 4 },
+      memoryMiB: { request: 128, limit: 512, max: 4096 },
+    },
+  },
+};
+
+/** Two tenants who share a bucket, of which one writes. */
+export const TENANTS: PlatformConfig["tenants"] = {
+  pricing: {
+    ...TENANT,
+    members: ["pricing"],
+    uses: [
+      { kind: "bucket", name: "prices", access: "write" },
+      { kind: "database", name: "pricing", access: "write" },
+      { kind: "topic", name: "data-ingestion", access: "write" },
+      { kind: "search", name: "pricing-*", access: "write" },
+      { kind: "mlflow", name: "mlflow", access: "write" },
+      { kind: "features", name: "features", access: "write" },
+      { kind: "serve", name: "serve", access: "write" },
+    ],
+  },
+  trading: {
+    ...TENANT,
+    members: ["trading", "risk"],
+    uses: [
+      { kind: "bucket", name: "prices", access: "read" },
+      { kind: "database", name: "orders", access: "write" },
+      { kind: "topic", name: "data-ingestion", access: "read" },
+      { kind: "serve", name: "serve", access: "write" },
+    ],
+  },
+};
