@@ -33,7 +33,7 @@ describe("the gateway", () => {
     await application(cluster);
     tracking = await trackingServer(cluster);
     for (const port of PLAYED) servers.push(played().listen(port, cluster.own));
-    gateway = await Gateway.start(cluster);
+    gateway = await Gateway.of(cluster);
     const started = Date.now();
     slow = gateway.ask({ url: `${API}/api/prometheus/slow`, headers: withKey("monitoring") }).then(({ status }) => ({
       status,

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { TENANTS } from "../support/tenants";
 import { type Cluster, theCluster } from "./harness/cluster";
+import { issuedAs } from "./harness/certificates";
+import { eventually } from "./harness/eventually";
+import { Gateway } from "./harness/gateway";
 import type { Pod } from "./harness/pod";
 import type { Postgres } from "./harness/postgres";
 import { python } from "./harness/python";
@@ -24,10 +27,12 @@ describe("a tenant's own logins", () => {
   let cluster: Cluster;
   let client: Pod;
   let server: Postgres;
+  let gateway: Gateway;
   before(async () => {
     cluster = await theCluster();
     client = await trackingServer(cluster); // an S3 client
     server = await cluster.postgres();
+    gateway = await Gateway.of(cluster);
     await grant(TENANTS);
   });
   after(() => grant({}));
@@ -35,6 +40,7 @@ describe("a tenant's own logins", () => {
   async function grant(tenants: PlatformConfig["tenants"]): Promise<void> {
     await cluster.reconfigure("dev", { tenants });
     await server.follow(cluster.program);
+    gateway.follow(cluster);
   }
 
   function binding(tenant: string, name: string): { username: string; password: string } {
@@ -43,6 +49,13 @@ describe("a tenant's own logins", () => {
       .find(({ metadata }) => metadata.namespace === tenant && metadata.name === name);
     const { username = "", password = "" } = secret?.["stringData"] ?? {};
     return { username, password };
+  }
+
+  /** The status that a call by the gateway's name inside the cluster gets. */
+  async function inside(api: string, key: string): Promise<number | undefined> {
+    const ca = issuedAs("gateway-tenants-tls", cluster.program)?.["ca.crt"] ?? Buffer.of();
+    const url = `gateway.gateway.svc.cluster.local/api/${api}`;
+    return (await gateway.ask({ url, headers: { "x-api-key": key }, ca })).status;
   }
 
   const on = (Bucket: string): [string, object][] => [
@@ -74,6 +87,19 @@ describe("a tenant's own logins", () => {
     }
   });
 
+  it("reach MLflow through the gateway, by its name inside the cluster, where no other key opens it", async () => {
+    const key = binding("pricing", "mlflow").password;
+    await eventually(30, async () => {
+      assert.equal(await inside("mlflow/health", key), 200);
+    });
+    const platform = cluster.program.data("Secret", "api-key-mlflow")["mlflow"] ?? "";
+    for (const other of [platform, binding("trading", "serve").password, "wrong"]) {
+      assert.equal(await inside("mlflow/health", other), 401);
+    }
+    const outside = { url: "api.dev.254carbon.com/api/mlflow/health", headers: { "x-api-key": key } };
+    assert.equal((await gateway.ask(outside)).status, 401, "a tenant's key opens what the world calls");
+  });
+
   it("are shut out when the grant goes, alone, and find the data when it comes back", async () => {
     const [bucket, database] = [binding("pricing", "bucket-prices"), binding("pricing", "database-pricing")];
     const [others, orders] = [binding("trading", "bucket-prices"), binding("trading", "database-orders")];
@@ -84,6 +110,12 @@ describe("a tenant's own logins", () => {
     await assert.rejects(server.queryAs(database, "pricing", "SELECT 1"), /pg_hba\.conf rejects/);
     assert.deepEqual(await calls(others, "prices"), [REFUSED, OK, OK]);
     assert.deepEqual(await server.queryAs(orders, "orders", "SELECT current_user"), ["tenant_orders"]);
+    const key = binding("trading", "serve").password;
+    await eventually(30, async () => {
+      assert.equal(await inside("mlflow/health", key), 404, "MLflow has a way for tenants that none of them takes");
+    });
+    assert.equal(await inside("ray/healthz", "wrong"), 401);
+    assert.notEqual(await inside("ray/healthz", key), 401, "the other tenant's key is lost");
     await grant(TENANTS);
     assert.deepEqual(await server.queryAs(binding("pricing", "database-pricing"), "pricing", "TABLE prices"), ["1"]);
     assert.deepEqual((await calls(binding("pricing", "bucket-prices"), "prices"))[1], OK);

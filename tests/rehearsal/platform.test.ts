@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import {
+  AuthorizationV1Api,
   CustomObjectsApi,
   KubeConfig,
   NetworkingV1Api,
@@ -18,6 +19,7 @@ import type { EngineResult, StackValues } from "../../rehearsal/simulation/engin
 import { parsePlatform } from "../../packages/platform-outputs/index";
 import { installExample } from "../support/packed";
 import { temporaryDirectory } from "../support/temporary";
+import { TENANTS } from "../support/tenants";
 import { assertUnchanged } from "./command";
 import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
 import { DATA_OWNERS } from "../../stacks/config/schema";
@@ -146,6 +148,75 @@ describe("a stack through its life", () => {
     engine.setValues((values) => ({ ...values, dolphinscheduler: described }));
     assert.deepEqual((await up()).errors, []);
     assert.deepEqual(await pods(), before);
+  });
+
+  it("takes in a tenant, whose members run pods in its namespace and do nothing elsewhere, and lets it go", async () => {
+    const { engine, api, cluster } = rehearsal;
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(cluster.kubeconfig);
+    const reviews = kubeconfig.makeApiClient(AuthorizationV1Api);
+    const may = async (verb: string, resource: string, namespace: string, group = ""): Promise<boolean> => {
+      const spec = { user: "ann", groups: ["pricing"], resourceAttributes: { verb, resource, namespace, group } };
+      return (await reviews.createSubjectAccessReview({ body: { spec } })).status?.allowed === true;
+    };
+    const { pricing } = TENANTS;
+    assert.ok(pricing, "the test needs a tenant");
+    const uses: NonNullable<StackValues["tenants"]>[string]["uses"] = [
+      { database: "pricing" },
+      { topic: "data-ingestion", access: "read" },
+      "mlflow",
+    ];
+    engine.setValues((values) => ({ ...values, tenants: { pricing: { ...pricing, uses } } }));
+    assert.deepEqual((await up()).errors, []);
+    assertUnchanged(await up("--diff"));
+    const read = async (name: string, namespace: string) =>
+      (await api.core.readNamespacedSecret({ name, namespace })).data ?? {};
+    const authority = (await read("platform-ca-certificate", NAMESPACE))["ca.crt"];
+    assert.ok(authority, "cert-manager has not signed for nobody");
+    assert.equal((await read("database-pricing", "pricing"))["ca.crt"], authority);
+    assert.equal(
+      (await read("mlflow", "pricing"))["ca.crt"],
+      (await read("gateway-tenants-ca-certificate", "gateway"))["ca.crt"],
+    );
+    assert.deepEqual(
+      [
+        await may("create", "pods", "pricing"),
+        await may("patch", "deployments", "pricing", "apps"),
+        await may("get", "secrets", "pricing"),
+        await may("delete", "networkpolicies", "pricing", "networking.k8s.io"),
+        await may("patch", "resourcequotas", "pricing"),
+        await may("create", "pods", NAMESPACE),
+        await may("get", "secrets", NAMESPACE),
+        await may("get", "secrets", "gateway"),
+      ],
+      [true, true, true, false, false, false, false, false],
+    );
+    const securityContext = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+    const pod = (priorityClassName: string) =>
+      api.core.createNamespacedPod({
+        namespace: "pricing",
+        body: {
+          metadata: { name: "load" },
+          spec: {
+            priorityClassName,
+            securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } },
+            containers: [{ name: "load", image: "ghcr.io/254carbon/load:1.4.0", securityContext }],
+          },
+        },
+      });
+    await assert.rejects(pod("critical-services"), /exceeded quota: priorities/);
+    await pod("standard-services");
+    engine.setValues(({ tenants, ...values }) => {
+      assert.ok(tenants, "the tenant was there");
+      return values;
+    });
+    assert.deepEqual((await up()).errors, []);
+    const { items } = await api.core.listNamespace();
+    assert.ok(!names(items).includes("pricing"), "the namespace has stayed");
+    const users = await kubeconfig.makeApiClient(CustomObjectsApi).listNamespacedCustomObject({
+      ...{ group: "kafka.strimzi.io", version: "v1", plural: "kafkausers", namespace: NAMESPACE },
+    });
+    assert.doesNotMatch(JSON.stringify(users), /tenant-pricing/);
   });
 
   it("refuses to let a system go that owns data, by name", async () => {

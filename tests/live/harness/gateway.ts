@@ -29,6 +29,8 @@ export interface Asked {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
+  /** What the client trusts. @default the certificate of the public hosts */
+  readonly ca?: Buffer;
 }
 
 /** What came back. */
@@ -46,21 +48,25 @@ export class Gateway {
     /** The certificate that its clients trust. */
     readonly ca: Buffer,
     private readonly sandbox: Sandbox,
+    /** Where its files lie outside. */
+    private readonly home: string,
   ) {}
 
-  /** Starts it, and waits until Envoy answers. */
-  static async start(cluster: Cluster): Promise<Gateway> {
+  /** The one of a cluster, once Envoy answers. */
+  static of(cluster: Cluster): Promise<Gateway> {
+    running ??= Gateway.start(cluster);
+    return running;
+  }
+
+  private static async start(cluster: Cluster): Promise<Gateway> {
     const address = cluster.join(NAME);
     const issued = certificate(cluster.program.object("gateway-tls", "Certificate"));
     const home = path.join(cluster.scratch, "volumes", NAME);
     const scratch = path.join(cluster.scratch, "containers", NAME);
     for (const directory of [home, scratch]) fs.mkdirSync(directory, { recursive: true });
     fs.chownSync(home, UID, UID);
-    const write = (file: string, objects: readonly object[]): void => {
-      fs.writeFileSync(path.join(home, file), objects.map((one) => stringify(one)).join("---\n"));
-    };
-    write("envoy-gateway.yaml", [CONFIG]);
-    write("resources.yaml", resources(cluster, issued));
+    write(home, "envoy-gateway.yaml", [CONFIG]);
+    write(home, RESOURCES, resources(cluster));
     const bin = await ensureEnvoyGateway(() => undefined);
     // The stand-alone mode binds the listeners' own ports. Runtimes of containers let everybody.
     const everybody = "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -89,7 +95,7 @@ export class Gateway {
     });
     const { "tls.crt": ca } = issued;
     if (ca === undefined) throw new Error("the certificate of the gateway has no tls.crt");
-    const gateway = new Gateway(address, ca, sandbox);
+    const gateway = new Gateway(address, ca, sandbox, home);
     await eventually(
       60,
       async () => {
@@ -102,8 +108,13 @@ export class Gateway {
     return gateway;
   }
 
+  /** Takes over what the program renders now, soon. */
+  follow(cluster: Cluster): void {
+    write(this.home, RESOURCES, resources(cluster));
+  }
+
   /** Asks over TLS, as a client that resolves the host name to the gateway. */
-  async ask({ url, method = "GET", headers = {}, body }: Asked): Promise<Answered> {
+  async ask({ url, method = "GET", headers = {}, body, ca = this.ca }: Asked): Promise<Answered> {
     const [, host = "", route = ""] = /^([^/]+)(\/.*)$/.exec(url) ?? [];
     return new Promise((resolve, reject) => {
       const request = https.request(
@@ -114,7 +125,7 @@ export class Gateway {
           path: route,
           method,
           headers: { host, ...headers },
-          ca: this.ca,
+          ca,
           agent: false,
         },
         (response) => {
@@ -145,6 +156,14 @@ export class Gateway {
   }
 }
 
+let running: Promise<Gateway> | undefined;
+
+function write(home: string, file: string, objects: readonly object[]): void {
+  fs.writeFileSync(path.join(home, file), objects.map((one) => stringify(one)).join("---\n"));
+}
+
+const RESOURCES = "resources.yaml";
+
 const CONFIG = {
   apiVersion: "gateway.envoyproxy.io/v1alpha1",
   kind: "EnvoyGateway",
@@ -153,7 +172,7 @@ const CONFIG = {
   provider: {
     type: "Custom",
     custom: {
-      resource: { type: "File", file: { paths: [`${HOME}/resources.yaml`] } },
+      resource: { type: "File", file: { paths: [`${HOME}/${RESOURCES}`] } },
       infrastructure: {
         type: "Host",
         host: {
@@ -171,9 +190,10 @@ const CONFIG = {
  * The program's objects, but for what only a cluster has: pods for proxies, and Services, for which the stand-alone mode has
  * Backends.
  */
-function resources(cluster: Cluster, issued: Readonly<Record<string, Buffer>>): object[] {
+function resources(cluster: Cluster): object[] {
   const { program } = cluster;
-  const { metadata } = program.object(NAME, "Gateway");
+  const { metadata, spec: ways } = program.object(NAME, "Gateway");
+  const certificates = ways.listeners.flatMap(({ tls: own }: any) => own?.certificateRefs ?? []);
   const inNamespace = program.all("Secret").filter((one) => one.metadata.namespace === metadata.namespace);
   const routes = program.all("HTTPRoute");
   const services = routes.flatMap(({ spec }) => spec.rules).flatMap(({ backendRefs = [] }: any) => backendRefs);
@@ -181,7 +201,9 @@ function resources(cluster: Cluster, issued: Readonly<Record<string, Buffer>>): 
   return [
     ...READ.flatMap((one) => program.all(one)),
     { ...program.object(NAME, "EnvoyProxy"), spec: { provider: { type: "Host", host: { envoyVersion: ENVOY } } } },
-    secret("kubernetes.io/tls", { ...metadata, name: "gateway-tls" }, issued),
+    ...certificates.map(({ name }: any) =>
+      secret("kubernetes.io/tls", { ...metadata, name }, issuedAs(name, program) ?? {}),
+    ),
     ...inNamespace.map((one) => secret("Opaque", one.metadata, program.data("Secret", one.metadata.name))),
     ...routes.map(({ spec, ...route }) => ({
       ...route,
