@@ -190,7 +190,7 @@ function lines({ username, password }: Credential): pulumi.Output<string> {
 }
 
 // Every step can be repeated: attaching a policy twice is an error in some releases of mc, so the script then checks whether it
-// is attached. The image has a shell but no grep.
+// is attached. The image has a shell but no grep. Tables of mc cut names off: users are listed as JSON, one on each line.
 const SETUP_SCRIPT = `set -eu
 fail() {
   echo "$*" >&2
@@ -210,8 +210,10 @@ for user in $NEW_USERS; do
   fi
 done
 if [ "\${TENANTS+is set}" ]; then
-  known=$(mc admin user list "$ADMINISTRATOR")
-  while read -r _ login _; do
+  known=$(mc admin user list --json "$ADMINISTRATOR")
+  while read -r line; do
+    login=\${line#*'"accessKey":"'}
+    login=\${login%%'"'*}
     case $login in ${TENANT_USERS}*) ;; *) continue ;; esac
     case " $TENANTS " in *" $login "*) ;; *) mc admin user remove "$ADMINISTRATOR" "$login" ;; esac
   done <<EOF

@@ -63,7 +63,7 @@ describe("ObjectStore", () => {
           `admin policy create administrator ${user} /users/${user}.json`,
           `admin policy attach administrator ${user} --user ${name}-user`,
         ]),
-        "admin user list administrator",
+        "admin user list --json administrator",
         ...["models", "code"].map((bucket) => `mb --ignore-existing --region us-east-1 administrator/${bucket}`),
       ],
     );
@@ -193,7 +193,10 @@ describe("ObjectStore", () => {
 
   it("shuts out the users of tenants whose grant is gone, and no other, also when the last one goes", async () => {
     const listed = ["tenant-pricing-bucket-prices", "tenant-pricing-bucket-old", "app-user", "atenant-x"];
-    const behaviour = `case "$*" in *"user list"*) echo "${listed.map((user) => `enabled    ${user}  policy`).join("\n")}" ;; esac`;
+    const json = listed
+      .map((accessKey) => JSON.stringify({ status: "success", accessKey, policyName: "x" }))
+      .join("\n");
+    const behaviour = `case "$*" in *"user list"*) echo '${json}' ;; esac`;
     const removed = async (users: ObjectStoreArgs["users"]) =>
       (await setup({ ...ours, users }, { behaviour })).calls.filter((call) => call.includes("user remove"));
     const tenant = { login: login("tenant"), access: { prices: "write" } } as const;
