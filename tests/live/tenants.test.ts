@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { stackConfig } from "../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { TENANTS } from "../support/tenants";
 import { type Cluster, theCluster } from "./harness/cluster";
@@ -35,10 +36,18 @@ describe("a tenant's own logins", () => {
     gateway = await Gateway.of(cluster);
     await grant(TENANTS);
   });
-  after(() => grant({}));
+  after(async () => {
+    await cluster.reconfigure("dev", {});
+    await server.follow(cluster.program);
+    gateway.follow(cluster);
+  });
 
   async function grant(tenants: PlatformConfig["tenants"]): Promise<void> {
-    await cluster.reconfigure("dev", { tenants });
+    const { postgres } = stackConfig("dev");
+    assert.ok(postgres !== undefined && postgres.kind !== "external", "dev has no server for databases of tenants");
+    // What is there has room for the connections of one database more.
+    const memoryMiB = { ...postgres.memoryMiB, limit: 2 * postgres.memoryMiB.limit };
+    await cluster.reconfigure("dev", { tenants, postgres: { ...postgres, memoryMiB } });
     await server.follow(cluster.program);
     gateway.follow(cluster);
   }
