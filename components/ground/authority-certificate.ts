@@ -51,4 +51,3 @@ export class AuthorityCertificate extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 }
-
