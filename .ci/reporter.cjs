@@ -1,13 +1,17 @@
-// Mocha's usual output, and the counts of the run for .ci/run, which adds up several runs.
+// Mocha's usual output, and for .ci/run, which adds up several runs, the counts of this one, with the tests that failed.
 const fs = require("node:fs");
 const { reporters, Runner } = require("mocha");
 
 module.exports = class extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
+    const faults = [];
+    runner.on(Runner.constants.EVENT_TEST_FAIL, (test, { message = "" }) => {
+      faults.push(`${test.fullTitle()}: ${message.split("\n").slice(0, 3).join(" ").slice(0, 300)}`);
+    });
     runner.once(Runner.constants.EVENT_RUN_END, () => {
       const { passes, failures } = this.stats;
-      fs.writeFileSync(process.env.CI_COUNTS, `${passes} ${failures}\n`);
+      fs.writeFileSync(process.env.CI_COUNTS, [`${passes} ${failures}`, ...faults, ""].join("\n"));
     });
   }
 };

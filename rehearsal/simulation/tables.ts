@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from "node:util";
+import Table from "cli-table3";
 import { bad, doubtful, faint, good, strong } from "./colours";
 
 // "–", "-12.5", "3–6", "0.5/2", "1.5 cores", "12 of 110"
@@ -7,6 +8,10 @@ const NUMERIC = /^(–|-?[\d.]+([–/][\d.]+)?( ([GM]iB|cores?|of [\d.]+))?)$/;
 /** Columns of a log, a file or a picture. */
 const WIDTH = 100;
 const GAP = "  ";
+const LINES = ["top", "bottom", "left", "mid", "right"];
+const NO_LINES = Object.fromEntries(
+  LINES.flatMap((line) => [line, `${line}-left`, `${line}-mid`, `${line}-right`].map((part) => [part, ""])),
+);
 const NARROWEST = 8;
 
 /**
@@ -18,35 +23,27 @@ export function table(
   rows: readonly (readonly string[])[],
   width = process.stdout.isTTY ? process.stdout.columns : WIDTH,
 ): string {
-  const isTitle = (row: readonly string[]) => row.length === 1;
-  const all = [head, ...rows.filter((row) => !isTitle(row))];
-  const most = fitted(
-    head.map((_, column) => all.map((row) => row[column] ?? "")),
-    width,
+  const full = rows.filter(({ length }) => length > 1);
+  const columns = head.map((title, column) => [title, ...full.map((row) => row[column] ?? "")]);
+  const widths = fitted(columns, width);
+  const isNumeric = ([, ...cells]: string[]) => cells.every((cell) => NUMERIC.test(stripVTControlCharacters(cell)));
+  const cut = (row: readonly string[]) => row.map((cell, column) => wrapped(cell, widths[column] ?? width));
+  const made = new Table({
+    colAligns: columns.map((cells) => (isNumeric(cells) ? "right" : "left")),
+    chars: { ...NO_LINES, middle: GAP },
+    style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
+  });
+  made.push(
+    cut(head).map(strong),
+    ...rows.map((row) => (row.length > 1 ? cut(row) : [{ content: row[0], colSpan: head.length }])),
   );
-  const cut = (row: readonly string[]) => row.map((cell, column) => wrapped(cell, most[column] ?? width));
-  const columns = head.map((_, column) => all.map((row) => cut(row)[column] ?? ""));
-  const widths = columns.map((cells) => Math.max(...cells.map(widthOf)));
-  const isNumeric = columns.map(([, ...cells]) => cells.every((cell) => NUMERIC.test(stripVTControlCharacters(cell))));
-  const lines = (row: readonly string[]): string[] => {
-    const cells = cut(row).map((cell) => cell.split("\n"));
-    const height = Math.max(...cells.map(({ length }) => length));
-    return Array.from({ length: height }, (_, index) =>
-      cells
-        .map(({ [index]: text = "" }, column) => padded(text, widths[column] ?? 0, isNumeric[column] ?? false))
-        .join(GAP)
-        .trimEnd(),
-    );
-  };
-  const body = rows.flatMap((row) => (isTitle(row) ? row : lines(row)));
-  const titles = lines(head);
-  const rule = "─".repeat(Math.max(...[...titles, ...body].map(widthOf)));
-  return [...titles.map(strong), faint(rule), ...body].join("\n");
-}
-
-function padded(text: string, width: number, isNumber: boolean): string {
-  const space = " ".repeat(Math.max(0, width - widthOf(text)));
-  return isNumber ? space + text : text + space;
+  const lines = made
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd());
+  const titles = Math.max(...cut(head).map((title) => title.split("\n").length));
+  const rule = "─".repeat(Math.max(...lines.map(widthOf)));
+  return [...lines.slice(0, titles), faint(rule), ...lines.slice(titles)].join("\n");
 }
 
 function widthOf(cell: string): number {

@@ -10,7 +10,11 @@ async function cluster(
   addOns: readonly ExistingAddOn[] = [],
 ): Promise<{ seen: Registered[]; fault: Error | undefined }> {
   const seen = await mockEngine({ "pulumi:index:Stash": { output: "uid-1" }, ...live("uid-1", "Retain"), ...answers });
-  const { provider } = new Cluster("cluster", { context: "prod", storageClasses: { disk: "storage.className", fast: "volume.className" }, addOns });
+  const { provider } = new Cluster("cluster", {
+    context: "prod",
+    storageClasses: { disk: "storage.className", fast: "volume.className" },
+    addOns,
+  });
   new k8s.core.v1.Namespace("first-write", { metadata: { name: "first-write" } }, { provider });
   provider.wiring.complete();
   const fault = await settled().then(
