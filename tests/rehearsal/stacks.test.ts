@@ -2,6 +2,7 @@ import * as assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { stopClusterAt } from "../../rehearsal/simulation/cluster/guardian";
 import { ROOT, STACKS } from "../../rehearsal/program/evaluate";
 import { PlatformOutputs } from "../../stacks/contract/outputs";
 import { shaped } from "../support/program";
@@ -18,11 +19,14 @@ for (const stack of STACKS) {
   describe(`npm run rehearse -- --stack ${stack}`, () => {
     const cache = ownCache();
     const env = { CARBON_CACHE: cache };
+    const runs = path.join(cache, "runs");
     let printed = "";
     before(() => {
-      endWithTests(path.join(cache, "runs"));
+      endWithTests(runs);
     });
-    after(() => {
+    after(async () => {
+      // A test that failed may have left the one that is kept.
+      for (const run of fs.readdirSync(runs)) await stopClusterAt(path.join(runs, run));
       fs.rmSync(cache, { recursive: true });
     });
 
