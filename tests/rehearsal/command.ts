@@ -58,6 +58,7 @@ export function ownCache(): string {
   const cache = cacheDirectory();
   fs.mkdirSync(cache, { recursive: true });
   const own = fs.mkdtempSync(path.join(cache, "test-"));
+  fs.mkdirSync(path.join(own, "runs"));
   for (const shared of ["tools", "plugins"]) {
     fs.mkdirSync(path.join(cache, shared), { recursive: true });
     fs.symlinkSync(path.join(cache, shared), path.join(own, shared));
