@@ -13,7 +13,7 @@ import { observability, watch } from "./layers/observability";
 import { search } from "./layers/search";
 import { sql } from "./layers/sql";
 import { streams } from "./layers/streams";
-import { tenants } from "./layers/tenants";
+import { inform, tenants } from "./layers/tenants";
 import { verification } from "./layers/verification";
 import { workflows } from "./layers/workflows";
 
@@ -46,7 +46,9 @@ export function platform(config: PlatformConfig): PublishedOutputs {
   watch(config, monitors, models, offers, ground);
   const guests = tenants(config, { ...systems, ...entrance }, ground);
   ground.wiring.complete();
-  return publish(offers, guests, ground.clusterDomain);
+  const outputs = publish(offers, guests, ground.clusterDomain);
+  inform(guests, outputs, ground);
+  return outputs;
 }
 
 function offersOf(systems: Readonly<Record<string, { readonly offers: Offer } | undefined>>): Offers {

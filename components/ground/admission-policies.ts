@@ -8,16 +8,18 @@ export interface AdmissionPoliciesArgs {
   readonly namespaces: Readonly<Record<string, PodSecurityLevel>>;
   /** Where images may come from, such as `quay.io` or `ghcr.io/254carbon`. @default anywhere */
   readonly registries?: readonly string[] | undefined;
+  /** Those of the namespaces in which others make Services. @default none */
+  readonly tenants?: readonly string[];
 }
 
 /**
- * What the API server refuses of pods, whoever makes them: operators, charts or people. It holds also where somebody lowers a
+ * What the API server refuses of pods, and of tenants' Services, whoever makes them: operators, charts or people. It holds also where somebody lowers a
  * namespace's Pod Security level.
  */
 export class AdmissionPolicies extends pulumi.ComponentResource {
   constructor(name: string, args: AdmissionPoliciesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:AdmissionPolicies", name, {}, opts);
-    const { namespaces, registries } = args;
+    const { namespaces, registries, tenants = [] } = args;
     const privileged = Object.keys(namespaces).filter((one) => namespaces[one] === "privileged");
     const rules = {
       "exact-images": EXACT_IMAGES,
@@ -28,7 +30,10 @@ export class AdmissionPolicies extends pulumi.ComponentResource {
     };
     for (const [role, rule] of Object.entries<Rule>(rules)) {
       const checked = Object.keys(namespaces).filter((one) => !rule.except?.includes(one));
-      refuse(this, `${name}-${role}`, { rule, namespaces: checked });
+      refuse(this, `${name}-${role}`, { rule, namespaces: checked, resource: PODS });
+    }
+    if (tenants.length > 0) {
+      refuse(this, `${name}-own-addresses`, { rule: OWN_ADDRESSES, namespaces: tenants, resource: SERVICES });
     }
     this.registerOutputs();
   }
@@ -106,17 +111,36 @@ const NO_LITERAL_CREDENTIALS: Rule = {
   advice: "a credential is no literal: put it in a Secret and name that in valueFrom or envFrom",
 };
 
+// A Service with the address of another takes over what is sent there, in the whole cluster (CVE-2020-8554).
+const OWN_ADDRESSES: Rule = {
+  faults: "object.spec.?externalIPs.orValue([]).map(one, 'external IP ' + one)",
+  advice: "a Service has the address that the cluster gives it: take it out",
+};
+
 /** The names of the containers `c` of which something is true, each with what is said of it. */
 function containersWhere(condition: string, said: string): string {
   return `variables.containers.filter(c, ${condition}).map(c, c.name + ${said})`;
 }
 
+/** Of which kind of object a rule speaks, and what it reads of one. */
+interface Checked {
+  readonly resources: string;
+  readonly variables: readonly { readonly name: string; readonly expression: string }[];
+}
+
+const PODS: Checked = {
+  resources: "pods",
+  variables: [{ name: "containers", expression: "object.spec.containers + object.spec.?initContainers.orValue([])" }],
+};
+const SERVICES: Checked = { resources: "services", variables: [] };
+
 interface Refusal {
   readonly rule: Rule;
   readonly namespaces: readonly string[];
+  readonly resource: Checked;
 }
 
-function refuse(parent: pulumi.Resource, name: string, { rule, namespaces }: Refusal): void {
+function refuse(parent: pulumi.Resource, name: string, { rule, namespaces, resource }: Refusal): void {
   const made = new k8s.admissionregistration.v1.ValidatingAdmissionPolicy(
     name,
     {
@@ -124,17 +148,19 @@ function refuse(parent: pulumi.Resource, name: string, { rule, namespaces }: Ref
       spec: {
         matchConstraints: {
           resourceRules: [
-            { apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE", "UPDATE"], resources: ["pods"] },
+            {
+              apiGroups: [""],
+              apiVersions: ["v1"],
+              operations: ["CREATE", "UPDATE"],
+              resources: [resource.resources],
+            },
           ],
         },
-        // Pods that ran before may still lose their finalizers.
+        // What was there before may still lose its finalizers.
         matchConditions: [
           { name: "spec-is-new", expression: "request.operation == 'CREATE' || object.spec != oldObject.spec" },
         ],
-        variables: [
-          { name: "containers", expression: "object.spec.containers + object.spec.?initContainers.orValue([])" },
-          { name: "faults", expression: rule.faults },
-        ],
+        variables: [...resource.variables, { name: "faults", expression: rule.faults }],
         validations: [
           {
             expression: "size(variables.faults) == 0",

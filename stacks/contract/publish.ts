@@ -16,7 +16,11 @@ export type Lifted<T> = pulumi.Input<T extends object ? { [K in keyof T]: Lifted
 export type PublishedOutputs = { [K in keyof PlatformOutputs]: Lifted<PlatformOutputs[K]> };
 
 /** The outputs of a stack: those of each deployed system. */
-export function publish(offers: Offers, tenants: PublishedOutputs["tenants"], clusterDomain: string): PublishedOutputs {
+export function publish(
+  offers: Offers,
+  tenants: NonNullable<PublishedOutputs["tenants"]>,
+  clusterDomain: string,
+): PublishedOutputs {
   const systems = (Object.keys(OUTPUTS) as (keyof typeof OUTPUTS)[]).flatMap((name) => {
     const offer = offers[name];
     return offer === undefined ? [] : [[name, published(offer, offers.gateway, clusterDomain)] as const];
@@ -31,7 +35,7 @@ export function publish(offers: Offers, tenants: PublishedOutputs["tenants"], cl
     contract: CONTRACT,
     ...Object.fromEntries(systems),
     secrets: Object.fromEntries(secrets),
-    ...(tenants && { tenants }),
+    ...(Object.keys(tenants).length > 0 && { tenants }),
     versions: clientVersions,
   };
 }

@@ -174,7 +174,8 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     ...mapped(config.tenants, () => "restricted"),
   };
   const admitted = registries?.map((registry) => mirrored(registry, mirrors));
-  new AdmissionPolicies("admission", { namespaces: own, registries: admitted }, opts);
+  const guests = Object.keys(config.tenants);
+  new AdmissionPolicies("admission", { namespaces: own, registries: admitted, tenants: guests }, opts);
   provider.wiring.surround([podCidr, ...nodeCidrs]);
   const mesh =
     config.mesh &&

@@ -6,6 +6,7 @@ import {
   type PostgresDatabase,
   schemeOf,
 } from "../../components/base/endpoint";
+import type { SecretLocation } from "../../components/base/offer";
 import { VERIFIED } from "../../components/base/postgres-client";
 import type { Elasticsearch } from "../../components/data/elasticsearch";
 import type { Kafka } from "../../components/data/kafka";
@@ -15,11 +16,13 @@ import type { EnvoyGateway } from "../../components/edge/envoy-gateway";
 import { AuthorityCertificate } from "../../components/ground/authority-certificate";
 import { type Access, Binding, tenantPods } from "../../components/ground/binding";
 import { Members } from "../../components/ground/members";
+import { OutputsDocument } from "../../components/ground/outputs-document";
 import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
 import { needed } from "../config/needs";
 import type { PlatformConfig } from "../config/schema";
 import { type GrantKind, type TenantGrant, tenantGrants } from "../config/tenants";
+import { DOCUMENT } from "../contract/outputs";
 import type { PublishedOutputs } from "../contract/publish";
 import type { Foundation } from "./foundation";
 import { TENANT_APIS } from "./gateway";
@@ -33,10 +36,15 @@ interface Systems {
   readonly gateway: EnvoyGateway | undefined;
 }
 
+/** A tenant's namespace, and where its Secrets lie. */
+interface Guest {
+  readonly namespace: pulumi.Output<string>;
+  readonly secrets: Readonly<Record<string, SecretLocation>>;
+}
+
 /** The namespaces of tenants, with a way to each thing that they use. */
-export function tenants(config: PlatformConfig, systems: Systems, ground: Foundation): PublishedOutputs["tenants"] {
+export function tenants(config: PlatformConfig, systems: Systems, ground: Foundation): Readonly<Record<string, Guest>> {
   const all = Object.entries(config.tenants);
-  if (all.length === 0) return undefined;
   const grants = tenantGrants(config);
   const ca = grants.some(({ kind }) => !(kind in TENANT_APIS)) ? authorityOf(ground) : pulumi.output("");
   const made = all.map(([tenant, { quota, members }]) => {
@@ -54,6 +62,14 @@ export function tenants(config: PlatformConfig, systems: Systems, ground: Founda
     return [tenant, { namespace, secrets: Object.fromEntries(secrets) }] as const;
   });
   return Object.fromEntries(made);
+}
+
+/** Puts the outputs of the stack into the namespace of each tenant. */
+export function inform(guests: Readonly<Record<string, Guest>>, outputs: PublishedOutputs, { opts }: Foundation): void {
+  for (const [tenant, { namespace }] of Object.entries(guests)) {
+    const files = { [DOCUMENT]: pulumi.jsonStringify(outputs) };
+    new OutputsDocument(`${tenant}-outputs`, { namespace, files }, opts);
+  }
 }
 
 /** Who signs the certificates of the servers in data-platform. */

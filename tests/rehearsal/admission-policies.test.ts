@@ -3,7 +3,14 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { CoreV1Api, KubeConfig, PatchStrategy, setHeaderOptions, type V1Pod } from "@kubernetes/client-node";
+import {
+  CoreV1Api,
+  KubeConfig,
+  PatchStrategy,
+  setHeaderOptions,
+  type V1Pod,
+  type V1Service,
+} from "@kubernetes/client-node";
 import { Admission } from "../../commands/charts/admission";
 import type { Manifest } from "../../rehearsal/operators/operator";
 import { evaluateConfig } from "../../rehearsal/program/charts";
@@ -11,8 +18,10 @@ import { type Evaluation, stackConfig } from "../../rehearsal/program/evaluate";
 import { plain } from "../../rehearsal/program/values";
 import { type Cluster, startCluster } from "../../rehearsal/simulation/cluster";
 import { ensureToolchain } from "../../rehearsal/simulation/toolchain";
+import { TENANTS } from "../support/tenants";
 
 const NAMESPACE = "data-platform";
+const TENANT = "pricing";
 const MERGE = setHeaderOptions("Content-Type", PatchStrategy.StrategicMergePatch);
 
 type Spoil = (pod: any, main: any) => void;
@@ -88,6 +97,7 @@ describe("admission policies on an API server", function () {
   let admission: Admission;
   let core: CoreV1Api;
   let prod: Evaluation;
+  let deadline: number;
 
   before(async function () {
     this.timeout(0); // the first time, the tools are built
@@ -101,7 +111,9 @@ describe("admission policies on an API server", function () {
     core = kubeconfig.makeApiClient(CoreV1Api);
     const config = stackConfig("prod");
     const registries = [...(config.images.registries ?? []), "localhost:5000/example"];
-    prod = await evaluateConfig("prod", { ...config, images: { ...config.images, registries } });
+    const { [TENANT]: tenant = assert.fail(`nobody is called ${TENANT}`) } = TENANTS;
+    const tenants = { [TENANT]: { ...tenant, uses: [] } };
+    prod = await evaluateConfig("prod", { ...config, images: { ...config.images, registries }, tenants });
     const { registrations } = prod;
     const namespaces = registrations.filter(({ type }) => type === "kubernetes:core/v1:Namespace");
     assert.deepEqual(await admission.prepare({ ...prod, registrations: namespaces }), []);
@@ -110,7 +122,7 @@ describe("admission policies on an API server", function () {
     assert.deepEqual(await admission.prepare(prod), []);
     await relax();
     // A policy holds some seconds after it was made.
-    const deadline = Date.now() + 30_000;
+    deadline = Date.now() + 30_000;
     for (const spoil of Object.values(FAULTS)) {
       while ((await refusal(spoil)) === undefined && Date.now() < deadline) await sleep(200);
     }
@@ -154,6 +166,20 @@ describe("admission policies on an API server", function () {
     const patch = (body: object) => core.patchNamespacedPod({ namespace: NAMESPACE, name: "old", body }, MERGE);
     await patch({ metadata: { finalizers: null } });
     await assert.rejects(patch({ spec: { containers: [{ name: "main", image: "server:2" }] } }), /denied request/);
+  });
+
+  it("admit a Service of a tenant, and none that takes an address", async () => {
+    const create = (spec: object) => {
+      const body: V1Service = { metadata: { name: "api" }, spec: { ports: [{ port: 80 }], ...spec } };
+      return core.createNamespacedService({ namespace: TENANT, body, dryRun: "All" });
+    };
+    await create({});
+    const said = async () => {
+      const answer = await create({ externalIPs: ["203.0.113.1"] }).catch(String);
+      return typeof answer === "string" ? answer : undefined;
+    };
+    while ((await said()) === undefined && Date.now() < deadline) await sleep(200);
+    assert.match((await said()) ?? "nothing", /denied request: external IP 203\.0\.113\.1: a Service has the address/);
   });
 
   it("admit every pod of prod", async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { CLIENT_LABEL } from "../../components/ground/binding";
 import type { PlatformConfig } from "../../stacks/config/schema";
+import { parsePlatform } from "../../packages/platform-outputs/index";
 import { PlatformOutputs } from "../../stacks/contract/outputs";
 import { all, only, type Registered } from "../support/mocks";
 import { configOf, program, run } from "../support/program";
@@ -62,6 +63,16 @@ describe("a tenant", () => {
     for (const { inputs } of looked) {
       const { spec } = certificates.find((one) => one.inputs.spec.secretName === inputs.metadata.name)?.inputs ?? {};
       assert.deepEqual([spec?.usages, spec?.dnsNames], [["code signing"], [`${String(inputs.metadata.name)}.invalid`]]);
+    }
+  });
+
+  it("finds the outputs of the stack in its namespace, as the packages for them read a ConfigMap", async () => {
+    const { seen, outputs } = await program(SHAPE);
+    for (const tenant of Object.keys(TENANTS)) {
+      const found = all(seen, "kubernetes:core/v1:ConfigMap").find(
+        ({ inputs: { metadata } }) => metadata.namespace === tenant && metadata.name === "platform-outputs",
+      );
+      assert.deepEqual(parsePlatform({ kind: "ConfigMap", ...found?.inputs }, tenant), PlatformOutputs.parse(outputs));
     }
   });
 
