@@ -1,3 +1,4 @@
+import * as pulumi from "@pulumi/pulumi";
 import { readStackFile } from "../../rehearsal/program/evaluate";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { pulumiCli } from "../pulumi";
@@ -49,12 +50,23 @@ export function basisOf(stack: string, history: readonly Update[], values: unkno
   if (last?.kind !== "update") return ofStackFile(stack, "since nothing is deployed");
   const deployed = last.config["carbon:platform"]?.objectValue;
   const at = last.endTime ?? "just now";
+  const config = understood(deployed, at);
+  if (config === undefined) return ofStackFile(stack, `since the last up (${at}) was of another version of the program`);
   return {
-    config: parseConfig(deployed, `the config deployed at ${at}`),
+    config,
     from: `the last up of ${stack} (${at})`,
     // Where charts are read from differs between machines, and says nothing about the cluster.
     notDeployed: differences(deployed, values).filter((key) => !key.startsWith("charts.")),
   };
+}
+
+function understood(values: unknown, at: string): PlatformConfig | undefined {
+  try {
+    return parseConfig(values, `the config deployed at ${at}`);
+  } catch (error) {
+    if (pulumi.RunError.isInstance(error)) return undefined;
+    throw error;
+  }
 }
 
 /** The keys whose values differ, down to the innermost. */

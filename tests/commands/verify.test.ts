@@ -670,6 +670,8 @@ describe("verify", () => {
     assert.deepEqual([config.quota.pods, from, notDeployed], [7, "the last up of dev (then)", ["quota.pods"]]);
     const none = basisOf("dev", [update("destroy", {}), deployed], values);
     assert.match(none.from, /^Pulumi\.dev\.yaml, since nothing is deployed/);
+    const old = basisOf("dev", [update("update", { kong: {} })], values);
+    assert.match(old.from, /^Pulumi\.dev\.yaml, since the last up .* of another version of the program/);
   });
 
   it("sums up what Pulumi made, and names each object of somebody else", () => {
