@@ -51,7 +51,8 @@ export function basisOf(stack: string, history: readonly Update[], values: unkno
   const deployed = last.config["carbon:platform"]?.objectValue;
   const at = last.endTime ?? "just now";
   const config = understood(deployed, at);
-  if (config === undefined) return ofStackFile(stack, `since the last up (${at}) was of another version of the program`);
+  if (config === undefined)
+    return ofStackFile(stack, `since the last up (${at}) was of another version of the program`);
   return {
     config,
     from: `the last up of ${stack} (${at})`,
