@@ -1,27 +1,13 @@
 import assert from "node:assert/strict";
 import { type Cluster, theCluster } from "./harness/cluster";
 import type { Pod } from "./harness/pod";
-import { python } from "./harness/python";
+import { outcomes, type S3Calls } from "./harness/s3";
 import { trackingServer } from "./harness/systems";
-
-// What happens to each call on a bucket, by the code of the answer.
-const CALLS = `
-import boto3, botocore
-from botocore.config import Config
-s3 = boto3.client("s3", config=Config(retries={"max_attempts": 1}), **input.get("login", {}))
-def outcome(call, **args):
-    try:
-        getattr(s3, call)(**args)
-        return "OK"
-    except botocore.exceptions.ClientError as error:
-        return error.response["Error"]["Code"]
-print(json.dumps([outcome(call, **args) for call, args in input["calls"]]))
-`;
 
 describe("the object store", () => {
   let cluster: Cluster;
   let client: Pod;
-  const calls = (list: unknown[], login = {}): Promise<string[]> => python(client, CALLS, { calls: list, login });
+  const calls = (list: S3Calls, login = {}): Promise<string[]> => outcomes(client, list, login);
   before(async () => {
     cluster = await theCluster();
     client = await trackingServer(cluster); // an S3 client with the environment that the program gives to one
@@ -37,15 +23,15 @@ describe("the object store", () => {
     const buckets = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
     const rights = async (user: string): Promise<string[]> => {
       const [aws_access_key_id, aws_secret_access_key] = (logins[user] ?? "").split("\n");
-      const each = [...buckets, "somebody-elses"].flatMap((Bucket) => [
+      const each = [...buckets, "somebody-elses"].flatMap((Bucket): [string, { Bucket: string; Key?: string; Body?: string }][] => [
         ["put_object", { Bucket, Key: "live", Body: "text" }],
         ["list_objects_v2", { Bucket }],
         ["delete_object", { Bucket, Key: "live" }],
         ["create_bucket", { Bucket: "one-more" }],
       ]);
-      const outcomes = await calls(each, { aws_access_key_id, aws_secret_access_key });
-      return outcomes.flatMap((outcome, index) => {
-        const [call, { Bucket }] = each[index] as [string, { Bucket: string }];
+      const answers = await calls(each, { aws_access_key_id, aws_secret_access_key });
+      return each.flatMap(([call, { Bucket }], index) => {
+        const outcome = answers[index] ?? "nothing";
         if (outcome !== "OK") assert.equal(outcome, "AccessDenied", `${user}: ${call} ${Bucket}`);
         return outcome === "OK" ? [`${call} ${Bucket}`] : [];
       });
@@ -72,7 +58,7 @@ describe("the object store", () => {
   it("refuses the old secret key of a user once the set-up Job has run with a new one", async () => {
     const before = cluster.program;
     const [user = "", old = ""] = (before.data("Secret", "object-store-setup")["feast"] ?? "").split("\n");
-    const list = [["list_objects_v2", { Bucket: "feast-offline" }]];
+    const list: S3Calls = [["list_objects_v2", { Bucket: "feast-offline" }]];
     const as = (secret: string) => calls(list, { aws_access_key_id: user, aws_secret_access_key: secret });
     assert.deepEqual(await as(old), ["OK"]);
     const secret = before.object("object-store-setup", "Secret");
