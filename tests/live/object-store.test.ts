@@ -23,12 +23,14 @@ describe("the object store", () => {
     const buckets = ["mlflow-artifacts", "ray-applications", "feast-offline", "iceberg-warehouse", "dolphinscheduler"];
     const rights = async (user: string): Promise<string[]> => {
       const [aws_access_key_id, aws_secret_access_key] = (logins[user] ?? "").split("\n");
-      const each = [...buckets, "somebody-elses"].flatMap((Bucket): [string, { Bucket: string; Key?: string; Body?: string }][] => [
-        ["put_object", { Bucket, Key: "live", Body: "text" }],
-        ["list_objects_v2", { Bucket }],
-        ["delete_object", { Bucket, Key: "live" }],
-        ["create_bucket", { Bucket: "one-more" }],
-      ]);
+      const each = [...buckets, "somebody-elses"].flatMap(
+        (Bucket): [string, { Bucket: string; Key?: string; Body?: string }][] => [
+          ["put_object", { Bucket, Key: "live", Body: "text" }],
+          ["list_objects_v2", { Bucket }],
+          ["delete_object", { Bucket, Key: "live" }],
+          ["create_bucket", { Bucket: "one-more" }],
+        ],
+      );
       const answers = await calls(each, { aws_access_key_id, aws_secret_access_key });
       return each.flatMap(([call, { Bucket }], index) => {
         const outcome = answers[index] ?? "nothing";
