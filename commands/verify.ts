@@ -7,6 +7,7 @@ import { mark, type State, verdict } from "../rehearsal/simulation/colours";
 import { command, JSON_OPTION, progress, run, show } from "./cli";
 import { summedUp, table } from "../rehearsal/simulation/tables";
 import { kubeconfigOf } from "./kubeconfig";
+import { access } from "./verify/access";
 import { answers, type HttpAnswer } from "./verify/answers";
 import { before } from "./verify/before";
 import { askAll, type Check, type Question, unanswered, Unanswered } from "./verify/check";
@@ -66,6 +67,7 @@ export async function verify(
         ...storage(expected, cluster),
         ...services(expected, cluster),
         ...room(expected, cluster),
+        ...access(expected, cluster),
       ];
   say(`${questions.length} checks of ${expected.stack}`);
   const checks = await askAll(questions);

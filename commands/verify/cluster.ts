@@ -10,6 +10,7 @@ import {
   type KubeConfig,
   type KubernetesObject,
   KubernetesObjectApi,
+  RbacAuthorizationV1Api,
   StorageV1Api,
   VersionApi,
 } from "@kubernetes/client-node";
@@ -22,6 +23,7 @@ export function lookAt(kubeconfig: KubeConfig) {
   const client = <T extends Parameters<typeof kubeconfig.makeApiClient>[0]>(api: T) =>
     kubeconfig.makeApiClient(api) as InstanceType<T>;
   const [core, apps, batch] = [client(CoreV1Api), client(AppsV1Api), client(BatchV1Api)];
+  const rbac = client(RbacAuthorizationV1Api);
   const admission = client(AdmissionregistrationV1Api);
   const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
   const read = new Map<string, Promise<KubernetesObject | undefined>>();
@@ -44,6 +46,10 @@ export function lookAt(kubeconfig: KubeConfig) {
     daemonSets: list(() => apps.listDaemonSetForAllNamespaces()),
     jobs: list(() => batch.listJobForAllNamespaces()),
     cronJobs: list(() => batch.listCronJobForAllNamespaces()),
+    roles: list(() => rbac.listRoleForAllNamespaces()),
+    clusterRoles: list(() => rbac.listClusterRole()),
+    roleBindings: list(() => rbac.listRoleBindingForAllNamespaces()),
+    clusterRoleBindings: list(() => rbac.listClusterRoleBinding()),
     storageClasses: list(() => client(StorageV1Api).listStorageClass()),
     crds: list(() => client(ApiextensionsV1Api).listCustomResourceDefinition()),
     validatingWebhooks: list(() => admission.listValidatingWebhookConfiguration()),

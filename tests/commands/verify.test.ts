@@ -6,6 +6,7 @@ import { describe as explain, type Verification, verify } from "../../commands/v
 import { answers, type HttpAnswer } from "../../commands/verify/answers";
 import { chartsAnswer, cniAnswer, storageClassAnswer, versionAnswer } from "../../commands/verify/before";
 import { askAll, type Check, type Question, unanswered, Unanswered } from "../../commands/verify/check";
+import { access } from "../../commands/verify/access";
 import type { ClusterView } from "../../commands/verify/cluster";
 import { crdFaults, takenFaults, webhookFaults } from "../../commands/verify/conflicts";
 import { basisOf, type Update } from "../../commands/verify/deployed";
@@ -615,6 +616,42 @@ describe("verify", () => {
         "secrets",
       ]);
     });
+  });
+
+  it("names who may get at the data of the platform, by whatever rights", async () => {
+    const rule = (resources: string[], verbs: string[], own: object = {}) => ({
+      rules: [{ apiGroups: [""], resources, verbs, ...own }],
+    });
+    const bound = (roleRef: object, ...subjects: object[]) => ({ ...named("binding"), roleRef, subjects });
+    const role = (name: string) => ({ kind: "Role", name });
+    const lists = {
+      roles: [
+        { ...named("reads"), ...rule(["secrets"], ["get"]) },
+        { ...named("reads-one"), ...rule(["secrets"], ["get"], { resourceNames: ["ray-auth"] }) },
+        { ...named("looks"), ...rule(["pods", "services"], ["get", "list"]) },
+      ],
+      clusterRoles: [
+        { metadata: { name: "edit" }, ...rule(["pods"], ["*"]) },
+        { metadata: { name: "admin" }, ...rule(["*"], ["*"], { apiGroups: ["*"] }) },
+      ],
+      roleBindings: [
+        bound(role("reads"), { kind: "User", name: "eve" }, { kind: "ServiceAccount", name: "x", namespace: "own" }),
+        bound(role("reads-one"), { kind: "Group", name: "ml" }),
+        bound(role("looks"), { kind: "Group", name: "board" }),
+        bound({ kind: "ClusterRole", name: "edit" }, { kind: "ServiceAccount", name: "ci", namespace: "others" }),
+        { ...bound(role("reads"), { kind: "User", name: "elsewhere" }), metadata: { namespace: "pricing", name: "b" } },
+      ],
+      clusterRoleBindings: [
+        bound(
+          { kind: "ClusterRole", name: "admin" },
+          { kind: "Group", name: "system:masters" },
+          { kind: "Group", name: "sre" },
+        ),
+      ],
+    };
+    const expected = { objects: [{ kind: "Namespace", name: "own" }] } as unknown as Expected;
+    const [question] = access(expected, cluster(lists));
+    assert.equal((await question?.ask())?.found, "Group sre, ServiceAccount others/ci, User eve");
   });
 
   describe("its findings", () => {
