@@ -1,6 +1,11 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
 import { CoreV1Api, KubernetesObjectApi, type KubernetesObject } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
+import { parse } from "yaml";
 import { evaluateStack } from "../rehearsal/program/charts";
+import { ROOT } from "../rehearsal/program/evaluate";
 import { verdict } from "../rehearsal/simulation/colours";
 import { told } from "../rehearsal/simulation/events";
 import { command, print, progress, run } from "./cli";
@@ -21,6 +26,7 @@ Steps, which may be repeated at any point:
   3. delete the records of interrupted Helm operations; their objects stay and the next operation takes them over
   4. run \`pulumi up\` so that it adopts objects that the dead update created but did not record.
      If an object was not created by Pulumi, it is reported, and step 4 changes nothing.
+Before them it removes empty attributes of the state's file, which a kill can leave in a backend in a directory (file://).
 It stops before step 1 if the kubeconfig points to another cluster than the stack's.
 
 Like \`npx pulumi\`, it uses the backend, passphrase and kubeconfig of your shell.`,
@@ -38,6 +44,7 @@ async function recover(stack: string): Promise<void> {
   const kubeconfig = kubeconfigOf(stack);
 
   const core = kubeconfig.makeApiClient(CoreV1Api);
+  await dropEmptyAttributes(stack);
   const recorded = await refuseOtherCluster(stack, core);
   const engine = (what: string, resources: number, args: readonly string[], env = {}) =>
     cli([...args, "--stack", stack], { env, progress: told(`     ${what}`, resources, progress) });
@@ -73,6 +80,20 @@ async function cli(args: readonly string[], options: PulumiOptions = {}): Promis
   const { ok, stdout, stderr } = await pulumiCli(args, options);
   if (ok) return stdout;
   throw new pulumi.RunError(`pulumi ${args.join(" ")} failed:\n${stdout}${stderr}`);
+}
+
+/**
+ * A backend in a directory (`file://`) writes the attributes of the state's file in place: a kill at that moment leaves none, and every
+ * command then fails with `EOF`. It does without them, and writes them anew.
+ */
+async function dropEmptyAttributes(stack: string): Promise<void> {
+  const { url } = JSON.parse(await cli(["whoami", "--json"])) as { readonly url: string };
+  const [, directory] = /^file:\/\/([^?]*)/.exec(url) ?? [];
+  if (directory === undefined) return;
+  const { name: project } = parse(fs.readFileSync(path.join(ROOT, "Pulumi.yaml"), "utf8")) as { readonly name: string };
+  const home = directory.replace(/^~/, os.homedir());
+  const file = path.join(home, ".pulumi", "stacks", project, `${stack}.json.attrs`);
+  if (fs.statSync(file, { throwIfNoEntry: false })?.size === 0) fs.rmSync(file);
 }
 
 /** A refresh against another cluster would find nothing and empty the state. Returns the number of recorded resources. */

@@ -58,6 +58,16 @@ describe("an interrupted up", () => {
   });
   afterEach(() => rehearsal.cluster.stop());
 
+  it("leaves no lock when Ctrl-C comes before the engine has begun", async () => {
+    const interruption = new AbortController();
+    const result = rehearsal.engine.run("up", { signal: interruption.signal });
+    interruption.abort();
+    assert.equal((await result).ok, false);
+    const locks = path.join(rehearsal.directory, "state", ".pulumi", "locks");
+    const left = fs.readdirSync(locks, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".json"));
+    assert.deepEqual(left, []);
+  });
+
   it("converges by a plain up after Ctrl-C", async () => {
     const { engine } = rehearsal;
     const interruption = new AbortController();
@@ -83,6 +93,8 @@ describe("an interrupted up", () => {
       },
     });
     assert.equal(result.ok, false);
+    // What a kill leaves of this file when it comes at the wrong moment.
+    fs.writeFileSync(path.join(directory, "state", ".pulumi", "stacks", "carbon", "dev.json.attrs"), "");
     const recovered = await recover(rehearsal);
     assert.equal(recovered.code, 0, recovered.output);
     assert.ok(await api.core.readNamespacedSecret(theirs), "the Secret of somebody else is gone");
