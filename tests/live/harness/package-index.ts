@@ -40,7 +40,8 @@ export class PackageIndex {
     const file = `${name}-${version}-py3-none-any.whl`;
     const wheel = Buffer.from(await python(builder, WHEEL, [name, version]), "base64");
     const server = https.createServer(certificate, ({ url }, response) => {
-      if (url === `/simple/${name}/`) {
+      // Names are asked for in their normal form.
+      if (url === `/simple/${name.replaceAll("_", "-")}/`) {
         response.setHeader("Content-Type", "text/html");
         response.end(`<!doctype html><a href="../../${file}">${file}</a>`);
       } else if (url === `/${file}`) {

@@ -40,7 +40,10 @@ export async function ensureVenv(name: keyof typeof locks, progress: (line: stri
     progress(`installing ${path.relative(ROOT, lock)}`);
     run(uv, ["venv", "--quiet", "--python", PYTHON, target]);
     const exact = ["--quiet", "--require-hashes", "--compile-bytecode"]; // nobody may write there later
-    run(uv, ["pip", "sync", ...exact, "--python", path.join(target, "bin/python"), lock]);
+    const python = path.join(target, "bin/python");
+    run(uv, ["pip", "sync", ...exact, "--python", python, lock]);
+    // The images have pip, with which Ray installs the packages of applications.
+    run(python, ["-m", "ensurepip", "--default-pip"]);
   });
   return { directory, base };
 }
@@ -80,7 +83,12 @@ async function installed(
   lock: string,
   install: (target: string) => Promise<void> | void,
 ): Promise<string> {
-  const hash = crypto.createHash("sha256").update(fs.readFileSync(lock)).update(pythonBase()).digest("hex");
+  const hash = crypto
+    .createHash("sha256")
+    .update(fs.readFileSync(lock))
+    .update(pythonBase())
+    .update("pip")
+    .digest("hex");
   const venvs = path.join(cacheDirectory(), "venvs");
   const name = `${software}-${hash.slice(0, 16)}`;
   const [directory, mark] = [path.join(venvs, name), path.join(venvs, `${name}.whole`)];
