@@ -6,11 +6,20 @@ import type { Expected } from "./expected";
 /** The namespace of the stores: who reads its Secrets, or runs pods there, which mount them, has the data of all. */
 const NAMESPACE = "data-platform";
 
-// Any of them is enough.
-const POWERS: readonly { readonly resource: string; readonly verb: string }[] = [
-  ...["get", "list", "watch"].map((verb) => ({ resource: "secrets", verb })),
-  { resource: "pods", verb: "create" },
-  { resource: "pods/exec", verb: "create" },
+// Any of them is enough: what makes pods, or changes those that are there, mounts any Secret.
+const READ = ["get", "list", "watch"];
+const WRITE = ["create", "update", "patch"];
+const POWERS: readonly {
+  readonly group: string;
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+}[] = [
+  { group: "", resources: ["secrets"], verbs: READ },
+  { group: "", resources: ["pods", "pods/ephemeralcontainers", "replicationcontrollers"], verbs: WRITE },
+  // kubectl uses POST or, over WebSockets, GET.
+  { group: "", resources: ["pods/attach", "pods/exec"], verbs: ["create", "get"] },
+  { group: "apps", resources: ["daemonsets", "deployments", "replicasets", "statefulsets"], verbs: WRITE },
+  { group: "batch", resources: ["cronjobs", "jobs"], verbs: WRITE },
 ];
 
 /** Who, besides the cluster's own components and the accounts in the program's namespaces, may get at the data of the platform. */
@@ -46,8 +55,11 @@ export function access({ objects }: Expected, cluster: ClusterView): Question[] 
 // A rule for objects by name is the program's own, such as that for Ray's token.
 function grantsPower({ apiGroups = [], resources = [], resourceNames = [], verbs }: V1PolicyRule): boolean {
   if (resourceNames.length > 0) return false;
-  const has = (list: readonly string[], one: string) => list.includes("*") || list.includes(one);
-  return has(apiGroups, "") && POWERS.some(({ resource, verb }) => has(resources, resource) && has(verbs, verb));
+  const has = (granted: readonly string[], any: readonly string[]) =>
+    granted.includes("*") || any.some((one) => granted.includes(one));
+  return POWERS.some(
+    (power) => has(apiGroups, [power.group]) && has(resources, power.resources) && has(verbs, power.verbs),
+  );
 }
 
 function titleOf({ kind, name, namespace }: RbacV1Subject): string {

@@ -55,7 +55,7 @@ export const S3_AND_PUBLIC_CAS = {
   javaOptions: javaTrust(`${TRUST}/cacerts`),
 };
 
-/** {@link S3_AND_PUBLIC_CAS} for Python's clients, which read one file: of the CAs that the image or the stack has for outside, and the store's. */
+/** {@link S3_AND_PUBLIC_CAS} for Python's clients, which read one file: the CAs for outside, of the stack or else the image, and the store's. */
 export const S3_AND_PUBLIC_BUNDLE = {
   container: {
     size: { cpu: { request: 0.05, limit: 1 }, memoryMiB: { request: 32, limit: 128 } },

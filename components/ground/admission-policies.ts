@@ -13,8 +13,8 @@ export interface AdmissionPoliciesArgs {
 }
 
 /**
- * What the API server refuses of pods, and of tenants' Services, whoever makes them: operators, charts or people. It holds also where somebody lowers a
- * namespace's Pod Security level.
+ * What the API server refuses of pods and of tenants' Services, whoever makes them: operators, charts or people. It holds also where
+ * somebody lowers a namespace's Pod Security level.
  */
 export class AdmissionPolicies extends pulumi.ComponentResource {
   constructor(name: string, args: AdmissionPoliciesArgs, opts?: pulumi.ComponentResourceOptions) {

@@ -46,7 +46,7 @@ export class LocalPath extends pulumi.ComponentResource {
     const storageClass = new k8s.storage.v1.StorageClass(
       className,
       {
-        // Of `hostPath` volumes the kubelet reports no use, and gives no pod's group its rights.
+        // The kubelet neither measures `hostPath` volumes nor hands them to the group of a pod.
         metadata: { name: className, annotations: { defaultVolumeType: "local" } },
         provisioner: "rancher.io/local-path",
         reclaimPolicy: "Retain",
@@ -114,7 +114,7 @@ export class LocalPath extends pulumi.ComponentResource {
 
 const PORT = 8080;
 
-// Claims, volumes and nodes belong to no namespace of ours alone.
+// Nodes and volumes have no namespace, and claims are in any.
 const CLUSTER_WIDE = [
   { apiGroups: [""], resources: ["nodes", "persistentvolumeclaims"], verbs: ["get", "list", "watch"] },
   {

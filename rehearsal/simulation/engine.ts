@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parse, stringify } from "yaml";
 import type { z } from "zod";
 import type { PlatformConfig } from "../../stacks/config/schema";
@@ -60,9 +59,6 @@ export type StackValues = z.input<typeof PlatformConfig>;
 
 /** Environment of a command that saves the state only at its end. */
 export const SAVE_ONCE = { PULUMI_SKIP_CHECKPOINTS: "true", PULUMI_EXPERIMENTAL: "true" };
-
-/** How long the CLI may take until its engine begins. */
-const BEGIN_SECONDS = 10;
 
 /** How long an interrupted engine may take to save its state before it is killed. */
 const CANCEL_SECONDS = 10;
@@ -140,12 +136,14 @@ export class Engine {
       ...[command, "--stack", this.spec.stack, "--non-interactive", "--event-log", log],
       ...[...confirm, ...args],
     ]);
-    const stop = () => void interrupt(child, log);
+    const stop = () => void interrupt(child);
     signal?.addEventListener("abort", stop, { once: true });
     const ticker = setInterval(() => progress?.(readEvents(log)), 500);
     const { code, output } = await ended(child);
     clearInterval(ticker);
     signal?.removeEventListener("abort", stop);
+    // An interrupted CLI was once seen to leave its lock, over which each later command falls.
+    if (signal?.aborted === true) await ended(this.spawn({}, ["cancel", "--yes", "--stack", this.spec.stack]));
     const { changes, changed, errors } = readEvents(log);
     fs.rmSync(log, { force: true });
     return {
@@ -262,12 +260,7 @@ function canary(key: string, form: SecretForm): string {
   return form === "user" || form === "key" ? `canary.${unique}` : `canary+${unique}/%@:${key}`;
 }
 
-/** Interrupts a command once its engine writes events: before, the CLI would die at once, and leave the lock of the stack. */
-async function interrupt(child: ChildProcess, log: string): Promise<void> {
-  for (let waited = 0; !fs.existsSync(log) && child.exitCode === null && waited < BEGIN_SECONDS; waited += 0.1) {
-    await sleep(100);
-  }
-  if (child.exitCode !== null || child.signalCode !== null) return;
+async function interrupt(child: ChildProcess): Promise<void> {
   if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
   const timer = setTimeout(() => child.stdio[3]?.destroy(), CANCEL_SECONDS * 1000);
   await ended(child);

@@ -628,6 +628,7 @@ describe("verify", () => {
       roles: [
         { ...named("reads"), ...rule(["secrets"], ["get"]) },
         { ...named("reads-one"), ...rule(["secrets"], ["get"], { resourceNames: ["ray-auth"] }) },
+        { ...named("runs"), ...rule(["cronjobs"], ["patch"], { apiGroups: ["batch"] }) },
         { ...named("looks"), ...rule(["pods", "services"], ["get", "list"]) },
       ],
       clusterRoles: [
@@ -637,6 +638,7 @@ describe("verify", () => {
       roleBindings: [
         bound(role("reads"), { kind: "User", name: "eve" }, { kind: "ServiceAccount", name: "x", namespace: "own" }),
         bound(role("reads-one"), { kind: "Group", name: "ml" }),
+        bound(role("runs"), { kind: "User", name: "night" }),
         bound(role("looks"), { kind: "Group", name: "board" }),
         bound({ kind: "ClusterRole", name: "edit" }, { kind: "ServiceAccount", name: "ci", namespace: "others" }),
         { ...bound(role("reads"), { kind: "User", name: "elsewhere" }), metadata: { namespace: "pricing", name: "b" } },
@@ -651,7 +653,7 @@ describe("verify", () => {
     };
     const expected = { objects: [{ kind: "Namespace", name: "own" }] } as unknown as Expected;
     const [question] = access(expected, cluster(lists));
-    assert.equal((await question?.ask())?.found, "Group sre, ServiceAccount others/ci, User eve");
+    assert.equal((await question?.ask())?.found, "Group sre, ServiceAccount others/ci, User eve, User night");
   });
 
   describe("its findings", () => {

@@ -58,16 +58,6 @@ describe("an interrupted up", () => {
   });
   afterEach(() => rehearsal.cluster.stop());
 
-  it("leaves no lock when Ctrl-C comes before the engine has begun", async () => {
-    const interruption = new AbortController();
-    const result = rehearsal.engine.run("up", { signal: interruption.signal });
-    interruption.abort();
-    assert.equal((await result).ok, false);
-    const locks = path.join(rehearsal.directory, "state", ".pulumi", "locks");
-    const left = fs.readdirSync(locks, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".json"));
-    assert.deepEqual(left, []);
-  });
-
   it("converges by a plain up after Ctrl-C", async () => {
     const { engine } = rehearsal;
     const interruption = new AbortController();
