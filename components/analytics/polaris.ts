@@ -15,6 +15,7 @@ import type { Offer } from "../base/offer";
 import { type ContainerSize, serviceAccount } from "../base/pod";
 import { jdbcUrl, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import { s3Ca, s3Checksums, s3ClientSecret, s3JavaEnv } from "../base/s3-client";
+import { TENANT_USERS } from "../base/names";
 import { disruptionBudget } from "../base/scale";
 import { type Metrics, scrape } from "../base/scrape";
 import { type EnvSecret, envSecret } from "../base/secret";
@@ -36,14 +37,24 @@ const ROOT = "root";
 const SETUP_UID = 1000;
 const SETUP = fs.readFileSync(path.join(__dirname, "polaris-setup.py"), "utf8");
 
-/** A client's access to the catalog: read only, or everything that SQL can do. */
-export type CatalogAccess = "read" | "write";
+/** A client's access: to read the whole catalog, to do there everything that SQL can do, or to have the tables of one schema. */
+export type CatalogAccess = "read" | "write" | { readonly schema: string };
 
 // Polaris' names of privileges on a whole catalog.
-const PRIVILEGES: Readonly<Record<CatalogAccess, readonly string[]>> = {
+const PRIVILEGES = {
   read: ["NAMESPACE", "TABLE", "VIEW"].flatMap((kind) => [`${kind}_LIST`, `${kind}_READ_PROPERTIES`]),
   write: ["CATALOG_MANAGE_CONTENT"],
 };
+
+// On one schema, which its client can neither move nor drop.
+const OWN_TABLES = ["NAMESPACE_READ_PROPERTIES", "TABLE_FULL_METADATA", "TABLE_WRITE_DATA", "VIEW_FULL_METADATA"];
+
+/** What a client is granted, in the format of Polaris' management API. */
+function grantsOf(access: CatalogAccess): object[] {
+  return typeof access === "string"
+    ? PRIVILEGES[access].map((privilege) => ({ type: "catalog", privilege }))
+    : OWN_TABLES.map((privilege) => ({ type: "namespace", namespace: [access.schema], privilege }));
+}
 
 /** A client of the catalog; its name is also its principal's and its OAuth2 client ID. */
 export interface CatalogClient {
@@ -219,7 +230,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
     api: Endpoint<"http">,
     logins: EnvSecret,
   ): pulumi.Resource {
-    const privileges = Object.entries(clients).map(([client, { access }]) => [client, PRIVILEGES[access]] as const);
+    const grants = Object.entries(clients).map(([client, { access }]) => [client, grantsOf(access)] as const);
     const setup = new SetupJob(
       `${name}-setup`,
       {
@@ -232,7 +243,8 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
           POLARIS_URL: url(api),
           ROOT_ID: ROOT,
           CATALOG: catalogSpec(warehouse),
-          PRIVILEGES: JSON.stringify(Object.fromEntries(privileges)),
+          GRANTS: JSON.stringify(Object.fromEntries(grants)),
+          TENANT_USERS,
         },
         secretEnv: [logins],
         talksTo: [api],
@@ -257,7 +269,9 @@ function rootCredentials(secret: pulumi.Output<string>): pulumi.Output<string> {
 }
 
 function clientSecrets(clients: PolarisArgs["clients"]): Record<string, pulumi.Output<string>> {
-  return Object.fromEntries(Object.entries(clients).map(([client, { secret }]) => [`CLIENT_SECRET_${client}`, secret]));
+  // Shells drop variables with dashes.
+  const variable = (client: string) => `CLIENT_SECRET_${client.replaceAll("-", "_")}`;
+  return Object.fromEntries(Object.entries(clients).map(([client, { secret }]) => [variable(client), secret]));
 }
 
 /** The catalog in the format of Polaris' management API. */

@@ -206,7 +206,7 @@ export interface IcebergCatalog {
 /** What a user of an object store may do in a bucket: list and read, or also write and delete. */
 export type BucketAccess = "read" | "write";
 
-/** A user of an object store, which may use no other bucket than these. */
+/** A user of an object store, which may use no other bucket than these, or of one a folder alone: `<bucket>/<folder>`. */
 export interface BucketUser {
   readonly login: Credential;
   readonly access: Readonly<Record<string, BucketAccess>>;

@@ -117,7 +117,7 @@ function setUp(
   own: readonly [string, BucketUser][],
 ): pulumi.Resource {
   const all = [shared, ...Object.values(users)].flatMap(({ access }) => Object.keys(access));
-  const buckets = [...new Set(own.flatMap(([, { access }]) => Object.keys(access)))];
+  const buckets = [...new Set(own.flatMap(([, { access }]) => Object.keys(access).map((one) => partsOf(one).bucket)))];
   const makesUsers = administrator?.makesUsers === true;
   const names = own.map(([user]) => user);
   const makerOf = (bucket: string): string =>
@@ -125,6 +125,8 @@ function setUp(
   const rights = own.flatMap(([user, { access }]) =>
     [...new Set(all)].flatMap((bucket) => {
       const right = access[bucket] ?? "none";
+      // A folder of a bucket that is its own.
+      if (right === "none" && partsOf(bucket).bucket in access) return [];
       // Outside, the shared user may also stand in for others.
       const isProven = right !== "none" || user !== SHARED_USER || administrator !== undefined;
       return isProven ? [[user, bucket, right, makerOf(bucket)]] : [];
@@ -240,6 +242,8 @@ is_read() {
 }
 while read -r user bucket right maker; do
   object="$bucket/.carbon-$user"
+  # What a folder holds has names that begin with it and a slash.
+  case $bucket in */*) bucket="$bucket/" ;; esac
   case $right in
     write)
       may mc cp /tmp/proof "$user/$object"
@@ -277,16 +281,38 @@ function publicStore(url: pulumi.Output<string>, { port }: ExternalPeer): NonNul
   };
 }
 
+/** The bucket of a user's right, and the folder if it is no more than that. */
+function partsOf(right: string): { bucket: string; folder?: string } {
+  const [bucket = right, ...folders] = right.split("/");
+  return { bucket, ...(folders.length > 0 && { folder: folders.join("/") }) };
+}
+
 /** A user's policy: its rights inside its buckets, nothing outside. */
 function policy(access: BucketUser["access"]): string {
-  const buckets = Object.keys(access);
-  const written = buckets.filter((bucket) => access[bucket] === "write");
+  const all = Object.keys(access);
+  const buckets = all.filter((one) => partsOf(one).folder === undefined);
+  const written = all.filter((one) => access[one] === "write");
   const arns = (names: readonly string[], objects = "") => names.map((name) => `arn:aws:s3:::${name}${objects}`);
   return JSON.stringify({
     Version: "2012-10-17",
     Statement: [
-      { Effect: "Allow", Action: ["s3:GetBucketLocation", "s3:ListBucket"], Resource: arns(buckets) },
-      { Effect: "Allow", Action: ["s3:GetObject"], Resource: arns(buckets, "/*") },
+      ...(buckets.length > 0
+        ? [{ Effect: "Allow", Action: ["s3:GetBucketLocation", "s3:ListBucket"], Resource: arns(buckets) }]
+        : []),
+      ...all.map(partsOf).flatMap(({ bucket, folder }) =>
+        folder === undefined
+          ? []
+          : [
+              { Effect: "Allow", Action: ["s3:GetBucketLocation"], Resource: arns([bucket]) },
+              {
+                Effect: "Allow",
+                Action: ["s3:ListBucket"],
+                Resource: arns([bucket]),
+                Condition: { StringLike: { "s3:prefix": [`${folder}/*`] } },
+              },
+            ],
+      ),
+      { Effect: "Allow", Action: ["s3:GetObject"], Resource: arns(all, "/*") },
       ...(written.length > 0
         ? [
             {

@@ -127,7 +127,7 @@ const SERVICES: readonly (readonly [string, Part])[] = [
   ["s3", "s3"],
 ];
 
-/** Users and rights in the format of `weed s3 -config`; an action can be limited to a bucket. */
+/** Users and rights in the format of `weed s3 -config`; an action can be limited to a bucket, or to names by a pattern. */
 function identities({ administrator, users }: SeaweedfsArgs): pulumi.Output<string> {
   const logins = Object.fromEntries(Object.entries(users).map(([user, { login }]) => [user, login]));
   return pulumi.all([administrator, logins]).apply(([root, known]) =>
@@ -147,7 +147,9 @@ const ACTIONS: Readonly<Record<BucketAccess, readonly string[]>> = {
 };
 
 function actions(access: BucketUser["access"]): string[] {
-  return Object.entries(access).flatMap(([bucket, right]) => ACTIONS[right].map((action) => `${action}:${bucket}`));
+  return Object.entries(access).flatMap(([place, right]) =>
+    ACTIONS[right].map((action) => `${action}:${place.includes("/") ? `${place}/*` : place}`),
+  );
 }
 
 function identity(name: string, { username, password }: pulumi.Unwrap<Credential>, rights: readonly string[]): object {

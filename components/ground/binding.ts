@@ -18,7 +18,8 @@ export function tenantPods(tenant: string, namespace: pulumi.Input<string>): Pod
 export interface Access {
   /** What is spoken there, as the Service Binding specification names types. */
   readonly type: string;
-  readonly to: Destination & { readonly ready?: readonly pulumi.Resource[] };
+  /** What they reach, once it is ready. */
+  readonly to: readonly (Destination & { readonly ready?: readonly pulumi.Resource[] })[];
   readonly host: pulumi.Input<string>;
   readonly port: number;
   readonly uri: pulumi.Input<string>;
@@ -48,12 +49,12 @@ export class Binding extends pulumi.ComponentResource {
   ) {
     super("carbon:ground:Binding", name, {}, opts);
     const { namespace } = pods;
-    const ways = connect(this, { from: pods, talksTo: [to] });
+    const ways = connect(this, { from: pods, talksTo: to });
     const data = { type, host, port: `${port}`, ...login, uri, [CA_KEY]: ca, ...details };
     envSecret(
       name,
       { namespace, name: secretName, type: `servicebinding.io/${type}`, data },
-      { parent: this, dependsOn: [...ways, ...(to.ready ?? [])] },
+      { parent: this, dependsOn: [...ways, ...to.flatMap(({ ready = [] }) => ready)] },
     );
     this.secret = { namespace, name: secretName };
     this.registerOutputs();

@@ -23,12 +23,15 @@ export const NAMESPACES = {
   "elastic-system": "restricted",
 } as const satisfies Record<string, PodSecurityLevel>;
 
+/** The bucket of the Iceberg tables. */
+export const WAREHOUSE = "iceberg-warehouse";
+
 /** The buckets of systems, regardless of what is deployed: a system that is switched off finds its data again. */
 export const BUCKETS = [
   "mlflow-artifacts",
   "ray-applications",
   "feast-offline",
-  "iceberg-warehouse",
+  WAREHOUSE,
   "dolphinscheduler",
 ] as const;
 

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { objectName, TENANT_USERS } from "../../components/base/names";
 import { Quota } from "./cluster";
 import { bucket } from "./data";
-import { BACKUPS, BUCKETS, DATABASES, NAMESPACES } from "./own-names";
+import { BACKUPS, BUCKETS, DATABASES, NAMESPACES, WAREHOUSE } from "./own-names";
 import { kubernetesName, peopleGroup } from "./shapes";
 import { topicName } from "./streams";
 import type { SystemName } from "./systems";
@@ -13,6 +13,9 @@ const database = z.string().regex(/^[a-z][a-z0-9]{0,30}$/, "expected at most 31 
 const indices = z
   .string()
   .regex(/^[a-z0-9][a-z0-9_.-]*\*?$/, "expected the name of an index, or a prefix followed by *, such as pricing-*");
+
+// A folder in the object store is called so, too.
+const schema = z.string().regex(/^[a-z][a-z0-9_]{0,62}$/, "expected at most 63 lower-case letters, digits and _");
 
 const KINDS = {
   bucket: {
@@ -29,6 +32,11 @@ const KINDS = {
     system: "kafka",
     name: topicName.meta({ description: "A topic of `kafka.topics`" }),
     hasAccess: true,
+  },
+  catalog: {
+    system: "polaris",
+    name: z.enum(["iceberg"]).meta({ description: "The catalog of Iceberg tables, with `schema`" }),
+    hasAccess: false,
   },
   search: {
     system: "elasticsearch",
@@ -65,6 +73,7 @@ const EXPECTED = `expected ${apis.join(", ")}, or one of ${kinds.join(", ")} wit
 const Part = z
   .strictObject({
     ...named,
+    schema: schema.optional().meta({ description: "Of a catalog: a schema of the tenant's own, with its tables" }),
     access: z
       .enum(["read", "write"])
       .optional()
@@ -72,8 +81,17 @@ const Part = z
   })
   .transform((grant, context): Grant => {
     const [kind, ...more] = kinds.filter((one) => grant[one] !== undefined);
-    const name = kind && grant[kind];
-    if (kind === undefined || name === undefined || more.length > 0) {
+    if (kind === "catalog" && grant.schema === undefined) {
+      context.addIssue({ code: "custom", path: ["schema"], message: "missing: the tenant's schema; add it" });
+      return z.NEVER;
+    }
+    const name = kind && (kind === "catalog" ? grant.schema : grant[kind]);
+    if (
+      kind === undefined ||
+      name === undefined ||
+      more.length > 0 ||
+      (kind !== "catalog" && grant.schema !== undefined)
+    ) {
       context.addIssue({ code: "custom", message: EXPECTED });
       return z.NEVER;
     }
@@ -140,6 +158,16 @@ export function tenantGrants({ tenants }: { readonly tenants: Tenants }, ...only
   );
 }
 
+/** Where a schema's files lie: a bucket, and a folder of it. */
+export function filesOf({ name: schema }: TenantGrant): string {
+  return `${WAREHOUSE}/${schema}`;
+}
+
+/** What the object store calls the user of a schema's files. */
+export function filesUser({ user }: TenantGrant): string {
+  return objectName(user, "files");
+}
+
 interface Fault {
   readonly path: readonly (string | number)[];
   readonly message: string;
@@ -149,6 +177,7 @@ interface Systems {
   readonly tenants: Tenants;
   readonly objectStore?: { readonly kind: string } | undefined;
   readonly postgres?: { readonly kind?: string | undefined; readonly database?: string } | undefined;
+  readonly polaris?: object | undefined;
   readonly kafka?:
     | { readonly topics: Readonly<Record<string, unknown>>; readonly clients: Readonly<Record<string, unknown>> }
     | undefined;
@@ -209,6 +238,14 @@ function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Sys
       return config.kafka && user in config.kafka.clients
         ? `needs the name ${user}, which kafka.clients has; rename that client`
         : undefined;
+    case "catalog": {
+      if (config.objectStore?.kind === "external") {
+        return "has its files in a store that issues its own logins; remove the grant";
+      }
+      if (name === PROOF) return "is what Polaris' set-up makes and drops; choose another";
+      const owner = others.find((other) => other.name === name)?.tenant;
+      return owner === undefined ? undefined : `is ${owner}'s as well, and a schema has one owner; choose another`;
+    }
     case "mlflow":
     case "features":
     case "serve":
@@ -220,6 +257,9 @@ function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Sys
     }
   }
 }
+
+// See polaris-setup.py.
+const PROOF = "carbon_proof";
 
 // Those of PostgreSQL itself, and the one that CloudNativePG makes first.
 const SERVER_DATABASES = ["postgres", "template0", "template1", "app"];

@@ -3,11 +3,11 @@ import { type BucketAccess, type BucketUser, type Credential, externalPeer, url 
 import { Minio } from "../../components/data/minio";
 import { LEGACY_NAME, ObjectStore, type ObjectStoreArgs } from "../../components/data/object-store";
 import { Seaweedfs } from "../../components/data/seaweedfs";
-import { BACKUPS, BUCKETS } from "../config/own-names";
+import { BACKUPS, BUCKETS, WAREHOUSE } from "../config/own-names";
 import type { PlatformConfig } from "../config/schema";
 import { halfSet, type Secrets } from "../config/secrets";
 import type { SecretName } from "../config/systems";
-import { tenantGrants } from "../config/tenants";
+import { filesOf, filesUser, tenantGrants } from "../config/tenants";
 import type { Foundation } from "./foundation";
 import { backupUser } from "./postgres";
 
@@ -40,11 +40,11 @@ const CLIENTS = {
     login: ["objectStoreServeAccessKey", "objectStoreServeSecretKey"],
   },
   polaris: {
-    access: { "iceberg-warehouse": "write" },
+    access: { [WAREHOUSE]: "write" },
     login: ["objectStorePolarisAccessKey", "objectStorePolarisSecretKey"],
   },
   trino: {
-    access: { "iceberg-warehouse": "write" },
+    access: { [WAREHOUSE]: "write" },
     login: ["objectStoreTrinoAccessKey", "objectStoreTrinoSecretKey"],
   },
   dolphinscheduler: {
@@ -93,6 +93,13 @@ export function objectStoreOf(
           access: inFull({ [name]: access }),
         },
       ]),
+    ),
+    ...Object.fromEntries(
+      tenantGrants(platform, "catalog").map((grant) => {
+        const user = filesUser(grant);
+        const login = { username: pulumi.output(user), password: secrets.ofTenant(user) };
+        return [user, { login, access: inFull({ [filesOf(grant)]: "write" }) }];
+      }),
     ),
   };
   return new ObjectStore<BucketName, Client | typeof BACKUPS>(

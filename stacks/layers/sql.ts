@@ -4,6 +4,8 @@ import { Trino } from "../../components/analytics/trino";
 import type { OtherSource, Sources } from "../../components/analytics/trino/catalogs";
 import type { PlatformConfig } from "../config/schema";
 import { needed } from "../config/needs";
+import { WAREHOUSE } from "../config/own-names";
+import { tenantGrants } from "../config/tenants";
 import type { Data } from "./data";
 import type { Foundation } from "./foundation";
 import type { Search } from "./search";
@@ -23,7 +25,7 @@ export function sql(
   stores: Data & Streams & Pick<Search, "elasticsearch">,
   ground: Foundation,
 ): Sql {
-  const polaris = polarisOf(config.polaris, secrets, stores, ground);
+  const polaris = polarisOf(config, secrets, stores, ground);
   return { polaris, trino: config.trino && trinoOf(config.trino, secrets, sources(config.trino), ground) };
 
   function sources({ catalogs }: NonNullable<PlatformConfig["trino"]>): Sources {
@@ -32,7 +34,7 @@ export function sql(
       ...(polaris && {
         iceberg: {
           catalog: polaris.catalog("trino"),
-          store: needed(stores.objectStore).bucket("iceberg-warehouse", "trino").store,
+          store: needed(stores.objectStore).bucket(WAREHOUSE, "trino").store,
         },
       }),
       ...(stores.postgres && { postgres: stores.postgres.reader("trino") }),
@@ -73,20 +75,20 @@ function passwords(text: string): Record<string, Record<string, unknown> | undef
 }
 
 function polarisOf(
-  config: PlatformConfig["polaris"],
+  platform: PlatformConfig,
   secrets: Secrets,
   stores: Data,
   { at, namespaces, chartDirectory, metrics }: Foundation,
 ): Sql["polaris"] {
-  if (config === undefined) return undefined;
-  const { replicas, setup, ...size } = config;
+  if (platform.polaris === undefined) return undefined;
+  const { replicas, setup, ...size } = platform.polaris;
   return new Polaris(
     "polaris",
     {
       namespace: namespaces["data-platform"],
       chartDirectory,
       store: needed(stores.postgres).database("polaris"),
-      warehouse: needed(stores.objectStore).bucket("iceberg-warehouse", "polaris"),
+      warehouse: needed(stores.objectStore).bucket(WAREHOUSE, "polaris"),
       replicas,
       size,
       setupSize: setup,
@@ -95,6 +97,12 @@ function polarisOf(
       clients: {
         trino: { secret: secrets.get("polarisTrinoSecret"), access: "write" },
         ingestion: { secret: secrets.get("polarisIngestionSecret"), access: "read" },
+        ...Object.fromEntries(
+          tenantGrants(platform, "catalog").map(({ user, name: schema }) => [
+            user,
+            { secret: secrets.ofTenant(user), access: { schema } },
+          ]),
+        ),
       },
       metrics,
     },

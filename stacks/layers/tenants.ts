@@ -4,9 +4,11 @@ import {
   type ExternalServer,
   fullyQualified,
   type PostgresDatabase,
+  type S3Store,
   schemeOf,
 } from "../../components/base/endpoint";
 import type { SecretLocation } from "../../components/base/offer";
+import type { Polaris } from "../../components/analytics/polaris";
 import { VERIFIED } from "../../components/base/postgres-client";
 import type { Elasticsearch } from "../../components/data/elasticsearch";
 import type { Kafka } from "../../components/data/kafka";
@@ -21,7 +23,7 @@ import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
 import { needed } from "../config/needs";
 import type { PlatformConfig } from "../config/schema";
-import { type GrantKind, type TenantGrant, tenantGrants } from "../config/tenants";
+import { filesOf, filesUser, type GrantKind, type TenantGrant, tenantGrants } from "../config/tenants";
 import { DOCUMENT } from "../contract/outputs";
 import type { PublishedOutputs } from "../contract/publish";
 import type { Foundation } from "./foundation";
@@ -33,6 +35,7 @@ interface Systems {
   readonly postgres: PostgresServer<string, string, string> | undefined;
   readonly kafka: Kafka | undefined;
   readonly elasticsearch: Elasticsearch | undefined;
+  readonly polaris: Polaris | undefined;
   readonly gateway: EnvoyGateway | undefined;
 }
 
@@ -85,9 +88,7 @@ const ACCESS: Readonly<Record<GrantKind, Way>> = {
   bucket: ({ name, user }, { objectStore }, { clusterDomain }) => {
     const { name: bucket, store } = needed(objectStore).bucket(name, user);
     const { destination, login, region } = store;
-    if (destination.kind !== "endpoint")
-      throw new Error(`the config check lets nobody have ${name} in a store outside`);
-    const server = fullyQualified(destination, clusterDomain);
+    const server = ours(store, clusterDomain);
     const uri = pulumi.interpolate`${schemeOf(server)}://${server.host}:${server.port}/${bucket}`;
     return { ...at("s3", destination, server), login, uri, details: { bucket, region } };
   },
@@ -106,6 +107,24 @@ const ACCESS: Readonly<Record<GrantKind, Way>> = {
     const details = { topic, mechanism: bootstrap.auth.toUpperCase(), prefix: `${tenant}.` };
     return { ...at("kafka", bootstrap, server), login, uri, details };
   },
+  catalog: (grant, { polaris, objectStore }, { clusterDomain }) => {
+    const { server: api, path, name: warehouse, login } = needed(polaris).catalog(grant.user);
+    const { store } = needed(objectStore).bucket(filesOf(grant), filesUser(grant));
+    const server = fullyQualified(api, clusterDomain);
+    const uri = pulumi.interpolate`${schemeOf(server)}://${server.host}:${server.port}${path}`;
+    const files = ours(store, clusterDomain);
+    return {
+      ...{ type: "iceberg", host: server.host, port: server.port, to: [api, store.destination], login, uri },
+      details: {
+        ...{ warehouse, schema: grant.name, scope: "PRINCIPAL_ROLE:ALL" },
+        // As Iceberg's clients call them. The catalog hands out no logins of the object store.
+        "s3.endpoint": pulumi.interpolate`${schemeOf(files)}://${files.host}:${files.port}`,
+        "s3.region": store.region,
+        "s3.access-key-id": store.login.username,
+        "s3.secret-access-key": store.login.password,
+      },
+    };
+  },
   search: ({ name: indices, user }, { elasticsearch }, { clusterDomain }) => {
     const { server: endpoint, login } = needed(elasticsearch).login(user);
     const server = fullyQualified(endpoint, clusterDomain);
@@ -119,14 +138,20 @@ const ACCESS: Readonly<Record<GrantKind, Way>> = {
 
 function api(kind: keyof typeof TENANT_APIS): Way {
   return ({ user }, { gateway }) => {
-    const { host, port, path, ...access } = needed(gateway).tenantApi(TENANT_APIS[kind], user);
+    const { host, port, path, to, ...access } = needed(gateway).tenantApi(TENANT_APIS[kind], user);
     const uri = pulumi.interpolate`https://${host}${path}`;
-    return { type: kind, host, port, uri, ...access, details: { header: "X-API-Key" } };
+    return { type: kind, host, port, uri, to: [to], ...access, details: { header: "X-API-Key" } };
   };
 }
 
-function at(type: string, to: Access["to"], { host, port }: Pick<Endpoint | ExternalServer, "host" | "port">) {
-  return { type, to, host, port };
+/** A store of ours by its whole name; the config check lets nobody have a part of one outside. */
+function ours({ destination }: S3Store, clusterDomain: string): Endpoint {
+  if (destination.kind !== "endpoint") throw new Error("a tenant has a part of an object store outside");
+  return fullyQualified(destination, clusterDomain);
+}
+
+function at(type: string, to: Access["to"][number], { host, port }: Pick<Endpoint | ExternalServer, "host" | "port">) {
+  return { type, to: [to], host, port };
 }
 
 function loginIn({ username, password }: Access["login"]): pulumi.Output<string> {

@@ -6,6 +6,7 @@ import { type Cluster, theCluster } from "./harness/cluster";
 import { issuedAs } from "./harness/certificates";
 import { eventually } from "./harness/eventually";
 import { Gateway } from "./harness/gateway";
+import { PolarisDouble } from "./harness/polaris";
 import type { Pod } from "./harness/pod";
 import type { Postgres } from "./harness/postgres";
 import { outcomes } from "./harness/s3";
@@ -16,17 +17,21 @@ describe("a tenant's own logins", () => {
   let client: Pod;
   let server: Postgres;
   let gateway: Gateway;
+  let polaris: PolarisDouble;
   before(async () => {
     cluster = await theCluster();
     client = await trackingServer(cluster); // an S3 client
     server = await cluster.postgres();
     gateway = await Gateway.of(cluster);
+    polaris = new PolarisDouble(cluster.program.data("Secret", "polaris-logins")["ROOT_SECRET"] ?? "");
+    await polaris.listen(cluster.play("polaris", cluster.program.object("polaris-setup", "Job").metadata.namespace));
     await grant(TENANTS);
   });
   after(async () => {
     await cluster.reconfigure("dev", {});
     await server.follow(cluster.program);
     gateway.follow(cluster);
+    polaris.close();
   });
 
   async function grant(tenants: PlatformConfig["tenants"]): Promise<void> {
@@ -39,11 +44,15 @@ describe("a tenant's own logins", () => {
     gateway.follow(cluster);
   }
 
-  function binding(tenant: string, name: string): { username: string; password: string } {
+  function secretOf(tenant: string, name: string): Readonly<Record<string, string>> {
     const secret = cluster.program
       .all("Secret")
       .find(({ metadata }) => metadata.namespace === tenant && metadata.name === name);
-    const { username = "", password = "" } = secret?.["stringData"] ?? {};
+    return secret?.["stringData"] ?? {};
+  }
+
+  function binding(tenant: string, name: string): { username: string; password: string } {
+    const { username = "", password = "" } = secretOf(tenant, name);
     return { username, password };
   }
 
@@ -70,6 +79,26 @@ describe("a tenant's own logins", () => {
     for (const login of [pricing, trading]) {
       assert.deepEqual(await calls(login, "mlflow-artifacts"), [REFUSED, REFUSED, REFUSED]);
     }
+  });
+
+  it("reach the files of its schema alone, and its tables by a client of its own", async () => {
+    const user = "tenant-pricing-catalog-pricing";
+    const { secret, roles } = polaris.principals.get(user) ?? assert.fail("it is no client of the catalog");
+    assert.deepEqual([secret, [...roles]], [binding("pricing", "catalog-pricing").password, [user]]);
+    assert.ok(polaris.namespaces.has("pricing"), "its schema is not made");
+    const { "s3.access-key-id": aws_access_key_id, "s3.secret-access-key": aws_secret_access_key } = secretOf(
+      "pricing",
+      "catalog-pricing",
+    );
+    const Bucket = "iceberg-warehouse";
+    const inFolder = (folder: string): [string, object][] => [
+      ["put_object", { Bucket, Key: `${folder}daily`, Body: "1" }],
+      ["get_object", { Bucket, Key: `${folder}daily` }],
+      ["list_objects_v2", { Bucket, Prefix: folder }],
+    ];
+    const folders = ["pricing/", "pricing_risk/", ""].flatMap(inFolder);
+    const answers = await outcomes(client, folders, { aws_access_key_id, aws_secret_access_key });
+    assert.deepEqual(answers, [OK, OK, OK, ...Array<string>(6).fill(REFUSED)]);
   });
 
   it("reach its database, and no other", async () => {
@@ -100,6 +129,13 @@ describe("a tenant's own logins", () => {
     assert.ok(trading, "the test needs two tenants");
     await grant({ trading });
     assert.deepEqual(new Set(await calls(bucket, "prices")), new Set(["InvalidAccessKeyId"]));
+    const left = [...polaris.principals.keys(), ...polaris.principalRoles.keys(), ...polaris.grants.keys()];
+    assert.deepEqual(
+      left.filter((one) => one.includes("tenant")),
+      [],
+      "the catalog still knows it",
+    );
+    assert.ok(polaris.namespaces.has("pricing"), "its tables are gone");
     await assert.rejects(server.queryAs(database, "pricing", "SELECT 1"), /pg_hba\.conf rejects/);
     assert.deepEqual(await calls(others, "prices"), [REFUSED, OK, OK]);
     assert.deepEqual(await server.queryAs(orders, "orders", "SELECT current_user"), ["tenant_orders"]);

@@ -132,12 +132,20 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     "tenants.pricing.uses.0.access: a database belongs to its tenant, who may read and write; remove it in FILE",
   ],
   [
+    (c) => (c.tenants = { pricing: tenant({ catalog: "iceberg" }) }),
+    "tenants.pricing.uses.0.schema: missing: the tenant's schema; add it in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({ catalog: "iceberg", schema: "carbon_proof" }) }),
+    "tenants.pricing.uses.0.catalog: carbon_proof is what Polaris' set-up makes and drops; choose another in FILE",
+  ],
+  [
     (c) => (c.tenants = { pricing: tenant({}) }),
-    "tenants.pricing.uses.0: {} is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, search with its name; correct it in FILE",
+    "tenants.pricing.uses.0: {} is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, catalog, search with its name; correct it in FILE",
   ],
   [
     (c) => (c.tenants = { pricing: tenant("ray") }),
-    `tenants.pricing.uses.0: "ray" is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, search with its name; correct it in FILE`,
+    `tenants.pricing.uses.0: "ray" is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, catalog, search with its name; correct it in FILE`,
   ],
   [
     (c) => {
@@ -570,21 +578,24 @@ describe("a good config", () => {
     assert.deepEqual(faultsOf(config), []);
   });
 
-  it("may share a bucket among tenants, but no database, login or index", () => {
+  it("may share a bucket among tenants, but no database, schema, login or index", () => {
     const shared = { bucket: "prices", access: "write" };
+    const mine = { catalog: "iceberg", schema: "mine" };
     const spoil = (pricing: unknown[], risk: unknown[]) =>
       faultsOf(prod((c) => (c.tenants = { pricing: tenant(...pricing), "pricing-risk": tenant(...risk) })));
     assert.deepEqual(spoil([shared], [shared]), []);
     assert.deepEqual(
       spoil(
-        [{ database: "pricing" }, { search: "pricing-*" }, { bucket: "a.b", access: "read" }],
-        [{ database: "pricing" }, { search: "pricing-risk-*" }, { bucket: "a-b", access: "read" }],
+        [{ database: "pricing" }, { search: "pricing-*" }, { bucket: "a.b", access: "read" }, mine],
+        [{ database: "pricing" }, { search: "pricing-risk-*" }, { bucket: "a-b", access: "read" }, mine],
       ),
       [
         "tenants.pricing.uses.0.database: pricing is pricing-risk's as well, and a database has one owner; choose another in Pulumi.prod.yaml",
         "tenants.pricing.uses.1.search: pricing-* meets pricing-risk-* of pricing-risk; choose names that begin otherwise in Pulumi.prod.yaml",
+        "tenants.pricing.uses.3.catalog: mine is pricing-risk's as well, and a schema has one owner; choose another in Pulumi.prod.yaml",
         "tenants.pricing-risk.uses.0.database: pricing is pricing's as well, and a database has one owner; choose another in Pulumi.prod.yaml",
         "tenants.pricing-risk.uses.1.search: pricing-risk-* meets pricing-* of pricing; choose names that begin otherwise in Pulumi.prod.yaml",
+        "tenants.pricing-risk.uses.3.catalog: mine is pricing's as well, and a schema has one owner; choose another in Pulumi.prod.yaml",
       ],
     );
     const twice = [

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
+import { objectName } from "../../components/base/names";
 import { CLIENT_LABEL } from "../../components/ground/binding";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { parsePlatform } from "../../packages/platform-outputs/index";
@@ -108,6 +109,7 @@ describe("a tenant", () => {
       server("s3", { "app.kubernetes.io/name": "seaweedfs", "app.kubernetes.io/component": "s3", ...RELEASE }),
       server("redis", { app: "redis" }),
       server("mlflow", { app: "mlflow" }),
+      server("polaris", { "app.kubernetes.io/name": "polaris", "app.kubernetes.io/instance": "polaris" }),
       { ...server("gateway", { app: "gateway" }), namespace: "gateway" },
     ];
     const open = reachability(policies, parties, config.cluster.podCidr).filter(
@@ -119,6 +121,7 @@ describe("a tenant", () => {
         "pricing -> elasticsearch 9200-9200",
         "pricing -> gateway 10443-10443",
         "pricing -> kafka 9092-9092",
+        "pricing -> polaris 8181-8181",
         "pricing -> postgres 5432-5432",
         "pricing -> s3 9000-9000",
         "trading -> gateway 10443-10443",
@@ -177,6 +180,48 @@ describe("a tenant", () => {
       "group prefix pricing. Read",
       "transactionalId prefix pricing. Describe,Write",
     ]);
+  });
+
+  it("has the tables of its schema and the folder of their files, by a login of each", async () => {
+    const { seen } = await minio(TENANTS);
+    const user = "tenant-pricing-catalog-pricing";
+    const {
+      username,
+      password,
+      type,
+      host,
+      port,
+      uri,
+      "ca.crt": ca,
+      ...details
+    } = files(seen, "pricing", "catalog-pricing");
+    assert.deepEqual([type, username, password, ca], ["iceberg", user, `generated-${user}`, "the ca.crt"]);
+    assert.deepEqual([host, port, uri], [HOST("polaris"), "8181", `http://${HOST("polaris")}:8181/api/catalog`]);
+    assert.deepEqual(details, {
+      ...{ warehouse: "iceberg", schema: "pricing", scope: "PRINCIPAL_ROLE:ALL" },
+      ...{ "s3.endpoint": `https://${HOST("minio")}:9000`, "s3.region": "us-east-1" },
+      ...{ "s3.access-key-id": `${user}-files`, "s3.secret-access-key": `generated-${user}-files` },
+    });
+    const setup = only(seen, "kubernetes:batch/v1:Job", "polaris-setup").inputs.spec.template.spec.containers[0];
+    const { [user]: grants } = JSON.parse(setup.env.find(({ name }: any) => name === "GRANTS").value);
+    for (const grant of grants) {
+      assert.deepEqual([grant.type, grant.namespace], ["namespace", ["pricing"]], "it may more than with its schema");
+      assert.doesNotMatch(grant.privilege, /MANAGE|NAMESPACE_(?!READ)/, "it may take its schema elsewhere");
+    }
+    const { Statement } = JSON.parse(
+      files(seen, "data-platform", objectName("object-store-setup", `${user}-files`))[`${user}-files.json`] ?? "{}",
+    );
+    const listed = Statement.find(({ Action }: any) => Action.includes("s3:ListBucket"));
+    assert.deepEqual(listed.Condition, { StringLike: { "s3:prefix": ["pricing/*"] } });
+    const objects = Statement.filter(({ Action }: any) => Action.some((one: string) => /Object/.test(one)));
+    assert.equal(objects.length, 2);
+    for (const { Resource } of objects) assert.deepEqual(Resource, ["arn:aws:s3:::iceberg-warehouse/pricing/*"]);
+    const weed = (await program(SHAPE)).seen;
+    const { identities } = JSON.parse(files(weed, "data-platform", "seaweedfs-users")["seaweedfs_s3_config"] ?? "{}");
+    assert.deepEqual(
+      identities.find(({ name }: any) => name === `${user}-files`).actions,
+      ["Read", "List", "Write", "Tagging"].map((action) => `${action}:iceberg-warehouse/pricing/*`),
+    );
   });
 
   it("has all rights on its indices, and none on the cluster", async () => {

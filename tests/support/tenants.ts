@@ -21,6 +21,7 @@ export const TENANTS: PlatformConfig["tenants"] = {
       { kind: "database", name: "pricing", access: "write" },
       { kind: "topic", name: "data-ingestion", access: "write" },
       { kind: "search", name: "pricing-*", access: "write" },
+      { kind: "catalog", name: "pricing", access: "write" },
       { kind: "mlflow", name: "mlflow", access: "write" },
       { kind: "features", name: "features", access: "write" },
       { kind: "serve", name: "serve", access: "write" },

@@ -103,11 +103,11 @@ describe("Polaris", () => {
 
   it("lets Trino write and the ingestion read, and tells each its own secret", async () => {
     const { seen, catalog } = await polaris();
-    const { PRIVILEGES = "", CATALOG = "" } = variables(only(seen, JOB, "polaris-setup"));
-    const { trino, ingestion } = JSON.parse(PRIVILEGES);
-    assert.deepEqual(trino, ["CATALOG_MANAGE_CONTENT"]);
+    const { GRANTS = "", CATALOG = "" } = variables(only(seen, JOB, "polaris-setup"));
+    const { trino, ingestion } = JSON.parse(GRANTS);
+    assert.deepEqual(trino, [{ type: "catalog", privilege: "CATALOG_MANAGE_CONTENT" }]);
     assert.ok(ingestion.length > 0, "ingestion may do nothing in the catalog: give it its privileges");
-    for (const privilege of ingestion) assert.match(privilege, /_(LIST|READ_PROPERTIES)$/);
+    for (const { privilege } of ingestion) assert.match(privilege, /_(LIST|READ_PROPERTIES)$/);
     assert.equal(JSON.parse(CATALOG).storageConfigInfo.allowedLocations[0], "s3://warehouse");
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "polaris-logins").inputs;
     assert.equal(stringData.CLIENT_SECRET_ingestion, "canary-ingestion");

@@ -49,13 +49,16 @@ interface Principal {
  * A double of Polaris 1.7.0, which is on no registry: tokens, and of its management API what the set-up uses, with the answers
  * of its specification (polaris-management-service.yml) and code: 409 for what is there, 401 for a wrong secret, a version
  * that an update has to name, a secret made up for each new principal. Of Iceberg's API it has what lists tables, of which there
- * is one, `prices.daily`, for clients with the privileges that it takes (IcebergCatalogHandler, RbacOperationSemantics).
+ * is one, `prices.daily`, for clients with the privileges that it takes (IcebergCatalogHandler, RbacOperationSemantics): on the
+ * catalog, or on a namespace, which has to be there (PolarisAdminService).
  */
 export class PolarisDouble {
   readonly principals = new Map<string, Principal>();
-  readonly principalRoles = new Map<string, Set<string>>();
+  readonly principalRoles = new Map<string, Set<string>>([["service_admin", new Set()]]);
   readonly catalogs = new Map<string, any>();
+  /** By role: the privileges on the catalog, and those on a namespace as `<namespace>:<privilege>`. */
   readonly grants = new Map<string, Set<string>>();
+  readonly namespaces = new Map<string, object>([["prices", {}]]);
   /** Every request that changed something, as `METHOD path`. */
   readonly changes: string[] = [];
   private readonly tokens = new Map<string, string>();
@@ -89,11 +92,12 @@ export class PolarisDouble {
     const client = this.tokens.get(headers.authorization ?? "");
     const [, read] = /^\/api\/catalog\/v1\/([^?]*)/.exec(url) ?? [];
     if (read !== undefined && client !== undefined) {
-      return this.read(client, `${method} ${read}`, String(headers["x-iceberg-access-delegation"] ?? ""));
+      const body: any = method === "POST" ? await json(request) : {};
+      return this.read(client, `${method} ${read}`, body, String(headers["x-iceberg-access-delegation"] ?? ""));
     }
     const [, path = ""] = /^\/api\/management\/v1(\/.*)$/.exec(url) ?? [];
     if (client !== "root") throw new Refusal(401, "not authorized");
-    const body: any = method === "GET" ? {} : await json(request);
+    const body: any = ["GET", "DELETE"].includes(method) ? {} : await json(request);
     const result = this.manage(method, path, body);
     if (method !== "GET") this.changes.push(`${method} ${path}`);
     return result;
@@ -111,23 +115,37 @@ export class PolarisDouble {
   }
 
   /** What a client sees of the tables; `delegation` says whether it wants credentials of the store, too. */
-  private read(client: string, request: string, delegation: string): object {
+  private read(client: string, request: string, body: any, delegation: string): object {
     const grants = [...this.there(this.principals, client).roles]
       .flatMap((role) => [...this.there(this.principalRoles, role)])
       .flatMap((role) => [...this.there(this.grants, role)]);
-    const to = <T>(privilege: string, answer: T): T => {
-      if (grants.includes(privilege) || grants.includes("CATALOG_MANAGE_CONTENT")) return answer;
+    const to = <T>(privilege: string, answer: T, namespace = ""): T => {
+      const wider = privilege.startsWith("TABLE_") ? "TABLE_FULL_METADATA" : "CATALOG_MANAGE_CONTENT";
+      const enough = ["CATALOG_MANAGE_CONTENT", privilege, ...[privilege, wider].map((one) => `${namespace}:${one}`)];
+      // Who made the catalog manages its metadata.
+      if (client === "root" || enough.some((one) => grants.includes(one))) return answer;
       throw new Refusal(403, `${client} has no ${privilege}`);
     };
+    const [, listed] = /^GET iceberg\/namespaces\/(\w+)\/tables$/.exec(request) ?? [];
+    if (listed !== undefined && listed !== "prices") {
+      this.there(this.namespaces, listed);
+      return to("TABLE_LIST", { identifiers: [] }, listed);
+    }
     switch (request) {
       case "GET config":
         return { defaults: {}, overrides: { prefix: "iceberg" } };
       case "GET iceberg/namespaces":
-        return to("NAMESPACE_LIST", { namespaces: [["prices"]] });
-      case "POST iceberg/namespaces":
-        return to("NAMESPACE_CREATE", { namespace: ["carbon_proof"] });
-      case "DELETE iceberg/namespaces/carbon_proof":
-        return to("NAMESPACE_DROP", {});
+        return to("NAMESPACE_LIST", { namespaces: [...this.namespaces.keys()].map((name) => [name]) });
+      case "POST iceberg/namespaces": {
+        const answer = to("NAMESPACE_CREATE", { namespace: body.namespace });
+        this.fresh(this.namespaces, body.namespace[0], {});
+        return answer;
+      }
+      case "DELETE iceberg/namespaces/carbon_proof": {
+        const answer = to("NAMESPACE_DROP", {});
+        this.namespaces.delete("carbon_proof");
+        return answer;
+      }
       case "GET iceberg/namespaces/prices":
         return to("NAMESPACE_READ_PROPERTIES", { namespace: ["prices"], properties: {} });
       case "GET iceberg/namespaces/prices/tables":
@@ -154,6 +172,14 @@ export class PolarisDouble {
         this.catalogs.set(name, { ...catalog, ...update, entityVersion: Number(catalog.entityVersion) + 1 });
         return this.catalogs.get(name);
       }
+      case "GET principals":
+        return { principals: [...this.principals.keys()].map((one) => ({ name: one })) };
+      case "DELETE principals":
+        { this.gone(this.principals, name); return; }
+      case "DELETE principal-roles":
+        { this.gone(this.principalRoles, name); return; }
+      case "DELETE catalogs catalog-roles":
+        { this.gone(this.grants, `${name}/${inner}`); return; }
       case "POST principals": {
         const made = { clientId: randomUUID(), secret: randomUUID(), roles: new Set<string>() };
         this.fresh(this.principals, body.principal.name, made);
@@ -182,13 +208,21 @@ export class PolarisDouble {
         return undefined;
       case "GET catalogs catalog-roles grants": {
         const held = [...this.there(this.grants, `${name}/${inner}`)];
-        return { grants: held.map((privilege) => ({ type: "catalog", privilege })) };
+        return {
+          grants: held.map((grant) => {
+            const [privilege, namespace] = grant.split(":").reverse();
+            return namespace === undefined
+              ? { type: "catalog", privilege }
+              : { type: "namespace", namespace: [namespace], privilege };
+          }),
+        };
       }
       case "PUT catalogs catalog-roles grants":
-        this.there(this.grants, `${name}/${inner}`).add(body.grant.privilege);
+        for (const namespace of body.grant.namespace ?? []) this.there(this.namespaces, namespace);
+        this.there(this.grants, `${name}/${inner}`).add(written(body.grant));
         return undefined;
       case "POST catalogs catalog-roles grants":
-        this.there(this.grants, `${name}/${inner}`).delete(body.grant.privilege);
+        this.there(this.grants, `${name}/${inner}`).delete(written(body.grant));
         return undefined;
       default:
         throw new Refusal(501, `the double knows no ${method} ${path}`);
@@ -201,8 +235,17 @@ export class PolarisDouble {
     return found;
   }
 
+  private gone<T>(all: Map<string, T>, name: string): undefined {
+    this.there(all, name);
+    all.delete(name);
+  }
+
   private fresh<T>(all: Map<string, T>, name: string, value: T): void {
     if (all.has(name)) throw new Refusal(409, `${name} already exists`);
     all.set(name, value);
   }
+}
+
+function written({ namespace, privilege }: { namespace?: string[]; privilege: string }): string {
+  return [...(namespace ?? []), privilege].join(":");
 }
