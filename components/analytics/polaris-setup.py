@@ -127,7 +127,7 @@ def may(bearer: str, method: str, path: str, body: dict | None = None) -> bool:
 
 
 def prove_client(name: str, wanted: list[dict]) -> None:
-    """Logs in as a client, which lists what it is to see alone, and makes a namespace if it is to write and only then."""
+    """Logs in as a client, which lists what it is to see, and makes a namespace if it is to write and only then."""
     bearer = token(name, secret_of(name))
     if bearer is None:
         sys.exit(f"Polaris refuses the secret of {name}, which was just set: see its log")
