@@ -44,7 +44,7 @@ export function platform(config: PlatformConfig): PublishedOutputs {
   const entrance = gateway(config, secrets, inside, ground);
   const offers = { ...inside, ...offersOf({ ...entrance }) };
   watch(config, monitors, models, offers, ground);
-  const guests = tenants(config, { ...systems, ...entrance }, ground);
+  const guests = tenants(config, secrets, { ...systems, ...entrance }, ground);
   ground.wiring.complete();
   const outputs = publish(offers, guests, ground.clusterDomain);
   inform(guests, outputs, ground);

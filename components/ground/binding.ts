@@ -24,8 +24,8 @@ export interface Access {
   readonly port: number;
   readonly uri: pulumi.Input<string>;
   readonly login: Credential;
-  /** The certificate that signs the server's, in PEM, without its key. */
-  readonly ca: pulumi.Input<string>;
+  /** The certificate that signs the server's, in PEM, without its key. @default none: it has no TLS */
+  readonly ca: pulumi.Input<string> | undefined;
   /** What else its clients must know. */
   readonly details: Readonly<Record<string, pulumi.Input<string>>>;
 }
@@ -50,7 +50,7 @@ export class Binding extends pulumi.ComponentResource {
     super("carbon:ground:Binding", name, {}, opts);
     const { namespace } = pods;
     const ways = connect(this, { from: pods, talksTo: to });
-    const data = { type, host, port: `${port}`, ...login, uri, [CA_KEY]: ca, ...details };
+    const data = { type, host, port: `${port}`, ...login, uri, ...(ca !== undefined && { [CA_KEY]: ca }), ...details };
     envSecret(
       name,
       { namespace, name: secretName, type: `servicebinding.io/${type}`, data },

@@ -38,6 +38,7 @@ export interface PodSpec {
   readonly nodeSelector?: Readonly<Record<string, string>>;
   readonly tolerations?: readonly V1Toleration[];
   readonly serviceAccountName?: string;
+  readonly priorityClassName?: string;
 }
 
 /** A volume that a pod claims. */

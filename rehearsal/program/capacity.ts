@@ -86,8 +86,10 @@ export function capacity(evaluation: Evaluation, config: PlatformConfig): Capaci
     lostNodes: nodes.map((lost) => lose(lost, nodes)),
     notCounted: demand.unknown,
     faults: [
-      ...quotas.filter((check) => peakOf(check) > check.allowed + TOLERANCE).map((check) => quotaFault(check, groups)),
-      ...limits.flatMap((range) => limitFaults(range, demand.groups)),
+      ...quotas
+        .filter((check) => peakOf(check) > check.allowed + TOLERANCE)
+        .map((check) => quotaFault(check, groups, config)),
+      ...limits.flatMap((range) => limitFaults(range, demand.groups, config)),
       ...nodeFaults(homeless, nodes),
     ],
   };
@@ -161,12 +163,15 @@ function systemDemands(groups: readonly CountedGroup[], demand: Demand): SystemD
 function checkQuota({ inputs }: Registration, groups: readonly CountedGroup[], demand: Demand): QuotaCheck[] {
   const { metadata, spec } = inputs as unknown as {
     metadata: { name: string; namespace: string };
-    spec: { hard: Record<string, string> };
+    spec: { hard: Record<string, string>; scopeSelector?: { matchExpressions: { values: string[] }[] } };
   };
   const { namespace } = metadata;
+  // The only scope of the program's quotas is by PriorityClass.
+  const [scope] = spec.scopeSelector?.matchExpressions ?? [];
+  const isMeant = ({ priority = "" }: PodGroup) => scope === undefined || scope.values.includes(priority);
   const objects = total(demand.objects.filter((one) => one.namespace === namespace).map(({ amounts }) => amounts));
   const { start, most, surge, jobs } = sums(
-    groups.filter(({ group }) => group.namespace === namespace),
+    groups.filter(({ group }) => group.namespace === namespace && isMeant(group)),
     objects,
   );
   return Object.entries(spec.hard).map(([resource, hard]) => ({
@@ -195,7 +200,12 @@ const QUOTA_KEYS: Readonly<Record<string, string>> = {
   "services.nodeports": "quota.nodePorts",
 };
 
-function quotaFault(check: QuotaCheck, groups: readonly CountedGroup[]): string {
+/** Where the config has the quota of a namespace. */
+function quotaOf(namespace: string, { tenants }: PlatformConfig): string {
+  return namespace in tenants ? `tenants.${namespace}.` : "";
+}
+
+function quotaFault(check: QuotaCheck, groups: readonly CountedGroup[], config: PlatformConfig): string {
   const { quota, namespace, resource, most, surge, jobs, allowed } = check;
   const needed = peakOf(check);
   const parts = [
@@ -208,7 +218,7 @@ function quotaFault(check: QuotaCheck, groups: readonly CountedGroup[]): string 
     resource,
   ).slice(0, 3);
   return (
-    `${QUOTA_KEYS[resource] ?? resource}: ${written(resource, needed)} needed of ${resource}${parts.length > 1 ? ` (${parts.join(" + ")})` : ""}, ` +
+    `${quotaOf(namespace, config)}${QUOTA_KEYS[resource] ?? resource}: ${written(resource, needed)} needed of ${resource}${parts.length > 1 ? ` (${parts.join(" + ")})` : ""}, ` +
     `but ${quota} allows ${written(resource, allowed)}; raise it by ${written(resource, needed - allowed)}` +
     (largest.length === 0 ? "" : ` or ask for less: ${largest.join(", ")}`)
   );
@@ -227,7 +237,7 @@ function bySystem(groups: readonly CountedGroup[], resource: string): string[] {
 }
 
 /** Containers that exceed the namespace's limit range: the API server would reject their pods. */
-function limitFaults({ inputs }: Registration, groups: readonly PodGroup[]): string[] {
+function limitFaults({ inputs }: Registration, groups: readonly PodGroup[], config: PlatformConfig): string[] {
   const { metadata, spec } = inputs as unknown as {
     metadata: { namespace: string };
     spec: { limits: { max?: Record<"cpu" | "memory", string> }[] };
@@ -237,7 +247,7 @@ function limitFaults({ inputs }: Registration, groups: readonly PodGroup[]): str
     Object.entries(max ?? {}).flatMap(([name, text]) => {
       const resource = `limits.${name}`;
       const allowed = isBytes(resource) ? bytes(text) : cores(text);
-      const key = isBytes(resource) ? "quota.container.memoryMiB.max" : "quota.container.cpu.max";
+      const key = `${quotaOf(metadata.namespace, config)}quota.container.${isBytes(resource) ? "memoryMiB" : "cpu"}.max`;
       return here.flatMap(({ kind, name: workload, largestContainer }) => {
         const asked = largestContainer[resource] ?? 0;
         if (asked <= allowed + TOLERANCE) return [];

@@ -46,6 +46,8 @@ export interface PodGroup {
   readonly pod: Amounts;
   /** The most that one of its containers takes. */
   readonly largestContainer: Amounts;
+  /** Its PriorityClass. @default none */
+  readonly priority?: string | undefined;
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly tolerations: readonly V1Toleration[];
   /** Bytes of each volume that one pod claims for itself. */
@@ -221,6 +223,7 @@ function group({ system, namespace, kind, name: object }: Made, set: PodSet): Po
     pods: scale(set),
     isTransient: kind === "Job" || kind === "CronJob",
     ...amountsOf(spec),
+    priority: spec?.priorityClassName,
     nodeSelector: spec?.nodeSelector ?? {},
     tolerations: spec?.tolerations ?? [],
     volumes: claims.map(sizeOf),

@@ -39,7 +39,8 @@ export const Mlflow = z.strictObject({
     .meta({ description: "When deleted runs, experiments and models go for good, with their artifacts" }),
 });
 
-const RayWorkers = z
+/** The workers of a cluster. */
+export const RayWorkers = z
   .strictObject({ ...size, min: z.int().min(1), max: z.int().min(1) })
   .refine(({ min, max }) => min <= max, notBelow("max", "min"));
 

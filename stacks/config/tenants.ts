@@ -3,7 +3,8 @@ import { objectName, TENANT_USERS } from "../../components/base/names";
 import { Quota } from "./cluster";
 import { bucket } from "./data";
 import { BACKUPS, BUCKETS, DATABASES, NAMESPACES, WAREHOUSE } from "./own-names";
-import { kubernetesName, peopleGroup } from "./shapes";
+import { RayWorkers } from "./ml";
+import { kubernetesName, peopleGroup, size, Volume } from "./shapes";
 import { topicName } from "./streams";
 import type { SystemName } from "./systems";
 
@@ -51,8 +52,8 @@ const APIS = { mlflow: "mlflow", features: "feast", serve: "serve" } as const sa
 type PartKind = keyof typeof KINDS;
 type ApiKind = keyof typeof APIS;
 
-/** What a tenant may be granted: a part of a store, or an API. */
-export type GrantKind = PartKind | ApiKind;
+/** What a tenant may be granted: a part of a store, an API, or a Ray cluster of its own. */
+export type GrantKind = PartKind | ApiKind | "ray";
 
 const kinds = Object.keys(KINDS) as PartKind[];
 const apis = Object.keys(APIS) as ApiKind[];
@@ -68,7 +69,7 @@ const named = Object.fromEntries(kinds.map((kind) => [kind, KINDS[kind].name.opt
   [Kind in PartKind]: z.ZodOptional<(typeof KINDS)[Kind]["name"]>;
 };
 
-const EXPECTED = `expected ${apis.join(", ")}, or one of ${kinds.join(", ")} with its name`;
+const EXPECTED = `expected ${[...apis, "ray"].join(", ")}, or one of ${kinds.join(", ")} with its name`;
 
 const Part = z
   .strictObject({
@@ -106,9 +107,12 @@ const Part = z
 const Grant = z.union(
   [
     z
-      .enum(apis)
+      .enum([...apis, "ray"])
       .transform((kind): Grant => ({ kind, name: kind, access: "write" }))
-      .meta({ description: "An API, through the gateway and with a key of the tenant's" }),
+      .meta({
+        description:
+          "An API, through the gateway and with a key of the tenant's; or a Ray cluster in its namespace, of the size of its key `ray`",
+      }),
     Part,
   ],
   { error: EXPECTED },
@@ -119,12 +123,27 @@ const TenantQuota = Quota.omit({ loadBalancers: true, nodePorts: true }).extend(
   claims: Quota.shape.claims.default(10),
 });
 
+// A cluster that trains a small model.
+const CLUSTER = {
+  head: { cpu: { request: 0.25, limit: 1 }, memoryMiB: { request: 1024, limit: 2048 }, volume: { sizeGiB: 5 } },
+  workers: { min: 1, max: 2, cpu: { request: 0.5, limit: 1 }, memoryMiB: { request: 1024, limit: 2048 } },
+};
+
+const TenantRay = z.strictObject({
+  head: z
+    .strictObject({ ...size, volume: Volume.meta({ description: "Logs and runtime environments" }) })
+    .default(CLUSTER.head)
+    .meta({ description: "Its head, which runs no tasks" }),
+  workers: RayWorkers.default(CLUSTER.workers).meta({ description: "Its workers, autoscaled by CPU" }),
+});
+
 const Tenant = z.strictObject({
   quota: TenantQuota.meta({ description: "What all pods and volumes of the tenant may take together" }),
   members: z
     .array(peopleGroup)
     .min(1)
     .meta({ description: "Groups of the cluster whose people run pods in the tenant's namespace" }),
+  ray: TenantRay.optional().meta({ description: "Size of the Ray cluster that it uses: a part of its quota" }),
   uses: z.array(Grant).default([]).meta({ description: "What its pods may reach, each with a login of its own" }),
 });
 
@@ -135,6 +154,12 @@ export const Tenants = z
   .meta({ description: "Teams with a namespace of their own, which has the tenant's name (docs/tenants.md)" });
 
 type Tenants = z.output<typeof Tenants>;
+type Tenant = z.output<typeof Tenant>;
+
+/** The size of a tenant's Ray cluster. */
+export function rayOf(tenants: Tenants, { tenant }: TenantGrant): z.output<typeof TenantRay> {
+  return tenants[tenant]?.ray ?? CLUSTER;
+}
 
 /** A grant, and whose it is. */
 export interface TenantGrant extends Grant {
@@ -151,7 +176,7 @@ export function tenantGrants({ tenants }: { readonly tenants: Tenants }, ...only
     uses
       .map((grant) => {
         const name = grant.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-        const secret = grant.kind in APIS ? grant.kind : objectName(grant.kind, name.replace(/-$/, ""));
+        const secret = grant.kind in KINDS ? objectName(grant.kind, name.replace(/-$/, "")) : grant.kind;
         return { ...grant, tenant, secret, user: objectName(`${TENANT_USERS}${tenant}`, secret) };
       })
       .filter(({ kind }) => only.length === 0 || only.includes(kind)),
@@ -198,19 +223,69 @@ export function tenantFaults(config: Systems): Fault[] {
         ? []
         : [
             {
-              path: ["tenants", tenant, "uses", index, ...(kind in APIS ? [] : [kind])],
+              path: ["tenants", tenant, "uses", index, ...(kind in KINDS ? [kind] : [])],
               message: `${name} ${message}`,
             },
           ];
     });
   });
-  return [...names, ...grants];
+  return [...names, ...grants, ...Object.entries(config.tenants).flatMap(roomFaults)];
+}
+
+/** The pods that the program runs in a tenant's namespace, at most. */
+function ownPods({ ray = CLUSTER, uses }: Tenant): { key: string; count: number; size: OwnSize; volumeGiB?: number }[] {
+  if (!uses.some(({ kind }) => kind === "ray")) return [];
+  return [
+    { key: "ray.head", count: 1, size: ray.head, volumeGiB: ray.head.volume.sizeGiB },
+    { key: "ray.workers", count: ray.workers.max, size: ray.workers },
+  ];
+}
+
+type OwnSize = Pick<z.output<typeof RayWorkers>, "cpu" | "memoryMiB">;
+
+/** Where the program's pods have no room in a tenant's quota. */
+function roomFaults([tenant, config]: [string, Tenant]): Fault[] {
+  const { quota } = config;
+  const pods = ownPods(config);
+  const sum = (part: (pod: (typeof pods)[number]) => number) =>
+    pods.reduce((all, pod) => all + pod.count * part(pod), 0);
+  const gib = (part: "request" | "limit") => sum(({ size }) => size.memoryMiB[part]) / 1024;
+  const wanted = [
+    { path: ["cpu", "request"], has: quota.cpu.request, takes: sum(({ size }) => size.cpu.request) },
+    { path: ["cpu", "limit"], has: quota.cpu.limit, takes: sum(({ size }) => size.cpu.limit) },
+    { path: ["memoryGiB", "request"], has: quota.memoryGiB.request, takes: gib("request") },
+    { path: ["memoryGiB", "limit"], has: quota.memoryGiB.limit, takes: gib("limit") },
+    { path: ["pods"], has: quota.pods, takes: sum(() => 1) },
+    { path: ["storageGiB"], has: quota.storageGiB, takes: sum(({ volumeGiB = 0 }) => volumeGiB) },
+  ];
+  const short = wanted
+    .filter(({ has, takes }) => takes > has)
+    .map(({ path, has, takes }) => ({
+      path: ["tenants", tenant, "quota", ...path],
+      message: `${has} is below what its own pods take at most (${takes}, by ${[...new Set(pods.map(({ key }) => key.split(".")[0]))].join(" and ")}); raise it, or make them smaller`,
+    }));
+  const large = pods.flatMap(({ key, size }) =>
+    (["cpu", "memoryMiB"] as const)
+      .filter((resource) => size[resource].limit > quota.container[resource].max)
+      .map((resource) => ({
+        path: ["tenants", tenant, ...key.split("."), resource, "limit"],
+        message: `${size[resource].limit} is above quota.container.${resource}.max (${quota.container[resource].max}); lower it, or raise that`,
+      })),
+  );
+  const unused = config.ray !== undefined && pods.length === 0;
+  const idle = { path: ["tenants", tenant, "ray"], message: "is the size of nothing; add ray to uses, or remove it" };
+  return [...short, ...large, ...(unused ? [idle] : [])];
+}
+
+function needsOf(kind: GrantKind): string[] {
+  if (kind === "ray") return [];
+  return kind in APIS ? [APIS[kind as ApiKind], "gateway"] : [KINDS[kind as PartKind].system];
 }
 
 /** Why a tenant cannot have a grant, as what is said of its name. */
 function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Systems): string | undefined {
   const { kind, tenant, name, user } = grant;
-  const needs = kind in APIS ? [APIS[kind as ApiKind], "gateway"] : [KINDS[kind as PartKind].system];
+  const needs = needsOf(kind);
   const missing = needs.find((system) => config[system as keyof Systems] === undefined);
   if (missing !== undefined)
     return `needs ${missing}, which is not configured; configure ${missing}, or remove the grant`;
@@ -249,6 +324,7 @@ function grantFault(grant: TenantGrant, all: readonly TenantGrant[], config: Sys
     case "mlflow":
     case "features":
     case "serve":
+    case "ray":
       return undefined;
     case "search": {
       if (!name.startsWith(`${tenant}-`)) return `does not begin with ${tenant}-; rename the indices`;

@@ -8,6 +8,7 @@ import type { PlatformConfig } from "../../stacks/config/schema";
 import { configOf, shaped } from "../support/program";
 import { evaluated } from "./program";
 import { registrationOf } from "../support/registrations";
+import { TENANTS } from "../support/tenants";
 
 describe("capacity", () => {
   for (const stack of STACKS) {
@@ -96,6 +97,21 @@ describe("capacity", () => {
     const program = [quota({ pods: "100" }), deployment("a", { surge: undefined }), autoscaler("a", 1, 5)];
     const [pods] = capacity(evaluationOf(program), twoNodes()).quotas;
     assert.deepEqual([pods?.start, pods?.most, pods?.surge], [1, 5, 2]);
+  });
+
+  it("counts the Ray cluster of a tenant against its quota, and names the key to raise", async () => {
+    const { pricing } = TENANTS;
+    assert.ok(pricing, "the test needs a tenant");
+    const faultsWith = async (pods: number): Promise<string[]> => {
+      const tenants = { pricing: { ...pricing, quota: { ...pricing.quota, pods } } };
+      const config = { ...configOf("prod"), tenants };
+      return checkCapacity(await evaluateConfig("prod", config), config).filter((fault) => fault.includes("pricing"));
+    };
+    assert.deepEqual(await faultsWith(5), []);
+    assert.match(
+      (await faultsWith(4)).join("\n"),
+      /^tenants\.pricing\.quota\.pods: 5 needed of pods \(3 with .* but pricing-quota allows 4/,
+    );
   });
 
   it("says which pods the nodes have no disk for", () => {

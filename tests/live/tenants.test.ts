@@ -12,6 +12,17 @@ import type { Postgres } from "./harness/postgres";
 import { outcomes } from "./harness/s3";
 import { trackingServer } from "./harness/systems";
 
+// On a worker: a head runs no tasks.
+const BOUND = `
+import os, ray
+ray.init()
+@ray.remote(num_cpus=1)
+def bound():
+    root = os.environ["SERVICE_BINDING_ROOT"]
+    return [*sorted(os.listdir(root)), open(f"{root}/database-pricing/username").read()]
+print("BOUND", *ray.get(bound.remote()))
+`;
+
 describe("a tenant's own logins", () => {
   let cluster: Cluster;
   let client: Pod;
@@ -148,5 +159,21 @@ describe("a tenant's own logins", () => {
     await grant(TENANTS);
     assert.deepEqual(await server.queryAs(binding("pricing", "database-pricing"), "pricing", "TABLE prices"), ["1"]);
     assert.deepEqual((await calls(binding("pricing", "bucket-prices"), "prices"))[1], OK);
+  });
+
+  it("run code on a Ray cluster of its own, which finds its logins and takes no token but its own", async () => {
+    const head = await cluster.pod("tenant-pricing-ray-head");
+    const worker = await cluster.pod("tenant-pricing-ray-worker");
+    const stdout = await head.exec(["python", "-c", BOUND]);
+    assert.match(stdout, /BOUND bucket-prices catalog-pricing database-pricing .* tenant_pricing$/m);
+    const platform = cluster.program.data("Secret", "ray-auth")["RAY_AUTH_TOKEN"] ?? "";
+    const statusFor = async (token: string) => {
+      const headers = { authorization: `Bearer ${token}` };
+      return (await fetch(head.url("dashboard", "/api/jobs/"), { headers })).status;
+    };
+    assert.equal(await statusFor(binding("pricing", "ray").password), 200);
+    assert.ok(platform.length > 0, "the platform has no token to try");
+    for (const other of [platform, "wrong"]) assert.ok((await statusFor(other)) >= 400, "others run code there");
+    for (const pod of [worker, head]) await cluster.stop(pod);
   });
 });

@@ -172,7 +172,7 @@ function readersOf(seen: readonly Registered[], object: Registered): { pods: rea
   if (callers !== undefined) return { pods: allPods(seen).filter(({ owner }) => callers.includes(owner)) };
   if (object.type === RELEASE) return { pods: chartPods(seen, object), one: true };
   // Members mount them where they like.
-  if (tenantNamespaces(seen).includes(metadata.namespace)) {
+  if (kind === "Secret" && tenantNamespaces(seen).includes(metadata.namespace)) {
     return { pods: tenantPods(seen).filter((pod) => pod.namespace === metadata.namespace), one: true };
   }
   const workload = ourPods(seen).filter(({ resource }) => resource === object);

@@ -36,6 +36,11 @@ const QUOTA = {
   ...{ cpu: { request: 1, limit: 2 }, memoryGiB: { request: 1, limit: 2 }, pods: 5, storageGiB: 1 },
   container: { cpu: { request: 0.1, limit: 1, max: 2 }, memoryMiB: { request: 64, limit: 128, max: 1024 } },
 };
+// Room for a Ray cluster.
+const LARGE = {
+  ...{ cpu: { request: 4, limit: 8 }, memoryGiB: { request: 8, limit: 16 }, pods: 5, storageGiB: 10 },
+  container: { cpu: { request: 0.1, limit: 1, max: 4 }, memoryMiB: { request: 64, limit: 128, max: 4096 } },
+};
 const tenant = (...uses: unknown[]) => ({ quota: QUOTA, members: ["pricing"], uses });
 
 // Per case: what is spoilt, and the whole line that the user gets: key, value, what is allowed, next step.
@@ -140,12 +145,33 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     "tenants.pricing.uses.0.catalog: carbon_proof is what Polaris' set-up makes and drops; choose another in FILE",
   ],
   [
-    (c) => (c.tenants = { pricing: tenant({}) }),
-    "tenants.pricing.uses.0: {} is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, catalog, search with its name; correct it in FILE",
+    (c) => (c.tenants = { pricing: { ...tenant("ray"), quota: { ...QUOTA, ...LARGE, storageGiB: 4 } } }),
+    "tenants.pricing.quota.storageGiB: 4 is below what its own pods take at most (5, by ray); raise it, or make them smaller in FILE",
   ],
   [
-    (c) => (c.tenants = { pricing: tenant("ray") }),
-    `tenants.pricing.uses.0: "ray" is not allowed: expected mlflow, features, serve, or one of bucket, database, topic, catalog, search with its name; correct it in FILE`,
+    (c) => (c.tenants = { pricing: { ...tenant("ray"), quota: { ...QUOTA, ...LARGE, pods: 2 } } }),
+    "tenants.pricing.quota.pods: 2 is below what its own pods take at most (3, by ray); raise it, or make them smaller in FILE",
+  ],
+  [
+    (c) => {
+      const quota = { ...QUOTA, ...LARGE };
+      quota.container = { ...quota.container, cpu: { request: 0.1, limit: 0.5, max: 1 } };
+      const workers = { min: 1, max: 1, cpu: { request: 1, limit: 2 }, memoryMiB: { request: 512, limit: 1024 } };
+      c.tenants = { pricing: { ...tenant("ray"), quota, ray: { workers } } };
+    },
+    "tenants.pricing.ray.workers.cpu.limit: 2 is above quota.container.cpu.max (1); lower it, or raise that in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: { ...tenant(), ray: {} } }),
+    "tenants.pricing.ray: is the size of nothing; add ray to uses, or remove it in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant({}) }),
+    "tenants.pricing.uses.0: {} is not allowed: expected mlflow, features, serve, ray, or one of bucket, database, topic, catalog, search with its name; correct it in FILE",
+  ],
+  [
+    (c) => (c.tenants = { pricing: tenant("spark") }),
+    `tenants.pricing.uses.0: "spark" is not allowed: expected mlflow, features, serve, ray, or one of bucket, database, topic, catalog, search with its name; correct it in FILE`,
   ],
   [
     (c) => {

@@ -7,7 +7,10 @@ import { configOf, program, run, SHAPES } from "../support/program";
 // The session files and logs of the head: a lost volume costs no data.
 const MAY_BE_REPLACED = ["StatefulSet data-platform/ray-head"];
 // A tenant's goes with its grant, and leaves the database in the server.
-const LEAVES_ITS_DATA = ["pricing", "orders"].map((database) => `Database data-platform/postgres-${database}`);
+const LEAVES_ITS_DATA = [
+  ...["pricing", "orders"].map((database) => `Database data-platform/postgres-${database}`),
+  "StatefulSet pricing/tenant-pricing-ray-head",
+];
 
 for (const shape of SHAPES) {
   describe(`the objects of ${shape}`, () => {

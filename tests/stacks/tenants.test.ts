@@ -6,12 +6,14 @@ import type { PlatformConfig } from "../../stacks/config/schema";
 import { parsePlatform } from "../../packages/platform-outputs/index";
 import { PlatformOutputs } from "../../stacks/contract/outputs";
 import { all, only, type Registered } from "../support/mocks";
+import { ourPods } from "../support/manifests";
 import { configOf, program, run } from "../support/program";
 import { type Party, reachability } from "../support/reachability";
 import { TENANTS } from "../support/tenants";
 
 const SHAPE = "prod with SeaweedFS";
 const SECRET = "kubernetes:core/v1:Secret";
+const RAY = "tenant-pricing-ray";
 const HOST = (service: string) => `${service}.data-platform.svc.cluster.local`;
 
 const minio = (tenants: PlatformConfig["tenants"]) => run({ ...configOf("prod"), tenants });
@@ -109,20 +111,38 @@ describe("a tenant", () => {
       server("s3", { "app.kubernetes.io/name": "seaweedfs", "app.kubernetes.io/component": "s3", ...RELEASE }),
       server("redis", { app: "redis" }),
       server("mlflow", { app: "mlflow" }),
+      { ...server("ray", { app: "ray" }), namespace: "data-platform" },
+      { ...server("pricing's head", { app: RAY, component: "head" }), namespace: "pricing", serviceAccount: RAY },
+      { ...server("pricing's worker", { app: RAY, component: "worker" }), namespace: "pricing", serviceAccount: RAY },
       server("polaris", { "app.kubernetes.io/name": "polaris", "app.kubernetes.io/instance": "polaris" }),
       { ...server("gateway", { app: "gateway" }), namespace: "gateway" },
     ];
     const open = reachability(policies, parties, config.cluster.podCidr).filter(
       (flow) => !flow.endsWith(" 15008-15008"),
     );
+    const granted = ["elasticsearch 9200-9200", "gateway 10443-10443", "kafka 9092-9092", "polaris 8181-8181"];
+    const stores = ["postgres 5432-5432", "s3 9000-9000"];
+    for (const node of ["head", "worker"]) {
+      const own = open.filter((flow) => flow.startsWith(`pricing's ${node} -> `) && !/-> pricing's/.test(flow));
+      assert.deepEqual(
+        own.map((flow) => flow.replace(/.* -> /, "")),
+        [...granted, ...stores],
+        "its tasks reach what it was granted, and nothing else",
+      );
+    }
     assert.deepEqual(
-      open.filter((flow) => /^(pricing|trading|data-platform)/.test(flow) || /-> (pricing|trading)/.test(flow)),
+      open.filter(
+        (flow) =>
+          /^(pricing|trading|data-platform)( |, )/.test(flow) || /^(?!pricing's).* -> (pricing|trading)/.test(flow),
+      ),
       [
         "pricing -> elasticsearch 9200-9200",
         "pricing -> gateway 10443-10443",
         "pricing -> kafka 9092-9092",
         "pricing -> polaris 8181-8181",
         "pricing -> postgres 5432-5432",
+        "pricing -> pricing's head 10001-10001",
+        "pricing -> pricing's head 8265-8265",
         "pricing -> s3 9000-9000",
         "trading -> gateway 10443-10443",
         "trading -> kafka 9092-9092",
@@ -257,6 +277,38 @@ describe("a tenant", () => {
     assert.deepEqual(
       listeners.map(({ name, hostname }: any) => `${String(name)} ${String(hostname)}`),
       ["http undefined", "https *.254carbon.com", `tenants ${host}`],
+    );
+  });
+
+  it("has a Ray cluster and token of its own, whose tasks find its logins, and nothing of the platform's", async () => {
+    const { seen } = await program(SHAPE);
+    const token = `generated-${RAY}`;
+    const head = `${RAY}-head.pricing.svc.cluster.local`;
+    assert.deepEqual(files(seen, "pricing", "ray"), {
+      ...{ type: "ray", host: head, port: "10001", uri: `ray://${head}:10001`, dashboard: `http://${head}:8265` },
+      ...{ username: RAY, password: token },
+    });
+    const secret = files(seen, "pricing", `${RAY}-auth`);
+    assert.deepEqual(
+      [secret["RAY_AUTH_TOKEN"], secret["MLFLOW_TRACKING_TOKEN"]],
+      [token, "generated-tenant-pricing-mlflow"],
+    );
+    const pods = ourPods(seen).filter(({ namespace }) => namespace === "pricing");
+    assert.equal(pods.length, 2);
+    for (const { template, owner } of pods) {
+      const mounted = template.spec.volumes.flatMap(({ secret: own }: any) => (own ? [own.secretName] : []));
+      const bound = ["bucket-prices", "catalog-pricing", "database-pricing", "features", "mlflow", "search-pricing"];
+      assert.deepEqual(mounted.sort(), [...bound, "serve", "topic-data-ingestion"], owner);
+      const [{ env, envFrom }] = template.spec.containers;
+      assert.deepEqual(envFrom, [{ secretRef: { name: `${RAY}-auth` } }]);
+      assert.ok(
+        env.some(({ name, value }: any) => name === "RAY_AUTH_MODE" && value === "token"),
+        "anybody may run code",
+      );
+    }
+    assert.ok(
+      !JSON.stringify(files(seen, "data-platform", "ray-auth")).includes(token),
+      "the platform's token is the same",
     );
   });
 

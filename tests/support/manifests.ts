@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+import { CLIENT_LABEL } from "../../components/ground/binding";
 import { customKind } from "../../rehearsal/operators";
 import { all, only, type Registered } from "./mocks";
 
@@ -127,7 +129,8 @@ export function allPods(seen: readonly Registered[]): Pods[] {
 export function tenantPods(seen: readonly Registered[]): Pods[] {
   const wires: any[] = only(seen, "carbon:base:Wires").inputs.wires;
   return tenantNamespaces(seen).flatMap((namespace) => {
-    const { labels } = wires.find(({ from }) => from.namespace === namespace)?.from ?? { labels: {} };
+    const isClient = ({ from }: any) => from.namespace === namespace && isDeepStrictEqual(from.labels, CLIENT_LABEL);
+    const { labels } = wires.find(isClient)?.from ?? { labels: {} };
     const pods = { namespace, serviceAccount: "default", replicas: 1 };
     return [
       { ...pods, owner: `clients of ${namespace}`, labels },

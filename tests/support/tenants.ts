@@ -11,11 +11,17 @@ const TENANT = {
   },
 };
 
+const SIZE = { cpu: { request: 0.25, limit: 1 }, memoryMiB: { request: 1024, limit: 2048 } };
+
 /** Two tenants who share a bucket, of which one writes. */
 export const TENANTS: PlatformConfig["tenants"] = {
   pricing: {
     ...TENANT,
     members: ["pricing"],
+    ray: {
+      head: { ...SIZE, volume: { sizeGiB: 5 } },
+      workers: { ...SIZE, min: 1, max: 2 },
+    },
     uses: [
       { kind: "bucket", name: "prices", access: "write" },
       { kind: "database", name: "pricing", access: "write" },
@@ -24,6 +30,7 @@ export const TENANTS: PlatformConfig["tenants"] = {
       { kind: "catalog", name: "pricing", access: "write" },
       { kind: "mlflow", name: "mlflow", access: "write" },
       { kind: "features", name: "features", access: "write" },
+      { kind: "ray", name: "ray", access: "write" },
       { kind: "serve", name: "serve", access: "write" },
     ],
   },

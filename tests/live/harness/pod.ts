@@ -59,7 +59,8 @@ export class Pod implements PodFacts {
     this.namespace = namespace;
     this.spec = template.spec;
     this.address = site.join(name);
-    this.volumes = new Volumes(site.program, path.join(site.scratch, "volumes", name), this.spec, claims);
+    const directory = path.join(site.scratch, "volumes", name);
+    this.volumes = new Volumes(site.program, directory, this.spec, claims, namespace);
   }
 
   get labels(): Labels {

@@ -81,9 +81,10 @@ export class Program {
     return one;
   }
 
-  /** What a Secret or a ConfigMap holds. */
-  data(kind: "Secret" | "ConfigMap", name: string): Readonly<Record<string, string>> {
-    const { data = {}, stringData = {} } = this.object(name, kind);
+  /** What a Secret or a ConfigMap holds: that of a namespace, if several have one of this name. */
+  data(kind: "Secret" | "ConfigMap", name: string, namespace?: string): Readonly<Record<string, string>> {
+    const { data = {}, stringData = {} } =
+      (namespace && this.find({ apiVersion: "v1", kind, metadata: { name, namespace } })) || this.object(name, kind);
     if (kind === "ConfigMap") return data;
     const decoded = Object.entries(data).map(([key, value]) => [key, Buffer.from(String(value), "base64").toString()]);
     return { ...Object.fromEntries(decoded), ...stringData };

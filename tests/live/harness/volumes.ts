@@ -11,6 +11,7 @@ export class Volumes {
     private readonly directory: string,
     private readonly pod: any,
     private readonly claims: readonly any[],
+    private readonly namespace: string,
   ) {}
 
   /** What a container sees of them. */
@@ -76,7 +77,7 @@ export class Volumes {
     const name = configMap?.name ?? secret.secretName ?? secret.name;
     const issued = secret && issuedAs(name, this.program);
     const data: Record<string, string | Buffer> = {
-      ...(issued ?? this.program.data(configMap ? "ConfigMap" : "Secret", name)),
+      ...(issued ?? this.program.data(configMap ? "ConfigMap" : "Secret", name, this.namespace)),
       ...(configMap && this.program.binaries(name)),
     };
     const { items } = configMap ?? secret;
