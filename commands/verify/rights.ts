@@ -77,7 +77,7 @@ export function resourcesOf(expected: Expected): Resource[] {
 export function pluralOf(kind: string): string {
   const name = kind.toLowerCase();
   if (/(s|x|ch|sh)$/.test(name)) return `${name}es`;
-  return name.endsWith("y") ? `${name.slice(0, -1)}ies` : `${name}s`;
+  return /[^aeiou]y$/.test(name) ? `${name.slice(0, -1)}ies` : `${name}s`;
 }
 
 async function refusedVerbs(

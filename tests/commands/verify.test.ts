@@ -609,10 +609,11 @@ describe("verify", () => {
       for (const name of ["deployments.apps", "networkpolicies.networking.k8s.io", "clusters.postgresql.cnpg.io"]) {
         assert.ok(resources.has(name), name);
       }
-      assert.deepEqual(["PriorityClass", "Elasticsearch", "NetworkPolicy", "Secret"].map(pluralOf), [
+      assert.deepEqual(["PriorityClass", "Elasticsearch", "NetworkPolicy", "Gateway", "Secret"].map(pluralOf), [
         "priorityclasses",
         "elasticsearches",
         "networkpolicies",
+        "gateways",
         "secrets",
       ]);
     });

@@ -7,13 +7,16 @@ import {
   AuthorizationV1Api,
   CustomObjectsApi,
   KubeConfig,
+  type KubernetesObject,
+  KubernetesObjectApi,
+  loadAllYaml,
   NetworkingV1Api,
   PatchStrategy,
   setHeaderOptions,
   type V1Pod,
 } from "@kubernetes/client-node";
 import { evaluateStack } from "../../rehearsal/program/charts";
-import type { Evaluation } from "../../rehearsal/program/evaluate";
+import { type Evaluation, ROOT } from "../../rehearsal/program/evaluate";
 import { systemsOf, type Wire, type WireEnd, wiresOf } from "../../rehearsal/program/wiring";
 import type { EngineResult, StackValues } from "../../rehearsal/simulation/engine";
 import { parsePlatform } from "../../packages/platform-outputs/index";
@@ -30,22 +33,27 @@ const PARALLEL = process.env["CARBON_PARALLEL"] ?? "64";
 const MOST_DELAY_MS = 4000;
 
 /** One rehearsal of dev, kept up through these tests: they build on each other, as the days of a stack do. */
-describe("a stack through its life", () => {
+describe("a stack through its life, with the rights of docs/pipeline-rights.yaml", () => {
   let rehearsal: Rehearsal;
+  let previewer: Login;
+  let deployer: Login;
   const printed: string[] = [];
 
   before(async () => {
     rehearsal = await openRehearsal({ stack: "dev", progress: (line) => printed.push(line) });
+    await grantPipelineRights(rehearsal);
+    previewer = await pipelineLogin(rehearsal, "preview");
+    deployer = await pipelineLogin(rehearsal, "deploy");
     await delayPods(rehearsal, MOST_DELAY_MS);
   });
   after(() => rehearsal.cluster.stop());
 
   function up(...args: string[]): Promise<EngineResult> {
-    return rehearsal.engine.run("up", { saveOnce: true, args });
+    return rehearsal.engine.run("up", { saveOnce: true, args, env: deployer });
   }
 
   it("previews on an empty cluster", async () => {
-    const preview = await rehearsal.engine.run("preview");
+    const preview = await rehearsal.engine.run("preview", { env: previewer });
     assert.deepEqual(preview.errors, []);
     printed.push(preview.output);
   });
@@ -119,8 +127,52 @@ describe("a stack through its life", () => {
   });
 
   it("finds no difference when it refreshes what nobody touched", async () => {
-    const result = await rehearsal.engine.run("refresh", { args: ["--expect-no-changes"] });
+    const result = await rehearsal.engine.run("refresh", { args: ["--expect-no-changes"], env: deployer });
     assert.deepEqual(result.errors, []);
+  });
+
+  it("lets who previews write nothing, whatever rights that takes, and says so", async () => {
+    const { engine, api } = rehearsal;
+    engine.setValues((values) => withMlflowReplicas(values, 2));
+    const preview = await engine.run("preview", { env: previewer });
+    assert.deepEqual(preview.errors, []);
+    assert.match(preview.changed.join("\n"), /update .*Deployment mlflow/);
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(previewer.KUBECONFIG);
+    const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
+    const patched = (object: KubernetesObject, dryRun?: "All") =>
+      objects.patch(object, undefined, dryRun, undefined, undefined, PatchStrategy.MergePatch).then(
+        () => "written",
+        (error: unknown) => String(error),
+      );
+    const change = { labels: { changed: "by-preview" } };
+    const mlflow = {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "mlflow", namespace: NAMESPACE, ...change },
+    };
+    const secret = {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "minio-credentials", namespace: NAMESPACE, ...change },
+    };
+    const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "monitoring", ...change } };
+    for (const object of [mlflow, secret, namespace]) {
+      assert.match(await patched(object), /HTTP-Code: 422[^]*a preview writes nothing/, object.kind);
+      assert.equal(await patched(object, "All"), "written");
+    }
+    // No policy watches over policies.
+    const policy = { apiVersion: "admissionregistration.k8s.io/v1", kind: "ValidatingAdmissionPolicy" };
+    for (const name of ["carbon-preview", "admission-exact-images"]) {
+      assert.match(await patched({ ...policy, metadata: { name, ...change } }), /HTTP-Code: 403/);
+      assert.match(
+        await patched({ ...policy, kind: `${policy.kind}Binding`, metadata: { name, ...change } }),
+        /HTTP-Code: 403/,
+      );
+    }
+    const { metadata } = await api.apps.readNamespacedDeployment({ name: "mlflow", namespace: NAMESPACE });
+    assert.equal(metadata?.labels?.["changed"], undefined);
+    engine.setValues((values) => withMlflowReplicas(values, 1));
   });
 
   it("lets a system go that nothing needs, has it back, and leaves every other pod alone", async () => {
@@ -165,6 +217,7 @@ describe("a stack through its life", () => {
       { database: "pricing" },
       { topic: "data-ingestion", access: "read" },
       "mlflow",
+      "ray",
     ];
     engine.setValues((values) => ({ ...values, tenants: { pricing: { ...pricing, uses } } }));
     assert.deepEqual((await up()).errors, []);
@@ -226,7 +279,7 @@ describe("a stack through its life", () => {
       described = neo4j;
       return values;
     });
-    const preview = await engine.run("preview");
+    const preview = await engine.run("preview", { env: previewer });
     assert.match(preview.errors.join("\n"), /StatefulSet neo4j.*cannot be deleted.*protected/s);
     engine.setValues((values) => ({ ...values, neo4j: described }));
   });
@@ -304,7 +357,7 @@ describe("a stack through its life", () => {
         .sort();
     };
     const before = await pods();
-    const result = await engine.run("destroy", { preview: true, args: ["--run-program"] });
+    const result = await engine.run("destroy", { preview: true, args: ["--run-program"], env: deployer });
     assert.match(result.errors.join("\n"), /Database postgres-mlflow.*cannot be deleted.*protected/s);
     assert.deepEqual(await pods(), before);
   });
@@ -314,7 +367,7 @@ describe("a stack through its life", () => {
     const volumes = await api.core.listPersistentVolume();
     engine.setValues((values) => ({ ...values, protection: { lifted: [...DATA_OWNERS] } }));
     assert.deepEqual((await up()).errors, []);
-    const result = await engine.run("destroy", { saveOnce: true, args: ["--run-program"] });
+    const result = await engine.run("destroy", { saveOnce: true, args: ["--run-program"], env: deployer });
     assert.deepEqual(result.errors, []);
     const left = await api.core.listPersistentVolume();
     assert.deepEqual(names(left.items), names(volumes.items));
@@ -324,6 +377,27 @@ describe("a stack through its life", () => {
     );
   });
 });
+
+type Login = Readonly<Record<"KUBECONFIG", string>>;
+
+/** As an administrator does before the first `up`. */
+async function grantPipelineRights({ cluster }: Rehearsal): Promise<void> {
+  const kubeconfig = new KubeConfig();
+  kubeconfig.loadFromFile(cluster.kubeconfig);
+  const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
+  const rights = fs.readFileSync(path.join(ROOT, "docs/pipeline-rights.yaml"), "utf8");
+  for (const object of loadAllYaml(rights) as KubernetesObject[]) await objects.create(object);
+}
+
+/** The engine's environment under an account of the pipeline's. */
+async function pipelineLogin({ api, cluster }: Rehearsal, name: string): Promise<Login> {
+  const body = { spec: { audiences: ["https://kubernetes.default.svc"], expirationSeconds: 3600 } };
+  const { status } = await api.core.createNamespacedServiceAccountToken({ namespace: "carbon-pipeline", name, body });
+  const own = fs.readFileSync(cluster.kubeconfig, "utf8");
+  const KUBECONFIG = path.join(cluster.directory, `${name}.kubeconfig`);
+  fs.writeFileSync(KUBECONFIG, own.replace(/token: .*/, `token: ${status?.token}`), { mode: 0o600 });
+  return { KUBECONFIG };
+}
 
 function withMlflowReplicas(values: StackValues, replicas: number): StackValues {
   assert.ok(values.mlflow, "the stack has no MLflow: take another system for this test");
