@@ -7,7 +7,9 @@ import { operators } from "../rehearsal/operators";
 import { crdFixtures, definedKind, type Definition, definitions, toYaml } from "../rehearsal/operators/crds";
 import type { Operator } from "../rehearsal/operators/operator";
 import { ROOT } from "../rehearsal/program/evaluate";
-import { command, run } from "./cli";
+import { verdict } from "../rehearsal/simulation/colours";
+import { folded } from "../rehearsal/simulation/tables";
+import { command, print, run } from "./cli";
 
 /** The layout that `--from` expects. */
 const LAYOUT = "it needs charts as <chart>/ or charts/<chart>/, or CRDs as crds/<operator>/*.yaml";
@@ -306,15 +308,18 @@ export const program = command(
   .addHelpText(
     "after",
     `
-CRD directories: ${[...new Set(operators.map(upstreamFolder))].join(", ")}.
+${folded(`CRD directories: ${[...new Set(operators.map(upstreamFolder))].join(", ")}.`, { isTTY: true })}
 Fixtures of charts and CRDs that the directory lacks stay unchanged.
-Exit codes: 0 written, 2 wrong usage, or the directory has no pinned chart or CRD, or other versions.`,
+Exit codes: 0 written, 2 wrong usage, or the directory has no pinned chart or CRD, or other
+versions.`,
   )
   .action(({ from }: { from: string }) => {
     if (!fs.existsSync(from)) {
       throw new pulumi.RunError(`--from ${from}: no such directory; ${LAYOUT}`);
     }
-    for (const line of regenerate(from)) console.log(line);
+    const lines = regenerate(from);
+    for (const line of lines) print(line);
+    print(verdict("ok", `the fixtures are those of ${from}. Next: npm test -- tests/charts.test.ts`));
   });
 
 if (require.main === module) void run(program);

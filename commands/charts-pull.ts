@@ -214,7 +214,7 @@ export const program = command(
   [
     "npm run charts:pull",
     "npm run charts:pull -- --update    after a version change in components/base/versions.ts",
-    "npm run charts:pull -- --mirror oci://registry.example.com/charts --releases https://mirror.example.com",
+    "npm run charts:pull -- --mirror oci://example.com/charts --releases https://example.com/releases",
   ],
 )
   .option("--stack <name>", "the stack whose charts.directory to fill", "dev")
@@ -229,8 +229,9 @@ export const program = command(
   .addHelpText(
     "after",
     `
-Helm pulls the charts, and curl the manifest files. Both read proxies from the environment, and Helm its logins too. Every
-file must match ${LOCK_FILE}, whatever its source. Charts are unpacked anew each time.
+Helm pulls the charts, and curl the manifest files. Both read proxies from the environment, and Helm
+its logins too. Every file must match ${LOCK_FILE}, whatever its source. Charts are
+unpacked anew each time.
 Exit codes: 0 all files are present, 2 a file is missing or does not match the lock file.`,
   )
   .action(async ({ stack, helm = builtHelm() ?? "helm", update = false, ...sources }: Options) => {

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import { stripVTControlCharacters, styleText } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { folded } from "../rehearsal/simulation/tables";
 
 /** A command that is run as `npm run <name> -- <flags>`, with examples in its help. */
 export function command(name: string, description: string, examples: readonly string[]): Command {
@@ -23,7 +24,7 @@ export async function run(program: Command, argv: readonly string[] = process.ar
       process.exitCode = error.exitCode === 0 ? 0 : 2; // commander has already printed it
     } else if (isUserFault(error)) {
       process.exitCode = 2;
-      console.error(`error: ${error.message}`);
+      console.error(folded(`error: ${error.message}`, process.stderr));
     } else {
       throw error;
     }
@@ -38,7 +39,7 @@ export function isUserFault(error: unknown): error is Error {
 /** Prints a text: with its colours where Node finds that the terminal wants them (`NO_COLOR`, `FORCE_COLOR`). */
 export function print(text: string): void {
   const hasColours = styleText("red", "", { stream: process.stdout }) !== "";
-  console.log(hasColours ? text : stripVTControlCharacters(text));
+  console.log(folded(hasColours ? text : stripVTControlCharacters(text), process.stdout));
 }
 
 /** The option `--json [file]`, the same in every command that has it; {@link show} does what it says. */
@@ -62,7 +63,8 @@ function exact(_key: string, value: unknown): unknown {
 
 /** A line about what is being done, with the time. */
 export function progress(line: string): void {
-  console.error(`${new Date().toISOString().slice(11, 19)}  ${line}`);
+  const time = `${new Date().toISOString().slice(11, 19)}  `;
+  console.error(folded(time + line, process.stderr, " ".repeat(time.length)));
 }
 
 /** Collects a repeatable option PATH=VALUE. */

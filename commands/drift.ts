@@ -195,9 +195,11 @@ export const program = command("drift", "Tells from a preview what was changed o
   .addHelpText(
     "after",
     `
-The preview is made by: npx pulumi preview -s prod --refresh --run-program --json --diff > preview.json
-The workflow .github/workflows/drift.yaml runs it each day and keeps one issue up to date; docs/drift.md says what to do.
-A preview that stops at a field conflict works with PULUMI_K8S_ENABLE_PATCH_FORCE=true; it writes nothing.
+The preview is made by:
+  npx pulumi preview -s prod --refresh --run-program --json --diff > preview.json
+The workflow .github/workflows/drift.yaml runs it each day and keeps one issue up to date;
+docs/drift.md says what to do. A preview that stops at a field conflict works with
+PULUMI_K8S_ENABLE_PATCH_FORCE=true; it writes nothing.
 
 Exit codes: 0 no drift, 1 drift, 2 wrong usage, or the preview failed.`,
   )

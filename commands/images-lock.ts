@@ -4,8 +4,9 @@ import { fullName, type ImageLock, imageLock } from "../components/base/pod-sett
 import { evaluateStack } from "../rehearsal/program/charts";
 import { ROOT, STACKS } from "../rehearsal/program/evaluate";
 import { imagesIn } from "../rehearsal/program/images";
+import { verdict } from "../rehearsal/simulation/colours";
 import { writeLock } from "./charts-pull";
-import { command, run } from "./cli";
+import { command, print, run } from "./cli";
 import { digestOf } from "./images/registry";
 
 /**
@@ -52,11 +53,13 @@ const program = command(
   .addHelpText(
     "after",
     `
-Pods then pull those very images: commit the file, and run this again when a version changes. It is the file that the stack file
-names as \`images.lock\`. Registries are asked with the logins of \`docker login\`, mirrors in place of what they mirror.
-Images that charts name themselves keep their tags.
+Pods then pull those very images: commit the file, and run this again when a version changes. It is
+the file that the stack file names as \`images.lock\`. Registries are asked with the logins of
+\`docker login\`, mirrors in place of what they mirror. Images that charts name themselves keep their
+tags.
 
-Exit codes: 0 written, or nothing changed; 1 --check found changes; 2 wrong usage, or an image that no registry tells of.`,
+Exit codes: 0 written, or nothing changed; 1 --check found changes; 2 wrong usage, or an image that
+no registry tells of.`,
   )
   .action(async ({ check }: { check: boolean }) => {
     const files = new Map<string, string[]>();
@@ -69,11 +72,12 @@ Exit codes: 0 written, or nothing changed; 1 --check found changes; 2 wrong usag
       const file = path.resolve(ROOT, named);
       const lock = await lockImages(images);
       const lines = changes(imageLock(file), lock);
-      for (const line of lines) console.log(line);
+      for (const line of lines) print(line);
       if (check && lines.length > 0) process.exitCode = 1;
       if (!check) writeLock(file, lock);
-      const next = check ? "" : `; commit ${named}`;
-      console.log(`${Object.keys(lock).length} images, ${lines.length} changed${next}`);
+      const next = lines.length === 0 ? "" : `. Next: ${check ? "npm run images:lock" : `commit ${named}`}`;
+      const found = `${named}: ${Object.keys(lock).length} images, ${lines.length} changed${next}`;
+      print(verdict(!check || lines.length === 0, found));
     }
   });
 

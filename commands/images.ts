@@ -30,7 +30,8 @@ const program = command("images", "Lists the images built from this repository, 
     "after",
     `
 A tag contains the hash of the image's directory, so any change there gives a new tag. The workflow
-.github/workflows/images.yaml builds and pushes missing images. --missing uses the logins of \`docker login\`.
+.github/workflows/images.yaml builds and pushes missing images. --missing uses the logins of
+\`docker login\`.
 
 Exit codes: 0 listed, 2 wrong usage, or the registry gives no clear answer.`,
   )
@@ -43,14 +44,14 @@ Exit codes: 0 listed, 2 wrong usage, or the registry gives no clear answer.`,
     }));
     const images = options.missing ? await missing(all) : all;
     const rows = images.map(({ directory, image }) => [directory, image]);
-    const next = "the workflow images.yaml builds and pushes what its registry does not have";
     const what = options.missing ? "images are missing" : "images are built from this repository";
+    const next = rows.length === 0 ? "" : ". Next: run the workflow images, which pushes what is missing";
     show(
       options.json,
       images,
       [
         ...(rows.length > 0 ? [table(["folder", "image"], rows), ""] : []),
-        verdict(!options.missing || rows.length === 0, `${rows.length} ${what}; ${next}`),
+        verdict(!options.missing || rows.length === 0, `${rows.length} ${what}${next}`),
       ].join("\n"),
     );
   });

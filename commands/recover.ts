@@ -23,10 +23,12 @@ const program = command("recover", "Repairs a stack after a killed `up`; afterwa
 Steps, which may be repeated at any point:
   1. release the lock of the dead update (pulumi cancel)
   2. drop pending creations from the state and refresh the rest (pulumi refresh)
-  3. delete the records of interrupted Helm operations; their objects stay and the next operation takes them over
+  3. delete the records of interrupted Helm operations; their objects stay and the next operation
+     takes them over
   4. run \`pulumi up\` so that it adopts objects that the dead update created but did not record.
      If an object was not created by Pulumi, it is reported, and step 4 changes nothing.
-Before them it removes empty attributes of the state's file, which a kill can leave in a backend in a directory (file://).
+Before them it removes empty attributes of the state's file, which a kill can leave in a backend in
+a directory (file://).
 It stops before step 1 if the kubeconfig points to another cluster than the stack's.
 
 Like \`npx pulumi\`, it uses the backend, passphrase and kubeconfig of your shell.`,

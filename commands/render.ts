@@ -150,7 +150,7 @@ export const program = command(
   .option(...JSON_OPTION)
   .addHelpText(
     "after",
-    "\nThe data of Secrets is masked. A Helm release is written as its values; `helm template` renders them." +
+    "\nThe data of Secrets is masked. A Helm release is written as its values, for `helm template`." +
       "\nExit codes: 0 written, 2 wrong usage or config.",
   )
   .action(async ({ stack, out, charts, json }: Options) => {

@@ -100,7 +100,7 @@ export const program = command(
   .option("--all", "list what the program generates, too", false)
   .addHelpText(
     "after",
-    "\nExit codes: 0 no faults, 1 a credential is missing, in plain text or unknown, 2 wrong usage or config.",
+    "\nExit codes: 0 no faults, 1 a credential is missing, in plain text or unknown, 2 wrong usage or\nconfig.",
   )
   .action(({ stack, json, all }: { stack: string; json?: string | true; all: boolean }) => {
     const config = stackConfig(stack);

@@ -164,13 +164,15 @@ export const program = command(
   .addHelpText(
     "after",
     `
-It uses your shell's kubeconfig at the stack's context. It only reads, except for one Job in data-platform that it creates
-from the suspended CronJob \`verify\` and deletes; the Job calls MLflow, Feast, Ray, the application and Prometheus.
-docs/verify-rights.yaml lists the rights it needs. Quotas and nodes count as full from ${FULL * 100} %.
+It uses your shell's kubeconfig at the stack's context. It only reads, except for one Job in
+data-platform that it creates from the suspended CronJob \`verify\` and deletes; the Job calls MLflow,
+Feast, Ray, the application and Prometheus. docs/verify-rights.yaml lists the rights it needs.
+Quotas and nodes count as full from ${FULL * 100} %.
 
 ✓ passed   ✗ failed   ? unknown, which does not count as passed
 
-Exit codes: 0 every check passed, 1 some did not, 2 wrong usage or config, or the cluster cannot be reached.`,
+Exit codes: 0 every check passed, 1 some did not, 2 wrong usage or config, or the cluster cannot be
+reached.`,
   )
   .action(async ({ stack, before: isBefore, json, patience, all }: Options) => {
     const kubeconfig = kubeconfigOf(stack);

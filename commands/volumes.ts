@@ -12,8 +12,8 @@ const program = command("volumes", "Lists the volumes of a stack's cluster, uncl
   .addHelpText(
     "after",
     `
-\`pulumi destroy\` deletes claims, never volumes: these stay, Released, until you delete them with kubectl.
-It uses the kubeconfig of your shell.`,
+\`pulumi destroy\` deletes claims, never volumes: these stay, Released, until you delete them with
+kubectl. It uses the kubeconfig of your shell.`,
   )
   .action(async ({ stack, json }: { stack: string; json?: string | true }) => {
     const { items } = await kubeconfigOf(stack).makeApiClient(CoreV1Api).listPersistentVolume();

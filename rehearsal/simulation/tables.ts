@@ -94,6 +94,29 @@ function linesOf(line: string, width: number): string[] {
   return [line.slice(0, end), ...(rest === "" ? [] : linesOf(rest, width))];
 }
 
+/**
+ * A text of which each line fits a terminal: the rest of a long one stands below it, indented. Where no terminal is, a line stays whole,
+ * for who searches it.
+ */
+export function folded(text: string, { isTTY = false, columns = WIDTH }: Partial<Screen>, indent = "  "): string {
+  if (!isTTY) return text;
+  const fold = (line: string): string[] => {
+    if (widthOf(line) <= columns) return [line];
+    const start = /^ */.exec(line)?.[0] ?? "";
+    const [first = "", ...words] = line.trimStart().split(" ");
+    const lines = [start + first];
+    for (const word of words) {
+      const longer = `${lines.at(-1)} ${word}`;
+      if (widthOf(longer) <= columns) lines[lines.length - 1] = longer;
+      else lines.push(start + indent + word);
+    }
+    return lines;
+  };
+  return text.split("\n").flatMap(fold).join("\n");
+}
+
+type Screen = Pick<NodeJS.WriteStream, "isTTY" | "columns">;
+
 const BAR_LENGTH = 10;
 
 /** From which share on something is nearly used up. */

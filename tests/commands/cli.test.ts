@@ -17,7 +17,7 @@ import * as schema from "../../commands/schema";
 import * as secrets from "../../commands/secrets";
 import * as verify from "../../commands/verify";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { bar, table } from "../../rehearsal/simulation/tables";
+import { bar, folded, table } from "../../rehearsal/simulation/tables";
 import { temporaryDirectory } from "../support/temporary";
 
 const PROGRAMS = {
@@ -45,6 +45,10 @@ describe("a command", () => {
       assert.ok(stdout.startsWith(`Usage: npm run ${name} -- [options]\n`), stdout);
       assert.match(stdout, new RegExp(`Examples:\n  npm run (--silent )?${name}`));
       assert.match(stdout, /Exit codes: 0/);
+      assert.deepEqual(
+        stdout.split("\n").filter(({ length }) => length > 100),
+        [],
+      );
     });
   }
 
@@ -55,6 +59,18 @@ describe("a command", () => {
 
   it("ends with 2 and one line about a fault of the user, without a stack trace", async () => {
     assert.deepEqual(await runHere(faulty()), { code: 2, stdout: "", stderr: "error: --stack x: there is none\n" });
+  });
+
+  it("folds what is too long for a terminal between its words, and nothing that a file or another command gets", () => {
+    const fault = "  dev, kafka: /charts/strimzi-kafka-operator: does not exist, but 1.2.0 is pinned";
+    const terminal = { isTTY: true, columns: 40 };
+    assert.equal(
+      folded(`short\n${fault}`, terminal),
+      ["short", "  dev, kafka:", "    /charts/strimzi-kafka-operator: does", "    not exist, but 1.2.0 is pinned"].join(
+        "\n",
+      ),
+    );
+    assert.equal(folded(fault, { columns: 40 }), fault);
   });
 
   it("ends with 2 when a flag is unknown", async () => {
