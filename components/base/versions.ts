@@ -162,6 +162,7 @@ export const images = {
   ray: ownImage("ray"),
   feast: ownImage("feast"),
   superset: ownImage("superset"),
+  notebook: ownImage("notebook"),
   valkey: "valkey/valkey:9.1.4",
   redisExporter: "oliver006/redis_exporter:v1.88.0",
   localPathProvisioner: "rancher/local-path-provisioner:v0.0.37",

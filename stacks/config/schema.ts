@@ -15,7 +15,15 @@ import { tenantFaults, Tenants } from "./tenants";
 import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
 
 /** The systems that own data, as `protection.lifted` names them. */
-export const DATA_OWNERS = ["postgres", "object-store", "redis", "kafka", "elasticsearch", "neo4j"] as const;
+export const DATA_OWNERS = [
+  "postgres",
+  "object-store",
+  "redis",
+  "kafka",
+  "elasticsearch",
+  "neo4j",
+  "notebooks",
+] as const;
 export type DataOwner = (typeof DATA_OWNERS)[number];
 
 // A system that is left out is not deployed.

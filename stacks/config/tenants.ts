@@ -4,7 +4,7 @@ import { Quota } from "./cluster";
 import { bucket } from "./data";
 import { BACKUPS, BUCKETS, DATABASES, NAMESPACES, WAREHOUSE } from "./own-names";
 import { RayWorkers } from "./ml";
-import { kubernetesName, peopleGroup, size, Volume } from "./shapes";
+import { kubernetesName, peopleGroup, Size, size, Volume } from "./shapes";
 import { topicName } from "./streams";
 import type { SystemName } from "./systems";
 
@@ -137,6 +137,18 @@ const TenantRay = z.strictObject({
   workers: RayWorkers.default(CLUSTER.workers).meta({ description: "Its workers, autoscaled by CPU" }),
 });
 
+const NOTEBOOK_SIZE = { cpu: { request: 0.25, limit: 1 }, memoryMiB: { request: 512, limit: 2048 } };
+
+const Notebooks = z.strictObject({
+  image: z
+    .string()
+    .optional()
+    .meta({ description: "Image with JupyterLab, made of the platform's (docs/tenants.md). Default: the platform's" }),
+  size: Size.default(NOTEBOOK_SIZE).meta({ description: "All notebooks that run at a time together" }),
+  gpus: z.int().min(1).optional().meta({ description: "GPUs of one node; by default none" }),
+  volume: Volume.meta({ description: "The home directory, where notebooks are kept" }),
+});
+
 const Tenant = z.strictObject({
   quota: TenantQuota.meta({ description: "What all pods and volumes of the tenant may take together" }),
   members: z
@@ -144,6 +156,9 @@ const Tenant = z.strictObject({
     .min(1)
     .meta({ description: "Groups of the cluster whose people run pods in the tenant's namespace" }),
   ray: TenantRay.optional().meta({ description: "Size of the Ray cluster that it uses: a part of its quota" }),
+  notebooks: Notebooks.optional().meta({
+    description: "JupyterLab in the tenant's namespace, logged in to what it uses: a part of its quota. Default: none",
+  }),
   uses: z.array(Grant).default([]).meta({ description: "What its pods may reach, each with a login of its own" }),
 });
 
@@ -155,6 +170,11 @@ export const Tenants = z
 
 type Tenants = z.output<typeof Tenants>;
 type Tenant = z.output<typeof Tenant>;
+
+/** What the program calls a tenant's JupyterLab. */
+export function notebookUser(tenant: string): string {
+  return objectName(`${TENANT_USERS}${tenant}`, "notebook");
+}
 
 /** The size of a tenant's Ray cluster. */
 export function rayOf(tenants: Tenants, { tenant }: TenantGrant): z.output<typeof TenantRay> {
@@ -233,12 +253,25 @@ export function tenantFaults(config: Systems): Fault[] {
 }
 
 /** The pods that the program runs in a tenant's namespace, at most. */
-function ownPods({ ray = CLUSTER, uses }: Tenant): { key: string; count: number; size: OwnSize; volumeGiB?: number }[] {
-  if (!uses.some(({ kind }) => kind === "ray")) return [];
-  return [
+function ownPods({ ray = CLUSTER, notebooks, uses }: Tenant): OwnPod[] {
+  const cluster = [
     { key: "ray.head", count: 1, size: ray.head, volumeGiB: ray.head.volume.sizeGiB },
     { key: "ray.workers", count: ray.workers.max, size: ray.workers },
   ];
+  const lab = notebooks && {
+    key: "notebooks.size",
+    count: 1,
+    size: notebooks.size,
+    volumeGiB: notebooks.volume.sizeGiB,
+  };
+  return [...(uses.some(({ kind }) => kind === "ray") ? cluster : []), ...(lab ? [lab] : [])];
+}
+
+interface OwnPod {
+  readonly key: string;
+  readonly count: number;
+  readonly size: OwnSize;
+  readonly volumeGiB?: number;
 }
 
 type OwnSize = Pick<z.output<typeof RayWorkers>, "cpu" | "memoryMiB">;
@@ -272,7 +305,7 @@ function roomFaults([tenant, config]: [string, Tenant]): Fault[] {
         message: `${size[resource].limit} is above quota.container.${resource}.max (${quota.container[resource].max}); lower it, or raise that`,
       })),
   );
-  const unused = config.ray !== undefined && pods.length === 0;
+  const unused = config.ray !== undefined && !pods.some(({ key }) => key.startsWith("ray."));
   const idle = { path: ["tenants", tenant, "ray"], message: "is the size of nothing; add ray to uses, or remove it" };
   return [...short, ...large, ...(unused ? [idle] : [])];
 }

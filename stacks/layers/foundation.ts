@@ -136,7 +136,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   ];
   const tenants = mapped(NAMESPACES, (name, podSecurity) => {
     if (absent.includes(name)) return { namespace: pulumi.output<string>(name) };
-    const protect = name === "data-platform" && DATA_OWNERS.some(isProtected);
+    const protect = name === "data-platform" && DATA_OWNERS.some((one) => one !== "notebooks" && isProtected(one));
     const logins = pullSecret ? secrets.get("registryLogins") : undefined;
     const certificates = LEAVING.includes(name) ? outside.certificates : undefined;
     return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins, certificates }, opts);

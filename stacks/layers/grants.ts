@@ -42,18 +42,25 @@ export interface Granted {
 
 /** With what the libraries of the program's pods in a tenant's namespace log in. */
 export function clientEnv(ways: readonly Granted[]): Record<string, pulumi.Input<string>> {
-  return Object.assign(
-    {},
-    ...ways.map(({ grant: { kind, secret }, access: { uri, login } }) =>
-      kind === "mlflow"
-        ? {
-            MLFLOW_TRACKING_URI: uri,
-            MLFLOW_TRACKING_TOKEN: login.password,
-            MLFLOW_TRACKING_SERVER_CERT_PATH: `${BINDING_ROOT}/${secret}/${CA_KEY}`,
-          }
-        : {},
-    ),
-  ) as Record<string, pulumi.Input<string>>;
+  return Object.assign({}, ...ways.map(variablesOf)) as Record<string, pulumi.Input<string>>;
+}
+
+function variablesOf({
+  grant: { kind, secret },
+  access: { uri, login },
+}: Granted): Record<string, pulumi.Input<string>> {
+  switch (kind) {
+    case "mlflow":
+      return {
+        MLFLOW_TRACKING_URI: uri,
+        MLFLOW_TRACKING_TOKEN: login.password,
+        MLFLOW_TRACKING_SERVER_CERT_PATH: `${BINDING_ROOT}/${secret}/${CA_KEY}`,
+      };
+    case "ray":
+      return { RAY_ADDRESS: uri, RAY_AUTH_MODE: "token", RAY_AUTH_TOKEN: login.password };
+    default:
+      return {};
+  }
 }
 
 /** The way to a tenant's own Ray cluster. */

@@ -6,10 +6,11 @@ import { Members } from "../../components/ground/members";
 import { OutputsDocument } from "../../components/ground/outputs-document";
 import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
+import { Notebook } from "../../components/ml/notebook";
 import { TenantRay } from "../../components/ml/ray/tenant";
 import type { PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
-import { rayOf, type TenantGrant, tenantGrants } from "../config/tenants";
+import { notebookUser, rayOf, type TenantGrant, tenantGrants } from "../config/tenants";
 import { DOCUMENT } from "../contract/outputs";
 import type { PublishedOutputs } from "../contract/publish";
 import type { Foundation } from "./foundation";
@@ -29,12 +30,11 @@ export function tenants(
   systems: Systems,
   ground: Foundation,
 ): Readonly<Record<string, Guest>> {
-  const all = Object.entries(config.tenants);
   const grants = tenantGrants(config);
   const ca = grants.some(({ kind }) => kind !== "ray" && !(kind in TENANT_APIS))
     ? authorityOf(ground)
     : pulumi.output("");
-  const made = all.map(([tenant, { quota, members }]) => {
+  const made = Object.entries(config.tenants).map(([tenant, { quota, members }]) => {
     const { opts } = ground;
     const { namespace } = new Tenant(tenant, { meshed: ground.mesh !== undefined }, opts);
     new Quota(`${tenant}-quota`, { namespace, ...quota, loadBalancers: 0, nodePorts: 0 }, opts);
@@ -51,7 +51,9 @@ export function tenants(
       ({ grant: { user, secret }, access }) =>
         [secret, new Binding(user, secret, { pods, ...access }, opts).secret] as const,
     );
-    return [tenant, { namespace, secrets: Object.fromEntries(bindings) }] as const;
+    const lab = notebook(tenant, namespace, config.tenants, secrets, [...ways, ...clusters], ground);
+    const all = Object.fromEntries([...bindings, ...lab]);
+    return [tenant, { namespace, secrets: all }] as const;
   });
   return Object.fromEntries(made);
 }
@@ -93,4 +95,33 @@ function rayCluster(
     opts,
   );
   return { grant, access: rayAccess(grant, cluster, token, clusterDomain) };
+}
+
+/** Makes a tenant's JupyterLab, if it has one, whose notebooks may use all that it was granted. */
+function notebook(
+  tenant: string,
+  namespace: pulumi.Output<string>,
+  all: PlatformConfig["tenants"],
+  secrets: Secrets,
+  ways: readonly Granted[],
+  { opts, volumeOf, isProtected }: Foundation,
+): [string, SecretLocation][] {
+  const notebooks = all[tenant]?.notebooks;
+  if (notebooks === undefined) return [];
+  const user = notebookUser(tenant);
+  const { login } = new Notebook(
+    user,
+    {
+      ...notebooks,
+      namespace,
+      volume: volumeOf(notebooks.volume),
+      token: secrets.ofTenant(user),
+      bindings: ways.map(({ grant: { secret } }) => secret),
+      clientEnv: clientEnv(ways),
+      talksTo: ways.flatMap(({ access }) => access.to),
+      protect: isProtected("notebooks"),
+    },
+    opts,
+  );
+  return [[login.name, login]];
 }

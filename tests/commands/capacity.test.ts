@@ -99,7 +99,7 @@ describe("capacity", () => {
     assert.deepEqual([pods?.start, pods?.most, pods?.surge], [1, 5, 2]);
   });
 
-  it("counts the Ray cluster of a tenant against its quota, and names the key to raise", async () => {
+  it("counts the Ray cluster and notebooks of a tenant against its quota, and names the key to raise", async () => {
     const { pricing } = TENANTS;
     assert.ok(pricing, "the test needs a tenant");
     const faultsWith = async (pods: number): Promise<string[]> => {
@@ -107,10 +107,10 @@ describe("capacity", () => {
       const config = { ...configOf("prod"), tenants };
       return checkCapacity(await evaluateConfig("prod", config), config).filter((fault) => fault.includes("pricing"));
     };
-    assert.deepEqual(await faultsWith(5), []);
+    assert.deepEqual(await faultsWith(6), []);
     assert.match(
-      (await faultsWith(4)).join("\n"),
-      /^tenants\.pricing\.quota\.pods: 5 needed of pods \(3 with .* but pricing-quota allows 4/,
+      (await faultsWith(5)).join("\n"),
+      /^tenants\.pricing\.quota\.pods: 6 needed of pods \(4 with .* but pricing-quota allows 5/,
     );
   });
 

@@ -23,6 +23,24 @@ def bound():
 print("BOUND", *ray.get(bound.remote()))
 `;
 
+// What a first notebook may do: a task on the cluster, by the address and token of the environment.
+const NOTEBOOK = `
+import os, pathlib, feast, mlflow, ray
+ray.init()
+@ray.remote(num_cpus=1)
+def answer():
+    return 42
+home = pathlib.Path.home() / "kept.txt"
+home.write_text("pricing")
+for place in ["/kept.txt", "/usr/kept.txt", "/bindings/ray/kept.txt"]:
+    try:
+        pathlib.Path(place).write_text("no")
+        raise SystemExit(f"{place} can be written to")
+    except OSError:
+        pass
+print("USED", ray.get(answer.remote()), mlflow.get_tracking_uri(), home.read_text(), os.getuid())
+`;
+
 describe("a tenant's own logins", () => {
   let cluster: Cluster;
   let client: Pod;
@@ -163,7 +181,7 @@ describe("a tenant's own logins", () => {
 
   it("run code on a Ray cluster of its own, which finds its logins and takes no token but its own", async () => {
     const head = await cluster.pod("tenant-pricing-ray-head");
-    const worker = await cluster.pod("tenant-pricing-ray-worker");
+    await cluster.pod("tenant-pricing-ray-worker");
     const stdout = await head.exec(["python", "-c", BOUND]);
     assert.match(stdout, /BOUND bucket-prices catalog-pricing database-pricing .* tenant_pricing$/m);
     const platform = cluster.program.data("Secret", "ray-auth")["RAY_AUTH_TOKEN"] ?? "";
@@ -174,6 +192,23 @@ describe("a tenant's own logins", () => {
     assert.equal(await statusFor(binding("pricing", "ray").password), 200);
     assert.ok(platform.length > 0, "the platform has no token to try");
     for (const other of [platform, "wrong"]) assert.ok((await statusFor(other)) >= 400, "others run code there");
-    for (const pod of [worker, head]) await cluster.stop(pod);
+  });
+
+  it("open its JupyterLab, whose notebooks use Ray, MLflow's and Feast's client, and the home alone is written to", async () => {
+    const lab = await cluster.pod("tenant-pricing-notebook");
+    const { JUPYTER_TOKEN = "" } = secretOf("pricing", "notebook");
+    const statusFor = async (headers: Record<string, string>, path = "/api/contents") =>
+      (await fetch(lab.url("http", path), { headers, redirect: "manual" })).status;
+    assert.equal(await statusFor({ authorization: `token ${JUPYTER_TOKEN}` }), 200);
+    assert.equal(await statusFor({ authorization: `token ${JUPYTER_TOKEN}` }, "/lab"), 200);
+    for (const token of ["", "wrong", binding("pricing", "ray").password]) {
+      assert.equal(await statusFor({ authorization: `token ${token}` }), 403, "others run code with its logins");
+    }
+    assert.equal(await statusFor({}, "/lab"), 302, "the page opens without the token");
+    const used = await lab.exec(["python", "-c", NOTEBOOK]);
+    assert.match(used, /^USED 42 .*\/api\/mlflow pricing 1000$/m);
+    const own = (await cluster.pods()).filter(({ name }) => name.startsWith("tenant-"));
+    // Its workers before the head, which they would wait for.
+    for (const pod of own.reverse()) await cluster.stop(pod);
   });
 });

@@ -14,6 +14,7 @@ import { TENANTS } from "../support/tenants";
 const SHAPE = "prod with SeaweedFS";
 const SECRET = "kubernetes:core/v1:Secret";
 const RAY = "tenant-pricing-ray";
+const NOTEBOOK = "tenant-pricing-notebook";
 const HOST = (service: string) => `${service}.data-platform.svc.cluster.local`;
 
 const minio = (tenants: PlatformConfig["tenants"]) => run({ ...configOf("prod"), tenants });
@@ -114,6 +115,7 @@ describe("a tenant", () => {
       { ...server("ray", { app: "ray" }), namespace: "data-platform" },
       { ...server("pricing's head", { app: RAY, component: "head" }), namespace: "pricing", serviceAccount: RAY },
       { ...server("pricing's worker", { app: RAY, component: "worker" }), namespace: "pricing", serviceAccount: RAY },
+      { ...server("pricing's notebook", { app: NOTEBOOK }), namespace: "pricing", serviceAccount: NOTEBOOK },
       server("polaris", { "app.kubernetes.io/name": "polaris", "app.kubernetes.io/instance": "polaris" }),
       { ...server("gateway", { app: "gateway" }), namespace: "gateway" },
     ];
@@ -122,13 +124,14 @@ describe("a tenant", () => {
     );
     const granted = ["elasticsearch 9200-9200", "gateway 10443-10443", "kafka 9092-9092", "polaris 8181-8181"];
     const stores = ["postgres 5432-5432", "s3 9000-9000"];
-    for (const node of ["head", "worker"]) {
-      const own = open.filter((flow) => flow.startsWith(`pricing's ${node} -> `) && !/-> pricing's/.test(flow));
-      assert.deepEqual(
-        own.map((flow) => flow.replace(/.* -> /, "")),
-        [...granted, ...stores],
-        "its tasks reach what it was granted, and nothing else",
-      );
+    const cluster = ["pricing's head 10001-10001", "pricing's head 8265-8265"];
+    for (const node of ["head", "worker", "notebook"]) {
+      const own = open
+        .filter((flow) => flow.startsWith(`pricing's ${node} -> `))
+        .map((flow) => flow.replace(/.* -> /, ""))
+        .filter((to) => node === "notebook" || !to.startsWith("pricing's"));
+      const all = [...granted, ...stores, ...(node === "notebook" ? cluster : [])];
+      assert.deepEqual(own.sort(), all.sort(), "it reaches what its tenant was granted, and nothing else");
     }
     assert.deepEqual(
       open.filter(
@@ -294,8 +297,8 @@ describe("a tenant", () => {
       [token, "generated-tenant-pricing-mlflow"],
     );
     const pods = ourPods(seen).filter(({ namespace }) => namespace === "pricing");
-    assert.equal(pods.length, 2);
-    for (const { template, owner } of pods) {
+    assert.equal(pods.length, 3);
+    for (const { template, owner } of pods.filter((pod) => pod.labels["app"] === RAY)) {
       const mounted = template.spec.volumes.flatMap(({ secret: own }: any) => (own ? [own.secretName] : []));
       const bound = ["bucket-prices", "catalog-pricing", "database-pricing", "features", "mlflow", "search-pricing"];
       assert.deepEqual(mounted.sort(), [...bound, "serve", "topic-data-ingestion"], owner);
@@ -310,6 +313,43 @@ describe("a tenant", () => {
       !JSON.stringify(files(seen, "data-platform", "ray-auth")).includes(token),
       "the platform's token is the same",
     );
+  });
+
+  it("has a JupyterLab that its token opens, logged in to all that it was granted, with a home that stays", async () => {
+    const { seen } = await program(SHAPE);
+    const lab = ourPods(seen).filter(({ labels }) => labels["app"] === NOTEBOOK);
+    assert.deepEqual(
+      lab.map(({ owner }) => owner),
+      [`StatefulSet pricing/${NOTEBOOK}`],
+    );
+    const secret = files(seen, "pricing", "notebook");
+    assert.equal(secret["JUPYTER_TOKEN"], `generated-${NOTEBOOK}`);
+    const { uri = "", password = "" } = files(seen, "pricing", "ray");
+    assert.deepEqual(
+      [secret["RAY_ADDRESS"], secret["RAY_AUTH_TOKEN"], secret["RAY_AUTH_MODE"]],
+      [uri, password, "token"],
+    );
+    assert.equal(secret["MLFLOW_TRACKING_URI"], files(seen, "pricing", "mlflow")["uri"]);
+    const { volumes, containers } = lab[0]?.template.spec ?? {};
+    const mounted = new Map<string, string>(containers[0].volumeMounts.map((one: any) => [one.name, one.mountPath]));
+    const bound = volumes.flatMap(({ name, secret: own }: any) =>
+      own ? [`${own.secretName} ${String(mounted.get(name))}`] : [],
+    );
+    const { secrets } = PlatformOutputs.parse((await program(SHAPE)).outputs).tenants?.["pricing"] ?? {};
+    const granted = Object.keys(secrets ?? {}).filter((name) => name !== "notebook");
+    assert.ok(granted.includes("ray"), "the outputs do not list its grants");
+    assert.deepEqual(bound.sort(), granted.map((name) => `${name} /bindings/${name}`).sort());
+    assert.equal(mounted.get("home"), "/home/notebook");
+    assert.ok(only(seen, "kubernetes:apps/v1:StatefulSet", NOTEBOOK).protect, "its notebooks may be deleted by a typo");
+  });
+
+  it("has notebooks on a node with GPUs, if it asks for some", async () => {
+    const { pricing } = TENANTS;
+    assert.ok(pricing?.notebooks, "the test needs notebooks");
+    const { seen } = await minio({ pricing: { ...pricing, notebooks: { ...pricing.notebooks, gpus: 2 } } });
+    const { spec } = only(seen, "kubernetes:apps/v1:StatefulSet", NOTEBOOK).inputs.spec.template;
+    assert.equal(spec.containers[0].resources.limits["nvidia.com/gpu"], "2");
+    assert.deepEqual(spec.nodeSelector, { "nvidia.com/gpu.present": "true" });
   });
 
   it("has a namespace with limits, in which its members run what may run beside the platform", async () => {

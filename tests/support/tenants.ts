@@ -22,6 +22,7 @@ export const TENANTS: PlatformConfig["tenants"] = {
       head: { ...SIZE, volume: { sizeGiB: 5 } },
       workers: { ...SIZE, min: 1, max: 2 },
     },
+    notebooks: { size: SIZE, volume: { sizeGiB: 5 } },
     uses: [
       { kind: "bucket", name: "prices", access: "write" },
       { kind: "database", name: "pricing", access: "write" },

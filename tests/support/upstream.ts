@@ -186,6 +186,21 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
   postgresql: { programs: [] },
   ray,
   "ray-gpu": ray,
+  notebook: {
+    user: { uid: 1000, source: "images/notebook/Dockerfile" },
+    programs: [
+      {
+        command: /^jupyter lab /,
+        writes: [HOME, { fallback: "/tmp", source: "sockets and files of kernels" }],
+        ports: {
+          http: { set: /\s--port=(\d+)/, fallback: 8888, source: "jupyter-server jupyter_server/serverapp.py, port" },
+        },
+        health: {
+          http: { is: /^\/api$/, source: "jupyter-server jupyter_server/base/handlers.py, APIVersionHandler" },
+        },
+      },
+    ],
+  },
   superset: {
     user: { uid: 1000, source: "apache/superset Dockerfile, the user superset" },
     programs: [

@@ -2,14 +2,8 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import type { Destination } from "../../base/connect";
 import type { PodIdentity, PodPorts, RedisAccess, RedisLogin } from "../../base/endpoint";
-import {
-  container,
-  type ContainerSize,
-  type PodArgs,
-  podTemplate,
-  resources,
-  type SizedContainer,
-} from "../../base/pod";
+import { GPU_NODES, GPU_TOLERATIONS, withGpus } from "../../base/gpus";
+import { container, type ContainerSize, type PodArgs, podTemplate, type SizedContainer } from "../../base/pod";
 import { type TaintMatch, tolerationsOf } from "../../base/pod-settings";
 import { REDIS_CA } from "../../base/redis-client";
 import { S3_AND_PUBLIC_BUNDLE } from "../../base/s3-client";
@@ -367,15 +361,6 @@ function mountsOf({ mounts, needsBundle }: RayEnvironment): Readonly<Record<stri
 }
 
 const PROXY_PROBE = { periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 1 };
-
-// The labels of the GPU operator's feature discovery, and the taint from its documentation.
-const GPU_NODES = { "nvidia.com/gpu.present": "true" };
-const GPU_TOLERATIONS = [{ key: "nvidia.com/gpu", operator: "Exists", effect: "NoSchedule" }];
-
-function withGpus(size: ContainerSize, count: number) {
-  const { requests, limits } = resources(size);
-  return { requests, limits: { ...limits, "nvidia.com/gpu": `${count}` } };
-}
 
 function scratch({ needsBundle }: RayEnvironment, size: ContainerSize): NonNullable<PodArgs["scratch"]> {
   // Plasma needs slightly more than the objects.

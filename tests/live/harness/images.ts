@@ -26,6 +26,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
   [images.feast]: () => python("feast"),
+  [images.notebook]: async () => ({ ...(await python("notebook")), user: "notebook" }),
   [images.datahubIngestion]: () => python("datahub"),
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
   [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),

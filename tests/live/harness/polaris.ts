@@ -174,12 +174,18 @@ export class PolarisDouble {
       }
       case "GET principals":
         return { principals: [...this.principals.keys()].map((one) => ({ name: one })) };
-      case "DELETE principals":
-        { this.gone(this.principals, name); return; }
-      case "DELETE principal-roles":
-        { this.gone(this.principalRoles, name); return; }
-      case "DELETE catalogs catalog-roles":
-        { this.gone(this.grants, `${name}/${inner}`); return; }
+      case "DELETE principals": {
+        this.gone(this.principals, name);
+        return;
+      }
+      case "DELETE principal-roles": {
+        this.gone(this.principalRoles, name);
+        return;
+      }
+      case "DELETE catalogs catalog-roles": {
+        this.gone(this.grants, `${name}/${inner}`);
+        return;
+      }
       case "POST principals": {
         const made = { clientId: randomUUID(), secret: randomUUID(), roles: new Set<string>() };
         this.fresh(this.principals, body.principal.name, made);

@@ -19,6 +19,7 @@ export const locks = {
   ray: path.join(IMAGES, "ray", "requirements.lock"),
   feast: path.join(IMAGES, "feast", "requirements.lock"),
   superset: path.join(IMAGES, "superset", "requirements.lock"),
+  notebook: path.join(IMAGES, "notebook", "requirements.lock"),
   datahub: path.join(REQUIREMENTS, "datahub.lock"),
   java: path.join(REQUIREMENTS, "java.lock"),
   envoy: path.join(REQUIREMENTS, "envoy.lock"),
