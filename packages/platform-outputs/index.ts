@@ -22,6 +22,40 @@ export function platform<Used extends System = never>(
   return stack.name.apply((name) => stack.outputs.apply((outputs) => parsePlatform(outputs, name, uses)));
 }
 
+/** A tenant of a stack, which was granted these things: what its pods run in, and the Secret of each grant. */
+export interface Tenant<Grant extends string> {
+  readonly namespace: string;
+  readonly secrets: Readonly<Record<Grant, { readonly namespace: string; readonly name: string }>>;
+}
+
+/** A tenant's namespace and Secrets for a Pulumi program; fails if the stack has no such tenant, or the tenant not all that is used. */
+export function tenant<Grant extends string>(
+  stack: pulumi.StackReference,
+  name: string,
+  uses: readonly Grant[],
+): pulumi.Output<Tenant<Grant>> {
+  return stack.name.apply((source) => stack.outputs.apply((outputs) => parseTenant(outputs, source, name, uses)));
+}
+
+/** A tenant in a document, or in the ConfigMap that holds it; `source` names it in errors. */
+export function parseTenant<Grant extends string>(
+  document: unknown,
+  source: string,
+  name: string,
+  uses: readonly Grant[],
+): Tenant<Grant> {
+  const found = parsePlatform(document, source).tenants?.[name];
+  const at = `${source}: tenants.${name}`;
+  if (found === undefined) {
+    throw new Error(`${at}: is absent; add it to the stack file of the platform (contract ${CONTRACT})`);
+  }
+  const faults = uses
+    .filter((grant) => found.secrets[grant] === undefined)
+    .map((grant) => `${at}.secrets.${grant}: is absent; it was not granted (contract ${CONTRACT})`);
+  if (faults.length > 0) throw new Error(faults.join("\n"));
+  return found as Tenant<Grant>;
+}
+
 /** The outputs in a file, in a directory where the ConfigMap is mounted, or in what `kubectl get --output json` says of it. */
 export function readPlatform<Used extends System = never>(place: string, uses: readonly Used[] = []): Platform<Used> {
   const file = fs.statSync(place).isDirectory() ? path.join(place, DOCUMENT) : place;

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { createRequire } from "node:module";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parsePlatform, platform, readPlatform } from "../../packages/platform-outputs/index";
+import { parsePlatform, parseTenant, platform, readPlatform } from "../../packages/platform-outputs/index";
 import { mockEngine, only, settled, valueOf } from "../support/mocks";
 import { installExample } from "../support/packed";
 import { program } from "../support/program";
@@ -14,6 +14,11 @@ const REFERENCE = "pulumi:pulumi:StackReference";
 
 async function document(): Promise<Record<string, unknown>> {
   return (await program("prod")).outputs as Record<string, unknown>;
+}
+
+/** Those of a stack with tenants. */
+async function withTenants(): Promise<Record<string, unknown>> {
+  return (await program("prod with SeaweedFS")).outputs as Record<string, unknown>;
 }
 
 /** A Pulumi program's view of a stack with these outputs. */
@@ -102,24 +107,30 @@ describe("the package as it is published", () => {
     ]);
   });
 
-  it("connects examples/pricing, which has nothing else: over TLS, and with the right login", async () => {
-    const outputs = await document();
+  it("connects examples/pricing, which has nothing else: by the Secrets of its tenant, in its namespace", async () => {
+    const outputs = await withTenants();
     const seen = await mockEngine({ [REFERENCE]: { outputs, secretOutputNames: [] } });
     createRequire(path.join(directory, "index.ts"))("./index.ts");
     await settled();
-    const { data } = only(seen, "kubernetes:core/v1:ConfigMap").inputs;
-    const { kafka, mlflow } = parsePlatform(outputs, STACK, ["kafka", "mlflow"]);
-    assert.equal(data.MLFLOW_TRACKING_URI, mlflow.url);
-    assert.equal(data.KAFKA_BOOTSTRAP_SERVERS, `${kafka.host}:${kafka.port}`);
+    const { metadata, spec } = only(seen, "kubernetes:apps/v1:Deployment").inputs;
+    assert.equal(metadata.namespace, "pricing");
     assert.deepEqual(
-      [data.KAFKA_SECURITY_PROTOCOL, data.KAFKA_SASL_MECHANISM, data.PGSSLMODE],
-      ["SASL_SSL", "SCRAM-SHA-512", "verify-full"],
+      spec.template.spec.volumes.map(({ secret }: any) => secret.secretName),
+      ["database-pricing", "topic-data-ingestion", "mlflow"],
     );
-    const { spec } = only(seen, "kubernetes:apps/v1:Deployment").inputs;
-    const { sources } = spec.template.spec.volumes[0].projected;
-    assert.deepEqual(
-      sources.map(({ secret }: any) => secret.name),
-      [kafka.ca?.name, "postgres-tls"],
-    );
+    const [{ env }] = spec.template.spec.containers;
+    const password = env.find(({ name }: any) => name === "PGPASSWORD").valueFrom.secretKeyRef;
+    assert.deepEqual(password, { name: "database-pricing", key: "password" });
+  });
+
+  it("tells a consumer that it is no tenant, or was not granted what it uses, by stack and key", async () => {
+    const grants = ["database-pricing", "search-rates"] as const;
+    const [without, outputs] = [await document(), await withTenants()];
+    assert.throws(() => parseTenant(without, STACK, "pricing", grants), {
+      message: `${STACK}: tenants.pricing: is absent; add it to the stack file of the platform (contract 2)`,
+    });
+    assert.throws(() => parseTenant(outputs, STACK, "pricing", grants), {
+      message: `${STACK}: tenants.pricing.secrets.search-rates: is absent; it was not granted (contract 2)`,
+    });
   });
 });

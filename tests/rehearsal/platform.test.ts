@@ -32,12 +32,17 @@ const NAMESPACE = "data-platform";
 const PARALLEL = process.env["CARBON_PARALLEL"] ?? "64";
 const MOST_DELAY_MS = 4000;
 
+const OWN = { PULUMI_CONFIG_PASSPHRASE: "the consumer's own" };
+const UNASKED = ["--yes", "--skip-preview", "--non-interactive"];
+const NO_TENANT = /organization\/carbon\/dev: tenants\.pricing: is absent; add it to the stack file/;
+
 /** One rehearsal of dev, kept up through these tests: they build on each other, as the days of a stack do. */
 describe("a stack through its life, with the rights of docs/pipeline-rights.yaml", () => {
   let rehearsal: Rehearsal;
   let previewer: Login;
   let deployer: Login;
   const printed: string[] = [];
+  const consumer = temporaryDirectory();
 
   before(async () => {
     rehearsal = await openRehearsal({ stack: "dev", progress: (line) => printed.push(line) });
@@ -47,6 +52,23 @@ describe("a stack through its life, with the rights of docs/pipeline-rights.yaml
     await delayPods(rehearsal, MOST_DELAY_MS);
   });
   after(() => rehearsal.cluster.stop());
+
+  /** Runs pulumi for the program of examples/pricing, which sees the cluster as a member of the tenant does. */
+  async function asConsumer(passphrase: object, ...args: string[]): Promise<string> {
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(rehearsal.cluster.kubeconfig);
+    const file = path.join(consumer, "kubeconfig.json");
+    const config: any = JSON.parse(kubeconfig.exportConfig());
+    for (const { user } of config.users) Object.assign(user, { as: "ann", "as-groups": ["pricing"] });
+    fs.writeFileSync(file, JSON.stringify(config));
+    const env = { ...process.env, ...rehearsal.engine.env, PULUMI_CONFIG_PASSPHRASE: undefined, KUBECONFIG: file };
+    try {
+      return (await promisify(execFile)("pulumi", args, { cwd: consumer, env: { ...env, ...passphrase } })).stdout;
+    } catch (error) {
+      // The engine writes what is wrong to its output.
+      throw new Error(String((error as { stdout?: unknown }).stdout), { cause: error });
+    }
+  }
 
   function up(...args: string[]): Promise<EngineResult> {
     return rehearsal.engine.run("up", { saveOnce: true, args, env: deployer });
@@ -81,21 +103,13 @@ describe("a stack through its life, with the rights of docs/pipeline-rights.yaml
     printed.push(result.output);
   });
 
-  it("serves a consumer that has nothing but its outputs, and not its passphrase", async () => {
-    const directory = temporaryDirectory();
-    installExample(directory);
-    const env = { ...process.env, ...rehearsal.engine.env, PULUMI_CONFIG_PASSPHRASE: undefined };
-    const pulumi = async (passphrase: object, ...args: string[]) =>
-      (await promisify(execFile)("pulumi", args, { cwd: directory, env: { ...env, ...passphrase } })).stdout;
-    const outputs = await pulumi({}, "stack", "output", "--json", "--stack", "organization/carbon/dev");
-    const { kafka } = parsePlatform(JSON.parse(outputs), "dev", ["kafka"]);
-    const own = { PULUMI_CONFIG_PASSPHRASE: "the consumer's own" };
-    await pulumi(own, "stack", "init", "dev");
-    await pulumi(own, "config", "set", "platform", "organization/carbon/dev");
-    await pulumi(own, "up", "--yes", "--skip-preview", "--non-interactive");
-    const { data } = await rehearsal.api.core.readNamespacedConfigMap({ namespace: NAMESPACE, name: "pricing" });
-    assert.equal(data?.["KAFKA_BOOTSTRAP_SERVERS"], `${kafka.host}:${kafka.port}`);
-    await pulumi(own, "destroy", "--yes", "--skip-preview", "--non-interactive");
+  it("tells a consumer that it is no tenant, when it has nothing but the outputs, and not the passphrase", async () => {
+    installExample(consumer);
+    const outputs = await asConsumer({}, "stack", "output", "--json", "--stack", "organization/carbon/dev");
+    parsePlatform(JSON.parse(outputs), "dev", ["kafka"]);
+    await asConsumer(OWN, "stack", "init", "dev");
+    await asConsumer(OWN, "config", "set", "platform", "organization/carbon/dev");
+    await assert.rejects(asConsumer(OWN, "up", ...UNASKED), NO_TENANT);
   });
 
   it("shows no credential: not in what it prints, outputs, objects or, in plain, in the state", async () => {
@@ -219,7 +233,8 @@ describe("a stack through its life, with the rights of docs/pipeline-rights.yaml
       "mlflow",
       "ray",
     ];
-    engine.setValues((values) => ({ ...values, tenants: { pricing: { ...pricing, uses } } }));
+    const protection = { lifted: ["notebooks" as const] };
+    engine.setValues((values) => ({ ...values, protection, tenants: { pricing: { ...pricing, uses } } }));
     assert.deepEqual((await up()).errors, []);
     assertUnchanged(await up("--diff"));
     const read = async (name: string, namespace: string) =>
@@ -259,11 +274,17 @@ describe("a stack through its life, with the rights of docs/pipeline-rights.yaml
       });
     await assert.rejects(pod("critical-services"), /exceeded quota: priorities/);
     await pod("standard-services");
-    engine.setValues(({ tenants, ...values }) => {
-      assert.ok(tenants, "the tenant was there");
+    await asConsumer(OWN, "up", ...UNASKED);
+    const { items: running } = await api.core.listNamespacedPod({ namespace: "pricing" });
+    const ready = running.filter((one) => Number.isFinite(firstReady([one])));
+    const kinds = new Set(ready.map(({ metadata }) => metadata?.labels?.["app"] ?? metadata?.name));
+    assert.deepEqual([...kinds].sort(), ["load", "pricing", "tenant-pricing-notebook", "tenant-pricing-ray"]);
+    engine.setValues(({ tenants, protection: lifted, ...values }) => {
+      assert.ok(tenants && lifted, "the tenant was there");
       return values;
     });
     assert.deepEqual((await up()).errors, []);
+    await assert.rejects(asConsumer(OWN, "up", ...UNASKED), NO_TENANT);
     const { items } = await api.core.listNamespace();
     assert.ok(!names(items).includes("pricing"), "the namespace has stayed");
     const users = await kubeconfig.makeApiClient(CustomObjectsApi).listNamespacedCustomObject({
