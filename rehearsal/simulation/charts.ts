@@ -13,6 +13,9 @@ import type { Manifest } from "../operators/operator";
 import { type FilledChart, fillPins, releasesOf } from "../program/charts";
 import { evaluate, type Evaluation } from "../program/evaluate";
 
+/** What a stand-in installs besides CRDs, as somebody wants it: operators that run, for example. */
+export type Adapted = (release: string, objects: readonly Manifest[]) => readonly Manifest[];
+
 /**
  * Fills a directory with every pinned chart and manifest file: what upstream published where `config.charts.directory`
  * holds it in the pinned version, else a stand-in, which runs what the program declares about the chart and installs
@@ -23,13 +26,14 @@ export async function fillChartDirectory(
   directory: string,
   stack: string,
   config: PlatformConfig,
+  adapted: Adapted = (_, objects) => objects,
 ): Promise<FilledChart[]> {
   const filled = fillPins(directory, config.charts.directory);
   // The program runs as soon as each stand-in has its Chart.yaml; what it then declares becomes their templates.
   const evaluation = await evaluate(stack, { ...config, charts: { directory } });
   for (const { release, chart, declares } of releasesOf(evaluation)) {
     const isStandIn = filled.some(({ name, source }) => name === chart && source === "stand-in");
-    if (isStandIn) writeTemplates(path.join(directory, chart), release, declares);
+    if (isStandIn) writeTemplates(path.join(directory, chart), release, declares, adapted);
   }
   const installed = installedPins(evaluation);
   return filled.filter(({ name }) => installed.includes(name));
@@ -42,9 +46,9 @@ function installedPins({ registrations }: Evaluation): string[] {
   });
 }
 
-function writeTemplates(chart: string, release: string, declares: ChartDeclaration): void {
+function writeTemplates(chart: string, release: string, declares: ChartDeclaration, adapted: Adapted): void {
   const crds = new CrdLibrary();
-  const objects = [...standInObjects(declares), ...declares.crds.map((name) => kept(crds.one(name)))];
+  const objects = [...adapted(release, standInObjects(declares)), ...declares.crds.map((name) => kept(crds.one(name)))];
   const templates = path.join(chart, "templates");
   fs.mkdirSync(templates, { recursive: true });
   for (const object of objects) {

@@ -19,7 +19,7 @@ import { ADD_ONS } from "../../stacks/layers/foundation";
 import { CrdLibrary } from "../operators/crds";
 import { checkCapacity } from "../program/capacity";
 import { evaluateConfig, type FilledChart } from "../program/charts";
-import { fillChartDirectory } from "./charts";
+import { type Adapted, fillChartDirectory } from "./charts";
 import { type Cluster, startCluster } from "./cluster";
 import { stopClusterAt, sweep } from "./cluster/guardian";
 import { Engine, type EngineResult, quoted } from "./engine";
@@ -28,7 +28,7 @@ import { told } from "./events";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type Plugins } from "./plugins";
 import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
-import { cacheDirectory, ensureToolchain } from "./toolchain";
+import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
 import { FailureWatch } from "./watch";
 
 /** What to rehearse. */
@@ -41,6 +41,19 @@ export interface RehearsalOptions {
   /** Leaves the cluster running under a directory of its own, until `--down`. */
   readonly keep?: boolean;
   readonly progress: (line: string) => void;
+  /** Where to bring it up. @default a control plane with simulated nodes */
+  readonly site?: Site;
+}
+
+/** A cluster of another kind than the simulated one, and what then runs in place of stand-ins. */
+export interface Site {
+  readonly start: (
+    toolchain: Toolchain,
+    config: PlatformConfig,
+    directory: string,
+    progress: (line: string) => void,
+  ) => Promise<Cluster>;
+  readonly adapted: Adapted;
 }
 
 /** A running control plane and an engine that knows the stack: what a rehearsal and its tests work on. */
@@ -139,11 +152,14 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
 
   const config: PlatformConfig = { ...given, charts: { directory: path.join(directory, "charts") } };
   const startedCluster = Date.now();
-  const cluster = await startCluster(toolchain, clusterSpec(stack, config), directory, progress, interrupted);
+  const { site } = options;
+  const cluster = site
+    ? await site.start(toolchain, config, directory, progress)
+    : await startCluster(toolchain, clusterSpec(stack, config), directory, progress, interrupted);
   try {
     const controlPlane = (Date.now() - startedCluster) / 1000;
     interrupted?.throwIfAborted();
-    const charts = await fillChartDirectory(config.charts.directory, stack, given);
+    const charts = await fillChartDirectory(config.charts.directory, stack, given, site?.adapted);
     progress(`charts: ${chartSummary(charts)}`);
     const engine = await Engine.create({
       toolchain,

@@ -63,8 +63,8 @@ export function pinned(module: string, directory = MODULE): string {
 }
 
 const STRIP = "-s -w";
-// Without these the control plane calls itself v0.0.0, and charts that look at its version refuse it.
-const KUBERNETES = [
+/** Without these, the binaries of Kubernetes call themselves v0.0.0, and charts that look at the version refuse it. */
+export const KUBERNETES = [
   STRIP,
   `-X k8s.io/component-base/version.gitVersion=${versions.kubernetes}`,
   `-X k8s.io/component-base/version.gitMajor=${versions.kubernetes.slice(1).split(".")[0] ?? ""}`,

@@ -1,10 +1,9 @@
-import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { mochaArguments } from "../support/mocha-arguments";
+import { isolated } from "../support/isolated";
 import { checkMachine } from "./prepare/machine";
 import { ensureNeo4j } from "./prepare/neo4j";
 import { ensureEnvoyGateway, ensureS3 } from "./prepare/tools";
@@ -26,29 +25,6 @@ async function prepare(): Promise<void> {
   progress("tools and virtual environments are at hand");
 }
 
-/**
- * Mocha in namespaces of its own: it sees no network but the one that it makes, and when it ends, in whatever way, the
- * kernel ends every process, mount and interface that it left.
- */
-function isolated(scratch: string, mochaArgs: readonly string[]): Promise<number> {
-  const words = mochaArguments(path.join(ROOT, ".mocharc.live.yaml"), mochaArgs);
-  const mocha = [process.execPath, require.resolve("mocha/bin/mocha.js"), ...words];
-  const namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, "--", ...mocha], {
-    cwd: ROOT,
-    env: { ...process.env, CARBON_LIVE_SCRATCH: scratch },
-    stdio: "inherit",
-  });
-  // unshare blocks these two while it waits; its death takes all the rest along.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill("SIGKILL"));
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", (code, signal) => {
-      resolve(code ?? 128 + os.constants.signals[signal ?? "SIGKILL"]);
-    });
-  });
-}
-
 /** The command line. */
 export const program = command(
   "test:live",
@@ -68,7 +44,8 @@ export const program = command(
     checkMachine();
     await prepare();
     const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-live-"));
-    process.exitCode = await isolated(scratch, mochaArgs).finally(() => {
+    const config = path.join(ROOT, ".mocharc.live.yaml");
+    process.exitCode = await isolated(config, mochaArgs, { CARBON_LIVE_SCRATCH: scratch }).finally(() => {
       fs.rmSync(scratch, { recursive: true, force: true });
     });
   });

@@ -10,11 +10,29 @@ import type { Guardian } from "./guardian";
 /** File with the address and the login of the API server, in the cluster's directory. */
 export const KUBECONFIG = "kubeconfig";
 
+/** What a control plane is called, and whom it serves. */
+export interface ControlPlaneSpec {
+  readonly name: string;
+  readonly context: string;
+  /** The node that it serves, in a network of their own. @default none: simulated nodes */
+  readonly node?: ServedNode;
+}
+
+/** A real node beside the control plane. */
+export interface ServedNode {
+  /** Where the API server listens: an address of the node's, since pods ask it. */
+  readonly address: string;
+  readonly port: number;
+  readonly podCidr: string;
+  /** Further lines of the file of tokens. */
+  readonly logins: readonly string[];
+  /** The certificate with which the API server asks the kubelet, and its key. */
+  readonly client: { readonly certificate: string; readonly key: string };
+}
+
 /** Starts etcd and the components of Kubernetes in the guardian's directory. */
-export async function startControlPlane(
-  guardian: Guardian,
-  names: { readonly name: string; readonly context: string },
-): Promise<KubeConfig> {
+export async function startControlPlane(guardian: Guardian, spec: ControlPlaneSpec): Promise<KubeConfig> {
+  const { node } = spec;
   const file = (name: string): string => path.join(guardian.directory, name);
   const token = crypto.randomBytes(32).toString("hex");
   const { privateKey } = crypto.generateKeyPairSync("rsa", {
@@ -22,7 +40,8 @@ export async function startControlPlane(
     privateKeyEncoding: { type: "pkcs8", format: "pem" },
     publicKeyEncoding: { type: "spki", format: "pem" },
   });
-  fs.writeFileSync(file("tokens.csv"), `${token},rehearsal,rehearsal,system:masters\n`, { mode: 0o600 });
+  const logins = [`${token},rehearsal,rehearsal,system:masters`, ...(node?.logins ?? []), ""];
+  fs.writeFileSync(file("tokens.csv"), logins.join("\n"), { mode: 0o600 });
   fs.writeFileSync(file("service-account.key"), privateKey, { mode: 0o600 });
 
   // Unix sockets in a directory that is ours alone: etcd knows no login here. The paths are relative, since a socket's is
@@ -38,7 +57,7 @@ export async function startControlPlane(
     "--unsafe-no-fsync", // nothing here outlives a crash of the machine
     "--log-level=warn",
   ]);
-  const kubeconfig = await startApiServer(guardian, { ...names, token });
+  const kubeconfig = await startApiServer(guardian, { ...spec, token });
 
   // Port 0: they serve nothing, neither metrics nor health, so nothing has to be kept from others.
   const client = [`--kubeconfig=${KUBECONFIG}`, "--secure-port=0", "--leader-elect=false"];
@@ -51,6 +70,7 @@ export async function startControlPlane(
       "--kube-api-burst=400",
       // KWOK creates what a Stage applies before it patches it, and a quota counts what was refused as a double until the next sync.
       "--resource-quota-sync-period=2s",
+      ...(node ? ["--allocate-node-cidrs", `--cluster-cidr=${node.podCidr}`] : []),
     ]),
   );
   await guardian.run("kube-scheduler", client);
@@ -60,9 +80,7 @@ export async function startControlPlane(
 }
 
 /** A login to the API server. */
-interface Login {
-  readonly name: string;
-  readonly context: string;
+interface Login extends ControlPlaneSpec {
   readonly token: string;
 }
 
@@ -73,39 +91,53 @@ interface Login {
  */
 async function startApiServer(guardian: Guardian, login: Login): Promise<KubeConfig> {
   let port = 0;
+  const { node } = login;
+  const address = node?.address ?? "127.0.0.1";
   const server = await Component.start(guardian, "kube-apiserver", async () => {
-    port = await freePort();
+    port = node?.port ?? (await freePort());
     return [
       "--etcd-servers=unix://etcd.sock",
-      "--bind-address=127.0.0.1",
-      "--advertise-address=127.0.0.1",
+      `--bind-address=${address}`,
+      `--advertise-address=${address}`,
       `--secure-port=${port}`,
       "--cert-dir=pki",
       "--token-auth-file=tokens.csv",
-      "--authorization-mode=RBAC",
+      `--authorization-mode=${node ? "Node,RBAC" : "RBAC"}`,
       "--service-account-issuer=https://kubernetes.default.svc",
       "--service-account-key-file=service-account.key",
       "--service-account-signing-key-file=service-account.key",
       "--service-cluster-ip-range=10.96.0.0/16",
-      "--endpoint-reconciler-type=none", // the Service "kubernetes" would point pods at this machine
       "--allow-privileged=true", // as the kubelet's hosts do; Pod Security decides
-      // No webhook has anybody behind it; all other admission is as the API server's defaults have it.
-      "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+      ...(node ? forNode(node) : FOR_SIMULATED_NODES),
     ];
   });
   const kubeconfig = new KubeConfig();
   await server.until(async () => {
-    kubeconfig.loadFromFile(writeKubeconfig(guardian.directory, port, login));
+    kubeconfig.loadFromFile(writeKubeconfig(guardian.directory, `https://${address}:${port}`, login));
     await kubeconfig.makeApiClient(CoreV1Api).readNamespace({ name: "kube-system" });
     return new Health(kubeconfig).readyz({});
   });
   return kubeconfig;
 }
 
-function writeKubeconfig(directory: string, port: number, { name, context, token }: Login): string {
+const FOR_SIMULATED_NODES = [
+  "--endpoint-reconciler-type=none", // the Service "kubernetes" would point pods at this machine
+  // No webhook has anybody behind it; all other admission is as the API server's defaults have it.
+  "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+];
+
+function forNode({ client }: ServedNode): string[] {
+  return [
+    "--enable-admission-plugins=NodeRestriction",
+    "--kubelet-preferred-address-types=InternalIP",
+    `--kubelet-client-certificate=${client.certificate}`,
+    `--kubelet-client-key=${client.key}`,
+  ];
+}
+
+function writeKubeconfig(directory: string, server: string, { name, context, token }: Login): string {
   const file = path.join(directory, KUBECONFIG);
   const certificate = fs.readFileSync(path.join(directory, "pki/apiserver.crt"), "base64");
-  const server = `https://127.0.0.1:${port}`;
   const config = {
     ...{ apiVersion: "v1", kind: "Config", "current-context": context },
     clusters: [{ name, cluster: { server, "certificate-authority-data": certificate } }],

@@ -135,7 +135,7 @@ interface Binding extends Manifest {
 const CLUSTER_WIDE = ["nodes", "mutatingwebhookconfigurations", "clusterimagecatalogs", "storageclasses"];
 
 /** The roles that the chart binds to its operator, bound to an account of ours. */
-function rights({ chart, version }: ChartPin, account: Owner, within: readonly string[] | undefined): Manifest[] {
+export function rights({ chart, version }: ChartPin, account: Owner, within: readonly string[] | undefined): Manifest[] {
   const text = fs.readFileSync(path.join(RIGHTS, `${chart}-${version}.yaml`), "utf8");
   const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
   const subjects = [{ kind: "ServiceAccount", ...account }];
@@ -168,7 +168,7 @@ function rights({ chart, version }: ChartPin, account: Owner, within: readonly s
 // The operators' accounts in a release called `r`.
 const ACCOUNTS = ["r-cert-manager", "r-kube-prometheus-stack-operator", "r-cloudnative-pg", "elastic-operator"];
 
-function everything(account: Owner): Manifest {
+export function everything(account: Owner): Manifest {
   return {
     apiVersion: "rbac.authorization.k8s.io/v1",
     kind: "ClusterRoleBinding",

@@ -1,0 +1,298 @@
+import { execFileSync } from "node:child_process";
+import * as crypto from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { CoreV1Api, type KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
+import * as yaml from "yaml";
+import { until } from "../simulation/cluster/component";
+import { KUBECONFIG, startControlPlane } from "../simulation/cluster/control-plane";
+import { Guardian } from "../simulation/cluster/guardian";
+import { type Cluster, REHEARSAL_ANNOTATION } from "../simulation/cluster";
+import type { Toolchain } from "../simulation/toolchain";
+import { clusterDns, DNS_ADDRESS } from "./dns";
+import { importImages } from "./images";
+
+/** A node of a stack's inventory. */
+export interface NodeSpec {
+  readonly name: string;
+  readonly context: string;
+  readonly address: string;
+  readonly apiServerPort: number;
+  readonly podCidr: string;
+  readonly dnsDomain: string;
+  /** Directory of the volumes. */
+  readonly volumes: string;
+  /** Directory of a layout of its images, which is removed. */
+  readonly images: string;
+}
+
+const CGROUP = "carbon-node";
+/** The image of what keeps a pod's namespaces. */
+export const SANDBOX_IMAGE = "registry.k8s.io/pause:3.10";
+const SOCKET = "/run/containerd/containerd.sock";
+// What the kubelet sets for the whole machine, and finds set here.
+const KERNEL = { "vm/overcommit_memory": 1, "kernel/panic": 10, "kernel/panic_on_oops": 1 };
+
+/**
+ * Starts a control plane and a node of one's own: kubelet, containerd, kube-proxy, CoreDNS and what enforces
+ * NetworkPolicies. It must be called in mount, network and process namespaces of its own, as root: what it mounts and
+ * routes is then gone with them.
+ */
+export async function startNode(
+  toolchain: Toolchain,
+  bin: string,
+  spec: NodeSpec,
+  directory: string,
+  progress: (line: string) => void,
+): Promise<Cluster> {
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const guardian = new Guardian([bin, toolchain.bin].join(path.delimiter), fs.realpathSync(directory));
+  try {
+    const site = furnishMachine(guardian.directory, spec);
+    progress(`node ${spec.name}: starting the control plane`);
+    const kubelet = login(`system:node:${spec.name}`, "system:nodes");
+    const proxy = login("system:kube-proxy", "");
+    const policies = login("network-policies", "system:masters");
+    const kubeconfig = await startControlPlane(guardian, {
+      name: spec.context,
+      context: spec.context,
+      node: {
+        address: spec.address,
+        port: spec.apiServerPort,
+        podCidr: spec.podCidr,
+        logins: [kubelet, proxy, policies].map(({ line }) => line),
+        client: site.client,
+      },
+    });
+    progress(`node ${spec.name}: starting containerd, kubelet and kube-proxy`);
+    await startRuntime(guardian, spec);
+    await guardian.run("kubelet", [
+      `--config=${kubeletConfig(guardian.directory, spec, site)}`,
+      `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
+      `--root-dir=${path.join(guardian.directory, "kubelet")}`,
+      `--hostname-override=${spec.name}`,
+      `--node-ip=${spec.address}`,
+    ]);
+    await guardian.run("kube-proxy", [`--config=${proxyConfig(guardian.directory, spec, proxy.token)}`]);
+    await startPolicies(guardian, spec, policies.token);
+    await furnish(guardian, kubeconfig, spec);
+    return {
+      kubeconfig: path.join(guardian.directory, KUBECONFIG),
+      directory: guardian.directory,
+      processes: guardian.processes,
+      run: (...program) => guardian.run(...program),
+      stop: () => guardian.stop(),
+      keep: () => guardian.keep(),
+    };
+  } catch (error) {
+    await guardian.stop();
+    throw error;
+  }
+}
+
+interface Site {
+  readonly cgroupRoot: string;
+  readonly cgroupVersion: 1 | 2;
+  readonly client: { readonly certificate: string; readonly key: string };
+}
+
+/** Mounts, groups of processes, and a network. */
+function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSpec): Site {
+  run("mount", "--make-rshared", "/");
+  for (const target of ["/run", "/var/log/pods", "/var/log/containers"]) {
+    fs.mkdirSync(target, { recursive: true });
+    run("mount", "-t", "tmpfs", "tmpfs", target);
+  }
+  for (const folder of ["/run/netns", "/run/containerd", "/run/lock", volumes]) fs.mkdirSync(folder, { recursive: true });
+  const disk = path.join(directory, "volumes");
+  fs.mkdirSync(disk);
+  run("mount", "--bind", disk, volumes);
+  for (const [name, value] of Object.entries(KERNEL)) {
+    const file = path.join(directory, name.replace("/", "."));
+    fs.writeFileSync(file, `${value}\n`);
+    run("mount", "--bind", file, `/proc/sys/${name}`);
+  }
+  run("ip", "link", "set", "lo", "up");
+  run("ip", "link", "add", "node0", "type", "bridge");
+  run("ip", "address", "add", `${address}/24`, "dev", "node0");
+  // A bridge is down as long as nothing is plugged into it.
+  run("ip", "link", "add", "plug0", "type", "veth", "peer", "name", "plug1");
+  run("ip", "link", "set", "plug0", "master", "node0", "up");
+  run("ip", "link", "set", "plug1", "up");
+  run("ip", "link", "set", "node0", "up");
+  run("ip", "route", "add", "default", "dev", "node0");
+  fs.writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
+  const network = path.join(directory, "cni");
+  fs.mkdirSync(network);
+  // Each pod on a link of its own: whatever one sends to another passes the node's rules.
+  const ipam = { type: "host-local", dataDir: "/run/cni", ranges: [[{ subnet: podCidr }]], routes: [{ dst: "0.0.0.0/0" }] };
+  const plugins = [{ type: "ptp", ipam }, { type: "portmap", capabilities: { portMappings: true } }];
+  fs.writeFileSync(
+    path.join(network, "10-pods.conflist"),
+    JSON.stringify({ cniVersion: "0.4.0", name: "pods", plugins }),
+  );
+  const [key, certificate] = ["kubelet-client.key", "kubelet-client.crt"].map((name) => path.join(directory, name));
+  const subject = "/O=system:masters/CN=kube-apiserver";
+  run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", subject, "-keyout", key ?? "", "-out", certificate ?? "");
+  return { ...makeCgroups(), client: { key: key ?? "", certificate: certificate ?? "" } };
+}
+
+/** A group of its own below each controller, in which the kubelet makes those of the pods. */
+function makeCgroups(): Pick<Site, "cgroupRoot" | "cgroupVersion"> {
+  const root = "/sys/fs/cgroup";
+  const cgroupRoot = `/${CGROUP}`;
+  if (fs.existsSync(path.join(root, "cgroup.controllers"))) {
+    const controllers = fs.readFileSync(path.join(root, "cgroup.controllers"), "utf8").trim().split(" ");
+    fs.writeFileSync(path.join(root, "cgroup.subtree_control"), controllers.map((name) => `+${name}`).join(" "));
+    fs.mkdirSync(path.join(root, CGROUP), { recursive: true });
+    return { cgroupRoot, cgroupVersion: 2 };
+  }
+  for (const name of fs.readdirSync(root)) {
+    const own = path.join(root, name, CGROUP);
+    if (!fs.existsSync(path.join(root, name, "cgroup.procs"))) continue;
+    fs.mkdirSync(own, { recursive: true });
+    for (const file of ["cpuset.cpus", "cpuset.mems"]) {
+      const above = path.join(root, name, file);
+      if (fs.existsSync(above)) fs.writeFileSync(path.join(own, file), fs.readFileSync(above));
+    }
+  }
+  return { cgroupRoot, cgroupVersion: 1 };
+}
+
+interface Login {
+  readonly token: string;
+  readonly line: string;
+}
+
+/** A line of the API server's file of tokens. */
+function login(user: string, group: string): Login {
+  const token = crypto.randomBytes(32).toString("hex");
+  return { token, line: `${token},${user},${user},${group}` };
+}
+
+/** The kubeconfig of another user of the same server. */
+function loginFile(directory: string, name: string, token: string): string {
+  const own = fs.readFileSync(path.join(directory, KUBECONFIG), "utf8");
+  const file = path.join(directory, `${name}.kubeconfig`);
+  fs.writeFileSync(file, own.replace(/token: .*/, `token: ${token}`), { mode: 0o600 });
+  return file;
+}
+
+async function startRuntime(guardian: Guardian, { images }: NodeSpec): Promise<void> {
+  const file = path.join(guardian.directory, "containerd.toml");
+  fs.writeFileSync(file, containerdConfig(guardian.directory));
+  await guardian.run("containerd", ["--config", file]);
+  await until(guardian, "containerd", () => Promise.resolve(run("ctr", "--address", SOCKET, "version")));
+  await importImages(images, SOCKET);
+  fs.rmSync(images, { recursive: true });
+}
+
+function containerdConfig(directory: string): string {
+  const plugin = `plugins."io.containerd.grpc.v1.cri"`;
+  const disabled = ["snapshotter.v1.btrfs", "snapshotter.v1.zfs", "snapshotter.v1.devmapper", "snapshotter.v1.aufs"];
+  return `
+version = 2
+root = "${path.join(directory, "containerd")}"
+state = "/run/containerd"
+disabled_plugins = ${JSON.stringify([...disabled, "tracing.processor.v1.otlp", "internal.v1.tracing"].map((id) => `io.containerd.${id}`))}
+[grpc]
+  address = "${SOCKET}"
+[${plugin}]
+  sandbox_image = "${SANDBOX_IMAGE}"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  [${plugin}.cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "${path.join(directory, "cni")}"
+  [${plugin}.containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+`;
+}
+
+function kubeletConfig(directory: string, spec: NodeSpec, { cgroupRoot, cgroupVersion, client }: Site): string {
+  // No server of names outside: pods ask the cluster's alone.
+  const resolver = path.join(directory, "resolv.conf");
+  fs.writeFileSync(resolver, "");
+  const config = {
+    apiVersion: "kubelet.config.k8s.io/v1beta1",
+    kind: "KubeletConfiguration",
+    authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: client.certificate } },
+    authorization: { mode: "Webhook" },
+    cgroupDriver: "cgroupfs",
+    cgroupRoot,
+    failCgroupV1: cgroupVersion !== 1,
+    failSwapOn: false,
+    clusterDNS: [DNS_ADDRESS],
+    clusterDomain: spec.dnsDomain,
+    containerRuntimeEndpoint: `unix://${SOCKET}`,
+    resolvConf: resolver,
+    evictionHard: { "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%" },
+    enforceNodeAllocatable: ["pods"],
+    imageGCHighThresholdPercent: 100, // nobody could bring them back
+    protectKernelDefaults: true,
+    readOnlyPort: 0,
+    address: spec.address,
+  };
+  return written(directory, "kubelet.yaml", config);
+}
+
+function proxyConfig(directory: string, { name, podCidr }: NodeSpec, token: string): string {
+  return written(directory, "kube-proxy.yaml", {
+    apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
+    kind: "KubeProxyConfiguration",
+    clientConnection: { kubeconfig: loginFile(directory, "kube-proxy", token) },
+    mode: "nftables",
+    clusterCIDR: podCidr,
+    // The machine's own settings stay.
+    conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
+    healthzBindAddress: "127.0.0.1:10256",
+    metricsBindAddress: "127.0.0.1:10249",
+    hostnameOverride: name,
+  });
+}
+
+/** What decides each first packet, and the rules that ask it. */
+async function startPolicies(guardian: Guardian, { name, address, apiServerPort }: NodeSpec, token: string): Promise<void> {
+  const account = "/run/secrets/kubernetes.io/serviceaccount"; // it knows no other login than that of a pod
+  fs.mkdirSync(account, { recursive: true });
+  fs.writeFileSync(path.join(account, "token"), token, { mode: 0o600 });
+  fs.copyFileSync(path.join(guardian.directory, "pki/apiserver.crt"), path.join(account, "ca.crt"));
+  const options = ["-netfilter-bug-1766-fix=false", "-disable-nri", "-metrics-bind-address=127.0.0.1:9080"];
+  await guardian.run("kube-network-policies", [`-hostname-override=${name}`, ...options], {
+    env: { KUBERNETES_SERVICE_HOST: address, KUBERNETES_SERVICE_PORT: `${apiServerPort}` },
+  });
+  // Of its own accord it uses nft's queue, which not every kernel has. What the node itself sends to its pods is not asked about.
+  for (const chain of ["FORWARD", "INPUT"]) {
+    const rule = (...words: string[]): void => {
+      run("iptables", "-t", "mangle", "-A", chain, ...words);
+    };
+    if (chain === "INPUT") rule("!", "-i", "veth+", "-j", "ACCEPT");
+    rule("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT");
+    rule("-j", "NFQUEUE", "--queue-num", "100");
+  }
+}
+
+/** Fills an empty cluster with what every one has: names for Services, and rights of the node's own. */
+async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
+  const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
+  const core = kubeconfig.makeApiClient(CoreV1Api);
+  for (const object of clusterDns(spec)) await objects.create(object as KubernetesObject);
+  await core.patchNamespace({
+    name: "kube-system",
+    body: [{ op: "add", path: "/metadata/annotations", value: { [REHEARSAL_ANNOTATION]: "true" } }],
+  });
+  await until(guardian, "kubelet", async () => {
+    const { status } = await core.readNode({ name: spec.name });
+    return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;
+  });
+}
+
+function written(directory: string, name: string, content: object): string {
+  const file = path.join(directory, name);
+  fs.writeFileSync(file, yaml.stringify(content));
+  return file;
+}
+
+function run(file: string, ...args: string[]): void {
+  execFileSync(file, args, { stdio: ["ignore", "ignore", "pipe"] });
+}

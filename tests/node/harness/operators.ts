@@ -1,0 +1,76 @@
+import * as path from "node:path";
+import { charts } from "../../../components/base/versions";
+import type { Manifest } from "../../../rehearsal/operators/operator";
+import type { Evaluation } from "../../../rehearsal/program/evaluate";
+import { plain } from "../../../rehearsal/program/values";
+import type { LocalImage } from "../../../rehearsal/node/images";
+import { everything, haveRights, rights } from "../../operators/harness/operators";
+import { built } from "../../operators/harness/tools";
+
+const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
+const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${built("cert-manager")}`;
+
+/** The images of the operators, of binaries in `bin`. */
+export function operatorImages(bin: string): LocalImage[] {
+  const program = (name: string, target: string) => ({ kind: "copy", source: path.join(bin, name), target }) as const;
+  return [
+    { name: CERT_MANAGER_IMAGE, parts: [program("cert-manager", "/cert-manager")] },
+    {
+      name: CNPG_IMAGE,
+      // It hands its own binary to the instances, by the name of their architecture.
+      parts: [
+        program("cnpg", "/operator/manager_amd64"),
+        { kind: "link", source: "/operator/manager_amd64", target: "/manager" },
+      ],
+    },
+  ];
+}
+
+/** Puts operators in the place of what only keeps their pods, with the rights that their charts give them. */
+export function withOperators(program: Evaluation): (release: string, objects: readonly Manifest[]) => Manifest[] {
+  const valuesOf = (release: string): any =>
+    plain(program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release)?.inputs);
+  return (release, objects) => {
+    const all = objects.map(ended);
+    const { namespace, values } = valuesOf(release);
+    if (release === "cert-manager") {
+      const owner = { namespace, name: "cert-manager" };
+      const given = haveRights ? rights(charts.certManager, owner, undefined) : [everything(owner)];
+      const running = { image: CERT_MANAGER_IMAGE, command: ["/cert-manager", "--cluster-resource-namespace=cert-manager"] };
+      return [...all.map((object) => run(object, "cert-manager", running)), ...given];
+    }
+    if (release === "cnpg") {
+      const owner = { namespace, name: "cnpg" };
+      const given = haveRights ? rights(charts.cloudnativePg, owner, ["cnpg-system"]) : [everything(owner)];
+      const webhooks = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=webhooks -keyout /tmp/apiserver.key -out /tmp/apiserver.crt";
+      const env = { ...values.config.data, OPERATOR_NAMESPACE: "cnpg-system", OPERATOR_IMAGE_NAME: CNPG_IMAGE, WEBHOOK_CERT_DIR: "/tmp" };
+      const running = {
+        image: CNPG_IMAGE,
+        // Nobody asks its webhooks: the chart registers them, and it is not at hand.
+        command: ["sh", "-c", `${webhooks} && exec /manager controller --metrics-bind-address=:8080 --webhook-port=9443`],
+        env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
+        volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
+      };
+      return [...all.map((object) => run(object, "cnpg", running, [{ name: "tmp", emptyDir: { sizeLimit: "16Mi" } }])), ...given];
+    }
+    return all;
+  };
+}
+
+/** Has the container of a Deployment run a program. */
+function run(object: Manifest, name: string, running: object, volumes: readonly object[] = []): Manifest {
+  if (object.kind !== "Deployment" || object.metadata.name !== name) return object;
+  const deployment: any = structuredClone(object);
+  const { spec } = deployment.spec.template;
+  Object.assign(spec.containers[0], running);
+  if (volumes.length > 0) spec.volumes = volumes;
+  return deployment;
+}
+
+/** A hook's container has nothing to do here, and ends. */
+function ended(object: Manifest): Manifest {
+  if (object.kind !== "Job") return object;
+  const job: any = structuredClone(object);
+  for (const container of job.spec.template.spec.containers) container.command = ["true"];
+  return job;
+}

@@ -1,0 +1,79 @@
+import * as path from "node:path";
+import { images } from "../../../components/base/versions";
+import { evaluateStack } from "../../../rehearsal/program/charts";
+import { imagesIn } from "../../../rehearsal/program/images";
+import { plain } from "../../../rehearsal/program/values";
+import { ensureNodeTools } from "../../../rehearsal/node/tools";
+import { COREDNS_IMAGE } from "../../../rehearsal/node/dns";
+import { ImageStore, type LocalImage } from "../../../rehearsal/node/images";
+import { SANDBOX_IMAGE, startNode } from "../../../rehearsal/node/node";
+import type { Site } from "../../../rehearsal/simulation/rehearse";
+import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
+import { softwareOf } from "../../live/harness/images";
+import { ensureOperators } from "../../operators/harness/tools";
+import { operatorImages, withOperators } from "./operators";
+
+/** A real node of this machine, with all that a stack's pods run. Made where there is a network, started where there is none. */
+export async function prepareSite(stack: string, progress: (line: string) => void): Promise<Site> {
+  const program = await evaluateStack(stack);
+  const tools = await ensureNodeTools(progress);
+  const operators = await ensureOperators(progress);
+  const named = new Set(program.registrations.flatMap(({ inputs }) => imagesIn(plain(inputs))));
+  const all = [
+    ...(await Promise.all([...named].map((name) => imageOf(name, tools)))),
+    ...operatorImages(operators),
+    { name: SANDBOX_IMAGE, parts: [], entrypoint: ["sleep", "infinity"] },
+    { name: COREDNS_IMAGE, parts: [binary(tools, "coredns", "/coredns")], entrypoint: ["/coredns"] },
+  ];
+  const store = new ImageStore(path.join(cacheDirectory(), "node", "images"), progress);
+  await store.make(all);
+  return {
+    adapted: withOperators(program),
+    start: async (toolchain, config, directory, report) => {
+      const layout = await store.layout(all);
+      const [[name] = [""]] = Object.entries(config.cluster.nodes);
+      const [address = ""] = config.cluster.apiServer.cidrs[0]?.split("/") ?? [];
+      return startNode(
+        toolchain,
+        tools,
+        {
+          name,
+          context: config.cluster.context,
+          address,
+          apiServerPort: config.cluster.apiServer.port,
+          podCidr: config.cluster.podCidr,
+          dnsDomain: config.cluster.dnsDomain,
+          volumes: config.storage.directory,
+          images: layout,
+        },
+        directory,
+        report,
+      );
+    },
+  };
+}
+
+async function imageOf(name: string, tools: string): Promise<LocalImage> {
+  switch (name) {
+    case images.busybox:
+      return { name, parts: [] };
+    case images.localPathProvisioner:
+      return { name, parts: [binary(tools, "local-path-provisioner", "/usr/local/bin/local-path-provisioner")] };
+    case images.redisExporter:
+      return { name, parts: [binary(tools, "redis_exporter", "/redis_exporter")], entrypoint: ["/redis_exporter"] };
+    default: {
+      const { path: directories, entrypoint, pieces } = await softwareOf(name);
+      const parts = pieces.flatMap((piece) => {
+        if (piece.kind === "tmpfs") throw new Error(`${name}: an image holds no memory`);
+        // The base has the system's own Python.
+        if (piece.kind === "ro" && piece.source === "/usr") return [];
+        return [{ kind: piece.kind === "link" ? "link" : "copy", source: piece.source, target: piece.target } as const];
+      });
+      return { name, parts, path: directories, ...(entrypoint && { entrypoint }) };
+    }
+  }
+}
+
+function binary(directory: string, name: string, target: string): { kind: "copy"; source: string; target: string } {
+  return { kind: "copy", source: path.join(directory, name), target };
+}
