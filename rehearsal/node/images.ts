@@ -3,6 +3,7 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { fullName } from "../../components/base/pod-settings";
 
 /** A file or a directory of this machine that an image has at `target`; or a link there. */
 export interface Part {
@@ -48,7 +49,7 @@ export class ImageStore {
   /** Makes what is missing of the images' layers. */
   async make(images: readonly LocalImage[]): Promise<void> {
     await this.base();
-    for (const image of images.filter(({ parts }) => parts.length > 0)) await this.layer(image);
+    for (const image of images) await this.layers(image);
   }
 
   /** Lays the images out in a directory that is the caller's to remove, and makes what is missing of their layers. */
@@ -65,7 +66,7 @@ export class ImageStore {
     };
     const manifests: object[] = [];
     for (const image of images) {
-      const layers = [base, ...(image.parts.length > 0 ? [await this.layer(image)] : [])];
+      const layers = [base, ...(await this.layers(image))];
       for (const { digest } of layers) {
         const hash = digest.slice("sha256:".length);
         const file = path.join(blobs, hash);
@@ -89,7 +90,7 @@ export class ImageStore {
       manifests.push({
         mediaType: "application/vnd.oci.image.manifest.v1+json",
         ...manifest,
-        annotations: { "io.containerd.image.name": image.name },
+        annotations: { "io.containerd.image.name": fullName(image.name) },
       });
     }
     fs.writeFileSync(path.join(layout, "oci-layout"), JSON.stringify({ imageLayoutVersion: "1.0.0" }));
@@ -117,7 +118,17 @@ export class ImageStore {
     });
   }
 
-  private layer({ name, parts }: LocalImage): Promise<Blob> {
+  /** A layer for each directory, which other images may have as well, and one for everything else. */
+  private async layers({ name, parts }: LocalImage): Promise<Blob[]> {
+    const isDirectory = ({ kind, source }: Part): boolean => kind === "copy" && fs.statSync(source).isDirectory();
+    const rest = parts.filter((part) => !isDirectory(part));
+    const groups = [...parts.filter(isDirectory).map((part) => [part]), ...(rest.length > 0 ? [rest] : [])];
+    const made: Blob[] = [];
+    for (const group of groups) made.push(await this.layer(name, group));
+    return made;
+  }
+
+  private layer(name: string, parts: readonly Part[]): Promise<Blob> {
     const key = parts.map((part) => [part, part.kind === "copy" ? stamp(part.source) : ""]);
     return this.blob(JSON.stringify(key), name, (output) => {
       this.progress(`image layer: ${name}`);
@@ -128,7 +139,7 @@ export class ImageStore {
         fs.symlinkSync(source, path.join(links, target));
       }
       const renamed = copied.map(({ source, target }) => `--transform=s,^${source.slice(1)},${target.slice(1)},S`);
-      const owner = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name"];
+      const owner = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name", "--exclude=lib/python3.*/test"];
       execFileSync("tar", [
         ...["-cf", output, ...owner, ...renamed, "-C", "/", ...copied.map(({ source }) => source.slice(1))],
         ...["-C", links, "."],

@@ -3,11 +3,12 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { CoreV1Api, type KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
+import * as pulumi from "@pulumi/pulumi";
 import * as yaml from "yaml";
 import { until } from "../simulation/cluster/component";
 import { KUBECONFIG, startControlPlane } from "../simulation/cluster/control-plane";
 import { Guardian } from "../simulation/cluster/guardian";
-import { type Cluster, REHEARSAL_ANNOTATION } from "../simulation/cluster";
+import type { Cluster } from "../simulation/cluster";
 import type { Toolchain } from "../simulation/toolchain";
 import { clusterDns, DNS_ADDRESS } from "./dns";
 import { importImages } from "./images";
@@ -24,9 +25,12 @@ export interface NodeSpec {
   readonly volumes: string;
   /** Directory of a layout of its images, which is removed. */
   readonly images: string;
+  /** Directory in which containerd keeps its images. */
+  readonly runtime: string;
 }
 
-const CGROUP = "carbon-node";
+const CGROUPS = "/sys/fs/cgroup";
+const CGROUP = "carbon-node-";
 /** The image of what keeps a pod's namespaces. */
 export const SANDBOX_IMAGE = "registry.k8s.io/pause:3.10";
 const SOCKET = "/run/containerd/containerd.sock";
@@ -45,6 +49,7 @@ export async function startNode(
   directory: string,
   progress: (line: string) => void,
 ): Promise<Cluster> {
+  refuseSecond(spec.runtime);
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const guardian = new Guardian([bin, toolchain.bin].join(path.delimiter), fs.realpathSync(directory));
   try {
@@ -139,24 +144,50 @@ function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSp
 
 /** A group of its own below each controller, in which the kubelet makes those of the pods. */
 function makeCgroups(): Pick<Site, "cgroupRoot" | "cgroupVersion"> {
-  const root = "/sys/fs/cgroup";
-  const cgroupRoot = `/${CGROUP}`;
-  if (fs.existsSync(path.join(root, "cgroup.controllers"))) {
-    const controllers = fs.readFileSync(path.join(root, "cgroup.controllers"), "utf8").trim().split(" ");
-    fs.writeFileSync(path.join(root, "cgroup.subtree_control"), controllers.map((name) => `+${name}`).join(" "));
-    fs.mkdirSync(path.join(root, CGROUP), { recursive: true });
+  const name = `${CGROUP}${crypto.randomBytes(4).toString("hex")}`;
+  const cgroupRoot = `/${name}`;
+  if (fs.existsSync(path.join(CGROUPS, "cgroup.controllers"))) {
+    const controllers = fs.readFileSync(path.join(CGROUPS, "cgroup.controllers"), "utf8").trim().split(" ");
+    fs.writeFileSync(path.join(CGROUPS, "cgroup.subtree_control"), controllers.map((one) => `+${one}`).join(" "));
+    fs.mkdirSync(path.join(CGROUPS, name));
     return { cgroupRoot, cgroupVersion: 2 };
   }
-  for (const name of fs.readdirSync(root)) {
-    const own = path.join(root, name, CGROUP);
-    if (!fs.existsSync(path.join(root, name, "cgroup.procs"))) continue;
-    fs.mkdirSync(own, { recursive: true });
+  for (const controller of hierarchies()) {
+    const own = path.join(controller, name);
+    fs.mkdirSync(own);
     for (const file of ["cpuset.cpus", "cpuset.mems"]) {
-      const above = path.join(root, name, file);
+      const above = path.join(controller, file);
       if (fs.existsSync(above)) fs.writeFileSync(path.join(own, file), fs.readFileSync(above));
     }
   }
   return { cgroupRoot, cgroupVersion: 1 };
+}
+
+/** Where groups of processes can be made. */
+function hierarchies(): string[] {
+  if (fs.existsSync(path.join(CGROUPS, "cgroup.procs"))) return [CGROUPS];
+  const all = fs.readdirSync(CGROUPS).map((name) => path.join(CGROUPS, name));
+  return all.filter((directory) => fs.existsSync(path.join(directory, "cgroup.procs")));
+}
+
+/** Removes the groups of nodes that are gone: the kernel ends processes with their namespaces, but keeps the groups they were in. */
+export function removeCgroups(): void {
+  for (const controller of hierarchies()) {
+    for (const name of fs.readdirSync(controller).filter((one) => one.startsWith(CGROUP))) {
+      removeCgroup(path.join(controller, name));
+    }
+  }
+}
+
+function removeCgroup(group: string): void {
+  for (const entry of fs.readdirSync(group, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeCgroup(path.join(group, entry.name));
+  }
+  try {
+    fs.rmdirSync(group);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error; // of a node that runs
+  }
 }
 
 interface Login {
@@ -178,21 +209,38 @@ function loginFile(directory: string, name: string, token: string): string {
   return file;
 }
 
-async function startRuntime(guardian: Guardian, { images }: NodeSpec): Promise<void> {
+async function startRuntime(guardian: Guardian, { images, runtime }: NodeSpec): Promise<void> {
+  fs.mkdirSync(runtime, { recursive: true });
   const file = path.join(guardian.directory, "containerd.toml");
-  fs.writeFileSync(file, containerdConfig(guardian.directory));
-  await guardian.run("containerd", ["--config", file]);
+  fs.writeFileSync(file, containerdConfig(guardian.directory, runtime));
+  // It keeps its images from one node to the next, and serves one at a time.
+  await guardian.run("containerd", [path.join(runtime, "lock"), "containerd", "--config", file], { file: "flock" });
   await until(guardian, "containerd", () => Promise.resolve(run("ctr", "--address", SOCKET, "version")));
-  await importImages(images, SOCKET);
+  const mark = path.join(runtime, "index.json");
+  const index = fs.readFileSync(path.join(images, "index.json"), "utf8");
+  if (!fs.existsSync(mark) || fs.readFileSync(mark, "utf8") !== index) {
+    await importImages(images, SOCKET);
+    fs.writeFileSync(mark, index);
+  }
   fs.rmSync(images, { recursive: true });
 }
 
-function containerdConfig(directory: string): string {
+/** Throws a RunError when another node of this machine has the images. */
+function refuseSecond(runtime: string): void {
+  fs.mkdirSync(runtime, { recursive: true });
+  try {
+    run("flock", "--nonblock", path.join(runtime, "lock"), "true");
+  } catch {
+    throw new pulumi.RunError("a node runs on this machine already, and two do not share their images; end it first");
+  }
+}
+
+function containerdConfig(directory: string, runtime: string): string {
   const plugin = `plugins."io.containerd.grpc.v1.cri"`;
   const disabled = ["snapshotter.v1.btrfs", "snapshotter.v1.zfs", "snapshotter.v1.devmapper", "snapshotter.v1.aufs"];
   return `
 version = 2
-root = "${path.join(directory, "containerd")}"
+root = "${runtime}"
 state = "/run/containerd"
 disabled_plugins = ${JSON.stringify([...disabled, "tracing.processor.v1.otlp", "internal.v1.tracing"].map((id) => `io.containerd.${id}`))}
 [grpc]
@@ -277,10 +325,6 @@ async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: NodeSpe
   const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
   const core = kubeconfig.makeApiClient(CoreV1Api);
   for (const object of clusterDns(spec)) await objects.create(object as KubernetesObject);
-  await core.patchNamespace({
-    name: "kube-system",
-    body: [{ op: "add", path: "/metadata/annotations", value: { [REHEARSAL_ANNOTATION]: "true" } }],
-  });
   await until(guardian, "kubelet", async () => {
     const { status } = await core.readNode({ name: spec.name });
     return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;

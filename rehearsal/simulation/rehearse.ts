@@ -54,6 +54,8 @@ export interface Site {
     progress: (line: string) => void,
   ) => Promise<Cluster>;
   readonly adapted: Adapted;
+  /** Directory of its runs: whoever is in a namespace of processes takes all others' runs for dead. */
+  readonly runs: string;
 }
 
 /** A running control plane and an engine that knows the stack: what a rehearsal and its tests work on. */
@@ -140,7 +142,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   const plugins = await until(interrupted, () => installPlugins(toolchain, home, progress));
   const tools = (Date.now() - started) / 1000;
 
-  const runs = runsDirectory();
+  const { site } = options;
+  const runs = site?.runs ?? runsDirectory();
   await sweep(runs);
   const directory = path.join(runs, keep ? keptName(stack) : `${stack}-${randomBytes(4).toString("hex")}`);
   if (fs.existsSync(directory)) {
@@ -152,7 +155,6 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
 
   const config: PlatformConfig = { ...given, charts: { directory: path.join(directory, "charts") } };
   const startedCluster = Date.now();
-  const { site } = options;
   const cluster = site
     ? await site.start(toolchain, config, directory, progress)
     : await startCluster(toolchain, clusterSpec(stack, config), directory, progress, interrupted);

@@ -1,28 +1,74 @@
 import * as assert from "node:assert/strict";
+import { evaluateStack } from "../../rehearsal/program/charts";
+import { wiresOf } from "../../rehearsal/program/wiring";
 import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
+import { eventually } from "../live/harness/eventually";
+import { wrongConnections } from "./harness/connections";
+import { kubectl, run, runNow } from "./harness/cluster";
 import { prepareSite } from "./harness/site";
 
-describe("the stack local on a real node", () => {
+const STACK = "local";
+const NAMESPACE = "data-platform";
+
+describe("the ML core on a real node", () => {
   let rehearsal: Rehearsal;
+  const progress = (line: string): void => {
+    console.log(line);
+  };
+
   before(async () => {
-    const progress = (line: string): void => {
-      console.log(line);
-    };
-    const site = await prepareSite("local", progress);
-    rehearsal = await openRehearsal({ stack: "local", progress, site });
+    rehearsal = await openRehearsal({ stack: STACK, progress, site: await prepareSite(STACK, progress) });
   });
+
   after(async () => {
-    if (process.env["CARBON_NODE_STAY"]) await new Promise((r) => setTimeout(r, 3600_000));
-    await rehearsal.cluster.stop();
+    await (rehearsal as Rehearsal | undefined)?.cluster.stop();
   });
 
   it("comes up", async () => {
-    const up = await watchedUp(rehearsal, (line) => { console.log(line); });
+    const up = await watchedUp(rehearsal, progress);
     assert.deepEqual(up.errors, []);
   });
 
-  it("changes nothing when it is brought up again", async () => {
-    const { changed } = await rehearsal.engine.run("up");
-    assert.deepEqual(changed, []);
+  it("changes nothing when it is brought up again, and nothing when it is refreshed", async () => {
+    const up = await rehearsal.engine.run("up");
+    const refresh = await rehearsal.engine.run("refresh", { args: ["--expect-no-changes"] });
+    assert.deepEqual([up.changed, refresh.errors], [[], []]);
+  });
+
+  it("lets pods connect as the wires say, and in no other way", async () => {
+    const wires = wiresOf(await evaluateStack(STACK));
+    const wrong = [];
+    for (const namespace of [NAMESPACE, "cnpg-system"]) wrong.push(...(await wrongConnections(rehearsal, wires, namespace)));
+    assert.deepEqual(wrong, []);
+  });
+
+  it("trains a model and predicts with it", async () => {
+    const head = ["exec", "ray-head-0", "--"];
+    const code = await kubectl(rehearsal, NAMESPACE, [
+      ...["get", "job", "serve-deploy", "--output"],
+      'jsonpath={.spec.template.spec.containers[0].env[?(@.name=="SERVE_CONFIG")].value}',
+    ]);
+    const { working_dir: directory } = JSON.parse(code).applications[0].runtime_env;
+    const submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--working-dir", directory];
+    await kubectl(rehearsal, NAMESPACE, [...head, ...submit, "--", "python", "-m", "commodity.sample"]);
+    await runNow(rehearsal, "feast-materialize-hourly");
+    await runNow(rehearsal, "commodity-train-price-forecast");
+    // The application asks the registry each minute.
+    await eventually(120, async () => {
+      const answer = await kubectl(rehearsal, NAMESPACE, [
+        ...[...head, "python", "-c"],
+        "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8000/healthz').read().decode())",
+      ]);
+      assert.match(answer, /"price-forecast": ?\{[^}]*"status": ?"ready"/);
+    });
+  });
+
+  it("passes every check of verify, asked from inside", async () => {
+    const text = await run(rehearsal, ["npm", "run", "--silent", "verify", "--", "--stack", STACK, "--json"]);
+    const { checks } = JSON.parse(text) as { checks: { state: string }[] };
+    assert.deepEqual(
+      checks.filter(({ state }) => state !== "ok"),
+      [],
+    );
   });
 });

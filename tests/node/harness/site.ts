@@ -18,7 +18,8 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   const program = await evaluateStack(stack);
   const tools = await ensureNodeTools(progress);
   const operators = await ensureOperators(progress);
-  const named = new Set(program.registrations.flatMap(({ inputs }) => imagesIn(plain(inputs))));
+  // The pod that makes volumes is in a file.
+  const named = new Set([images.busybox, ...program.registrations.flatMap(({ inputs }) => imagesIn(plain(inputs)))]);
   const all = [
     ...(await Promise.all([...named].map((name) => imageOf(name, tools)))),
     ...operatorImages(operators),
@@ -29,6 +30,7 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   await store.make(all);
   return {
     adapted: withOperators(program),
+    runs: path.join(cacheDirectory(), "node", "runs"),
     start: async (toolchain, config, directory, report) => {
       const layout = await store.layout(all);
       const [[name] = [""]] = Object.entries(config.cluster.nodes);
@@ -45,6 +47,7 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
           dnsDomain: config.cluster.dnsDomain,
           volumes: config.storage.directory,
           images: layout,
+          runtime: path.join(cacheDirectory(), "node", "containerd"),
         },
         directory,
         report,

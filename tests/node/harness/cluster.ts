@@ -1,0 +1,56 @@
+import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Rehearsal } from "../../../rehearsal/simulation/rehearse";
+
+/** Runs a command as somebody who holds the stack's kubeconfig and state; returns its output. Rejects when it fails. */
+export function run(
+  { engine }: Rehearsal,
+  command: readonly string[],
+  options: { readonly input?: string; readonly timeoutSeconds?: number } = {},
+): Promise<string> {
+  const [file = "", ...args] = command;
+  const { input = "", timeoutSeconds = 300 } = options;
+  const child = spawn(file, args, {
+    env: { ...process.env, ...engine.env },
+    timeout: timeoutSeconds * 1000,
+    killSignal: "SIGKILL",
+  });
+  let [output, complaints] = ["", ""];
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (complaints += chunk.toString()));
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(input);
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code, signal) => {
+      if (code === 0) resolve(output);
+      else reject(new Error(`${command.join(" ")}: ${signal ?? `exit code ${code}`}\n${complaints}${output}`));
+    });
+  });
+}
+
+/** `kubectl` in a namespace. */
+export function kubectl(
+  rehearsal: Rehearsal,
+  namespace: string,
+  args: readonly string[],
+  input = "",
+): Promise<string> {
+  return run(rehearsal, ["kubectl", "--namespace", namespace, ...args], { input });
+}
+
+/** Runs a CronJob now, to its end; throws with its log when it fails. */
+export async function runNow(rehearsal: Rehearsal, cronJob: string, timeoutSeconds = 240): Promise<void> {
+  const [namespace, job] = ["data-platform", `${cronJob}-now`];
+  await kubectl(rehearsal, namespace, ["create", "job", job, `--from=cronjob/${cronJob}`]);
+  const deadline = Date.now() + timeoutSeconds * 1000;
+  for (;;) {
+    const status = await kubectl(rehearsal, namespace, ["get", "job", job, "--output=jsonpath={.status}"]);
+    if (status.includes('"succeeded":1')) return;
+    if (status.includes('"Failed"') || Date.now() > deadline) {
+      const log = await kubectl(rehearsal, namespace, ["logs", `job/${job}`, "--tail=40"]).catch(String);
+      throw new Error(`${job}: ${status}\n${log}`);
+    }
+    await sleep(500);
+  }
+}
