@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { charts, clientVersions, images } from "../components/base/versions";
 import { expanded } from "./live/harness/environment";
+import { releases as nodeReleases } from "../rehearsal/node/tools";
 import { envoyGatewayRelease, releases } from "./live/prepare/tools";
 import { locks } from "./live/prepare/venvs";
 import { read } from "./support/sources";
@@ -12,7 +13,7 @@ function pins(lock: string): Record<string, string> {
   return Object.fromEntries([...lines].map(([, name, version]) => [name, version]));
 }
 
-describe("the live tests", () => {
+describe("the live tests, and those on a node", () => {
   it("install the versions that we deploy", () => {
     assert.equal(pins(locks.mlflow)["mlflow"], clientVersions.mlflow);
     assert.equal(pins(locks.ray)["mlflow-skinny"], clientVersions.mlflow);
@@ -22,8 +23,8 @@ describe("the live tests", () => {
     assert.equal(`:${pins(locks.superset)["apache-superset"] ?? ""}-`, /:[\d.]+-/.exec(images.superset)?.[0]);
   });
 
-  it("build the releases of MinIO that we deploy", () => {
-    for (const [image, release] of Object.entries(releases)) assert.equal(image.split(":")[1], release);
+  it("build the releases of MinIO, of the provisioner of volumes and of Redis' exporter that we deploy", () => {
+    for (const [image, release] of Object.entries({ ...releases, ...nodeReleases })) assert.equal(image.split(":")[1], release);
   });
 
   it("build the release of Envoy Gateway that we deploy", () => {

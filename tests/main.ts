@@ -3,8 +3,9 @@ import { isTestFile, mochaArguments } from "./support/mocha-arguments";
 
 /** `npm test`, `npm run test:rehearsal` and `npm run test:operators`: all tests of a kind, or test files of whatever kind. */
 function main(kind: string, args: readonly string[]): number {
-  const [, own = kind] = /\btests\/(rehearsal|operators|live)\//.exec(args.find(isTestFile) ?? "") ?? [];
-  const words = own === "live" ? ["-r", "ts-node/register", "tests/live/main.ts", ...args] : mocha(own, args);
+  const [, own = kind] = /\btests\/(rehearsal|operators|live|node)\//.exec(args.find(isTestFile) ?? "") ?? [];
+  const isolated = own === "live" || own === "node";
+  const words = isolated ? ["-r", "ts-node/register", `tests/${own}/main.ts`, ...args] : mocha(own, args);
   const { status } = spawnSync(process.execPath, words, { stdio: "inherit" });
   return status ?? 1;
 }

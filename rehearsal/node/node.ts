@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { CoreV1Api, type KubeConfig, type KubernetesObject, KubernetesObjectApi } from "@kubernetes/client-node";
+import { CoreV1Api, type KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import * as yaml from "yaml";
 import { until } from "../simulation/cluster/component";
@@ -86,7 +86,10 @@ export async function startNode(
       directory: guardian.directory,
       processes: guardian.processes,
       run: (...program) => guardian.run(...program),
-      stop: () => guardian.stop(),
+      stop: () => {
+        unmount(guardian.directory);
+        return guardian.stop();
+      },
       keep: () => guardian.keep(),
     };
   } catch (error) {
@@ -101,6 +104,15 @@ interface Site {
   readonly client: { readonly certificate: string; readonly key: string };
 }
 
+/** Frees a directory of what is mounted in it, which may still be in use. */
+function unmount(directory: string): void {
+  const mounts = fs
+    .readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "");
+  for (const mount of mounts.filter((one) => one.startsWith(`${directory}/`)).reverse()) run("umount", "--lazy", mount);
+}
+
 /** Mounts, groups of processes, and a network. */
 function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSpec): Site {
   run("mount", "--make-rshared", "/");
@@ -108,7 +120,8 @@ function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSp
     fs.mkdirSync(target, { recursive: true });
     run("mount", "-t", "tmpfs", "tmpfs", target);
   }
-  for (const folder of ["/run/netns", "/run/containerd", "/run/lock", volumes]) fs.mkdirSync(folder, { recursive: true });
+  for (const folder of ["/run/netns", "/run/containerd", "/run/lock", volumes])
+    fs.mkdirSync(folder, { recursive: true });
   const disk = path.join(directory, "volumes");
   fs.mkdirSync(disk);
   run("mount", "--bind", disk, volumes);
@@ -130,15 +143,38 @@ function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSp
   const network = path.join(directory, "cni");
   fs.mkdirSync(network);
   // Each pod on a link of its own: whatever one sends to another passes the node's rules.
-  const ipam = { type: "host-local", dataDir: "/run/cni", ranges: [[{ subnet: podCidr }]], routes: [{ dst: "0.0.0.0/0" }] };
-  const plugins = [{ type: "ptp", ipam }, { type: "portmap", capabilities: { portMappings: true } }];
+  const ipam = {
+    type: "host-local",
+    dataDir: "/run/cni",
+    ranges: [[{ subnet: podCidr }]],
+    routes: [{ dst: "0.0.0.0/0" }],
+  };
+  const plugins = [
+    { type: "ptp", ipam },
+    { type: "portmap", capabilities: { portMappings: true } },
+  ];
   fs.writeFileSync(
     path.join(network, "10-pods.conflist"),
     JSON.stringify({ cniVersion: "0.4.0", name: "pods", plugins }),
   );
   const [key, certificate] = ["kubelet-client.key", "kubelet-client.crt"].map((name) => path.join(directory, name));
   const subject = "/O=system:masters/CN=kube-apiserver";
-  run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", subject, "-keyout", key ?? "", "-out", certificate ?? "");
+  run(
+    "openssl",
+    "req",
+    "-x509",
+    "-newkey",
+    "rsa:2048",
+    "-nodes",
+    "-days",
+    "30",
+    "-subj",
+    subject,
+    "-keyout",
+    key ?? "",
+    "-out",
+    certificate ?? "",
+  );
   return { ...makeCgroups(), client: { key: key ?? "", certificate: certificate ?? "" } };
 }
 
@@ -215,7 +251,10 @@ async function startRuntime(guardian: Guardian, { images, runtime }: NodeSpec): 
   fs.writeFileSync(file, containerdConfig(guardian.directory, runtime));
   // It keeps its images from one node to the next, and serves one at a time.
   await guardian.run("containerd", [path.join(runtime, "lock"), "containerd", "--config", file], { file: "flock" });
-  await until(guardian, "containerd", () => Promise.resolve(run("ctr", "--address", SOCKET, "version")));
+  await until(guardian, "containerd", () => {
+    run("ctr", "--address", SOCKET, "version");
+    return Promise.resolve();
+  });
   const mark = path.join(runtime, "index.json");
   const index = fs.readFileSync(path.join(images, "index.json"), "utf8");
   if (!fs.existsSync(mark) || fs.readFileSync(mark, "utf8") !== index) {
@@ -264,7 +303,11 @@ function kubeletConfig(directory: string, spec: NodeSpec, { cgroupRoot, cgroupVe
   const config = {
     apiVersion: "kubelet.config.k8s.io/v1beta1",
     kind: "KubeletConfiguration",
-    authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: client.certificate } },
+    authentication: {
+      anonymous: { enabled: false },
+      webhook: { enabled: true },
+      x509: { clientCAFile: client.certificate },
+    },
     authorization: { mode: "Webhook" },
     cgroupDriver: "cgroupfs",
     cgroupRoot,
@@ -300,7 +343,11 @@ function proxyConfig(directory: string, { name, podCidr }: NodeSpec, token: stri
 }
 
 /** What decides each first packet, and the rules that ask it. */
-async function startPolicies(guardian: Guardian, { name, address, apiServerPort }: NodeSpec, token: string): Promise<void> {
+async function startPolicies(
+  guardian: Guardian,
+  { name, address, apiServerPort }: NodeSpec,
+  token: string,
+): Promise<void> {
   const account = "/run/secrets/kubernetes.io/serviceaccount"; // it knows no other login than that of a pod
   fs.mkdirSync(account, { recursive: true });
   fs.writeFileSync(path.join(account, "token"), token, { mode: 0o600 });
@@ -324,7 +371,7 @@ async function startPolicies(guardian: Guardian, { name, address, apiServerPort 
 async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
   const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
   const core = kubeconfig.makeApiClient(CoreV1Api);
-  for (const object of clusterDns(spec)) await objects.create(object as KubernetesObject);
+  for (const object of clusterDns(spec)) await objects.create(object);
   await until(guardian, "kubelet", async () => {
     const { status } = await core.readNode({ name: spec.name });
     return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;

@@ -3,6 +3,7 @@ import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { removeCgroups } from "../../rehearsal/node/node";
 import { isolated } from "../support/isolated";
+import { checkMachine } from "./harness/machine";
 import { prepareSite } from "./harness/site";
 
 /** The command line. */
@@ -13,7 +14,15 @@ export const program = command(
 )
   .argument("[mocha...]", "arguments for mocha")
   .allowUnknownOption()
+  .addHelpText(
+    "after",
+    "\nThe first run builds kubelet, kube-proxy, CoreDNS and others from their Go modules, installs MLflow, Feast and Ray, and makes\n" +
+      "their images on Debian's packages, all in the cache (CARBON_CACHE, or ~/.cache/254carbon). The node lives in namespaces of\n" +
+      "its own and ends with the command.\n" +
+      "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
+  )
   .action(async (mochaArgs: string[]) => {
+    checkMachine();
     const started = Date.now();
     await prepareSite("local", (line) => {
       console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);

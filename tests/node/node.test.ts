@@ -25,20 +25,21 @@ describe("the ML core on a real node", () => {
   });
 
   it("comes up", async () => {
-    const up = await watchedUp(rehearsal, progress);
+    const up = await watchedUp(rehearsal, () => undefined);
     assert.deepEqual(up.errors, []);
   });
 
   it("changes nothing when it is brought up again, and nothing when it is refreshed", async () => {
     const up = await rehearsal.engine.run("up");
-    const refresh = await rehearsal.engine.run("refresh", { args: ["--expect-no-changes"] });
-    assert.deepEqual([up.changed, refresh.errors], [[], []]);
+    const refresh = await rehearsal.engine.run("refresh");
+    assert.deepEqual([up.changed, refresh.changed], [[], []]);
   });
 
   it("lets pods connect as the wires say, and in no other way", async () => {
     const wires = wiresOf(await evaluateStack(STACK));
     const wrong = [];
-    for (const namespace of [NAMESPACE, "cnpg-system"]) wrong.push(...(await wrongConnections(rehearsal, wires, namespace)));
+    for (const namespace of [NAMESPACE, "cnpg-system"])
+      wrong.push(...(await wrongConnections(rehearsal, wires, namespace)));
     assert.deepEqual(wrong, []);
   });
 

@@ -1,7 +1,7 @@
-import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { mayIsolate } from "../../support/isolated";
 
 /** Debian packages, and a file that each brings. */
 const PACKAGES: Readonly<Record<string, () => boolean>> = {
@@ -55,13 +55,4 @@ export function dolphinschedulerHome(): string | undefined {
 function inPath(name: string): boolean {
   const directories = [...(process.env["PATH"] ?? "").split(path.delimiter), "/usr/sbin", "/sbin"];
   return directories.some((directory) => fs.existsSync(path.join(directory, name)));
-}
-
-function mayIsolate(): boolean {
-  try {
-    execFileSync("unshare", ["--mount", "--net", "--pid", "--fork", "--mount-proc", "true"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
 }

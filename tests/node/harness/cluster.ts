@@ -30,12 +30,7 @@ export function run(
 }
 
 /** `kubectl` in a namespace. */
-export function kubectl(
-  rehearsal: Rehearsal,
-  namespace: string,
-  args: readonly string[],
-  input = "",
-): Promise<string> {
+export function kubectl(rehearsal: Rehearsal, namespace: string, args: readonly string[], input = ""): Promise<string> {
   return run(rehearsal, ["kubectl", "--namespace", namespace, ...args], { input });
 }
 

@@ -36,22 +36,38 @@ export function withOperators(program: Evaluation): (release: string, objects: r
     if (release === "cert-manager") {
       const owner = { namespace, name: "cert-manager" };
       const given = haveRights ? rights(charts.certManager, owner, undefined) : [everything(owner)];
-      const running = { image: CERT_MANAGER_IMAGE, command: ["/cert-manager", "--cluster-resource-namespace=cert-manager"] };
+      const running = {
+        image: CERT_MANAGER_IMAGE,
+        command: ["/cert-manager", "--cluster-resource-namespace=cert-manager"],
+      };
       return [...all.map((object) => run(object, "cert-manager", running)), ...given];
     }
     if (release === "cnpg") {
       const owner = { namespace, name: "cnpg" };
       const given = haveRights ? rights(charts.cloudnativePg, owner, ["cnpg-system"]) : [everything(owner)];
-      const webhooks = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=webhooks -keyout /tmp/apiserver.key -out /tmp/apiserver.crt";
-      const env = { ...values.config.data, OPERATOR_NAMESPACE: "cnpg-system", OPERATOR_IMAGE_NAME: CNPG_IMAGE, WEBHOOK_CERT_DIR: "/tmp" };
+      const webhooks =
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=webhooks -keyout /tmp/apiserver.key -out /tmp/apiserver.crt";
+      const env = {
+        ...values.config.data,
+        OPERATOR_NAMESPACE: "cnpg-system",
+        OPERATOR_IMAGE_NAME: CNPG_IMAGE,
+        WEBHOOK_CERT_DIR: "/tmp",
+      };
       const running = {
         image: CNPG_IMAGE,
         // Nobody asks its webhooks: the chart registers them, and it is not at hand.
-        command: ["sh", "-c", `${webhooks} && exec /manager controller --metrics-bind-address=:8080 --webhook-port=9443`],
+        command: [
+          "sh",
+          "-c",
+          `${webhooks} && exec /manager controller --metrics-bind-address=:8080 --webhook-port=9443`,
+        ],
         env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
         volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
       };
-      return [...all.map((object) => run(object, "cnpg", running, [{ name: "tmp", emptyDir: { sizeLimit: "16Mi" } }])), ...given];
+      return [
+        ...all.map((object) => run(object, "cnpg", running, [{ name: "tmp", emptyDir: { sizeLimit: "16Mi" } }])),
+        ...given,
+      ];
     }
     return all;
   };
