@@ -24,7 +24,8 @@ describe("the live tests, and those on a node", () => {
   });
 
   it("build the releases of MinIO, of the provisioner of volumes and of Redis' exporter that we deploy", () => {
-    for (const [image, release] of Object.entries({ ...releases, ...nodeReleases })) assert.equal(image.split(":")[1], release);
+    for (const [image, release] of Object.entries({ ...releases, ...nodeReleases }))
+      assert.equal(image.split(":")[1], release);
   });
 
   it("build the release of Envoy Gateway that we deploy", () => {

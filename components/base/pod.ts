@@ -20,11 +20,22 @@ export interface ContainerSize {
   readonly scratchMiB?: number;
 }
 
+/**
+ * A size in Kubernetes' format as Kubernetes itself writes it: `1Gi`, not `1024Mi`. An operator that writes a custom resource of
+ * ours again (CloudNativePG does) writes it so, and another form would be drift for ever.
+ */
+export function mebibytes(size: number): string {
+  const units = ["Mi", "Gi", "Ti"];
+  let [amount, unit] = [size, 0];
+  while (amount % 1024 === 0 && unit + 1 < units.length) [amount, unit] = [amount / 1024, unit + 1];
+  return `${amount}${units[unit]}`;
+}
+
 /** A size in Kubernetes' format, for containers and charts. */
 export function resources({ cpu, memoryMiB, scratchMiB }: ContainerSize): ResourceQuantities {
   const quantities = {
-    requests: { cpu: cores(cpu.request), memory: `${memoryMiB.request}Mi` },
-    limits: { cpu: cores(cpu.limit), memory: `${memoryMiB.limit}Mi` },
+    requests: { cpu: cores(cpu.request), memory: mebibytes(memoryMiB.request) },
+    limits: { cpu: cores(cpu.limit), memory: mebibytes(memoryMiB.limit) },
   };
   return scratchMiB === undefined ? quantities : withScratch(quantities, scratchMiB);
 }
@@ -34,7 +45,7 @@ const LOGS_MIB = 64;
 
 /** The quantities with the node's disk that a container's log and its scratch volumes take. */
 function withScratch({ requests, limits }: ResourceQuantities, scratchMiB: number): ResourceQuantities {
-  const disk = { "ephemeral-storage": `${LOGS_MIB + scratchMiB}Mi` };
+  const disk = { "ephemeral-storage": mebibytes(LOGS_MIB + scratchMiB) };
   return { requests: { ...requests, ...disk }, limits: { ...limits, ...disk } };
 }
 

@@ -19,7 +19,7 @@ import { grant, type Rule } from "../base/grant";
 import { objectName } from "../base/names";
 import type { Offer, SecretLocation } from "../base/offer";
 import { type Metrics, scrape } from "../base/scrape";
-import { type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
+import { mebibytes, type ContainerSize, type ResourceQuantities, resources } from "../base/pod";
 import { libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume, VERIFIED } from "../base/postgres-client";
 import { type EnvSecret, envSecret } from "../base/secret";
 import { SetupJob } from "../base/setup-job";
@@ -387,7 +387,7 @@ function clusterSpec(name: string, args: PostgresArgs): object {
     enablePDB: instances > 1,
     priorityClassName: "critical-services",
     resources: resources(size),
-    storage: { storageClass: volume.storageClass, size: `${volume.sizeGiB}Gi` },
+    storage: { storageClass: volume.storageClass, size: mebibytes(volume.sizeGiB * 1024) },
     affinity: {
       enablePodAntiAffinity: instances > 1,
       podAntiAffinityType: "preferred",

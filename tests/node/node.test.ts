@@ -43,6 +43,19 @@ describe("the ML core on a real node", () => {
     assert.deepEqual(wrong, []);
   });
 
+  it("has `up --refresh` put back a policy that somebody deleted, without which a wire does not pass", async () => {
+    const wires = wiresOf(await evaluateStack(STACK));
+    await kubectl(rehearsal, NAMESPACE, ["delete", "networkpolicy", "redis-ingress", "feast-server-egress"]);
+    const wrong = await wrongConnections(rehearsal, wires, NAMESPACE, "feast-server");
+    const repaired = await rehearsal.engine.run("up", { args: ["--refresh"] });
+    assert.deepEqual(wrong, [
+      "feast-server -> postgres-1:5432: blocked, but a wire says that it passes",
+      "feast-server -> redis-0:6379: blocked, but a wire says that it passes",
+    ]);
+    assert.deepEqual(repaired.errors, []);
+    assert.deepEqual(await wrongConnections(rehearsal, wires, NAMESPACE, "feast-server"), []);
+  });
+
   it("trains a model and predicts with it", async () => {
     const head = ["exec", "ray-head-0", "--"];
     const code = await kubectl(rehearsal, NAMESPACE, [

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { label, objects } from "../support/manifests";
-import { program, SHAPES } from "../support/program";
+import { program, ALL_SHAPES } from "../support/program";
 
 // Where Kubernetes or an operator reads `{}` as a word of its own.
 const MEANINGFUL: Readonly<Record<string, string>> = {
@@ -9,7 +9,7 @@ const MEANINGFUL: Readonly<Record<string, string>> = {
   "Elasticsearch podDisruptionBudget": "the operator makes none of its own",
 };
 
-for (const shape of SHAPES) {
+for (const shape of ALL_SHAPES) {
   describe(`the objects of ${shape}`, () => {
     it("hold no empty map: the API server drops some of them, and every `up` would add these again", async () => {
       const { seen } = await program(shape);

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { ourPods } from "../support/manifests";
 import { all, type Registered } from "../support/mocks";
-import { program, SHAPES } from "../support/program";
+import { program, ALL_SHAPES } from "../support/program";
 import { type ProgramFacts, type Setting, UPSTREAM } from "../support/upstream";
 
-for (const shape of SHAPES) {
+for (const shape of ALL_SHAPES) {
   it(`the pods of ${shape} do with each image what its authors made it for`, async () => {
     const { seen } = await program(shape);
     const faults = ourPods(seen).flatMap((pod) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DATA_OWNERS, type DataOwner } from "../../stacks/config/schema";
 import { all, only, type Registered, waitsFor } from "../support/mocks";
 import { label, objects } from "../support/manifests";
-import { configOf, program, run, SHAPES } from "../support/program";
+import { configOf, program, run, ALL_SHAPES } from "../support/program";
 
 // The session files and logs of the head: a lost volume costs no data.
 const MAY_BE_REPLACED = ["StatefulSet data-platform/ray-head"];
@@ -12,7 +12,7 @@ const LEAVES_ITS_DATA = [
   "StatefulSet pricing/tenant-pricing-ray-head",
 ];
 
-for (const shape of SHAPES) {
+for (const shape of ALL_SHAPES) {
   describe(`the objects of ${shape}`, () => {
     it("have fixed names: kebab-case, at most 53 characters, each once", async () => {
       const { seen } = await program(shape);

@@ -3,9 +3,9 @@ import type { Manifest } from "../../rehearsal/operators/operator";
 import { knownSecrets, secretFaults, secretReferences } from "../../rehearsal/program/secret-references";
 import { objects } from "../support/manifests";
 import { all } from "../support/mocks";
-import { program, SHAPES } from "../support/program";
+import { program, ALL_SHAPES } from "../support/program";
 
-for (const shape of SHAPES) {
+for (const shape of ALL_SHAPES) {
   it(`every Secret that ${shape} reads is made, with the keys that are read`, async () => {
     const { seen } = await program(shape);
     const releases = all(seen, "kubernetes:helm.sh/v3:Release").map(({ name, inputs: { namespace, values } }) => ({

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { all, only, type Registered } from "../support/mocks";
 import { ourPods, selected, tenantNamespaces } from "../support/manifests";
-import { program, SHAPES } from "../support/program";
+import { program, ALL_SHAPES } from "../support/program";
 
 /** A server with a certificate, as its clients see it. */
 interface Server {
@@ -144,7 +144,7 @@ it("clients of a store elsewhere trust public CAs", async () => {
   );
 });
 
-for (const shape of SHAPES) {
+for (const shape of ALL_SHAPES) {
   for (const [name, server] of Object.entries(SERVERS[shape] ?? {})) {
     describe(`clients of ${name} in ${shape}`, () => {
       it("verify the server and its name, and none only encrypts", async () => {

@@ -3,6 +3,7 @@ import { canary, STACKS, stackConfig } from "../../rehearsal/program/evaluate";
 import { type Registration, startMockEngine } from "../../rehearsal/program/mock-engine";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { wantedCredentials } from "../../stacks/config/secrets";
+import { partsOf } from "../../stacks/config/systems";
 import { platform } from "../../stacks/platform";
 import { makeChartDirectory } from "./chart-directory";
 import type { FullConfig, StackConfig } from "./full";
@@ -49,9 +50,15 @@ const size = (cpu: number, memoryMiB: number) => ({
   memoryMiB: { request: memoryMiB / 2, limit: memoryMiB },
 });
 
-/** Every shape in which the program is deployed: each stack, and what none of them has. */
+/** The stacks whose files have every system. */
+export const WHOLE_STACKS = STACKS.filter((stack) => {
+  const config: Record<string, unknown> = stackConfig(stack);
+  return partsOf("config").every(([system]) => config[system] !== undefined);
+});
+
+/** Every shape in which the whole program is deployed: each stack with every system, and what none of them has. */
 const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
-  ...Object.fromEntries(STACKS.map((stack) => [stack, () => configOf(stack)])),
+  ...Object.fromEntries(WHOLE_STACKS.map((stack) => [stack, () => configOf(stack)])),
   "prod with SeaweedFS": () => ({
     ...configOf("prod"),
     storage: { ...configOf("prod").storage, provisioner: "local-path" },
@@ -178,12 +185,15 @@ const CONFIGS: Readonly<Record<string, () => FullConfig>> = {
   }),
 };
 
-/** The names of the shapes. */
+/** The names of the shapes with every system. */
 export const SHAPES = Object.keys(CONFIGS);
+
+/** Those, and the stacks that lack some. */
+export const ALL_SHAPES = [...new Set([...SHAPES, ...STACKS])];
 
 /** The config of a shape. */
 export function shaped(shape: string): FullConfig {
-  const config = CONFIGS[shape];
+  const config = CONFIGS[shape] ?? (STACKS.includes(shape) ? () => configOf(shape) : undefined);
   if (config === undefined) throw new Error(`there is no shape ${shape}; there are ${SHAPES.join(", ")}`);
   return config();
 }

@@ -329,8 +329,8 @@ describe("Kafka", () => {
     }
     for (const { resources } of [pool(seen), entityOperator.topicOperator, entityOperator.userOperator]) {
       assert.deepEqual(resources, {
-        requests: { cpu: "500m", memory: "1024Mi" },
-        limits: { cpu: "1", memory: "2048Mi" },
+        requests: { cpu: "500m", memory: "1Gi" },
+        limits: { cpu: "1", memory: "2Gi" },
       });
     }
   });

@@ -16,18 +16,20 @@ interface Server {
 }
 
 /**
- * Tries, as each kind of pod in a namespace and as one that the program does not know, every port that any wire leads to, and
- * answers with what is not as the wires say: `mlflow -> redis-0:6379: open, but no wire says so`.
+ * Tries, as each kind of pod in a namespace and as one that the program does not know (or as one of them alone), every port that any
+ * wire leads to, and answers with what is not as the wires say: `mlflow -> redis-0:6379: open, but no wire says so`.
  */
 export async function wrongConnections(
   rehearsal: Rehearsal,
   wires: readonly Wire[],
   namespace: string,
+  asWhom?: string,
 ): Promise<string[]> {
   const { items } = await rehearsal.api.core.listPodForAllNamespaces();
   const servers = items.filter(isRunning).map(serverOf);
   const clients = new Map<string, Labels>([["nobody", NOBODY]]);
   for (const { from } of wires) if (from.namespace === namespace && from.labels) clients.set(from.name, from.labels);
+  if (asWhom !== undefined) for (const name of clients.keys()) if (name !== asWhom) clients.delete(name);
   const targets = servers.flatMap((server) => portsOf(server, wires).map((port) => ({ server, port })));
   const addresses = targets.map(({ server, port }) => `${server.address}:${port}`);
   const probe = await Probe.start(rehearsal, namespace, NOBODY);

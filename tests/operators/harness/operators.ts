@@ -135,7 +135,11 @@ interface Binding extends Manifest {
 const CLUSTER_WIDE = ["nodes", "mutatingwebhookconfigurations", "clusterimagecatalogs", "storageclasses"];
 
 /** The roles that the chart binds to its operator, bound to an account of ours. */
-export function rights({ chart, version }: ChartPin, account: Owner, within: readonly string[] | undefined): Manifest[] {
+export function rights(
+  { chart, version }: ChartPin,
+  account: Owner,
+  within: readonly string[] | undefined,
+): Manifest[] {
   const text = fs.readFileSync(path.join(RIGHTS, `${chart}-${version}.yaml`), "utf8");
   const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
   const subjects = [{ kind: "ServiceAccount", ...account }];
