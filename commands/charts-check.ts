@@ -23,7 +23,7 @@ import { ensureToolchain, type Toolchain } from "../rehearsal/simulation/toolcha
 import { Admission } from "./charts/admission";
 import { declarationFaults, workloadsOf } from "./charts/declaration";
 import { imageFaults } from "./charts/images";
-import { apiVersions, RenderError, type Renderer, renderRelease } from "./charts/render";
+import { apiVersions, RenderError, type Renderer, renderRelease } from "../rehearsal/simulation/helm-template";
 import { writeRendered } from "./charts/rendered";
 import { generatedFaults, soundnessFaultsOf } from "./charts/soundness";
 import { parseConfig, type PlatformConfig } from "../stacks/config/schema";

@@ -1,6 +1,8 @@
 import * as fs from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { command, JSON_OPTION, run, show } from "./cli";
+import { type Inputs, keysOf, titleOf, valueAt } from "../rehearsal/program/fields";
+import { code, markdownTable } from "../rehearsal/simulation/markdown";
 import { FIELD_MANAGER } from "./verify/cluster";
 
 /** A field of an object on which cluster and program differ. */
@@ -24,12 +26,10 @@ export interface Drift {
   readonly notDeployed: readonly Difference[];
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 interface State {
   readonly type: string;
-  readonly inputs?: Json;
-  readonly outputs?: Json;
+  readonly inputs?: Inputs;
+  readonly outputs?: Inputs;
 }
 
 /** What `pulumi preview --json --diff --refresh` writes. */
@@ -39,7 +39,7 @@ export interface Preview {
     readonly urn: string;
     readonly oldState?: State;
     readonly newState?: State;
-    readonly detailedDiff?: Json | null;
+    readonly detailedDiff?: Inputs | null;
     readonly diffReasons?: readonly string[] | null;
   }[];
   readonly diagnostics?: readonly { readonly severity: string; readonly message: string }[];
@@ -69,7 +69,7 @@ export function driftOf({ steps = [], diagnostics = [] }: Preview): Drift {
     if (op !== "update" && op !== "replace") continue;
     for (const field of Object.keys(detailedDiff ?? {}).concat(detailedDiff ? [] : (diffReasons ?? []))) {
       const [before, live, declared] = [deployed.get(urn), oldState?.inputs, newState?.inputs].map((one) =>
-        at(one, field),
+        valueAt(one, field),
       );
       const by = managerOf(oldState?.outputs, field);
       const difference = { object, field, ...(live && { live }), ...(declared && { declared }), ...(by && { by }) };
@@ -80,50 +80,18 @@ export function driftOf({ steps = [], diagnostics = [] }: Preview): Drift {
   return { drifted, notDeployed };
 }
 
-function titleOf(inputs: Json): string {
-  const { kind, metadata, name, namespace } = inputs as {
-    kind?: string;
-    name?: string;
-    namespace?: string;
-    metadata?: Header;
-  };
-  const header = metadata ?? { name, namespace };
-  return `${kind ?? "Release"} ${header.namespace === undefined ? "" : `${header.namespace}/`}${header.name}`;
-}
-
-interface Header {
-  readonly name?: string | undefined;
-  readonly namespace?: string | undefined;
-}
-
 // What Pulumi writes in place of a credential.
 const SECRET = JSON.stringify("[secret]");
-
-/** The JSON of a field such as `metadata.labels["app.kubernetes.io/name"]` or `spec.ports[0].port`. */
-function at(inputs: Json | undefined, field: string): string | undefined {
-  let value: unknown = inputs;
-  for (const key of keysOf(field)) {
-    if (value === "[secret]") break;
-    value = (value as Json | undefined)?.[key];
-  }
-  return JSON.stringify(value);
-}
-
-function keysOf(field: string): string[] {
-  return [...field.matchAll(/\["([^"]+)"\]|\[(\d+)\]|([^.[\]]+)/g)].map(
-    ([, quoted, index, key]) => quoted ?? index ?? key ?? "",
-  );
-}
 
 interface ManagedFields {
   readonly manager?: string;
   readonly time?: string;
   readonly subresource?: string;
-  readonly fieldsV1?: Json;
+  readonly fieldsV1?: Inputs;
 }
 
 /** Who else manages a field, or the list that it lies in. */
-function managerOf(outputs: Json | undefined, field: string): string | undefined {
+function managerOf(outputs: Inputs | undefined, field: string): string | undefined {
   const { managedFields = [] } = (outputs?.["metadata"] ?? {}) as { managedFields?: readonly ManagedFields[] };
   const keys = keysOf(field);
   const lists = keys.findIndex((key) => /^\d+$/.test(key));
@@ -133,14 +101,13 @@ function managerOf(outputs: Json | undefined, field: string): string | undefined
       !manager?.startsWith(FIELD_MANAGER) &&
       // Of what scales, the replica count is a part of its own.
       (subresource === undefined || subresource === "scale") &&
-      names.reduce<unknown>((fields, name) => (fields as Json | undefined)?.[name], fieldsV1) !== undefined,
+      names.reduce<unknown>((fields, name) => (fields as Inputs | undefined)?.[name], fieldsV1) !== undefined,
   );
   return found && `${found.manager}, ${found.time}`;
 }
 
 // An issue takes 65,536 characters.
 const MOST_ROWS = 150;
-const LONGEST_VALUE = 80;
 
 /** The Markdown of an issue's part about one stack; the first line names it for whoever updates the issue. */
 export function toMarkdown(stack: string, { drifted, notDeployed }: Drift): string {
@@ -166,23 +133,20 @@ function tableOf(differences: readonly Difference[]): string[] {
   const more = differences.length - MOST_ROWS;
   return [
     "",
-    "| object | field | live | declared | changed by |",
-    "| --- | --- | --- | --- | --- |",
-    ...differences
-      .slice(0, MOST_ROWS)
-      .map(
-        ({ object, field, live = "absent", declared = "absent", by = "–" }) =>
-          `| ${[object, field ?? "–", live, declared, by].map(cell).join(" | ")} |`,
-      ),
+    ...markdownTable(
+      ["object", "field", "live", "declared", "changed by"],
+      differences
+        .slice(0, MOST_ROWS)
+        .map(({ object, field, live = "absent", declared = "absent", by = "–" }) =>
+          [object, field ?? "–", live, declared, by].map(cell),
+        ),
+    ),
     ...(more > 0 ? ["", `… and ${more} more`] : []),
   ];
 }
 
-/** A text that Markdown leaves as it is: whoever may change a label must not write into the issue. */
 function cell(text: string): string {
-  if (["–", "absent", "the object"].includes(text)) return text;
-  const short = text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
-  return `\`${short.replaceAll("`", "'").replaceAll("|", "\\|").replaceAll("\n", " ")}\``;
+  return ["–", "absent", "the object"].includes(text) ? text : code(text);
 }
 
 /** The command line. */

@@ -4,7 +4,7 @@ import { evaluateStack } from "../rehearsal/program/charts";
 import { ROOT, stackConfig } from "../rehearsal/program/evaluate";
 import { chartVersion, releasesOf } from "../rehearsal/program/charts";
 import { builtHelm } from "../rehearsal/simulation/toolchain";
-import { renderRelease } from "../commands/charts/render";
+import { renderRelease } from "../rehearsal/simulation/helm-template";
 import { charts } from "../components/base/versions";
 import { objectsOf, TRINO } from "./live/harness/charts";
 

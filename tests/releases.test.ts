@@ -3,9 +3,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { outputsSchema } from "../commands/schema";
+import { atLeast, contractChange, isAtLeast, type Schema, versionOf } from "../rehearsal/program/contract-change";
 import { version } from "../packages/platform-outputs/package.json";
 import { CONTRACT } from "../stacks/contract/outputs";
-import { type ContractChange, contractChange, type Schema } from "./support/contract-change";
 import { program } from "./support/program";
 import { RELEASES, releasedState, type ReleasedResource } from "./support/releases";
 import { read } from "./support/sources";
@@ -30,7 +30,7 @@ describe("the outputs", () => {
       const least = atLeast(versionOf(old), level);
       const next = `${level} change since ${release} (${added.length} keys added, ${broken.length} changed)`;
       assert.ok(
-        version.localeCompare(least, "en", { numeric: true }) >= 0,
+        isAtLeast(version, least),
         `${next}: raise the version in packages/platform-outputs from ${version} to ${least}`,
       );
       assert.equal(CONTRACT, Number(version.split(".")[0]), `${next}: CONTRACT is the package's major version`);
@@ -70,18 +70,6 @@ describe("the outputs", () => {
     ]);
   });
 });
-
-/** The version of the package that reads outputs of a schema; 0.1.0 had none. */
-function versionOf({ $id, properties }: Schema): string {
-  return typeof $id === "string" ? ($id.split(":").at(-1) ?? "") : `${String(properties?.["contract"]?.["const"])}.0.0`;
-}
-
-/** The least version after a change. */
-function atLeast(old: string, level: ContractChange["level"]): string {
-  const [major = 0, minor = 0] = old.split(".").map(Number);
-  if (level === "major") return `${major + 1}.0.0`;
-  return level === "minor" ? `${major}.${minor + 1}.0` : old;
-}
 
 /** The text below a heading, up to the next one. */
 function section(text: string, heading: string): string {

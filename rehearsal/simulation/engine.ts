@@ -7,7 +7,7 @@ import type { z } from "zod";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/systems";
 import { ROOT } from "../program/evaluate";
-import { type Progress, readEvents } from "./events";
+import { type Course, type Progress, readEvents } from "./events";
 import { type Toolchain, versions } from "./toolchain";
 
 /** The engine of one run, all of whose files are in `directory`. */
@@ -33,6 +33,8 @@ export interface EngineResult {
   readonly changed: readonly string[];
   /** The errors that the engine reported, or its output if it reported none. */
   readonly errors: readonly string[];
+  readonly steps: Course["steps"];
+  readonly faults: Course["faults"];
   /** Everything that it printed. */
   readonly output: string;
 }
@@ -144,7 +146,7 @@ export class Engine {
     signal?.removeEventListener("abort", stop);
     // An interrupted CLI was once seen to leave its lock, over which each later command falls.
     if (signal?.aborted === true) await ended(this.spawn({}, ["cancel", "--yes", "--stack", this.spec.stack]));
-    const { changes, changed, errors } = readEvents(log);
+    const { changes, changed, errors, steps, faults } = readEvents(log);
     fs.rmSync(log, { force: true });
     return {
       ok: code === 0,
@@ -152,6 +154,8 @@ export class Engine {
       changes,
       changed,
       errors: code === 0 ? [] : errors.length > 0 ? errors : [output.trim()],
+      steps,
+      faults,
       output,
     };
   }

@@ -15,22 +15,42 @@ export interface Course extends Progress {
   /** Each resource that was made, changed or deleted: operation, type, name and the fields. */
   readonly changed: readonly string[];
   readonly errors: readonly string[];
+  /** What the engine set out to do, in its order. */
+  readonly steps: readonly Step[];
+  /** The errors that it reported, each with the resource that it is about, or an empty URN. */
+  readonly faults: readonly EngineError[];
 }
 
 /** Operations that leave a resource as it was. */
 export const UNCHANGED = ["same", "read"];
 
-interface Step {
-  readonly metadata: {
-    readonly op: string;
-    readonly urn: string;
-    readonly detailedDiff?: Record<string, unknown> | null;
-  };
+/** A resource before or after a step, with `[secret]` in place of each secret. */
+export interface StepState {
+  readonly type: string;
+  readonly parent?: string;
+  readonly protect?: boolean;
+  readonly inputs?: Readonly<Record<string, unknown>>;
+}
+
+/** What the engine does to a resource, or would do in a preview. */
+export interface Step {
+  /** `same`, `create`, `update`, `replace`, `delete`, … */
+  readonly op: string;
+  readonly urn: string;
+  readonly old?: StepState | null;
+  readonly new?: StepState | null;
+  /** The fields, such as `spec.ports[0].port`. */
+  readonly detailedDiff?: Readonly<Record<string, unknown>> | null;
+}
+
+interface EngineError {
+  readonly urn: string;
+  readonly message: string;
 }
 
 interface EngineEvent {
-  readonly resourcePreEvent?: Step;
-  readonly resOutputsEvent?: Step;
+  readonly resourcePreEvent?: { readonly metadata: Step };
+  readonly resOutputsEvent?: { readonly metadata: Step };
   readonly diagnosticEvent?: { readonly severity: string; readonly message: string; readonly urn?: string };
   readonly summaryEvent?: { readonly resourceChanges?: Record<string, number> };
 }
@@ -42,6 +62,9 @@ export function readEvents(log: string): Course {
   const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
   const begun = events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata.urn ?? []);
   const ended = new Set(events.flatMap(({ resOutputsEvent }) => resOutputsEvent?.metadata.urn ?? []));
+  const faults = events.flatMap(({ diagnosticEvent: d }) =>
+    d?.severity === "error" ? [{ urn: d.urn ?? "", message: d.message.trim() }] : [],
+  );
   return {
     done: events.filter((event) => event.resOutputsEvent !== undefined).length,
     // A component waits for nothing itself.
@@ -53,9 +76,9 @@ export function readEvents(log: string): Course {
       if (UNCHANGED.includes(op)) return [];
       return [`${op} ${urn.split("::").slice(2).join(" ")}: ${Object.keys(detailedDiff ?? {}).join(", ")}`];
     }),
-    errors: events.flatMap(({ diagnosticEvent: d }) =>
-      d?.severity === "error" ? [`${d.urn ? `${d.urn.split("::").slice(2).join(" ")}: ` : ""}${d.message.trim()}`] : [],
-    ),
+    errors: faults.map(({ urn, message }) => `${urn ? `${urn.split("::").slice(2).join(" ")}: ` : ""}${message}`),
+    faults,
+    steps: events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata ?? []),
   };
 }
 
@@ -64,7 +87,7 @@ function typeOf(urn: string): string {
 }
 
 /** `Deployment mlflow`; a file's objects have their kind in their names. */
-function shortName(urn: string): string {
+export function shortName(urn: string): string {
   return `${typeOf(urn).split(":").at(-1)} ${urn.split("::")[3]?.split("/").at(-1)}`;
 }
 

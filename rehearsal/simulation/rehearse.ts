@@ -66,6 +66,7 @@ export interface Rehearsal {
   readonly cluster: Cluster;
   readonly engine: Engine;
   readonly plugins: Plugins;
+  readonly helm: string;
   /** What the stack installs, and whether upstream published it. */
   readonly charts: readonly FilledChart[];
   readonly api: { readonly core: CoreV1Api; readonly apps: AppsV1Api };
@@ -177,7 +178,8 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     const seconds = { tools, controlPlane };
     // The credentials are set, so that none is generated.
     const resources = evaluation.registrations.filter(({ type }) => !type.startsWith("random:")).length;
-    return { stack, config, directory, cluster, engine, plugins, charts, api, resources, seconds };
+    const helm = path.join(toolchain.bin, "helm");
+    return { stack, config, directory, cluster, engine, plugins, helm, charts, api, resources, seconds };
   } catch (error) {
     await cluster.stop();
     throw error;
@@ -224,12 +226,12 @@ export async function watchedUp(
 }
 
 /** Waits until every pod that should run is Ready and every claim is bound; returns what is not, in time. */
-async function settle(rehearsal: Rehearsal, interrupted: AbortSignal): Promise<string[]> {
+export async function settle(rehearsal: Rehearsal, interrupted?: AbortSignal): Promise<string[]> {
   const deadline = Date.now() + SETTLE_SECONDS * 1000;
   for (;;) {
     const waiting = await unsettled(rehearsal);
     if (waiting.length === 0 || Date.now() > deadline) return waiting;
-    interrupted.throwIfAborted();
+    interrupted?.throwIfAborted();
     await sleep(500);
   }
 }

@@ -61,9 +61,23 @@ export const PlatformConfig = z
     placement: Placements,
     quota: Quota,
     protection: z
-      .strictObject({ lifted: z.array(z.enum(DATA_OWNERS)).default([]) })
-      .default({ lifted: [] })
-      .meta({ description: "Systems that own data and may still be deleted or replaced" }),
+      .strictObject({
+        lifted: z
+          .array(z.enum(DATA_OWNERS))
+          .default([])
+          .meta({ description: "Systems that own data and may still be deleted or replaced" }),
+        acknowledged: z
+          .array(
+            z.string().regex(/^\S+ \S+$/, 'expected kind and name, such as "Database data-platform/postgres-mlflow"'),
+          )
+          .default([])
+          .meta({
+            description:
+              "Objects with data that a pull request may delete or replace, by kind, namespace and name; only its preview asks (docs/pull-requests.md)",
+          }),
+      })
+      .prefault({})
+      .meta({ description: "What keeps data from being deleted" }),
     certManager: addOn(Size).meta({
       description:
         "Each pod of cert-manager; or `existing` where the cluster has one: nothing is installed, and its version and CRDs are checked",

@@ -92,7 +92,8 @@ for (const shape of ALL_SHAPES) {
 }
 
 describe("protection", () => {
-  const lifted = async (names: DataOwner[]) => (await run({ ...configOf("prod"), protection: { lifted: names } })).seen;
+  const lifted = async (names: DataOwner[]) =>
+    (await run({ ...configOf("prod"), protection: { lifted: names, acknowledged: [] } })).seen;
 
   it("is lifted for the one that the config names, and for nothing else", async () => {
     const owners = (seen: readonly Registered[]) =>

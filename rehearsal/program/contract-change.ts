@@ -81,3 +81,20 @@ function resolved(schema: Schema, definitions = schema.definitions ?? {}): Schem
     }),
   };
 }
+
+/** The version of the packages that read outputs of a schema; the schema of contract 1 had none. */
+export function versionOf({ $id, properties }: Schema): string {
+  return typeof $id === "string" ? ($id.split(":").at(-1) ?? "") : `${String(properties?.["contract"]?.["const"])}.0.0`;
+}
+
+/** The least version after a change. */
+export function atLeast(old: string, level: ContractChange["level"]): string {
+  const [major = 0, minor = 0] = old.split(".").map(Number);
+  if (level === "major") return `${major + 1}.0.0`;
+  return level === "minor" ? `${major}.${minor + 1}.0` : old;
+}
+
+/** Whether a version is another one, or a later one. */
+export function isAtLeast(version: string, least: string): boolean {
+  return version.localeCompare(least, "en", { numeric: true }) >= 0;
+}

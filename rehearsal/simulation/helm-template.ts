@@ -2,10 +2,10 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import * as path from "node:path";
 import { parseAllDocuments } from "yaml";
-import type { Definition } from "../../rehearsal/operators/crds";
-import type { Manifest } from "../../rehearsal/operators/operator";
-import type { DeclaredRelease } from "../../rehearsal/program/charts";
-import { plain } from "../../rehearsal/program/values";
+import type { Definition } from "../operators/crds";
+import type { Manifest } from "../operators/operator";
+import type { DeclaredRelease } from "../program/charts";
+import { plain } from "../program/values";
 
 /** How to render charts, and for which cluster. */
 export interface Renderer {
