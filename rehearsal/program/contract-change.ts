@@ -74,7 +74,7 @@ function resolved(schema: Schema, definitions = schema.definitions ?? {}): Schem
   const target = $ref === undefined ? undefined : definitions[$ref.replace("#/definitions/", "")];
   const parts = [...allOf, ...(target ? [target] : [])].map((part) => resolved(part, definitions));
   return {
-    ...Object.assign({}, ...parts),
+    ...(Object.assign({}, ...parts) as Schema),
     ...rest,
     ...(properties && {
       properties: Object.fromEntries(Object.entries(properties).map(([key, one]) => [key, resolved(one, definitions)])),

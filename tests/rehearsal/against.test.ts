@@ -125,7 +125,10 @@ describe("the preview of a pull request", () => {
     });
     const kept = process.env["PREVIEWS"];
     if (kept !== undefined) fs.appendFileSync(kept, `${written.whole}\n\n---\n\n`);
-    assert.ok(written.text.length <= MOST_CHARACTERS);
+    assert.ok(
+      written.text.length <= MOST_CHARACTERS,
+      `${written.text.length} characters are more than a comment takes`,
+    );
     return written;
   }
 
