@@ -35,7 +35,7 @@ const program = command(
     "npm run rehearse -- --stack dev --config serve=null --config ray=null",
     "npm run rehearse -- --stack dev --charts .charts",
     "npm run rehearse -- --against main",
-    "npm run rehearse -- --stack prod --against v0.1.0 --markdown preview.md",
+    "npm run rehearse -- --stack prod --against HEAD~1 --markdown preview.md",
     "npm run rehearse -- --stack dev --keep",
     "npm run rehearse -- --stack dev --down",
   ],

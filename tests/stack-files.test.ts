@@ -51,7 +51,11 @@ describe("the stack files", () => {
 
   it("are all shown to who reviews a pull request", () => {
     const { jobs } = parse(read(".github/workflows/preview.yaml"));
-    assert.deepEqual(jobs.preview.strategy.matrix.stack, STACKS, "preview.yaml: strategy.matrix.stack");
+    const [command = ""] = jobs.preview.steps.flatMap(({ run = "" }) =>
+      run.includes("--against HEAD^1") ? [run] : [],
+    );
+    assert.match(command, /npm run --silent rehearse -- --against/, "preview.yaml: the command");
+    assert.doesNotMatch(command, /--stack/, "preview.yaml: without --stack it takes every stack file");
   });
 
   it("are all compared with their clusters", () => {
