@@ -1,30 +1,39 @@
-# A notebook on the platform, as cells: MLflow's experiments and features from Feast, with nothing but the platform's outputs.
+# A notebook of a tenant, as cells: MLflow's experiments and features from Feast, with nothing but the platform's outputs and the
+# Secrets of the tenant's grants `mlflow` and `features` (docs/tenants.md).
 # %%
 import json
 import os
+import ssl
 import urllib.request
+from pathlib import Path
 
 import mlflow
 from platform_outputs import read_platform
 
-# A file of `pulumi stack output --json`, or the directory where the ConfigMap platform-outputs is mounted.
+# The directory where the ConfigMap platform-outputs is mounted, or a file of `pulumi stack output --json`.
 platform = read_platform(os.environ.get("PLATFORM_OUTPUTS", "/etc/platform-outputs"), uses=["mlflow", "feast"])
-assert platform.mlflow
-assert platform.feast
+
+
+def binding(grant: str) -> dict[str, str]:
+    directory = Path(os.environ.get("SERVICE_BINDING_ROOT", "/bindings")) / grant
+    return {file.name: file.read_text() for file in directory.iterdir() if file.is_file()}
+
 
 # %%
 if mlflow.__version__.split(".")[0] != platform.versions.mlflow.split(".")[0]:
     raise RuntimeError(f"pip install mlflow=={platform.versions.mlflow}")
-mlflow.set_tracking_uri(platform.mlflow.url)
+# JupyterLab of the platform has told MLflow's client where its server is, and the key to it.
 for experiment in mlflow.search_experiments():
     print(experiment.name)
 
 # %%
+features = binding("features")
 question = {"features": ["price_features:current_price"], "entities": {"commodity_code": ["WTI"]}}
 request = urllib.request.Request(
-    f"{platform.feast.http.url}/get-online-features",
+    f"{features['uri']}/get-online-features",
     data=json.dumps(question).encode(),
-    headers={"Content-Type": "application/json"},
+    headers={"Content-Type": "application/json", features["header"]: features["password"]},
 )
-with urllib.request.urlopen(request, timeout=10) as response:
+trust = ssl.create_default_context(cadata=features["ca.crt"])
+with urllib.request.urlopen(request, timeout=10, context=trust) as response:
     print(json.load(response))

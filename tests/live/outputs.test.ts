@@ -5,9 +5,6 @@ import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { program } from "../support/program";
 import { temporaryDirectory } from "../support/temporary";
-import { theCluster } from "./harness/cluster";
-import { python } from "./harness/python";
-import { featureServer, rayCluster } from "./harness/systems";
 import { ensureVenv } from "./prepare/venvs";
 
 const PACKAGE = path.join(ROOT, "packages", "platform-outputs-python");
@@ -38,19 +35,6 @@ print(json.dumps({
 }))
 `;
 
-const RUN_NOTEBOOK = `
-import contextlib, io, os, pathlib, runpy, sys
-root = pathlib.Path("/tmp/consumer")
-for name, text in input.items():
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text(text)
-sys.path.insert(0, str(root))
-os.environ["PLATFORM_OUTPUTS"] = str(root / "outputs.json")
-with contextlib.redirect_stdout(io.StringIO()) as printed:
-    runpy.run_path(str(root / "notebook.py"))
-print(json.dumps(printed.getvalue()))
-`;
-
 describe("the outputs, read in Python", () => {
   it("are the same from a file and from the ConfigMap, mounted or as JSON, and faults name stack, key and contract", async () => {
     const { outputs } = await program("prod");
@@ -75,24 +59,5 @@ describe("the outputs, read in Python", () => {
       other: "prod: contract: is absent: these are no outputs of a 254Carbon stack, or it never came up",
       later: null,
     });
-  });
-
-  it("are all that examples/notebook.py needs to reach MLflow and Feast", async () => {
-    const cluster = await theCluster();
-    const { head } = await rayCluster(cluster);
-    await featureServer(cluster);
-    const read = (file: string) => fs.readFileSync(path.join(ROOT, file), "utf8");
-    const printed: unknown = await python(head, RUN_NOTEBOOK, {
-      "notebook.py": read("examples/notebook.py"),
-      "outputs.json": JSON.stringify(cluster.program.outputs),
-      ...Object.fromEntries(
-        ["__init__.py", "document.py"].map((file) => [
-          `platform_outputs/${file}`,
-          fs.readFileSync(path.join(PACKAGE, "platform_outputs", file), "utf8"),
-        ]),
-      ),
-    });
-    assert.match(String(printed), /Default\n/);
-    assert.match(String(printed), /'feature_names': \['commodity_code', /);
   });
 });

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { stackConfig } from "../../rehearsal/program/evaluate";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { ROOT, stackConfig } from "../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { TENANTS } from "../support/tenants";
 import { type Cluster, theCluster } from "./harness/cluster";
@@ -9,8 +11,9 @@ import { Gateway } from "./harness/gateway";
 import { PolarisDouble } from "./harness/polaris";
 import type { Pod } from "./harness/pod";
 import type { Postgres } from "./harness/postgres";
+import { python } from "./harness/python";
 import { outcomes } from "./harness/s3";
-import { trackingServer } from "./harness/systems";
+import { featureServer, trackingServer } from "./harness/systems";
 
 // On a worker: a head runs no tasks.
 const BOUND = `
@@ -39,6 +42,19 @@ for place in ["/kept.txt", "/usr/kept.txt", "/bindings/ray/kept.txt"]:
     except OSError:
         pass
 print("USED", ray.get(answer.remote()), mlflow.get_tracking_uri(), home.read_text(), os.getuid())
+`;
+
+const RUN_NOTEBOOK = `
+import contextlib, io, os, pathlib, runpy, sys
+root = pathlib.Path("/tmp/consumer")
+for name, text in input.items():
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+sys.path.insert(0, str(root))
+os.environ["PLATFORM_OUTPUTS"] = str(root / "outputs.json")
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    runpy.run_path(str(root / "notebook.py"))
+print(json.dumps(printed.getvalue()))
 `;
 
 describe("a tenant's own logins", () => {
@@ -85,9 +101,13 @@ describe("a tenant's own logins", () => {
     return { username, password };
   }
 
+  function authority(): Buffer {
+    return issuedAs("gateway-tenants-tls", cluster.program)?.["ca.crt"] ?? Buffer.of();
+  }
+
   /** The status that a call by the gateway's name inside the cluster gets. */
   async function inside(api: string, key: string): Promise<number | undefined> {
-    const ca = issuedAs("gateway-tenants-tls", cluster.program)?.["ca.crt"] ?? Buffer.of();
+    const ca = authority();
     const url = `gateway.gateway.svc.cluster.local/api/${api}`;
     return (await gateway.ask({ url, headers: { "x-api-key": key }, ca })).status;
   }
@@ -194,7 +214,11 @@ describe("a tenant's own logins", () => {
     for (const other of [platform, "wrong"]) assert.ok((await statusFor(other)) >= 400, "others run code there");
   });
 
-  it("open its JupyterLab, whose notebooks use Ray, MLflow's and Feast's client, and the home alone is written to", async () => {
+  it("open its JupyterLab, where a notebook uses Ray, MLflow and Feast, and writes to its home alone", async () => {
+    await featureServer(cluster);
+    // Under mocks nobody has signed for nobody.
+    for (const name of ["mlflow", "features"])
+      Object.assign(secretOf("pricing", name), { "ca.crt": authority().toString() });
     const lab = await cluster.pod("tenant-pricing-notebook");
     const { JUPYTER_TOKEN = "" } = secretOf("pricing", "notebook");
     const statusFor = async (headers: Record<string, string>, path = "/api/contents") =>
@@ -207,6 +231,15 @@ describe("a tenant's own logins", () => {
     assert.equal(await statusFor({}, "/lab"), 302, "the page opens without the token");
     const used = await lab.exec(["python", "-c", NOTEBOOK]);
     assert.match(used, /^USED 42 .*\/api\/mlflow pricing 1000$/m);
+    const read = (...file: string[]) => fs.readFileSync(path.join(ROOT, ...file), "utf8");
+    const files = ["__init__.py", "document.py"].map((file) => `platform_outputs/${file}`);
+    const printed: unknown = await python(lab, RUN_NOTEBOOK, {
+      "notebook.py": read("examples", "notebook.py"),
+      "outputs.json": JSON.stringify(cluster.program.outputs),
+      ...Object.fromEntries(files.map((file) => [file, read("packages", "platform-outputs-python", file)])),
+    });
+    assert.match(String(printed), /Default\n/);
+    assert.match(String(printed), /'feature_names': \['commodity_code', /);
     const own = (await cluster.pods()).filter(({ name }) => name.startsWith("tenant-"));
     // Its workers before the head, which they would wait for.
     for (const pod of own.reverse()) await cluster.stop(pod);

@@ -182,7 +182,7 @@ export class Cluster implements Site {
   }
 
   /** Gives an address the names of a Service, and those of its aliases. */
-  private serve(service: string, namespace: string, address: string): void {
+  serve(service: string, namespace: string, address: string): void {
     const whole = hostOf(service, namespace);
     this.network.publish(address, [service, `${service}.${namespace}`, `${service}.${namespace}.svc`, whole]);
     const aliases = this.program.all("Service").filter(({ spec }) => spec.externalName === whole);

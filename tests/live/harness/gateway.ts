@@ -60,6 +60,7 @@ export class Gateway {
 
   private static async start(cluster: Cluster): Promise<Gateway> {
     const address = cluster.join(NAME);
+    cluster.serve(NAME, NAME, address);
     const issued = certificate(cluster.program.object("gateway-tls", "Certificate"));
     const home = path.join(cluster.scratch, "volumes", NAME);
     const scratch = path.join(cluster.scratch, "containers", NAME);
