@@ -67,6 +67,7 @@ describe("a tenant's own logins", () => {
     cluster = await theCluster();
     client = await trackingServer(cluster); // an S3 client
     server = await cluster.postgres();
+    await featureServer(cluster); // before the gateway, which knows the addresses of what runs
     gateway = await Gateway.of(cluster);
     polaris = new PolarisDouble(cluster.program.data("Secret", "polaris-logins")["ROOT_SECRET"] ?? "");
     await polaris.listen(cluster.play("polaris", cluster.program.object("polaris-setup", "Job").metadata.namespace));
@@ -215,10 +216,10 @@ describe("a tenant's own logins", () => {
   });
 
   it("open its JupyterLab, where a notebook uses Ray, MLflow and Feast, and writes to its home alone", async () => {
-    await featureServer(cluster);
     // Under mocks nobody has signed for nobody.
     for (const name of ["mlflow", "features"])
       Object.assign(secretOf("pricing", name), { "ca.crt": authority().toString() });
+    for (const node of ["head", "worker"]) await cluster.pod(`tenant-pricing-ray-${node}`);
     const lab = await cluster.pod("tenant-pricing-notebook");
     const { JUPYTER_TOKEN = "" } = secretOf("pricing", "notebook");
     const statusFor = async (headers: Record<string, string>, path = "/api/contents") =>
