@@ -8,9 +8,9 @@ import * as yaml from "yaml";
 import { until } from "../simulation/cluster/component";
 import { KUBECONFIG, startControlPlane } from "../simulation/cluster/control-plane";
 import { Guardian } from "../simulation/cluster/guardian";
-import type { Cluster } from "../simulation/cluster";
+import { type Cluster, clusterOf } from "../simulation/cluster";
 import type { Toolchain } from "../simulation/toolchain";
-import { clusterDns, DNS_ADDRESS } from "./dns";
+import { baseObjects, DNS_ADDRESS, POLICIES_USER } from "./objects";
 import { importImages } from "./images";
 
 /** A node of a stack's inventory. */
@@ -52,12 +52,16 @@ export async function startNode(
   refuseSecond(spec.runtime);
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const guardian = new Guardian([bin, toolchain.bin].join(path.delimiter), fs.realpathSync(directory));
+  const stop = (): Promise<void> => {
+    unmount(guardian.directory);
+    return guardian.stop();
+  };
   try {
     const site = furnishMachine(guardian.directory, spec);
     progress(`node ${spec.name}: starting the control plane`);
     const kubelet = login(`system:node:${spec.name}`, "system:nodes");
     const proxy = login("system:kube-proxy", "");
-    const policies = login("network-policies", "system:masters");
+    const policies = login(POLICIES_USER, "");
     const kubeconfig = await startControlPlane(guardian, {
       name: spec.context,
       context: spec.context,
@@ -81,19 +85,9 @@ export async function startNode(
     await guardian.run("kube-proxy", [`--config=${proxyConfig(guardian.directory, spec, proxy.token)}`]);
     await startPolicies(guardian, spec, policies.token);
     await furnish(guardian, kubeconfig, spec);
-    return {
-      kubeconfig: path.join(guardian.directory, KUBECONFIG),
-      directory: guardian.directory,
-      processes: guardian.processes,
-      run: (...program) => guardian.run(...program),
-      stop: () => {
-        unmount(guardian.directory);
-        return guardian.stop();
-      },
-      keep: () => guardian.keep(),
-    };
+    return { ...clusterOf(guardian), stop };
   } catch (error) {
-    await guardian.stop();
+    await stop();
     throw error;
   }
 }
@@ -157,25 +151,14 @@ function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSp
     path.join(network, "10-pods.conflist"),
     JSON.stringify({ cniVersion: "0.4.0", name: "pods", plugins }),
   );
-  const [key, certificate] = ["kubelet-client.key", "kubelet-client.crt"].map((name) => path.join(directory, name));
-  const subject = "/O=system:masters/CN=kube-apiserver";
-  run(
-    "openssl",
-    "req",
-    "-x509",
-    "-newkey",
-    "rsa:2048",
-    "-nodes",
-    "-days",
-    "30",
-    "-subj",
-    subject,
-    "-keyout",
-    key ?? "",
-    "-out",
-    certificate ?? "",
-  );
-  return { ...makeCgroups(), client: { key: key ?? "", certificate: certificate ?? "" } };
+  const client = {
+    key: path.join(directory, "kubelet-client.key"),
+    certificate: path.join(directory, "kubelet-client.crt"),
+  };
+  const files = ["-keyout", client.key, "-out", client.certificate];
+  const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"];
+  run("openssl", ...request, "-subj", "/O=system:masters/CN=kube-apiserver", ...files);
+  return { ...makeCgroups(), client };
 }
 
 /** A group of its own below each controller, in which the kubelet makes those of the pods. */
@@ -371,7 +354,7 @@ async function startPolicies(
 async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
   const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
   const core = kubeconfig.makeApiClient(CoreV1Api);
-  for (const object of clusterDns(spec)) await objects.create(object);
+  for (const object of baseObjects(spec)) await objects.create(object);
   await until(guardian, "kubelet", async () => {
     const { status } = await core.readNode({ name: spec.name });
     return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;

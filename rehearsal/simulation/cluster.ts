@@ -76,18 +76,23 @@ export async function startCluster(
     const kubeconfig = await startControlPlane(guardian, spec);
     progress(`cluster ${spec.name}: making ${spec.nodes.length} nodes`);
     await furnish(guardian, kubeconfig, spec);
-    return {
-      kubeconfig: path.join(guardian.directory, KUBECONFIG),
-      directory: guardian.directory,
-      processes: guardian.processes,
-      run: (...program) => guardian.run(...program),
-      stop: () => guardian.stop(),
-      keep: () => guardian.keep(),
-    };
+    return clusterOf(guardian);
   } catch (error) {
     await guardian.stop();
     throw error;
   }
+}
+
+/** What a guardian guards, as a cluster. */
+export function clusterOf(guardian: Guardian): Cluster {
+  return {
+    kubeconfig: path.join(guardian.directory, KUBECONFIG),
+    directory: guardian.directory,
+    processes: guardian.processes,
+    run: (...program) => guardian.run(...program),
+    stop: () => guardian.stop(),
+    keep: () => guardian.keep(),
+  };
 }
 
 // It takes 1 s where nothing goes wrong, and some on a busy machine. Rarely, KWOK misses a part of what it lists first.

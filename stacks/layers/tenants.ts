@@ -6,7 +6,7 @@ import { Members } from "../../components/ground/members";
 import { OutputsDocument } from "../../components/ground/outputs-document";
 import { Quota } from "../../components/ground/quota";
 import { Tenant } from "../../components/ground/tenant";
-import { Notebook } from "../../components/ml/notebook";
+import { Notebook, type NotebookArgs } from "../../components/ml/notebook";
 import { TenantRay } from "../../components/ml/ray/tenant";
 import type { PlatformConfig } from "../config/schema";
 import type { Secrets } from "../config/secrets";
@@ -88,13 +88,20 @@ function rayCluster(
     {
       ...{ namespace, token, workers },
       head: { ...head, volume: volumeOf(head.volume) },
-      bindings: ways.map(({ grant: { secret } }) => secret),
-      clientEnv: clientEnv(ways),
-      talksTo: ways.flatMap(({ access }) => access.to),
+      ...loggedIn(ways),
     },
     opts,
   );
   return { grant, access: rayAccess(grant, cluster, token, clusterDomain) };
+}
+
+/** What a pod is given that uses a tenant's grants. */
+function loggedIn(ways: readonly Granted[]): Pick<NotebookArgs, "bindings" | "clientEnv" | "talksTo"> {
+  return {
+    bindings: ways.map(({ grant: { secret } }) => secret),
+    clientEnv: clientEnv(ways),
+    talksTo: ways.flatMap(({ access }) => access.to),
+  };
 }
 
 /** Makes a tenant's JupyterLab, if it has one, whose notebooks may use all that it was granted. */
@@ -116,9 +123,7 @@ function notebook(
       namespace,
       volume: volumeOf(notebooks.volume),
       token: secrets.ofTenant(user),
-      bindings: ways.map(({ grant: { secret } }) => secret),
-      clientEnv: clientEnv(ways),
-      talksTo: ways.flatMap(({ access }) => access.to),
+      ...loggedIn(ways),
       protect: isProtected("notebooks"),
     },
     opts,

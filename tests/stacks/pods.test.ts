@@ -3,7 +3,7 @@ import { podFaults } from "../../rehearsal/program/pod-rules";
 import { bytes, cores } from "../../rehearsal/program/quantity";
 import { all } from "../support/mocks";
 import { allPods, label, ourPods } from "../support/manifests";
-import { program, ALL_SHAPES } from "../support/program";
+import { program, ALL_SHAPES, SHAPES } from "../support/program";
 
 const ONE_AT_A_TIME = [
   // Of two, each would start every scheduled task.
@@ -62,7 +62,7 @@ for (const shape of ALL_SHAPES) {
       const probed = ourPods(seen).flatMap(({ owner, template }) =>
         template.spec.containers.flatMap((one: any) => (one.livenessProbe ? [{ ...one, owner }] : [])),
       );
-      assert.ok(probed.length >= 5, "there are probes to look at");
+      assert.ok(probed.length >= (SHAPES.includes(shape) ? 10 : 5), "there are probes to look at");
       for (const { owner, name, livenessProbe: liveness, readinessProbe: readiness } of probed) {
         const seconds = liveness.periodSeconds * liveness.failureThreshold;
         assert.ok(seconds >= 60, `${owner}, ${name}: restarted after ${seconds} s`);

@@ -4,7 +4,7 @@ import { evaluateStack } from "../../../rehearsal/program/charts";
 import { imagesIn } from "../../../rehearsal/program/images";
 import { plain } from "../../../rehearsal/program/values";
 import { ensureNodeTools } from "../../../rehearsal/node/tools";
-import { COREDNS_IMAGE } from "../../../rehearsal/node/dns";
+import { COREDNS_IMAGE } from "../../../rehearsal/node/objects";
 import { ImageStore, type LocalImage } from "../../../rehearsal/node/images";
 import { SANDBOX_IMAGE, startNode } from "../../../rehearsal/node/node";
 import type { Site } from "../../../rehearsal/simulation/rehearse";

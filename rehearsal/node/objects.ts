@@ -2,14 +2,17 @@
 export const DNS_ADDRESS = "10.96.0.10";
 export const COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.15.0";
 
+/** As whom the API server knows what enforces NetworkPolicies. */
+export const POLICIES_USER = "kube-network-policies";
+
+const RBAC = { apiVersion: "rbac.authorization.k8s.io/v1" };
 const NAME = "coredns";
 const NAMESPACE = "kube-system";
 const LABELS = { "k8s-app": "kube-dns" };
 
-/** CoreDNS as kubeadm sets it up, without a server outside to ask. */
-export function clusterDns({ dnsDomain }: { readonly dnsDomain: string }): object[] {
+/** What every cluster has: CoreDNS as kubeadm sets it up, without a server outside to ask, and the rights of the node's own programs. */
+export function baseObjects({ dnsDomain }: { readonly dnsDomain: string }): object[] {
   const metadata = { name: NAME, namespace: NAMESPACE };
-  const rbac = { apiVersion: "rbac.authorization.k8s.io/v1" };
   const corefile = [
     ".:53 {",
     "  errors",
@@ -28,7 +31,7 @@ export function clusterDns({ dnsDomain }: { readonly dnsDomain: string }): objec
     { apiVersion: "v1", kind: "ServiceAccount", metadata },
     { apiVersion: "v1", kind: "ConfigMap", metadata, data: { Corefile: corefile } },
     {
-      ...rbac,
+      ...RBAC,
       kind: "ClusterRole",
       metadata: { name: "system:coredns" },
       rules: [
@@ -37,19 +40,23 @@ export function clusterDns({ dnsDomain }: { readonly dnsDomain: string }): objec
       ],
     },
     {
-      ...rbac,
+      ...RBAC,
       kind: "ClusterRoleBinding",
       metadata: { name: "system:coredns" },
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "system:coredns" },
       subjects: [{ kind: "ServiceAccount", ...metadata }],
     },
+    bindingOf("kube-proxy", "system:node-proxier", "system:kube-proxy"),
     {
-      ...rbac,
-      kind: "ClusterRoleBinding",
-      metadata: { name: "kube-proxy" },
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "system:node-proxier" },
-      subjects: [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: "system:kube-proxy" }],
+      ...RBAC,
+      kind: "ClusterRole",
+      metadata: { name: POLICIES_USER },
+      rules: [
+        { apiGroups: [""], resources: ["namespaces", "pods"], verbs: list },
+        { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: list },
+      ],
     },
+    bindingOf(POLICIES_USER, POLICIES_USER, POLICIES_USER),
     {
       apiVersion: "apps/v1",
       kind: "Deployment",
@@ -95,4 +102,16 @@ export function clusterDns({ dnsDomain }: { readonly dnsDomain: string }): objec
       },
     },
   ];
+}
+
+/** Gives a user the rights of a ClusterRole. */
+function bindingOf(name: string, role: string, user: string): object {
+  const apiGroup = "rbac.authorization.k8s.io";
+  return {
+    ...RBAC,
+    kind: "ClusterRoleBinding",
+    metadata: { name },
+    roleRef: { apiGroup, kind: "ClusterRole", name: role },
+    subjects: [{ kind: "User", apiGroup, name: user }],
+  };
 }
