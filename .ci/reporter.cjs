@@ -7,7 +7,9 @@ module.exports = class extends reporters.Spec {
     super(runner, options);
     const faults = [];
     runner.on(Runner.constants.EVENT_TEST_FAIL, (test, { message = "" }) => {
-      faults.push(`${test.fullTitle()}: ${message.split("\n").slice(0, 3).join(" ").slice(0, 300)}`);
+      const lines = message.split("\n").filter((line) => line.trim() !== "");
+      const said = lines.length > 8 ? [...lines.slice(0, 4), "…", ...lines.slice(-4)] : lines;
+      faults.push(`${test.fullTitle()}: ${said.map((line) => line.slice(0, 400)).join(" | ")}`);
     });
     runner.once(Runner.constants.EVENT_RUN_END, () => {
       const { passes, failures } = this.stats;
