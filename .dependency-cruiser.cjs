@@ -1,7 +1,14 @@
 // Imports point one way: index -> stacks -> components/<area> -> components/base. Beside it stand the commands and the
 // rehearsal, which look at the program; the program never looks at them. Of their rooms, each imports those below it alone.
 const AREA = "^components/(?!base/)";
-const ROOMS = ["commands", "rehearsal/simulation", "rehearsal/program", "rehearsal/operators"];
+const ROOMS = [
+  "commands",
+  "rehearsal/node",
+  "rehearsal/software",
+  "rehearsal/simulation",
+  "rehearsal/program",
+  "rehearsal/operators",
+];
 
 const rule = (name, from, to, comment) => ({
   name,
@@ -53,7 +60,7 @@ module.exports = {
         `${room.replace("rehearsal/", "")}-imports-nothing-above`,
         `^${room}/`,
         `^(${ROOMS.slice(0, index).join("|") || "tests"})/`,
-        "`commands`, `simulation`, `program` and `operators` do not import upwards.",
+        "`commands`, `node`, `software`, `simulation`, `program` and `operators` do not import upwards.",
       ),
     ),
     rule(

@@ -6,7 +6,8 @@ import { chartVersion, releasesOf } from "../rehearsal/program/charts";
 import { builtHelm } from "../rehearsal/simulation/toolchain";
 import { renderRelease } from "../rehearsal/simulation/helm-template";
 import { charts } from "../components/base/versions";
-import { objectsOf, TRINO } from "./live/harness/charts";
+import { TRINO } from "../rehearsal/software/images";
+import { objectsOf } from "./live/harness/charts";
 
 // Where the charts lie that `npm run charts:pull` fetched; CARBON_CHARTS names another directory.
 const directory = path.resolve(ROOT, process.env["CARBON_CHARTS"] ?? stackConfig("prod").charts.directory);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { charts, clientVersions, images } from "../components/base/versions";
 import { expanded } from "./live/harness/environment";
 import { releases as nodeReleases } from "../rehearsal/node/tools";
-import { envoyGatewayRelease, releases } from "./live/prepare/tools";
-import { locks } from "./live/prepare/venvs";
+import { envoyGatewayRelease, releases } from "../rehearsal/software/tools";
+import { locks } from "../rehearsal/software/venvs";
 import { read } from "./support/sources";
 import * as path from "node:path";
 

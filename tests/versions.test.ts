@@ -12,7 +12,7 @@ import {
   kafkaVersion,
   manifests,
 } from "../components/base/versions";
-import { built } from "./operators/harness/tools";
+import { built } from "../rehearsal/node/operators/build";
 
 /**
  * What a version of a chart says of others, from its sources. A new version of the chart fails here until somebody has read there

@@ -4,7 +4,7 @@ import { command, isUserFault, run } from "../../commands/cli";
 import { ownImages } from "../../components/base/own-image";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { ensureTools, type ToolSet } from "../../rehearsal/simulation/toolchain";
-import { ensureTool } from "../live/prepare/venvs";
+import { ensureTool } from "../../rehearsal/software/venvs";
 
 const ACTIONLINT: ToolSet = {
   owner: "`npm run lint`",

@@ -8,7 +8,7 @@ import { renderObjects, writeObjects } from "../../commands/render";
 import { evaluateStack } from "../../rehearsal/program/charts";
 import { ROOT, STACKS } from "../../rehearsal/program/evaluate";
 import { table } from "../../rehearsal/simulation/tables";
-import { ensureTool } from "../live/prepare/venvs";
+import { ensureTool } from "../../rehearsal/software/venvs";
 
 /** A check that objects may fail. */
 export interface Waiver {

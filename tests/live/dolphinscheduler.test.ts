@@ -3,7 +3,7 @@ import { type Cluster, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
 import { type Pod } from "./harness/pod";
 import { workflows } from "./harness/systems";
-import { dolphinschedulerHome } from "./prepare/machine";
+import { dolphinschedulerHome } from "../../rehearsal/software/installed";
 
 const SCRIPT = `cat greeting.txt; id -u; echo "$HOSTNAME"`;
 

@@ -6,7 +6,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { prepare, rolesOf } from "../../components/data/postgres/prepare";
 import { eventually } from "./harness/eventually";
-import { postgresBin } from "./prepare/machine";
+import { postgresBin } from "../../rehearsal/software/installed";
 
 const password = (text: string) => pulumi.secret(text);
 const PASSWORDS = {

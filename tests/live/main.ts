@@ -4,11 +4,11 @@ import * as path from "node:path";
 import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { isolated } from "../support/isolated";
-import { checkMachine } from "./prepare/machine";
-import { ensureNeo4j } from "./prepare/neo4j";
-import { ensureEnvoyGateway, ensureS3 } from "./prepare/tools";
-import { ensureTrino } from "./prepare/trino";
-import { ensureTool, ensureVenv, locks } from "./prepare/venvs";
+import { checkMachine } from "./machine";
+import { ensureNeo4j } from "../../rehearsal/software/neo4j";
+import { ensureEnvoyGateway, ensureS3 } from "../../rehearsal/software/tools";
+import { ensureTrino } from "../../rehearsal/software/trino";
+import { ensureTool, ensureVenv, locks } from "../../rehearsal/software/venvs";
 
 /** Everything that takes the network: inside there is none. */
 async function prepare(): Promise<void> {

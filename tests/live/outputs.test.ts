@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { program } from "../support/program";
 import { temporaryDirectory } from "../support/temporary";
-import { ensureVenv } from "./prepare/venvs";
+import { ensureVenv } from "../../rehearsal/software/venvs";
 
 const PACKAGE = path.join(ROOT, "packages", "platform-outputs-python");
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { ensureTool } from "./prepare/venvs";
+import { ensureTool } from "../../rehearsal/software/venvs";
 
 describe("the Python of the platform", () => {
   for (const args of [["check"], ["format", "--check"]]) {

@@ -3,8 +3,8 @@ import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { removeCgroups } from "../../rehearsal/node/node";
 import { isolated } from "../support/isolated";
-import { checkMachine } from "./harness/machine";
-import { prepareSite } from "./harness/site";
+import { checkMachine } from "../../rehearsal/node/machine";
+import { prepareSite } from "../../rehearsal/node/site";
 
 /** The command line. */
 export const program = command(

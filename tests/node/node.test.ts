@@ -5,7 +5,7 @@ import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simula
 import { eventually } from "../live/harness/eventually";
 import { wrongConnections } from "./harness/connections";
 import { kubectl, run, runNow } from "./harness/cluster";
-import { prepareSite } from "./harness/site";
+import { prepareSite } from "../../rehearsal/node/site";
 
 const STACK = "local";
 const NAMESPACE = "data-platform";

@@ -7,13 +7,14 @@ import type { CustomResource, Manifest, PodSpec } from "../../rehearsal/operator
 import { amountsOf, demandOf } from "../../rehearsal/program/demand";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { bytes } from "../../rehearsal/program/quantity";
+import { ensureOperators, type OperatorName, operatorNames } from "../../rehearsal/node/operators/build";
+import { haveRights } from "../../rehearsal/node/operators/rights";
 import { type WireEnd, wiresOf } from "../../rehearsal/program/wiring";
 import { ensureToolchain } from "../../rehearsal/simulation/toolchain";
 import { DIFFERENCES } from "./harness/differences";
 import { differences, factsOf, KINDS } from "./harness/facts";
-import { haveRights, refusals, start } from "./harness/operators";
+import { refusals, start } from "./harness/operators";
 import { objectsOf, operatedProgram } from "./harness/program";
-import { ensureOperators, type OperatorName, operatorNames } from "./harness/tools";
 import { identity, until, World } from "./harness/world";
 
 const BUILD_SECONDS = 1800;

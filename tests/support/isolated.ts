@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import * as os from "node:os";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { mochaArguments } from "./mocha-arguments";
@@ -27,14 +27,4 @@ export function isolated(
       resolve(code ?? 128 + os.constants.signals[signal ?? "SIGKILL"]);
     });
   });
-}
-
-/** Whether this machine lets us have such namespaces. */
-export function mayIsolate(): boolean {
-  try {
-    execFileSync("unshare", ["--mount", "--net", "--pid", "--fork", "--mount-proc", "true"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,7 +1,5 @@
 import type { Rendered } from "./rendered";
-
-/** The image of Trino's chart, which names it by the version of its application. */
-export const TRINO = "trinodb/trino";
+import { TRINO } from "../../../rehearsal/software/images";
 
 /** What a chart would make of a release, for the charts whose pods are started here; nothing for the others. */
 export function objectsOf({ namespace, name, values }: any): Rendered[] {

@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { json } from "node:stream/consumers";
 import { parse, stringify } from "yaml";
 import { ROOT } from "../../../rehearsal/program/evaluate";
-import { ensureVenv } from "../prepare/venvs";
+import { ensureVenv } from "../../../rehearsal/software/venvs";
 import type { Cluster } from "./cluster";
 import { selects } from "./program";
 

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { eventually } from "./eventually";
 import { environmentOf, expanded, type PodFacts } from "./environment";
-import { softwareOf } from "./images";
+import { softwareOf } from "../../../rehearsal/software/images";
 import { ask, portOf } from "./probe";
 import type { Program } from "./program";
 import type { Labels } from "./rendered";

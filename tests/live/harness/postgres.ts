@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { postgresBin } from "../prepare/machine";
-import { ensureVenv } from "../prepare/venvs";
+import { postgresBin } from "../../../rehearsal/software/installed";
+import { ensureVenv } from "../../../rehearsal/software/venvs";
 import { type Barman, BARMAN_CA, barmanOf } from "./barman";
 import { issuedAs } from "./certificates";
 import { eventually } from "./eventually";

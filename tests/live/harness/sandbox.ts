@@ -2,13 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { text } from "node:stream/consumers";
-
-/** What a container sees of a file, a directory or memory: `ro`, `rw` and `link` have a source. */
-export type Piece =
-  | { readonly kind: "ro" | "rw" | "link"; readonly source: string; readonly target: string }
-  | { readonly kind: "tmpfs"; readonly target: string; readonly options: string }
-  /** A directory of software that an image has below /usr, laid over that of this machine. */
-  | { readonly kind: "overlay"; readonly source: string; readonly target: "/usr" };
+import type { Piece } from "../../../rehearsal/software/images";
 
 /** A process that runs as in a container. */
 export interface SandboxArgs {

@@ -1,8 +1,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import type { Piece } from "../../../rehearsal/software/images";
 import { issuedAs } from "./certificates";
 import type { Program } from "./program";
-import type { Piece } from "./sandbox";
 
 /** The volumes of a pod as directories, and what mounts make of them. */
 export class Volumes {

@@ -1,4 +1,4 @@
-import type { OperatorName } from "./tools";
+import type { OperatorName } from "../../../rehearsal/node/operators/build";
 
 /** Where a real operator and its simulation may differ, and why. */
 export interface Difference {

@@ -1,17 +1,13 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { execFileSync } from "node:child_process";
-import { parseAllDocuments } from "yaml";
 import { type ChartPin, charts } from "../../../components/base/versions";
-import type { Manifest } from "../../../rehearsal/operators/operator";
-import { type Evaluation, ROOT } from "../../../rehearsal/program/evaluate";
+import type { Evaluation } from "../../../rehearsal/program/evaluate";
 import { plain } from "../../../rehearsal/program/values";
 import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
-import { built, type OperatorName } from "./tools";
+import { built, type OperatorName } from "../../../rehearsal/node/operators/build";
+import { everything, haveRights, rights } from "../../../rehearsal/node/operators/rights";
 import { type World } from "./world";
-
-/** The roles of the charts with their default values, one file for each chart. */
-const RIGHTS = path.join(ROOT, "..", "shared", "rbac");
 
 interface Runs {
   /** The chart, and the release whose values the operator is given. */
@@ -83,9 +79,6 @@ const OPERATORS: Readonly<Record<OperatorName, Runs>> = {
   },
 };
 
-/** Whether the roles of the real charts are at hand. */
-export const haveRights = fs.existsSync(RIGHTS);
-
 /** Starts an operator under the service account of its release, with the rights that its chart and its values give it. */
 export async function start(world: World, bin: string, name: OperatorName, program: Evaluation): Promise<void> {
   const { chart, release, account, within, args, env } = OPERATORS[name];
@@ -115,71 +108,6 @@ function prepareCnpg(directory: string, binary: string): void {
   execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=webhooks", ...files], {
     stdio: "ignore",
   });
-}
-
-interface Owner {
-  readonly namespace: string;
-  readonly name: string;
-}
-
-interface Role extends Manifest {
-  readonly rules: readonly { readonly resources?: readonly string[] }[];
-}
-
-interface Binding extends Manifest {
-  readonly roleRef: { readonly kind: string; readonly name: string };
-  readonly subjects?: readonly { readonly name: string }[];
-}
-
-// What lies in no namespace stays the chart's ClusterRole's, wherever the rest is given.
-const CLUSTER_WIDE = ["nodes", "mutatingwebhookconfigurations", "clusterimagecatalogs", "storageclasses"];
-
-/** The roles that the chart binds to its operator, bound to an account of ours. */
-export function rights(
-  { chart, version }: ChartPin,
-  account: Owner,
-  within: readonly string[] | undefined,
-): Manifest[] {
-  const text = fs.readFileSync(path.join(RIGHTS, `${chart}-${version}.yaml`), "utf8");
-  const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
-  const subjects = [{ kind: "ServiceAccount", ...account }];
-  const named = (objects as Binding[])
-    .filter(
-      ({ kind, subjects: whom = [] }) =>
-        kind === "ClusterRoleBinding" && whom.some(({ name }) => ACCOUNTS.includes(name)),
-    )
-    .map(({ roleRef }) => roleRef.name);
-  const roles = (objects as Role[]).filter(
-    ({ kind, metadata }) => kind === "ClusterRole" && named.includes(metadata.name),
-  );
-  if (roles.length === 0) throw new Error(`${chart}: no role is bound to its operator`);
-  return roles.flatMap((role) => {
-    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role.metadata.name };
-    const binding = { apiVersion: "rbac.authorization.k8s.io/v1", roleRef, subjects };
-    const name = role.metadata.name;
-    if (within === undefined) return [role, { ...binding, kind: "ClusterRoleBinding", metadata: { name } }];
-    const wide = role.rules.filter(({ resources = [] }) => resources.some((one) => CLUSTER_WIDE.includes(one)));
-    const cluster = { ...binding, kind: "ClusterRoleBinding", metadata: { name: `${name}-cluster` } };
-    return [
-      role,
-      ...within.map((namespace) => ({ ...binding, kind: "RoleBinding", metadata: { name, namespace } })),
-      { ...role, metadata: { name: `${name}-cluster` }, rules: wide },
-      { ...cluster, roleRef: { ...roleRef, name: `${name}-cluster` } },
-    ];
-  });
-}
-
-// The operators' accounts in a release called `r`.
-const ACCOUNTS = ["r-cert-manager", "r-kube-prometheus-stack-operator", "r-cloudnative-pg", "elastic-operator"];
-
-export function everything(account: Owner): Manifest {
-  return {
-    apiVersion: "rbac.authorization.k8s.io/v1",
-    kind: "ClusterRoleBinding",
-    metadata: { name: account.name },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" },
-    subjects: [{ kind: "ServiceAccount", ...account }],
-  };
 }
 
 /** What the API server refused an operator, by its log. */

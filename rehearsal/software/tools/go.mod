@@ -1,4 +1,4 @@
-module github.com/254carbon/carbon/tests/live/tools
+module github.com/254carbon/carbon/rehearsal/software/tools
 
 go 1.26.0
 

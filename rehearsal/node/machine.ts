@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { mayIsolate } from "../../support/isolated";
+import { mayIsolate } from "./isolated";
 
 /** Debian packages, and a program that each brings. */
 const PACKAGES: Readonly<Record<string, string>> = {

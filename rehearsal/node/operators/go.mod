@@ -1,4 +1,4 @@
-module github.com/254carbon/carbon/tests/operators/tools
+module github.com/254carbon/carbon/rehearsal/node/operators
 
 go 1.26.4
 

@@ -1,17 +1,17 @@
 import * as path from "node:path";
-import { images } from "../../../components/base/versions";
-import { evaluateStack } from "../../../rehearsal/program/charts";
-import { imagesIn } from "../../../rehearsal/program/images";
-import { plain } from "../../../rehearsal/program/values";
-import { ensureNodeTools } from "../../../rehearsal/node/tools";
-import { COREDNS_IMAGE } from "../../../rehearsal/node/objects";
-import { ImageStore, type LocalImage } from "../../../rehearsal/node/images";
-import { SANDBOX_IMAGE, startNode } from "../../../rehearsal/node/node";
-import type { Site } from "../../../rehearsal/simulation/rehearse";
-import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
-import { softwareOf } from "../../live/harness/images";
-import { ensureOperators } from "../../operators/harness/tools";
-import { operatorImages, withOperators } from "./operators";
+import { images } from "../../components/base/versions";
+import { evaluateStack } from "../program/charts";
+import { imagesIn } from "../program/images";
+import { plain } from "../program/values";
+import { ensureNodeTools } from "./tools";
+import { COREDNS_IMAGE } from "./objects";
+import { ImageStore, type LocalImage } from "./images";
+import { SANDBOX_IMAGE, startNode } from "./node";
+import type { Site } from "../simulation/rehearse";
+import { cacheDirectory } from "../simulation/toolchain";
+import { softwareOf } from "../software/images";
+import { ensureOperators } from "./operators/build";
+import { operatorImages, withOperators } from "./operators/pods";
 
 /** A real node of this machine, with all that a stack's pods run. Made where there is a network, started where there is none. */
 export async function prepareSite(stack: string, progress: (line: string) => void): Promise<Site> {

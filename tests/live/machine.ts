@@ -1,7 +1,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { mayIsolate } from "../../support/isolated";
+import { mayIsolate } from "../../rehearsal/node/isolated";
+import { postgresBin } from "../../rehearsal/software/installed";
 
 /** Debian packages, and a file that each brings. */
 const PACKAGES: Readonly<Record<string, () => boolean>> = {
@@ -31,25 +32,6 @@ export function checkMachine(): void {
     found.push("namespaces: the kernel refuses `unshare --mount --net --pid`; a container needs --privileged for it");
   }
   if (found.length > 0) throw new pulumi.RunError(`the live tests cannot run here:\n${found.join("\n")}`);
-}
-
-/** The directory of PostgreSQL's programs, the newest version that is installed. */
-export function postgresBin(): string | undefined {
-  const root = "/usr/lib/postgresql";
-  if (!fs.existsSync(root)) return undefined;
-  const versions = fs.readdirSync(root).sort((a, b) => Number(b) - Number(a));
-  return versions
-    .map((version) => path.join(root, version, "bin"))
-    .find((bin) => fs.existsSync(path.join(bin, "initdb")));
-}
-
-/**
- * The unpacked binary distribution of DolphinScheduler, where somebody has one: no registry that the tests install from
- * carries its servers.
- */
-export function dolphinschedulerHome(): string | undefined {
-  const home = process.env["CARBON_DOLPHINSCHEDULER"];
-  return home !== undefined && fs.existsSync(path.join(home, "api-server")) ? home : undefined;
 }
 
 function inPath(name: string): boolean {

@@ -3,12 +3,12 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { clientVersions } from "../../../components/base/versions";
-import { ROOT } from "../../../rehearsal/program/evaluate";
-import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
-import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
+import { clientVersions } from "../../components/base/versions";
+import { ROOT } from "../program/evaluate";
+import { cacheDirectory } from "../simulation/toolchain";
+import { withLock } from "../simulation/toolchain/lock";
 
-const REQUIREMENTS = path.join(__dirname, "..", "requirements");
+const REQUIREMENTS = path.join(__dirname, "requirements");
 const IMAGES = path.join(ROOT, "images");
 const PYTHON = `python${clientVersions.python}`;
 

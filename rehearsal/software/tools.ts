@@ -1,8 +1,8 @@
 import * as path from "node:path";
-import { images } from "../../../components/base/versions";
-import { ensureTools, pinned, type ToolSet } from "../../../rehearsal/simulation/toolchain";
+import { images } from "../../components/base/versions";
+import { ensureTools, pinned, type ToolSet } from "../simulation/toolchain";
 
-const DIRECTORY = path.join(__dirname, "..", "tools");
+const DIRECTORY = path.join(__dirname, "tools");
 // Of its own: it wants newer libraries than MinIO compiles with.
 const GATEWAY_DIRECTORY = path.join(DIRECTORY, "envoy-gateway");
 const STRIP = "-s -w";

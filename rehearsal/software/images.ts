@@ -1,13 +1,21 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { images } from "../../../components/base/versions";
-import { ensureNeo4j, NEO4J_HOME } from "../prepare/neo4j";
-import { dolphinschedulerHome, postgresBin } from "../prepare/machine";
-import { ensureS3 } from "../prepare/tools";
-import { ensureJava, ensureTrino } from "../prepare/trino";
-import { ensureVenv, type locks } from "../prepare/venvs";
-import { TRINO } from "./charts";
-import type { Piece } from "./sandbox";
+import { images } from "../../components/base/versions";
+import { ensureNeo4j, NEO4J_HOME } from "./neo4j";
+import { dolphinschedulerHome, postgresBin } from "./installed";
+import { ensureS3 } from "./tools";
+import { ensureJava, ensureTrino } from "./trino";
+import { ensureVenv, type locks } from "./venvs";
+
+/** What a container sees of a file, a directory or memory: `ro`, `rw` and `link` have a source. */
+export type Piece =
+  | { readonly kind: "ro" | "rw" | "link"; readonly source: string; readonly target: string }
+  | { readonly kind: "tmpfs"; readonly target: string; readonly options: string }
+  /** A directory of software that an image has below /usr, laid over that of this machine. */
+  | { readonly kind: "overlay"; readonly source: string; readonly target: "/usr" };
+
+/** The image of Trino, as its chart names it. */
+export const TRINO = "trinodb/trino";
 
 /** The same software as an image's, on this machine. */
 export interface Software {

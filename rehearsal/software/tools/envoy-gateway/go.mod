@@ -1,4 +1,4 @@
-module github.com/254carbon/carbon/tests/live/tools/envoy-gateway
+module github.com/254carbon/carbon/rehearsal/software/tools/envoy-gateway
 
 go 1.26.7
 

@@ -1,8 +1,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { images } from "../../../components/base/versions";
-import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
-import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
+import { images } from "../../components/base/versions";
+import { cacheDirectory } from "../simulation/toolchain";
+import { withLock } from "../simulation/toolchain/lock";
 import { maven } from "./maven";
 
 /** Where the image has Neo4j. */

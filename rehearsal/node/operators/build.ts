@@ -1,7 +1,6 @@
-import * as path from "node:path";
-import { ensureTools, pinned, type ToolSet } from "../../../rehearsal/simulation/toolchain";
+import { ensureTools, pinned, type ToolSet } from "../../simulation/toolchain";
 
-const DIRECTORY = path.join(__dirname, "..", "tools");
+const DIRECTORY = __dirname;
 const STRIP = "-s -w";
 
 const MODULES = {

@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { cacheDirectory } from "../../../rehearsal/simulation/toolchain";
-import { withLock } from "../../../rehearsal/simulation/toolchain/lock";
+import { cacheDirectory } from "../simulation/toolchain";
+import { withLock } from "../simulation/toolchain/lock";
 import { maven } from "./maven";
 import { ensurePackaged } from "./venvs";
 

@@ -1,14 +1,23 @@
 import * as path from "node:path";
 import { charts } from "../../../components/base/versions";
-import type { Manifest } from "../../../rehearsal/operators/operator";
-import type { Evaluation } from "../../../rehearsal/program/evaluate";
-import { plain } from "../../../rehearsal/program/values";
-import type { LocalImage } from "../../../rehearsal/node/images";
-import { everything, haveRights, rights } from "../../operators/harness/operators";
-import { built } from "../../operators/harness/tools";
+import type { Manifest } from "../../operators/operator";
+import type { Evaluation } from "../../program/evaluate";
+import { plain } from "../../program/values";
+import type { LocalImage } from "../images";
+import { everything, haveRights, rights } from "./rights";
+import { built } from "./build";
 
 const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
 const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${built("cert-manager")}`;
+
+interface ReleaseInputs {
+  readonly namespace: string;
+  readonly values: { readonly config?: { readonly data: Readonly<Record<string, unknown>> } };
+}
+
+interface Workload extends Manifest {
+  readonly spec: { readonly template: { readonly spec: { readonly containers: readonly object[] } } };
+}
 
 /** The images of the operators, of binaries in `bin`. */
 export function operatorImages(bin: string): LocalImage[] {
@@ -28,8 +37,10 @@ export function operatorImages(bin: string): LocalImage[] {
 
 /** Puts operators in the place of what only keeps their pods, with the rights that their charts give them. */
 export function withOperators(program: Evaluation): (release: string, objects: readonly Manifest[]) => Manifest[] {
-  const valuesOf = (release: string): any =>
-    plain(program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release)?.inputs);
+  const valuesOf = (release: string): ReleaseInputs =>
+    plain(
+      program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release)?.inputs,
+    ) as ReleaseInputs;
   return (release, objects) => {
     const all = objects.map(ended);
     const { namespace, values } = valuesOf(release);
@@ -48,7 +59,7 @@ export function withOperators(program: Evaluation): (release: string, objects: r
       const webhooks =
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=webhooks -keyout /tmp/apiserver.key -out /tmp/apiserver.crt";
       const env = {
-        ...values.config.data,
+        ...values.config?.data,
         OPERATOR_NAMESPACE: "cnpg-system",
         OPERATOR_IMAGE_NAME: CNPG_IMAGE,
         WEBHOOK_CERT_DIR: "/tmp",
@@ -61,7 +72,7 @@ export function withOperators(program: Evaluation): (release: string, objects: r
           "-c",
           `${webhooks} && exec /manager controller --metrics-bind-address=:8080 --webhook-port=9443`,
         ],
-        env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
+        env: Object.entries(env).map(([name, value]) => ({ name, value: value })),
         volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
       };
       return [
@@ -76,17 +87,20 @@ export function withOperators(program: Evaluation): (release: string, objects: r
 /** Has the container of a Deployment run a program. */
 function run(object: Manifest, name: string, running: object, volumes: readonly object[] = []): Manifest {
   if (object.kind !== "Deployment" || object.metadata.name !== name) return object;
-  const deployment: any = structuredClone(object);
+  const deployment = structuredClone(object) as Workload;
   const { spec } = deployment.spec.template;
-  Object.assign(spec.containers[0], running);
-  if (volumes.length > 0) spec.volumes = volumes;
-  return deployment;
+  Object.assign(spec.containers[0] ?? {}, running);
+  return volumes.length > 0 ? withSpec(deployment, { ...spec, volumes }) : deployment;
 }
 
 /** A hook's container has nothing to do here, and ends. */
 function ended(object: Manifest): Manifest {
   if (object.kind !== "Job") return object;
-  const job: any = structuredClone(object);
-  for (const container of job.spec.template.spec.containers) container.command = ["true"];
-  return job;
+  const job = object as Workload;
+  const { spec } = job.spec.template;
+  return withSpec(job, { ...spec, containers: spec.containers.map((one) => ({ ...one, command: ["true"] })) });
+}
+
+function withSpec(workload: Workload, spec: object): Manifest {
+  return { ...workload, spec: { ...workload.spec, template: { ...workload.spec.template, spec } } };
 }
