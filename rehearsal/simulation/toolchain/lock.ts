@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { identify, isAlive, type ProcessIdentity } from "../processes";
@@ -8,7 +9,7 @@ import { identify, isAlive, type ProcessIdentity } from "../processes";
  */
 export async function withLock<T>(file: string, progress: (line: string) => void, work: () => Promise<T>): Promise<T> {
   const self = identify(process.pid);
-  const draft = `${file}.${process.pid}`;
+  const draft = `${file}.${randomBytes(4).toString("hex")}`; // one process may wait for it twice
   fs.writeFileSync(draft, JSON.stringify(self));
   try {
     for (let told = false; !tryLink(draft, file);) {
@@ -19,7 +20,7 @@ export async function withLock<T>(file: string, progress: (line: string) => void
         await sleep(500);
       } else {
         // Renamed and looked at again, because a third process may have taken the lock over since we read it.
-        const stale = `${file}.stale.${process.pid}`;
+        const stale = `${draft}.stale`;
         if (!tryRename(file, stale)) continue;
         const taken = readOwner(stale);
         if (taken && isAlive(taken)) tryLink(stale, file);
