@@ -36,6 +36,32 @@ export function isUserFault(error: unknown): error is Error {
   return pulumi.RunError.isInstance(error);
 }
 
+const INTERRUPTED = 130;
+
+/**
+ * Does work that a signal interrupts, and returns its exit code: 130 when it was interrupted, 1 with the stack trace of an error
+ * that no user can correct.
+ */
+export async function interruptibly(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const interruption = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      // On a second signal, do not wait for the engine to save a state that nobody needs.
+      if (interruption.signal.aborted) process.exit(INTERRUPTED);
+      progress(`${signal}: taking everything down`);
+      interruption.abort(new Error("interrupted"));
+    });
+  }
+  try {
+    return await work(interruption.signal);
+  } catch (error) {
+    if (interruption.signal.aborted) return INTERRUPTED;
+    if (isUserFault(error)) throw error;
+    console.error(error);
+    return 1;
+  }
+}
+
 /** Prints a text: with its colours where Node finds that the terminal wants them (`NO_COLOR`, `FORCE_COLOR`). */
 export function print(text: string): void {
   const hasColours = styleText("red", "", { stream: process.stdout }) !== "";

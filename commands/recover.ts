@@ -13,9 +13,11 @@ import { kubeconfigOf } from "./kubeconfig";
 import { pulumiCli, type PulumiOptions } from "./pulumi";
 import { FIELD_MANAGER, readObject } from "./verify/cluster";
 
-const program = command("recover", "Repairs a stack after a killed or interrupted `up`; afterwards a plain `pulumi up` converges.", [
-  "npm run recover -- --stack dev",
-])
+const program = command(
+  "recover",
+  "Repairs a stack after a killed or interrupted `up`; afterwards a plain `pulumi up` converges.",
+  ["npm run recover -- --stack dev"],
+)
   .requiredOption("--stack <name>", "the stack whose `up` was killed")
   .addHelpText(
     "after",

@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { collect, command, isUserFault, JSON_OPTION, progress, run, show } from "./cli";
+import { collect, command, interruptibly, JSON_OPTION, progress, run, show } from "./cli";
 import { STACKS } from "../rehearsal/program/evaluate";
 import { previewAgainst } from "../rehearsal/simulation/against";
 import { toMarkdown } from "../rehearsal/simulation/against/markdown";
@@ -23,8 +23,6 @@ interface Options {
   readonly svg?: string;
   readonly all: boolean;
 }
-
-const INTERRUPTED = 130;
 
 const program = command(
   "rehearse",
@@ -94,26 +92,6 @@ void run(program).finally(() => {
   // Streams of a cancelled engine may keep the process alive for a moment.
   process.exit();
 });
-
-async function interruptibly(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  const interruption = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      // On a second signal, do not wait for the engine to save a state that nobody needs.
-      if (interruption.signal.aborted) process.exit(INTERRUPTED);
-      progress(`${signal}: taking everything down`);
-      interruption.abort(new Error("interrupted"));
-    });
-  }
-  try {
-    return await work(interruption.signal);
-  } catch (error) {
-    if (interruption.signal.aborted) return INTERRUPTED;
-    if (isUserFault(error)) throw error;
-    console.error(error);
-    return 1;
-  }
-}
 
 async function bringUp(
   stack: string,

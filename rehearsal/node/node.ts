@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { CoreV1Api, type KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import * as yaml from "yaml";
-import { until } from "../simulation/cluster/component";
+import { Component, until } from "../simulation/cluster/component";
 import { KUBECONFIG, startControlPlane } from "../simulation/cluster/control-plane";
 import { Guardian } from "../simulation/cluster/guardian";
 import { type Cluster, clusterOf } from "../simulation/cluster";
@@ -50,6 +50,7 @@ export async function startNode(
   progress: (line: string) => void,
 ): Promise<Cluster> {
   refuseSecond(spec.runtime);
+  fs.rmSync(path.dirname(directory), { recursive: true, force: true }); // runs of nodes that are gone
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const guardian = new Guardian([bin, toolchain.bin].join(path.delimiter), fs.realpathSync(directory));
   const stop = (): Promise<void> => {
@@ -75,16 +76,18 @@ export async function startNode(
     });
     progress(`node ${spec.name}: starting containerd, kubelet and kube-proxy`);
     await startRuntime(guardian, spec);
-    await guardian.run("kubelet", [
+    const options = [
       `--config=${kubeletConfig(guardian.directory, spec, site)}`,
       `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
       `--root-dir=${path.join(guardian.directory, "kubelet")}`,
       `--hostname-override=${spec.name}`,
       `--node-ip=${spec.address}`,
-    ]);
+    ];
+    // Started again when it dies, as everywhere: on a busy machine it gives up what is not there in time.
+    const agent = await Component.start(guardian, "kubelet", () => Promise.resolve(options));
     await guardian.run("kube-proxy", [`--config=${proxyConfig(guardian.directory, spec, proxy.token)}`]);
     await startPolicies(guardian, spec, policies.token);
-    await furnish(guardian, kubeconfig, spec);
+    await furnish(agent, kubeconfig, spec);
     return { ...clusterOf(guardian), stop };
   } catch (error) {
     await stop();
@@ -253,7 +256,9 @@ function refuseSecond(runtime: string): void {
   try {
     run("flock", "--nonblock", path.join(runtime, "lock"), "true");
   } catch {
-    throw new pulumi.RunError("a node runs on this machine already, and two do not share their images; end it first");
+    throw new pulumi.RunError(
+      "a node runs on this machine already, and two do not share their images; end it first (`npm run local -- --down`)",
+    );
   }
 }
 
@@ -351,11 +356,11 @@ async function startPolicies(
 }
 
 /** Fills an empty cluster with what every one has: names for Services, and rights of the node's own. */
-async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
+async function furnish(kubelet: Component, kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
   const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
   const core = kubeconfig.makeApiClient(CoreV1Api);
   for (const object of baseObjects(spec)) await objects.create(object);
-  await until(guardian, "kubelet", async () => {
+  await kubelet.until(async () => {
     const { status } = await core.readNode({ name: spec.name });
     return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;
   });

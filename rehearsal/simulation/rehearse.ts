@@ -54,7 +54,7 @@ export interface Site {
     progress: (line: string) => void,
   ) => Promise<Cluster>;
   readonly adapted: Adapted;
-  /** Directory of its runs: whoever is in a namespace of processes takes all others' runs for dead. */
+  /** Directory of its runs, which it cleans itself: whoever is in a namespace of processes takes all others' runs for dead. */
   readonly runs: string;
 }
 
@@ -112,8 +112,7 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
       return report;
     }
     await cluster.keep();
-    engine.follow({ ...options.overrides, charts: JSON.stringify(rehearsal.config.charts) });
-    return { ...report, kubeconfig: cluster.kubeconfig, envFile: writeEnvFile(rehearsal) };
+    return { ...report, kubeconfig: cluster.kubeconfig, envFile: handOver(rehearsal, options.overrides) };
   } catch (error) {
     await cluster.stop();
     throw error;
@@ -145,7 +144,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
 
   const { site } = options;
   const runs = site?.runs ?? runsDirectory();
-  await sweep(runs);
+  if (site === undefined) await sweep(runs);
   const directory = path.join(runs, keep ? keptName(stack) : `${stack}-${randomBytes(4).toString("hex")}`);
   if (fs.existsSync(directory)) {
     throw new pulumi.RunError(
@@ -267,9 +266,19 @@ export async function takeDown(stack: string): Promise<boolean> {
 
 const ENV_FILE = "env";
 
-function writeEnvFile({ directory, engine }: Rehearsal): string {
+/**
+ * Hands what stays to a shell: `npx pulumi` and `kubectl` work on it as in the returned file, and each command follows the
+ * stack file with overrides. The kubeconfig is the cluster's own by default.
+ */
+export function handOver(
+  { directory, engine, config }: Rehearsal,
+  overrides: Readonly<Record<string, string>> = {},
+  kubeconfig = engine.env["KUBECONFIG"] ?? "",
+): string {
+  engine.follow({ ...overrides, charts: JSON.stringify(config.charts) });
   const file = path.join(directory, ENV_FILE);
-  const lines = Object.entries(engine.env).map(([key, value]) => `export ${key}=${quoted(value)}`);
+  const env = { ...engine.env, KUBECONFIG: kubeconfig };
+  const lines = Object.entries(env).map(([key, value]) => `export ${key}=${quoted(value)}`);
   fs.writeFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 });
   return file;
 }

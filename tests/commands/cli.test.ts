@@ -12,6 +12,7 @@ import * as chartsPull from "../../commands/charts-pull";
 import { command, run } from "../../commands/cli";
 import * as diagram from "../../commands/diagram";
 import * as drift from "../../commands/drift";
+import * as local from "../../commands/local";
 import * as render from "../../commands/render";
 import * as schema from "../../commands/schema";
 import * as secrets from "../../commands/secrets";
@@ -21,6 +22,7 @@ import { bar, folded, table } from "../../rehearsal/simulation/tables";
 import { temporaryDirectory } from "../support/temporary";
 
 const PROGRAMS = {
+  local: local.program,
   render: render.program,
   diagram: diagram.program,
   capacity: capacity.program,

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
+import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT } from "../../rehearsal/program/evaluate";
+import { Checkout } from "../support/checkout";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { type Pod, PROBES } from "./harness/pod";
 import { python } from "./harness/python";
 import { eventually } from "./harness/eventually";
 import { outsideCertificate } from "./harness/certificates";
-import { Laptop } from "./harness/laptop";
 import { PackageIndex } from "./harness/package-index";
 import { application, rayCluster } from "./harness/systems";
 
@@ -118,10 +119,10 @@ describe("Ray", () => {
   });
 
   it("runs a task on the group of workers that it selects", async () => {
-    const laptop = await Laptop.of(cluster);
+    const checkout = new Checkout(path.join(cluster.scratch, "checkout"));
     try {
-      laptop.configure("dev", ({ ray }) => (ray.workerGroups = { large: { ...ray.workers, min: 1, max: 1 } }));
-      assert.deepEqual(await cluster.update("dev", laptop.repository), []);
+      checkout.configure("dev", ({ ray }) => (ray.workerGroups = { large: { ...ray.workers, min: 1, max: 1 } }));
+      assert.deepEqual(await cluster.update("dev", checkout.directory), []);
       const large = await cluster.pod("ray-large-worker");
       const { url } = cluster.program.outputs.ray.dashboard;
       const logs = await head.exec(["ray", "job", "submit", "--address", url, "--", "python", "-c", SELECT], {
@@ -131,13 +132,12 @@ describe("Ray", () => {
       await cluster.stop(large);
     } finally {
       assert.deepEqual(await cluster.update("dev", ROOT), []);
-      laptop.close();
     }
   });
 
   describe("with its state in Redis, and an index of packages that has a certificate of its own", () => {
     const certificate = outsideCertificate(PackageIndex.host);
-    let laptop: Laptop;
+    let checkout: Checkout;
     let index: PackageIndex;
     const again = async (repository: string): Promise<void> => {
       const running = await cluster.pods();
@@ -155,17 +155,16 @@ describe("Ray", () => {
     };
     before(async () => {
       index = await PackageIndex.start(cluster, certificate, head, ["carbon_probe", "1.0"]);
-      laptop = await Laptop.of(cluster);
-      laptop.configure("dev", (config) => {
+      checkout = new Checkout(path.join(cluster.scratch, "checkout"));
+      checkout.configure("dev", (config) => {
         config.ray.faultTolerance = true;
         config.ray.packageIndex = { url: PackageIndex.url, cidrs: [`${cluster.own}/32`] };
         config.egress = { certificates: certificate.cert.toString() };
       });
-      await again(laptop.repository);
+      await again(checkout.directory);
     });
     after(async () => {
       await again(ROOT);
-      laptop.close();
       index.close();
       // This head has heard of no application.
       await application(cluster);

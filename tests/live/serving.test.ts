@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { Checkout } from "../support/checkout";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
-import { Laptop } from "./harness/laptop";
 import type { Pod } from "./harness/pod";
 import { python } from "./harness/python";
 import { application, predictions, serveConfig, trackingServer } from "./harness/systems";
@@ -109,12 +109,12 @@ describe("the commodity application", () => {
 
   it("notices that a feature view has lost what a model was trained on", async () => {
     const lost = "storm_index";
-    const laptop = await Laptop.of(cluster);
+    const checkout = new Checkout(path.join(cluster.scratch, "checkout"));
     const views = path.join("workloads", "commodity", "features", "features.py");
-    const definitions = fs.readFileSync(path.join(laptop.repository, views), "utf8");
+    const definitions = fs.readFileSync(path.join(checkout.directory, views), "utf8");
     assert.ok(definitions.includes(`, "${lost}"`), `the definitions do not name ${lost}: take out another field`);
-    laptop.write(views, definitions.replace(`, "${lost}"`, ""));
-    assert.deepEqual(await cluster.update("dev", laptop.repository), ["feast-apply"]);
+    checkout.write(views, definitions.replace(`, "${lost}"`, ""));
+    assert.deepEqual(await cluster.update("dev", checkout.directory), ["feast-apply"]);
     try {
       // Servers read the registry every 30 seconds, the application checks its models each minute.
       await eventually(60, async () => {
@@ -127,9 +127,8 @@ describe("the commodity application", () => {
         assert.match(states["price-forecast"].status, new RegExp(lost));
       });
     } finally {
-      laptop.write(views, definitions);
-      assert.deepEqual(await cluster.update("dev", laptop.repository), ["feast-apply"]);
-      laptop.close();
+      checkout.write(views, definitions);
+      assert.deepEqual(await cluster.update("dev", checkout.directory), ["feast-apply"]);
     }
     await eventually(60, async () => {
       assert.equal((await predict("price-forecast", { commodity_code: "WTI" })).status, 200);

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import * as os from "node:os";
 import { ROOT } from "../../rehearsal/program/evaluate";
+import { NAMESPACES } from "../../rehearsal/node/isolated";
 import { mochaArguments } from "./mocha-arguments";
 
 /**
@@ -13,8 +14,7 @@ export function isolated(
   env: Readonly<Record<string, string>> = {},
 ): Promise<number> {
   const mocha = [process.execPath, require.resolve("mocha/bin/mocha.js"), ...mochaArguments(config, mochaArgs)];
-  const namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"];
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, "--", ...mocha], {
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...NAMESPACES, "--", ...mocha], {
     cwd: ROOT,
     env: { ...process.env, ...env },
     stdio: "inherit",
