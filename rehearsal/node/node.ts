@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -9,7 +9,7 @@ import { Component, until } from "../simulation/cluster/component";
 import { KUBECONFIG, startControlPlane } from "../simulation/cluster/control-plane";
 import { Guardian } from "../simulation/cluster/guardian";
 import { type Cluster, clusterOf } from "../simulation/cluster";
-import type { Toolchain } from "../simulation/toolchain";
+import { cacheDirectory, type Toolchain } from "../simulation/toolchain";
 import { baseObjects, DNS_ADDRESS, POLICIES_USER } from "./objects";
 import { importImages } from "./images";
 
@@ -25,8 +25,6 @@ export interface NodeSpec {
   readonly volumes: string;
   /** Directory of a layout of its images, which is removed. */
   readonly images: string;
-  /** Directory in which containerd keeps its images. */
-  readonly runtime: string;
 }
 
 const CGROUPS = "/sys/fs/cgroup";
@@ -49,8 +47,7 @@ export async function startNode(
   directory: string,
   progress: (line: string) => void,
 ): Promise<Cluster> {
-  refuseSecond(spec.runtime);
-  fs.rmSync(path.dirname(directory), { recursive: true, force: true }); // runs of nodes that are gone
+  refuseSecond();
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const guardian = new Guardian([bin, toolchain.bin].join(path.delimiter), fs.realpathSync(directory));
   const stop = (): Promise<void> => {
@@ -58,7 +55,7 @@ export async function startNode(
     return guardian.stop();
   };
   try {
-    const site = furnishMachine(guardian.directory, spec);
+    const client = furnishMachine(guardian.directory, spec);
     progress(`node ${spec.name}: starting the control plane`);
     const kubelet = login(`system:node:${spec.name}`, "system:nodes");
     const proxy = login("system:kube-proxy", "");
@@ -71,13 +68,15 @@ export async function startNode(
         port: spec.apiServerPort,
         podCidr: spec.podCidr,
         logins: [kubelet, proxy, policies].map(({ line }) => line),
-        client: site.client,
+        client,
       },
     });
     progress(`node ${spec.name}: starting containerd, kubelet and kube-proxy`);
     await startRuntime(guardian, spec);
+    // From here on this is the machine's only node.
+    removeOthers(guardian.directory);
     const options = [
-      `--config=${kubeletConfig(guardian.directory, spec, site)}`,
+      `--config=${kubeletConfig(guardian.directory, spec, { ...makeCgroups(), client })}`,
       `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
       `--root-dir=${path.join(guardian.directory, "kubelet")}`,
       `--hostname-override=${spec.name}`,
@@ -111,7 +110,7 @@ function unmount(directory: string): void {
 }
 
 /** Mounts, groups of processes, and a network. */
-function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSpec): Site {
+function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSpec): Site["client"] {
   run("mount", "--make-rshared", "/");
   for (const target of ["/run", "/var/log/pods", "/var/log/containers"]) {
     fs.mkdirSync(target, { recursive: true });
@@ -161,7 +160,7 @@ function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSp
   const files = ["-keyout", client.key, "-out", client.certificate];
   const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"];
   run("openssl", ...request, "-subj", "/O=system:masters/CN=kube-apiserver", ...files);
-  return { ...makeCgroups(), client };
+  return client;
 }
 
 /** A group of its own below each controller, in which the kubelet makes those of the pods. */
@@ -192,24 +191,19 @@ function hierarchies(): string[] {
   return all.filter((directory) => fs.existsSync(path.join(directory, "cgroup.procs")));
 }
 
-/** Removes the groups of nodes that are gone: the kernel ends processes with their namespaces, but keeps the groups they were in. */
+/**
+ * Removes the groups of nodes that are gone: the kernel ends processes with their namespaces, but keeps the groups they were in.
+ * Where a node runs, its end will.
+ */
 export function removeCgroups(): void {
-  for (const controller of hierarchies()) {
-    for (const name of fs.readdirSync(controller).filter((one) => one.startsWith(CGROUP))) {
-      removeCgroup(path.join(controller, name));
-    }
-  }
-}
-
-function removeCgroup(group: string): void {
-  for (const entry of fs.readdirSync(group, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeCgroup(path.join(group, entry.name));
-  }
-  try {
-    fs.rmdirSync(group);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error; // of a node that runs
-  }
+  const groups = hierarchies().flatMap((controller) => {
+    const names = fs.readdirSync(controller).filter((one) => one.startsWith(CGROUP));
+    return names.map((name) => path.join(controller, name));
+  });
+  if (groups.length === 0) return;
+  const remove = ["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"];
+  // Locked out, or a process that is not gone yet: what stays goes with the next node.
+  spawnSync("flock", ["--nonblock", lock(), "find", ...groups, ...remove], { stdio: "ignore" });
 }
 
 interface Login {
@@ -231,12 +225,12 @@ function loginFile(directory: string, name: string, token: string): string {
   return file;
 }
 
-async function startRuntime(guardian: Guardian, { images, runtime }: NodeSpec): Promise<void> {
-  fs.mkdirSync(runtime, { recursive: true });
+async function startRuntime(guardian: Guardian, { images }: NodeSpec): Promise<void> {
+  const runtime = runtimeDirectory();
   const file = path.join(guardian.directory, "containerd.toml");
   fs.writeFileSync(file, containerdConfig(guardian.directory, runtime));
   // It keeps its images from one node to the next, and serves one at a time.
-  await guardian.run("containerd", [path.join(runtime, "lock"), "containerd", "--config", file], { file: "flock" });
+  await guardian.run("containerd", [lock(), "containerd", "--config", file], { file: "flock" });
   await until(guardian, "containerd", () => {
     run("ctr", "--address", SOCKET, "version");
     return Promise.resolve();
@@ -251,14 +245,33 @@ async function startRuntime(guardian: Guardian, { images, runtime }: NodeSpec): 
 }
 
 /** Throws a RunError when another node of this machine has the images. */
-function refuseSecond(runtime: string): void {
-  fs.mkdirSync(runtime, { recursive: true });
+function refuseSecond(): void {
   try {
-    run("flock", "--nonblock", path.join(runtime, "lock"), "true");
+    run("flock", "--nonblock", lock(), "true");
   } catch {
     throw new pulumi.RunError(
       "a node runs on this machine already, and two do not share their images; end it first (`npm run local -- --down`)",
     );
+  }
+}
+
+/** In which containerd keeps its images. */
+function runtimeDirectory(): string {
+  const directory = path.join(cacheDirectory(), "node", "containerd");
+  fs.mkdirSync(directory, { recursive: true });
+  return directory;
+}
+
+/** Held by the containerd of the one node that runs. */
+function lock(): string {
+  return path.join(runtimeDirectory(), "lock");
+}
+
+/** Removes what nodes that are gone left beside a directory. */
+function removeOthers(directory: string): void {
+  const runs = path.dirname(directory);
+  for (const name of fs.readdirSync(runs).filter((one) => one !== path.basename(directory))) {
+    fs.rmSync(path.join(runs, name), { recursive: true, force: true });
   }
 }
 

@@ -47,7 +47,6 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
           dnsDomain: config.cluster.dnsDomain,
           volumes: config.storage.directory,
           images: layout,
-          runtime: path.join(cacheDirectory(), "node", "containerd"),
         },
         directory,
         report,
