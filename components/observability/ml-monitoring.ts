@@ -94,7 +94,9 @@ export class MlMonitoring extends pulumi.ComponentResource {
 /** Rule files with their placeholders filled, without the tests that stand beside the rules. */
 export function alertFiles(placeholders: Placeholders, files: readonly string[]): RuleFile[] {
   return files.map((file) => {
-    const { groups } = parse(fill(file, placeholders)) as RuleFile;
+    // The tests beside the rules are most of the text.
+    const [rules = ""] = fill(file, placeholders).split(/^tests:$/m);
+    const { groups } = parse(rules) as RuleFile;
     return { groups: groups.map((group) => ({ ...group, rules: group.rules.flatMap(forEachWindow) })) };
   });
 }

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { platform } from "../../stacks/platform";
 import { wantedCredentials } from "../../stacks/config/secrets";
@@ -37,7 +37,7 @@ export function readStackFile(stack: string): Record<string, unknown> {
 
 /** The values of a stack file with overrides, such as `3` for `ray.workers.max`; `null` removes a value. */
 export function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
-  const copy = parse(stringify(values)) as Record<string, unknown>;
+  const copy = structuredClone(values) as Record<string, unknown>;
   for (const [keyPath, text] of Object.entries(overrides)) {
     const keys = keyPath.split(".");
     const last = keys.pop() ?? keyPath;

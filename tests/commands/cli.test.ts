@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import * as tty from "node:tty";
 import { promisify, stripVTControlCharacters } from "node:util";
 import * as pulumi from "@pulumi/pulumi";
 import type { Command } from "commander";
@@ -90,28 +91,36 @@ describe("a command", () => {
     await assert.rejects(runHere(broken), /broken/);
   });
 
-  const plain = { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined };
-  const secretsOfDev = async (args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
-    const words = scripts["secrets"]?.split(" ").slice(1) ?? [];
-    const options = { cwd: ROOT, env: { ...plain, ...env } };
-    return (await promisify(execFile)(process.execPath, [...words, "--stack", "dev", ...args], options)).stdout;
-  };
-
   it("prints JSON and nothing else with --json, when npm is silent", async () => {
-    assert.equal((JSON.parse(await secretsOfDev(["--json"])) as { stack: string }).stack, "dev");
+    const words = scripts["secrets"]?.split(" ").slice(1) ?? [];
+    const { stdout } = await promisify(execFile)(process.execPath, [...words, "--stack", "dev", "--json"], {
+      cwd: ROOT,
+    });
+    assert.equal((JSON.parse(stdout) as { stack: string }).stack, "dev");
   });
 
   it("writes JSON beside the text with --json FILE", async () => {
     const file = path.join(temporaryDirectory(), "secrets.json");
-    assert.match(await secretsOfDev(["--json", file]), /credentials/);
+    assert.match((await runHere(secrets.program, "--stack", "dev", "--json", file)).stdout, /credentials/);
     assert.equal((JSON.parse(fs.readFileSync(file, "utf8")) as { stack: string }).stack, "dev");
   });
 
   it("has colours where they are wanted, and none in a pipe or with NO_COLOR", async () => {
+    const text = async (terminal: boolean, env: NodeJS.ProcessEnv = {}) => {
+      const restore = [pretend(process.env, { NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: "xterm", ...env })];
+      const getColorDepth = () => tty.WriteStream.prototype.getColorDepth();
+      restore.push(pretend(process.stdout, { isTTY: terminal, getColorDepth }));
+      try {
+        return (await runHere(secrets.program, "--stack", "dev")).stdout;
+      } finally {
+        for (const one of restore) one();
+      }
+    };
     const ESCAPE = "\u001b[";
-    assert.ok(!(await secretsOfDev([])).includes(ESCAPE), "a pipe gets colours");
-    assert.ok((await secretsOfDev([], { FORCE_COLOR: "1" })).includes(ESCAPE), "there are no colours");
-    assert.ok(!(await secretsOfDev([], { NO_COLOR: "1" })).includes(ESCAPE), "NO_COLOR is not heard");
+    assert.ok((await text(true)).includes(ESCAPE), "a terminal gets no colours");
+    assert.ok(!(await text(true, { NO_COLOR: "1" })).includes(ESCAPE), "NO_COLOR is not heard");
+    assert.ok(!(await text(false)).includes(ESCAPE), "a pipe gets colours");
+    assert.ok((await text(false, { FORCE_COLOR: "1" })).includes(ESCAPE), "FORCE_COLOR is not heard");
   });
 });
 
@@ -151,21 +160,36 @@ interface Ended {
 
 /** Runs a command in this process. */
 async function runHere(program: Command, ...args: string[]): Promise<Ended> {
-  const [before, print] = [process.exitCode, console.error];
+  const before = process.exitCode;
   let [stdout, stderr] = ["", ""];
-  const writeErr = (text: string): void => {
-    stderr += text;
-  };
-  program.configureOutput({ writeOut: (text) => (stdout += text), writeErr });
-  console.error = (text: string) => {
-    writeErr(`${text}\n`);
-  };
+  const writeOut = (text: string) => (stdout += text);
+  const writeErr = (text: string) => (stderr += text);
+  program.configureOutput({ writeOut, writeErr });
+  const restore = pretend(console, {
+    log: (text: string) => writeOut(`${text}\n`),
+    error: (text: string) => writeErr(`${text}\n`),
+  });
   process.exitCode = 0;
   try {
     await run(program, ["node", "command", ...args]);
     return { code: process.exitCode, stdout, stderr };
   } finally {
-    console.error = print;
+    restore();
     process.exitCode = before ?? 0;
   }
+}
+
+/** Gives an object other properties; undefined takes one away. Returns what gives it its own back. */
+function pretend(target: object, properties: Readonly<Record<string, unknown>>): () => void {
+  const own = Object.keys(properties).map((key) => [key, Object.getOwnPropertyDescriptor(target, key)] as const);
+  for (const [key, value] of Object.entries(properties)) {
+    Reflect.deleteProperty(target, key);
+    if (value !== undefined) Reflect.set(target, key, value);
+  }
+  return () => {
+    for (const [key, descriptor] of own) {
+      Reflect.deleteProperty(target, key);
+      if (descriptor) Object.defineProperty(target, key, descriptor);
+    }
+  };
 }

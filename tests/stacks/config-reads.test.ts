@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SECRET_KEYS } from "../../stacks/config/systems";
-import { run, shaped, SHAPES } from "../support/program";
+import { runAnew, shaped, SHAPES } from "../support/program";
 import { read, sources } from "../support/sources";
 
 // What only a rehearsal and the capacity table look at, since the program does not know its nodes, and what only the check of
@@ -14,7 +14,7 @@ for (const shape of SHAPES.filter((one) => one.startsWith("prod"))) {
   it(`reads every value of ${shape} in exactly one file of stacks/`, async () => {
     const config = shaped(shape);
     const reads = new Map<string, Set<string>>();
-    await run(watched(config, [], reads));
+    await runAnew(watched(config, [], reads));
     const faults = leaves(config).flatMap((key) => {
       const files = [...(reads.get(key) ?? [])].filter((file) => !DECIDE_NOTHING.includes(file));
       const expected = NOT_FOR_THE_PROGRAM.test(key) ? 0 : 1;

@@ -13,7 +13,7 @@ interface Server {
   /** Who reaches the port without being a client of this kind: its own pods and those that manage it. */
   readonly others: readonly string[];
   readonly hosts: RegExp;
-  /** Where somebody is told how to talk to it, and what each such place must say. */
+  /** Where somebody is told how to talk to it, from the start of the word on, and what each such place must say. */
   readonly told: RegExp;
   readonly verified: RegExp;
 }
@@ -43,7 +43,7 @@ const COMMON: Readonly<Record<string, Server>> = {
     secret: "redis-tls",
     others: [],
     hosts: /\bredis\.data-platform[\w.-]+\w/g,
-    told: /[^"\s]*\bredis\.data-platform\.svc:6379[^"\s]*/g,
+    told: /(?<![^"\s])[^"\s]*\bredis\.data-platform\.svc:6379[^"\s]*/g,
     verified: /^rediss:[^?]*$|[?,]ssl_cert_reqs=required[&,]ssl_check_hostname=true/,
   },
 };
@@ -57,7 +57,7 @@ function store(pods: string): Server {
     // Told by an ObjectStore, a PodMonitor and a BackendTLSPolicy.
     others: ["postgres", "prometheus", "gateway"],
     hosts: new RegExp(`\\b${pods}\\.data-platform[\\w.-]+\\w`, "g"),
-    told: new RegExp(`[^"\\s]*\\b${pods}\\.data-platform\\.svc:9000`, "g"),
+    told: new RegExp(`(?<![^"\\s])[^"\\s]*\\b${pods}\\.data-platform\\.svc:9000`, "g"),
     verified: /https:\/\/[^/]*$/,
   };
 }

@@ -1,4 +1,4 @@
-import { failOnRejections, mockEngine, watchRejections } from "./mocks";
+import { createRequire } from "node:module";
 
 // Node's own limit, which mocha lifts: Pulumi takes a trace of each of its promises.
 Error.stackTraceLimit = 10;
@@ -8,9 +8,16 @@ process.on("SIGTERM", () => undefined);
 
 /** No run passes over a fault in an apply; and it ends with a fresh engine, for Pulumi fails a process with open work. */
 export const mochaHooks = {
-  beforeAll: watchRejections,
+  beforeAll(): void {
+    mocks().watchRejections();
+  },
   async afterAll(): Promise<void> {
+    const { failOnRejections, mockEngine } = mocks();
     await mockEngine();
     failOnRejections();
   },
 };
+
+// Loaded where tests run: the process that hands the files out loads this file, too, and would keep the workers waiting.
+const load = createRequire(__filename);
+const mocks = () => load("./mocks") as typeof import("./mocks");

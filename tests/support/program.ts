@@ -21,16 +21,38 @@ export interface Program<Config = FullConfig> {
 
 const directory = makeChartDirectory();
 
+const configs = new Map<string, StackConfig>();
+
 /** The parsed config of a stack, which describes every system. */
 export function configOf(stack: string): StackConfig {
-  return stackConfig(stack, directory) as StackConfig;
+  const known = configs.get(stack) ?? (stackConfig(stack, directory) as StackConfig);
+  configs.set(stack, known);
+  return known;
 }
 
+const programs = new Map<string, Promise<Program<PlatformConfig>>>();
+// A program takes 20 MB, and who runs the same config again is mostly the next test.
+const KEPT = 8;
+
 /**
- * Runs the program under mocks. `secrets` are the credentials that somebody set, by their key without `carbon:`; those that
- * nobody can generate get a canary.
+ * Runs the program under mocks, once for all tests that only look at it. `secrets` are the credentials that somebody set, by
+ * their key without `carbon:`; those that nobody can generate get a canary.
  */
-export async function run<Config extends PlatformConfig>(
+export function run<Config extends PlatformConfig>(
+  config: Config,
+  secrets: Record<string, string> = {},
+): Promise<Program<Config>> {
+  const key = JSON.stringify([config, secrets]);
+  const known = programs.get(key) ?? runAnew(config, secrets);
+  // The one asked for last stands last.
+  programs.delete(key);
+  programs.set(key, known);
+  for (const oldest of [...programs.keys()].slice(0, -KEPT)) programs.delete(oldest);
+  return known as Promise<Program<Config>>;
+}
+
+/** As {@link run}, whoever has run the same. */
+export async function runAnew<Config extends PlatformConfig>(
   config: Config,
   secrets: Record<string, string> = {},
 ): Promise<Program<Config>> {
@@ -198,11 +220,7 @@ export function shaped(shape: string): FullConfig {
   return config();
 }
 
-const programs = new Map<string, Promise<Program>>();
-
-/** The program in one of its shapes, run once for all tests that only look at it. */
+/** The program in one of its shapes. */
 export function program(shape: string): Promise<Program> {
-  const known = programs.get(shape) ?? run(shaped(shape));
-  programs.set(shape, known);
-  return known;
+  return run(shaped(shape));
 }
