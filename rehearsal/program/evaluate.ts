@@ -31,9 +31,14 @@ export function readStackFile(stack: string): Record<string, unknown> {
   if (!STACKS.includes(stack)) {
     throw new pulumi.RunError(`--stack ${stack}: there is no Pulumi.${stack}.yaml; stacks are ${STACKS.join(", ")}`);
   }
-  const { config = {} } = parse(fs.readFileSync(file, "utf8")) as { config?: Record<string, unknown> };
-  return config;
+  const text = fs.readFileSync(file, "utf8");
+  const config = parsed.get(text) ?? (parse(text) as { config?: Record<string, unknown> }).config ?? {};
+  parsed.set(text, config);
+  return structuredClone(config);
 }
+
+// By the text: every command asks several times, and parsing takes longer than what it is asked for.
+const parsed = new Map<string, Record<string, unknown>>();
 
 /** The values of a stack file with overrides, such as `3` for `ray.workers.max`; `null` removes a value. */
 export function overridden(values: unknown, overrides: Readonly<Record<string, string>>): unknown {
