@@ -45,6 +45,16 @@ const EXPORTER_PORT = 9114;
 // The user `nobody` of the image.
 const EXPORTER_UID = 65534;
 const EXPORTER_TRUST = "/etc/elasticsearch-trust";
+// The operator's scratch volumes by their names, which take ours in their place. Its own have no limit, and the kubelet evicts a
+// pod that has more on its node's disk than it asked for (cloud-on-k8s#6542). Java keeps 33 logs of 64 MB of its garbage
+// collections; the others are copies of the image's directories.
+const SCRATCH = {
+  "elasticsearch-logs": { sizeMiB: 2304 },
+  "tmp-volume": { sizeMiB: 256 },
+  "elastic-internal-elasticsearch-bin-local": { sizeMiB: 256 },
+  "elastic-internal-elasticsearch-config-local": { sizeMiB: 64 },
+  "elastic-internal-elasticsearch-plugins-local": { sizeMiB: 64 },
+};
 
 /** A client of the cluster, and the name of its user and role. */
 export interface SearchClient extends SearchAccess {
@@ -263,9 +273,10 @@ function clusterSpec({ nodes, size, volume }: ElasticsearchArgs, server: PodIden
         // Memory maps need a kernel setting that restricted pods cannot change.
         config: { "node.store.allow_mmap": false },
         podTemplate: podTemplate(server, {
-          // The operator adds the rest: writable volumes, probes, restricted init containers. The heap
-          // is half of the memory, which the server reads from its limit.
+          // The operator adds the rest: mounts, probes, restricted init containers. The heap is half of
+          // the memory, which the server reads from its limit.
           containers: [container("elasticsearch", { image: images.elasticsearch, size })],
+          scratch: SCRATCH,
           uid: ELASTICSEARCH_UID,
           priorityClass: "critical-services",
         }),

@@ -9,6 +9,7 @@ import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
 import { podFaults } from "../../../rehearsal/program/pod-rules";
+import { bytes } from "../../../rehearsal/program/quantity";
 import { kubeApi, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const chartDirectory = makeChartDirectory();
@@ -168,6 +169,26 @@ describe("Elasticsearch", () => {
     );
     // Its check at the start asks for a kernel setting that only a privileged container could change.
     assert.equal(nodeSet(seen).config["node.store.allow_mmap"], false);
+  });
+
+  it("asks for the disk that its scratch volumes may take, Java's logs of garbage collections among them", async () => {
+    const { seen } = await elasticsearch();
+    const { volumes, containers } = nodeSet(seen).podTemplate.spec;
+    const limits = new Map<string, number>(
+      volumes.map(({ name, emptyDir }: any) => [name, bytes(emptyDir?.sizeLimit ?? "0")]),
+    );
+    // ECK 3.5, `buildVolumes` in pkg/controller/elasticsearch/nodespec/volumes.go: those without a limit of its own.
+    for (const name of [
+      "elasticsearch-logs",
+      "tmp-volume",
+      ...["bin", "config", "plugins"].map((directory) => `elastic-internal-elasticsearch-${directory}-local`),
+    ])
+      assert.ok((limits.get(name) ?? 0) > 0, `${name} counts, and has no limit`);
+    // Elasticsearch 8, config/jvm.options: `filecount=32,filesize=64m`, and the file that is being written.
+    assert.ok((limits.get("elasticsearch-logs") ?? 0) >= 33 * 64 * 1024 ** 2, "the kubelet evicts a node for its logs");
+    const all = [...limits.values()].reduce((sum, limit) => sum + limit, 0);
+    for (const kind of ["requests", "limits"])
+      assert.ok(bytes(containers[0].resources[kind]["ephemeral-storage"]) >= all, `${kind} are less than its volumes`);
   });
 
   it("keeps its volumes when it goes", async () => {
