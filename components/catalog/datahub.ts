@@ -273,7 +273,7 @@ function declaredWorkloads(sizes: DatahubSizes): Record<Component, DeclaredWorkl
     replicas: 1,
     podLabels: podLabels(component),
     ports: { [PORT_NAME]: PORTS[component], [METRICS.name]: METRICS.number },
-    size: podSize(sizes[component]),
+    size: podSize(component, sizes),
   });
   return {
     gms: workload("gms", "datahub-gms"),

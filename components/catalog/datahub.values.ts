@@ -100,7 +100,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       service,
       existingGmsSecret: { name: secrets.frontend.name, key: KEYS.sessionKey },
       extraEnvs: [...environment({ JAVA_MEMORY_OPTS: HEAP }), ...signOnEnv(args)],
-      extraVolumes: [...volumes(args), { name: "users", secret: { secretName: secrets.frontend.name } }],
+      extraVolumes: [...volumes(args, "frontend"), { name: "users", secret: { secretName: secrets.frontend.name } }],
       extraVolumeMounts: [
         ...mounts(args),
         // Replaces the image's file, which has the user `datahub` with the password `datahub`.
@@ -120,7 +120,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
       serviceAccount: serviceAccounts.systemUpdate,
       ...SECURITY,
       extraEnvs: java(args),
-      extraVolumes: volumes(args),
+      extraVolumes: volumes(args, "systemUpdate"),
       extraVolumeMounts: mounts(args),
       restoreIndices: {
         resources: resources(args.systemUpdate),
@@ -140,7 +140,7 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
         ...pool(POOLS.systemUpdate),
         ...environment({ DATAHUB_SQL_SETUP_ENABLED: "true", CREATE_TABLES: "true", CREATE_DB: "false" }),
       ],
-      extraVolumes: volumes(args),
+      extraVolumes: volumes(args, "systemUpdate"),
       extraVolumeMounts: mounts(args),
       // The chart would choose a random hour for each release.
       bootstrapMCPs: { datahubGC: { values: { schedule: { interval: "30 1 * * *" } } } },
@@ -251,18 +251,25 @@ function mounts({ graph }: ValuesArgs): HelmValue[] {
   ];
 }
 
-// For unpacked Java libraries and logs.
-const TMP_MIB = 1024;
+// For unpacked Java libraries and logs. Upstream's logback.xml lets these two servers keep 10 GB of logs and 2 GB for debugging,
+// which they write in any case; the kubelet would evict a pod that has more than its limit. The others keep 400 MB.
+const TMP_MIB: Readonly<Record<keyof DatahubSizes, number>> = {
+  gms: 13 * 1024,
+  frontend: 13 * 1024,
+  maeConsumer: 1024,
+  mceConsumer: 1024,
+  systemUpdate: 1024,
+};
 
 /** The size of a server's pod with its scratch volume. */
-export function podSize(size: ContainerSize): ContainerSize {
-  return { ...size, scratchMiB: TMP_MIB };
+export function podSize(component: keyof DatahubSizes, sizes: DatahubSizes): ContainerSize {
+  return { ...sizes[component], scratchMiB: TMP_MIB[component] };
 }
 
-function volumes({ store, streams, search, graph }: ValuesArgs): HelmValue[] {
+function volumes({ store, streams, search, graph }: ValuesArgs, component: keyof DatahubSizes): HelmValue[] {
   const trusted = { "kafka-trust": streams.trust, "search-trust": search.trust };
   return [
-    { name: "tmp", emptyDir: { sizeLimit: `${TMP_MIB}Mi` } },
+    { name: "tmp", emptyDir: { sizeLimit: `${TMP_MIB[component]}Mi` } },
     ...Object.entries(trusted).map(([name, { volume }]) => ({ name, ...volume })),
     postgresCaVolume(store),
     ...(graph ? [NEO4J_CA.volume(graph.trust)] : []),
@@ -339,7 +346,7 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
   return {
     serviceAccount: { create: false, name: args.serviceAccounts[component] },
     priorityClassName,
-    resources: resources(podSize(args[component])),
+    resources: resources(podSize(component, args)),
     ...SECURITY,
     // The charts have no startup probe: on half a CPU a server takes minutes, so it is given 60 s and 10 periods of 30 s.
     livenessProbe: { failureThreshold: 10 },
@@ -347,7 +354,7 @@ function pod(args: ValuesArgs, component: keyof DatahubSizes, priorityClassName:
     podAnnotations: Object.fromEntries(
       Object.values(args.secrets).map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
     ),
-    extraVolumes: volumes(args),
+    extraVolumes: volumes(args, component),
     extraVolumeMounts: mounts(args),
   };
 }

@@ -8,6 +8,7 @@ import {
   searchAccess,
   userLine,
 } from "../../../components/catalog/datahub";
+import { bytes } from "../../../rehearsal/program/quantity";
 import { makeChartDirectory } from "../../support/chart-directory";
 import { wires } from "../../support/manifests";
 import { all, mockEngine, only, type Registered, settled, valueOf, waitsFor } from "../../support/mocks";
@@ -224,6 +225,24 @@ describe("DataHub", () => {
     assert.deepEqual(values.global.hostAliases, []);
     for (const server of ["gms", "frontend", "mae-consumer", "mce-consumer"])
       assert.ok(values[`datahub-${server}`].livenessProbe.failureThreshold >= 10, server);
+  });
+
+  it("has room for the logs that its servers keep, and asks for that much of the node's disk", async () => {
+    const values = valuesOf((await datahub()).seen);
+    // datahub-project/datahub, logback.xml of each: `totalSizeCap` of the logs and those for debugging, and the files being written.
+    const kept = {
+      "datahub-gms": (10 + 2 + 2 * 0.1) * 1000 ** 3,
+      "datahub-frontend": (10 + 2 + 2 * 0.1) * 1000 ** 3,
+      "datahub-mae-consumer": 4 * 100 * 1000 ** 2,
+      "datahub-mce-consumer": 4 * 100 * 1000 ** 2,
+    };
+    for (const [chart, logs] of Object.entries(kept)) {
+      const { extraVolumes, resources } = values[chart];
+      const room = bytes(extraVolumes.find(({ name }: any) => name === "tmp").emptyDir.sizeLimit);
+      assert.ok(room >= logs, `${chart}: the kubelet evicts it for its logs`);
+      for (const kind of ["requests", "limits"])
+        assert.ok(bytes(resources[kind]["ephemeral-storage"]) > room, `${chart}: ${kind} are less than its volume`);
+    }
   });
 
   it("answers under the names that people use, on the pods of the chart", async () => {
