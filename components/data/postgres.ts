@@ -43,6 +43,8 @@ const POSTGRES_PORT = 5432;
 const AUTHENTICATION = "scram-sha-256";
 const STATUS_PORT = 8000;
 const OPERATOR = "cnpg";
+// The roles that we give it besides that for the server, under a name that its chart never used.
+const OPERATOR_RIGHTS = "cnpg-operator";
 const OPERATOR_JOB = "cloudnative-pg";
 const WEBHOOK_PORT = 9443;
 const METRICS_PORT = { name: "metrics", number: 9187 };
@@ -110,7 +112,11 @@ export class Postgres<Database extends string = string, Reader extends string = 
     const nodes = { kind: "pods", server, ports: [{ port: POSTGRES_PORT }, { port: STATUS_PORT }] } as const;
 
     const account = { kind: "ServiceAccount", name: OPERATOR, namespace: operatorNamespace };
-    const rights = grant(this, OPERATOR, namespace, [account], RULES);
+    const rights = [
+      ...grant(this, OPERATOR, namespace, [account], RULES),
+      ...grant(this, OPERATOR_RIGHTS, operatorNamespace, [account], RULES),
+      ...this.grantClusterWide(account),
+    ];
     const operator = new ChartRelease(
       OPERATOR,
       charts.cloudnativePg,
@@ -196,6 +202,17 @@ export class Postgres<Database extends string = string, Reader extends string = 
       ),
     };
     this.registerOutputs();
+  }
+
+  /** What belongs to no namespace. */
+  private grantClusterWide(operator: k8s.types.input.rbac.v1.Subject): pulumi.Resource[] {
+    const metadata = { name: OPERATOR_RIGHTS };
+    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: OPERATOR_RIGHTS };
+    const parent = { parent: this };
+    return [
+      new k8s.rbac.v1.ClusterRole(OPERATOR_RIGHTS, { metadata, rules: CLUSTER_WIDE }, parent),
+      new k8s.rbac.v1.ClusterRoleBinding(OPERATOR_RIGHTS, { metadata, roleRef, subjects: [operator] }, parent),
+    ];
   }
 
   /** Makes a database and the role that owns it; returns where its login lies. */
@@ -403,10 +420,8 @@ function clusterSpec(name: string, args: PostgresArgs): object {
 /** The keys of the chart that we set. */
 type OperatorValues = {
   readonly fullnameOverride: string;
-  readonly config: {
-    readonly clusterWide: false;
-    readonly data: { readonly WATCH_NAMESPACE: pulumi.Output<string> };
-  };
+  readonly rbac: { readonly create: false };
+  readonly additionalEnv: readonly { readonly name: string; readonly value: pulumi.Output<string> }[];
   readonly resources: ResourceQuantities;
   readonly priorityClassName: string;
 };
@@ -414,11 +429,11 @@ type OperatorValues = {
 function operatorValues({ namespace, operatorNamespace, operatorSize }: PostgresArgs): OperatorValues {
   return {
     fullnameOverride: OPERATOR,
-    // A Role in its own namespace, and ours in that of the server, instead of every Secret of the cluster.
-    config: {
-      clusterWide: false,
-      data: { WATCH_NAMESPACE: pulumi.interpolate`${operatorNamespace},${namespace}` },
-    },
+    // Roles of ours in its own namespace and in that of the server, instead of every Secret of the cluster. The chart's
+    // `clusterWide: false` would set this variable to its own namespace alone, and what `config.data` says of it is read
+    // too late (cloudnative-pg#8531).
+    rbac: { create: false },
+    additionalEnv: [{ name: "WATCH_NAMESPACE", value: pulumi.interpolate`${operatorNamespace},${namespace}` }],
     resources: resources(operatorSize),
     priorityClassName: "critical-services",
   };
@@ -429,7 +444,7 @@ const DECLARED = ["databaseroles", "databases", "publications", "subscriptions"]
 const READ = ["get", "list", "watch"];
 const WRITE = [...READ, "create", "patch", "delete"];
 
-// What the chart gives the operator in its own namespace: it watches all kinds, and grants parts of this to each server.
+// What the chart would give the operator: it watches all kinds, and grants parts of this to each server.
 const RULES: Rule[] = [
   { apiGroups: [""], resources: ["configmaps", "secrets", "services"], verbs: [...WRITE, "update"] },
   { apiGroups: [""], resources: ["configmaps/status", "secrets/status"], verbs: ["get", "patch", "update"] },
@@ -468,6 +483,17 @@ const RULES: Rule[] = [
     verbs: [...READ, "create", "patch", "update"],
   },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: [...READ, "create", "patch"] },
+];
+
+const CLUSTER_WIDE: Rule[] = [
+  // It moves the primary away from a node that is drained.
+  { apiGroups: [""], resources: ["nodes"], verbs: READ },
+  {
+    apiGroups: ["admissionregistration.k8s.io"],
+    resources: ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+    verbs: ["get", "patch"],
+  },
+  { apiGroups: [GROUP], resources: ["clusterimagecatalogs"], verbs: READ },
 ];
 
 function operatorDeclaration(size: ContainerSize): ChartDeclaration {

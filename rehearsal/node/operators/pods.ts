@@ -12,7 +12,7 @@ const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${built("ce
 
 interface ReleaseInputs {
   readonly namespace: string;
-  readonly values: { readonly config?: { readonly data: Readonly<Record<string, unknown>> } };
+  readonly values: { readonly additionalEnv?: readonly { readonly name: string; readonly value: string }[] };
 }
 
 interface Workload extends Manifest {
@@ -54,16 +54,15 @@ export function withOperators(program: Evaluation): (release: string, objects: r
       return [...all.map((object) => run(object, "cert-manager", running)), ...given];
     }
     if (release === "cnpg") {
-      const owner = { namespace, name: "cnpg" };
-      const given = haveRights ? rights(charts.cloudnativePg, owner, ["cnpg-system"]) : [everything(owner)];
       const webhooks =
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=webhooks -keyout /tmp/apiserver.key -out /tmp/apiserver.crt";
-      const env = {
-        ...values.config?.data,
-        OPERATOR_NAMESPACE: "cnpg-system",
-        OPERATOR_IMAGE_NAME: CNPG_IMAGE,
-        WEBHOOK_CERT_DIR: "/tmp",
-      };
+      const env = [
+        // As the chart does: what a ConfigMap says of the namespaces comes too late for it.
+        ...(values.additionalEnv ?? []),
+        { name: "OPERATOR_NAMESPACE", value: "cnpg-system" },
+        { name: "OPERATOR_IMAGE_NAME", value: CNPG_IMAGE },
+        { name: "WEBHOOK_CERT_DIR", value: "/tmp" },
+      ];
       const running = {
         image: CNPG_IMAGE,
         // Nobody asks its webhooks: the chart registers them, and it is not at hand.
@@ -72,13 +71,10 @@ export function withOperators(program: Evaluation): (release: string, objects: r
           "-c",
           `${webhooks} && exec /manager controller --metrics-bind-address=:8080 --webhook-port=9443`,
         ],
-        env: Object.entries(env).map(([name, value]) => ({ name, value: value })),
+        env,
         volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
       };
-      return [
-        ...all.map((object) => run(object, "cnpg", running, [{ name: "tmp", emptyDir: { sizeLimit: "16Mi" } }])),
-        ...given,
-      ];
+      return all.map((object) => run(object, "cnpg", running, [{ name: "tmp", emptyDir: { sizeLimit: "16Mi" } }]));
     }
     return all;
   };

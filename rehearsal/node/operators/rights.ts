@@ -26,7 +26,7 @@ interface Binding extends Manifest {
 }
 
 // What lies in no namespace stays the chart's ClusterRole's, wherever the rest is given.
-const CLUSTER_WIDE = ["nodes", "mutatingwebhookconfigurations", "clusterimagecatalogs", "storageclasses"];
+const CLUSTER_WIDE = ["storageclasses"];
 
 /** The roles that the chart binds to its operator, bound to an account of ours. */
 export function rights(
@@ -64,7 +64,7 @@ export function rights(
 }
 
 // The operators' accounts in a release called `r`.
-const ACCOUNTS = ["r-cert-manager", "r-kube-prometheus-stack-operator", "r-cloudnative-pg", "elastic-operator"];
+const ACCOUNTS = ["r-cert-manager", "r-kube-prometheus-stack-operator", "elastic-operator"];
 
 /** Every right, where the roles of the charts are not at hand. */
 export function everything(account: Owner): Manifest {

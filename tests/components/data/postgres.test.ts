@@ -335,13 +335,26 @@ describe("Postgres", () => {
     assertOrder(seen, only(seen, `${CNPG}:Cluster`), only(seen, "kubernetes:helm.sh/v3:Release"));
   });
 
-  it("gives the operator the Secrets of two namespaces, its own and the server's", async () => {
+  it("has the operator watch two namespaces, its own and the server's, and gives it the Secrets of no other", async () => {
     const { seen } = await postgres();
     const { values } = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg").inputs;
-    assert.deepEqual(values.config, { clusterWide: false, data: { WATCH_NAMESPACE: "operators,data" } });
-    const { metadata, subjects } = only(seen, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "cnpg").inputs;
-    assert.equal(metadata.namespace, "data");
-    assert.deepEqual(subjects, [{ kind: "ServiceAccount", name: "cnpg", namespace: "operators" }]);
+    // The chart's `clusterWide: false` sets the variable to its own namespace, and the operator reads no other source in time.
+    assert.deepEqual([values.config, values.rbac], [undefined, { create: false }]);
+    assert.deepEqual(values.additionalEnv, [{ name: "WATCH_NAMESPACE", value: "operators,data" }]);
+    const rbac = (kind: string) => all(seen, `kubernetes:rbac.authorization.k8s.io/v1:${kind}`);
+    const bindings = rbac("RoleBinding");
+    assert.deepEqual(bindings.map(({ inputs }) => inputs.metadata.namespace).sort(), ["data", "operators"]);
+    for (const { inputs } of [...bindings, ...rbac("ClusterRoleBinding")])
+      assert.deepEqual(inputs.subjects, [{ kind: "ServiceAccount", name: "cnpg", namespace: "operators" }]);
+    const clusterWide = rbac("ClusterRole").flatMap(({ inputs }) => inputs.rules.flatMap((one: any) => one.resources));
+    assert.deepEqual(clusterWide, [
+      "nodes",
+      "mutatingwebhookconfigurations",
+      "validatingwebhookconfigurations",
+      "clusterimagecatalogs",
+    ]);
+    const operator = only(seen, "kubernetes:helm.sh/v3:Release", "cnpg");
+    for (const role of [...bindings, ...rbac("ClusterRoleBinding")]) assertOrder(seen, operator, role);
   });
 
   it("prefers to spread its instances, and never insists", async () => {

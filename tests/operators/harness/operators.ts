@@ -14,6 +14,8 @@ interface Runs {
   readonly chart: ChartPin;
   readonly release: string;
   readonly account: string;
+  /** Whether the program gives it its rights, and not the chart. */
+  readonly ours?: true;
   /** Whether our values have it act in some namespaces alone, with the rights of its chart there. */
   readonly within?: (values: any) => readonly string[];
   readonly args: (values: any, ports: readonly number[]) => readonly string[];
@@ -49,14 +51,15 @@ const OPERATORS: Readonly<Record<OperatorName, Runs>> = {
     chart: charts.cloudnativePg,
     release: "cnpg",
     account: "cnpg",
-    within: () => ["cnpg-system"], // elsewhere it has what the program gives it
+    ours: true,
     args: (_, [metrics, webhooks]) => [
       "controller",
       `--metrics-bind-address=127.0.0.1:${metrics}`,
       `--webhook-port=${webhooks}`,
     ],
-    env: ({ config }) => ({
-      ...config.data,
+    // As the chart does: what a ConfigMap says of the namespaces comes too late for it.
+    env: ({ additionalEnv }) => ({
+      ...Object.fromEntries(additionalEnv.map(({ name, value }: { name: string; value: string }) => [name, value])),
       OPERATOR_NAMESPACE: "cnpg-system",
       OPERATOR_IMAGE_NAME: `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`,
       WEBHOOK_CERT_DIR: "webhooks",
@@ -81,13 +84,13 @@ const OPERATORS: Readonly<Record<OperatorName, Runs>> = {
 
 /** Starts an operator under the service account of its release, with the rights that its chart and its values give it. */
 export async function start(world: World, bin: string, name: OperatorName, program: Evaluation): Promise<void> {
-  const { chart, release, account, within, args, env } = OPERATORS[name];
+  const { chart, release, account, ours, within, args, env } = OPERATORS[name];
   const inputs = program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release);
   const { namespace, values } = plain(inputs?.inputs) as { namespace: string; values: any };
   const owner = { namespace, name: account };
   await world.apply([
     { apiVersion: "v1", kind: "ServiceAccount", metadata: owner },
-    ...(haveRights ? rights(chart, owner, within?.(values)) : [everything(owner)]),
+    ...(ours ? [] : haveRights ? rights(chart, owner, within?.(values)) : [everything(owner)]),
   ]);
   if (name === "cnpg") prepareCnpg(world.cluster.directory, path.join(bin, name));
   const kubeconfig = await world.login(namespace, account);

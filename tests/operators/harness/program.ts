@@ -17,6 +17,8 @@ const BUILT_IN = [
   "LimitRange",
   "Role",
   "RoleBinding",
+  "ClusterRole",
+  "ClusterRoleBinding",
   "ValidatingAdmissionPolicy",
   "ValidatingAdmissionPolicyBinding",
 ];
