@@ -223,6 +223,24 @@ describe("the real operators", () => {
       assert.deepEqual(sizes, counted?.volumes, name);
     }
   });
+
+  it("run no pod that the kubelet evicts for volumes which its operator adds, but nobody counts", async () => {
+    const pods = (await real.get("pods")).items as readonly object[] as V1Pod[];
+    for (const { metadata, spec } of pods) {
+      const limits = (spec?.containers ?? []).flatMap(
+        ({ resources }) => resources?.limits?.["ephemeral-storage"] ?? [],
+      );
+      // Without a limit of its own a pod may take what its node has.
+      if (limits.length === 0) continue;
+      const volumes = (spec?.volumes ?? []).filter(({ emptyDir }) => emptyDir && emptyDir.medium !== "Memory");
+      const sizes = volumes.map(({ name, emptyDir }) => {
+        assert.ok(emptyDir?.sizeLimit, `${metadata?.name}: ${name} may take more than the pod may have`);
+        return bytes(emptyDir.sizeLimit);
+      });
+      const sum = (amounts: readonly number[]): number => amounts.reduce((all, one) => all + one, 0);
+      assert.ok(sum(sizes) <= sum(limits.map(bytes)), `${metadata?.name}: its volumes may take more than it`);
+    }
+  });
 });
 
 function selects({ namespace, labels }: WireEnd, { metadata }: V1Pod): boolean {

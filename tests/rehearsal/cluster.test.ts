@@ -436,10 +436,12 @@ exec '${path.join(toolchain.bin, "kube-apiserver")}' "$@"
       const resources = { requests: { cpu: "100m", memory: "256Mi" }, limits: { cpu: "1", memory: "256Mi" } };
       const securityContext = { runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } };
       const claim = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
+      // In place of the operator's own of that name.
+      const volumes = [{ name: "elasticsearch-logs", emptyDir: { sizeLimit: "2Gi" } }];
       const nodes = (count: number): object => ({
         name: "default",
         count,
-        podTemplate: { spec: { securityContext, containers: [{ name: "elasticsearch", resources }] } },
+        podTemplate: { spec: { securityContext, containers: [{ name: "elasticsearch", resources }], volumes } },
         volumeClaimTemplates: [{ metadata: { name: "elasticsearch-data" }, spec: claim }],
       });
       const resource = { apiVersion: "elasticsearch.k8s.elastic.co/v1", kind: "Elasticsearch" };
@@ -450,6 +452,10 @@ exec '${path.join(toolchain.bin, "kube-apiserver")}' "$@"
       const labels = "elasticsearch.k8s.elastic.co/cluster-name=es";
       const [pod] = (await get("pods", "-n", "data", "-l", labels)).items;
       assert.equal(pod.metadata.name, "es-es-default-0");
+      assert.deepEqual(
+        pod.spec.volumes.filter(({ name }: any) => name === "elasticsearch-logs"),
+        volumes,
+      );
       for (const { name, resources: own } of [...pod.spec.initContainers, ...pod.spec.containers]) {
         assert.ok(own.limits.cpu && own.limits.memory, `a quota would refuse ${String(name)}`);
       }
