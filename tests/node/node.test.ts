@@ -1,14 +1,23 @@
 import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { images } from "../../components/base/versions";
 import { evaluateStack } from "../../rehearsal/program/charts";
 import { wiresOf } from "../../rehearsal/program/wiring";
 import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
 import { eventually } from "../live/harness/eventually";
 import { wrongConnections } from "./harness/connections";
-import { kubectl, run, runNow } from "./harness/cluster";
+import { failedChecks, kubectl, lastWords, runNow } from "./harness/cluster";
+import { held, LET_IN, logIn, LOGINS } from "./harness/logins";
+import { failuresDuring, predict } from "./harness/predictions";
 import { prepareSite } from "../../rehearsal/node/site";
 
 const STACK = "local";
 const NAMESPACE = "data-platform";
+// Two minutes on two idle cores.
+const UP_SECONDS = 480;
+/** Without a word to the pod. */
+const LOST = ["--grace-period=0", "--force"];
 
 describe("the ML core on a real node", () => {
   let rehearsal: Rehearsal;
@@ -25,8 +34,9 @@ describe("the ML core on a real node", () => {
   });
 
   it("comes up", async () => {
-    const up = await watchedUp(rehearsal, () => undefined);
-    assert.deepEqual(up.errors, []);
+    // The engine would wait for an hour, and longer than mocha does.
+    const up = await watchedUp(rehearsal, () => undefined, AbortSignal.timeout(UP_SECONDS * 1000));
+    assert.deepEqual([...up.errors, ...(up.ok ? [] : await lastWords(rehearsal))], []);
   });
 
   it("changes nothing when it is brought up again, and nothing when it is refreshed", async () => {
@@ -77,12 +87,79 @@ describe("the ML core on a real node", () => {
     });
   });
 
-  it("passes every check of verify, asked from inside", async () => {
-    const text = await run(rehearsal, ["npm", "run", "--silent", "verify", "--", "--stack", STACK, "--json"]);
-    const { checks } = JSON.parse(text) as { checks: { state: string }[] };
+  it("predicts on, without a failure, while MLflow's pod is lost and another takes its place", async () => {
+    const replaced = async (): Promise<void> => {
+      await kubectl(rehearsal, NAMESPACE, ["delete", "pod", "--selector=app=mlflow", ...LOST]);
+      await kubectl(rehearsal, NAMESPACE, ["rollout", "status", "deployment/mlflow", "--timeout=240s"]);
+    };
+    assert.deepEqual(await failuresDuring(rehearsal, replaced()), []);
+  });
+
+  it("predicts again after Ray's head was lost, which nobody repairs", async () => {
+    await kubectl(rehearsal, NAMESPACE, ["delete", "pod", "ray-head-0", ...LOST]);
+    // Two minutes until somebody looks for lost applications, and the head's own start.
+    await eventually(300, () => predict(rehearsal));
+  });
+
+  it("refuses to grow a directory of a node, by the value's name, and writes nothing", async () => {
+    const { engine } = rehearsal;
+    const sized = (sizeGiB: number): void => {
+      engine.setValues((values) => ({ ...values, redis: values.redis && { ...values.redis, volume: { sizeGiB } } }));
+    };
+    sized(2);
+    const up = await engine.run("up", { preview: true });
+    sized(1);
+    assert.match(up.errors.join("\n"), /redis\.volume\.sizeGiB from "1" to "2": it cannot grow, since .* put "1" back/);
+    assert.deepEqual(up.changed, []);
+  });
+
+  it("names the image that nobody has, serves on meanwhile, and takes the correction", async () => {
+    const { engine, directory } = rehearsal;
+    const lock = path.join(directory, "images.lock.json");
+    const locked = (images: object): void => {
+      fs.writeFileSync(lock, JSON.stringify(images));
+      engine.setValues((values) => ({ ...values, images: { ...values.images, lock } }));
+    };
+    const digest = `sha256:${"0".repeat(64)}`;
+    locked({ [images.mlflow]: digest });
+    const interrupted = new AbortController();
+    const up = engine.run("up", { signal: interrupted.signal });
+    await eventually(180, async () => {
+      const pods = await kubectl(rehearsal, NAMESPACE, ["get", "pods", "--output=json"]);
+      assert.match(pods, /"ErrImagePull"|"ImagePullBackOff"/);
+    });
+    const failed = await failedChecks(rehearsal);
+    // As a user does who has seen enough: it waits for as long as an image may take.
+    interrupted.abort();
+    const { errors } = await up;
+    locked({});
+    const corrected = await engine.run("up");
+    // MLflow's own, and a prediction's.
     assert.deepEqual(
-      checks.filter(({ state }) => state !== "ok"),
+      failed.filter(({ topic }) => topic === "answers"),
       [],
     );
+    const named = new RegExp(`mlflow-migrate-.*ghcr\\.io/mlflow/mlflow.*${digest}`);
+    assert.match(JSON.stringify(failed.find(({ name }) => name === "have no image")), named);
+    assert.match(errors.join("\n"), named);
+    assert.deepEqual(corrected.errors, []);
+  });
+
+  it("takes new passwords, with which its stores refuse the old ones", async () => {
+    const { engine } = rehearsal;
+    const old = await Promise.all(LOGINS.map((login) => held(rehearsal, login)));
+    const changed = LOGINS.map(({ credential }) => [`carbon:${credential}`, `${engine.canaries[credential]}-new`]);
+    for (const pair of changed) await engine.query("config", "set", "--secret", ...pair);
+    const up = await engine.run("up");
+    assert.deepEqual(up.errors, []);
+    for (const [index, login] of LOGINS.entries()) {
+      assert.equal(await logIn(rehearsal, login, await held(rehearsal, login)), LET_IN);
+      assert.match(await logIn(rehearsal, login, old[index] ?? {}), login.refusal);
+    }
+    await eventually(60, () => predict(rehearsal));
+  });
+
+  it("passes every check of verify, asked from inside", async () => {
+    assert.deepEqual(await failedChecks(rehearsal), []);
   });
 });

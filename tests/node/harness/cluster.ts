@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Rehearsal } from "../../../rehearsal/simulation/rehearse";
 
 /** Runs a command as somebody who holds the stack's kubeconfig and state; returns its output. Rejects when it fails. */
-export function run(
+function run(
   { engine }: Rehearsal,
   command: readonly string[],
   options: { readonly input?: string; readonly timeoutSeconds?: number } = {},
@@ -48,4 +48,44 @@ export async function runNow(rehearsal: Rehearsal, cronJob: string, timeoutSecon
     }
     await sleep(500);
   }
+}
+
+/** A check of `npm run verify`. */
+interface Check {
+  readonly topic: string;
+  readonly name: string;
+  readonly state: string;
+  readonly faults: readonly object[];
+}
+
+/** The checks of `npm run verify` that do not pass. */
+export async function failedChecks(rehearsal: Rehearsal): Promise<Check[]> {
+  // With a failed check it exits with an error.
+  const verify = `npm run --silent verify -- --stack ${rehearsal.stack} --json || true`;
+  const { checks } = JSON.parse(await run(rehearsal, ["sh", "-c", verify])) as { checks: Check[] };
+  return checks.filter(({ state }) => state !== "ok");
+}
+
+/** Of each container that does not run, or is not ready, and has not succeeded: what became of it, and the end of its log. */
+export async function lastWords(rehearsal: Rehearsal): Promise<string[]> {
+  const { items } = await rehearsal.api.core.listPodForAllNamespaces();
+  const containers = items.flatMap(({ metadata, status }) =>
+    [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+      .filter(({ ready, state }) => !ready && state?.terminated?.exitCode !== 0)
+      .map(({ name, state, lastState }) => ({
+        namespace: metadata?.namespace ?? "",
+        pod: metadata?.name ?? "",
+        name,
+        // Such as OOMKilled, which no log says.
+        reasons: [state?.waiting, state?.terminated, lastState?.terminated].flatMap((one) => one?.reason ?? []),
+        before: state?.running && lastState?.terminated ? ["--previous"] : [],
+      })),
+  );
+  return Promise.all(
+    containers.map(async ({ namespace, pod, name, reasons, before }) => {
+      const args = ["logs", pod, `--container=${name}`, "--tail=10", ...before];
+      const log = await kubectl(rehearsal, namespace, args).catch(String);
+      return `${namespace}/${pod}, container ${[name, ...reasons].join(", ")}:\n${log}`;
+    }),
+  );
 }

@@ -33,7 +33,10 @@ export async function wrongConnections(
   const targets = servers.flatMap((server) => portsOf(server, wires).map((port) => ({ server, port })));
   const addresses = targets.map(({ server, port }) => `${server.address}:${port}`);
   const probe = await Probe.start(rehearsal, namespace, NOBODY);
-  const wrong: string[] = [];
+  const ends = new Map(wires.map(({ to }) => [to.name, to]));
+  const wrong = [...ends.values()]
+    .filter((to) => to.namespace === namespace && to.labels && !servers.some((server) => isOf(to, server)))
+    .map(({ name }) => `${name}: no pod has the labels to which wires lead`);
   for (const [client, labels] of clients) {
     await probe.be(labels);
     let faults: string[] = [];
@@ -62,17 +65,21 @@ function faultOf(outcome: Outcome | undefined, isDeclared: boolean): string | un
 function leads({ from, to, ports }: Wire, client: Omit<WireEnd, "name">, server: Server, port: number): boolean {
   return (
     from.namespace === client.namespace &&
-    to.namespace === server.namespace &&
     covers(from.labels, client.labels ?? {}) &&
-    covers(to.labels, server.labels) &&
+    isOf(to, server) &&
     ports.some((range) => within(range, port))
   );
 }
 
 /** The first of each wire's ports that leads to a pod. */
 function portsOf(server: Server, wires: readonly Wire[]): number[] {
-  const mine = wires.filter(({ to }) => to.namespace === server.namespace && covers(to.labels, server.labels));
+  const mine = wires.filter(({ to }) => isOf(to, server));
   return [...new Set(mine.flatMap(({ ports }) => ports.map((range) => Number.parseInt(range))))];
+}
+
+/** Whether a pod is what wires lead to. */
+function isOf(to: WireEnd, server: Server): boolean {
+  return to.namespace === server.namespace && covers(to.labels, server.labels);
 }
 
 function within(range: string, port: number): boolean {
