@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { ROOT } from "../rehearsal/program/evaluate";
-import { type Progress, readEvents } from "../rehearsal/simulation/events";
+import { followEvents, type Progress } from "../rehearsal/simulation/events";
 
 /** How a command of the Pulumi CLI ended. */
 export interface PulumiResult {
@@ -27,8 +27,9 @@ export async function pulumiCli(args: readonly string[], options: PulumiOptions 
   if (progress === undefined) return spawned([...args, "--non-interactive"], env, signal);
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-pulumi-"));
   const log = path.join(directory, "events.json");
+  const course = followEvents(log);
   const ticker = setInterval(() => {
-    progress(readEvents(log));
+    progress(course());
   }, 500);
   try {
     // The event log is a command for debugging.

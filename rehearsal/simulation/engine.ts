@@ -7,7 +7,7 @@ import type { z } from "zod";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { SECRET_KEYS, type SecretForm, type SecretName } from "../../stacks/config/systems";
 import { ROOT } from "../program/evaluate";
-import { type Course, type Progress, readEvents } from "./events";
+import { type Course, followEvents, type Progress } from "./events";
 import { type Toolchain, versions } from "./toolchain";
 
 /** The engine of one run, all of whose files are in `directory`. */
@@ -140,13 +140,14 @@ export class Engine {
     ]);
     const stop = () => void interrupt(child);
     signal?.addEventListener("abort", stop, { once: true });
-    const ticker = setInterval(() => progress?.(readEvents(log)), 500);
+    const course = followEvents(log);
+    const ticker = setInterval(() => progress?.(course()), 500);
     const { code, output } = await ended(child);
     clearInterval(ticker);
     signal?.removeEventListener("abort", stop);
     // An interrupted CLI was once seen to leave its lock, over which each later command falls.
     if (signal?.aborted === true) await ended(this.spawn({}, ["cancel", "--yes", "--stack", this.spec.stack]));
-    const { changes, changed, errors, steps, faults } = readEvents(log);
+    const { changes, changed, errors, steps, faults } = course();
     fs.rmSync(log, { force: true });
     return {
       ok: code === 0,

@@ -55,11 +55,31 @@ interface EngineEvent {
   readonly summaryEvent?: { readonly resourceChanges?: Record<string, number> };
 }
 
-/** Reads the log that `--event-log` writes. */
-export function readEvents(log: string): Course {
-  const lines = fs.existsSync(log) ? fs.readFileSync(log, "utf8").split("\n") : [];
-  // The last line may be incomplete while the command runs.
-  const events = lines.slice(0, -1).map((line) => JSON.parse(line) as EngineEvent);
+/** Follows the log that `--event-log` writes: each call reads on, and says how far the command is by then. */
+export function followEvents(log: string): () => Course {
+  const events: EngineEvent[] = [];
+  let read = 0;
+  return () => {
+    const text = fs.existsSync(log) ? textFrom(log, read) : Buffer.alloc(0);
+    // The last line may be incomplete while the command runs.
+    const lines = text.subarray(0, text.lastIndexOf("\n") + 1);
+    read += lines.length;
+    for (const line of lines.toString().split("\n").slice(0, -1)) events.push(JSON.parse(line) as EngineEvent);
+    return courseOf(events);
+  };
+}
+
+function textFrom(file: string, position: number): Buffer {
+  const open = fs.openSync(file, "r");
+  try {
+    const text = Buffer.alloc(fs.fstatSync(open).size - position);
+    return text.subarray(0, fs.readSync(open, text, 0, text.length, position));
+  } finally {
+    fs.closeSync(open);
+  }
+}
+
+function courseOf(events: readonly EngineEvent[]): Course {
   const begun = events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata.urn ?? []);
   const ended = new Set(events.flatMap(({ resOutputsEvent }) => resOutputsEvent?.metadata.urn ?? []));
   const faults = events.flatMap(({ diagnosticEvent: d }) =>
