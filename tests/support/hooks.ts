@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import type * as Mocks from "./mocks";
 
 // Node's own limit, which mocha lifts: Pulumi takes a trace of each of its promises.
 Error.stackTraceLimit = 10;
@@ -20,4 +21,4 @@ export const mochaHooks = {
 
 // Loaded where tests run: the process that hands the files out loads this file, too, and would keep the workers waiting.
 const load = createRequire(__filename);
-const mocks = () => load("./mocks") as typeof import("./mocks");
+const mocks = () => load("./mocks") as typeof Mocks;
