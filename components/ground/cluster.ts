@@ -4,6 +4,10 @@ import { Lookup } from "../base/lookup";
 import { ClusterProvider } from "../base/wiring";
 import { checkAddOns, type ExistingAddOn } from "../base/existing-add-ons";
 
+// The kubeconfig is found as kubectl does. Left out, the SDK would store the path in KUBECONFIG, and the plugin replace every object
+// where the file of the next who deploys has another address or CA of the cluster (pulumi-kubernetes#1148, #2745).
+const OF_WHO_RUNS_IT = "";
+
 /** Inputs of {@link Cluster}. */
 export interface ClusterArgs {
   /** kubeconfig context of this stack's cluster. */
@@ -28,7 +32,7 @@ export class Cluster extends pulumi.ComponentResource {
     super("carbon:ground:Cluster", name, {}, opts);
     const { context, storageClasses, addOns } = args;
 
-    const reader = new k8s.Provider(`${name}-reader`, { context }, { parent: this });
+    const reader = new k8s.Provider(`${name}-reader`, { context, kubeconfig: OF_WHO_RUNS_IT }, { parent: this });
     const look = { provider: reader, parent: this };
     const system = { apiVersion: "v1", kind: "Namespace", name: "kube-system" };
     const kubeSystem = new Lookup(`${name}-identity`, system, look);
@@ -62,6 +66,7 @@ export class Cluster extends pulumi.ComponentResource {
       name,
       {
         context: checked,
+        kubeconfig: OF_WHO_RUNS_IT,
         // Otherwise a changed Secret of a fixed name is deleted before it is recreated.
         enableSecretMutable: true,
         enableConfigMapMutable: true,

@@ -97,8 +97,16 @@ describe("a stack through its life, with the rights of docs/pipeline-rights.yaml
     await delayPods(rehearsal, 0);
   });
 
-  it("changes nothing the second time", async () => {
-    const result = await up("--diff");
+  it("changes nothing the second time, by somebody else, whose kubeconfig knows the cluster by another address", async () => {
+    const file = path.join(rehearsal.cluster.directory, "elsewhere.kubeconfig");
+    const own = fs.readFileSync(deployer.KUBECONFIG, "utf8");
+    const other = own.replace(
+      /( +)server: https:\/\/127\.0\.0\.1(.*)/,
+      "$1server: https://localhost$2\n$1tls-server-name: kubernetes",
+    );
+    fs.writeFileSync(file, other, { mode: 0o600 });
+    const options = { saveOnce: true, args: ["--diff"], env: { KUBECONFIG: file } };
+    const result = await rehearsal.engine.run("up", options);
     assertUnchanged(result);
     printed.push(result.output);
   });
