@@ -17,10 +17,10 @@ export const program = command(
     `
 What runs is the stack of Pulumi.local.yaml, on a Kubernetes of one node in namespaces of its own,
 which takes root on Linux. The first start builds kubelet, kube-proxy, the operators and others from
-their Go modules, installs MLflow, Feast and Ray, and makes images of them, in the cache (CARBON_CACHE,
-or ~/.cache/254carbon). Changes of the stack file or the program: \`npx pulumi up -s local\`, in a shell
-with the printed file.
-Exit codes: 0 it runs, or has ended; 1 it does not come up; 2 wrong usage or machine; 130 interrupted.`,
+their Go modules, installs MLflow, Feast and Ray, and makes images of them, in the cache
+(CARBON_CACHE, or ~/.cache/254carbon). Changes of the stack file or the program come there by
+\`npx pulumi up -s local\`, in a shell with the printed file.
+Exit codes: 0 it runs, or has ended; 1 it did not come up; 2 wrong usage or machine; 130 interrupted`,
   )
   .action(async ({ down }: { down: boolean }) => {
     if (down) {
