@@ -73,8 +73,9 @@ export async function startNode(
     });
     progress(`node ${spec.name}: starting containerd, kubelet and kube-proxy`);
     await startRuntime(guardian, spec);
-    // From here on this is the machine's only node.
+    // From here on this is the machine's only node. The kubelet looks for the container of each group, for three seconds.
     removeOthers(guardian.directory);
+    removeGroups("find");
     const options = [
       `--config=${kubeletConfig(guardian.directory, spec, { ...makeCgroups(), client })}`,
       `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
@@ -196,14 +197,19 @@ function hierarchies(): string[] {
  * Where a node runs, its end will.
  */
 export function removeCgroups(): void {
+  removeGroups("flock", "--nonblock", lock(), "find");
+}
+
+/** @param find runs `find`, in the words of a shell. */
+function removeGroups(...find: readonly string[]): void {
   const groups = hierarchies().flatMap((controller) => {
     const names = fs.readdirSync(controller).filter((one) => one.startsWith(CGROUP));
     return names.map((name) => path.join(controller, name));
   });
   if (groups.length === 0) return;
-  const remove = ["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"];
-  // Locked out, or a process that is not gone yet: what stays goes with the next node.
-  spawnSync("flock", ["--nonblock", lock(), "find", ...groups, ...remove], { stdio: "ignore" });
+  const [file = "", ...args] = find;
+  // A process that is not gone yet keeps its own.
+  spawnSync(file, [...args, ...groups, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], { stdio: "ignore" });
 }
 
 interface Login {
