@@ -17,11 +17,14 @@ const KEPT = "dev";
 
 for (const stack of STACKS) {
   describe(`npm run rehearse -- --stack ${stack}`, () => {
-    const cache = ownCache();
-    const env = { CARBON_CACHE: cache };
-    const runs = path.join(cache, "runs");
+    let cache: string;
+    let env: { readonly CARBON_CACHE: string };
+    let runs: string;
     let printed = "";
     before(() => {
+      cache = ownCache();
+      env = { CARBON_CACHE: cache };
+      runs = path.join(cache, "runs");
       endWithTests(runs);
     });
     after(async () => {
