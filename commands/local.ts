@@ -20,7 +20,7 @@ which takes root on Linux. The first start builds kubelet, kube-proxy, the opera
 their Go modules, installs MLflow, Feast and Ray, and makes images of them, in the cache
 (CARBON_CACHE, or ~/.cache/254carbon). Changes of the stack file or the program come there by
 \`npx pulumi up -s local\`, in a shell with the printed file.
-Exit codes: 0 it runs, or has ended; 1 it did not come up; 2 wrong usage or machine; 130 interrupted`,
+Exit codes: 0 it runs, or has ended; 1 it did not come up; 2 wrong usage or machine; 130 Ctrl-C.`,
   )
   .action(async ({ down }: { down: boolean }) => {
     if (down) {

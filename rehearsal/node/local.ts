@@ -10,9 +10,9 @@ import { ROOT, stackConfig } from "../program/evaluate";
 import { identify, isAlive, type ProcessIdentity } from "../simulation/processes";
 import { cacheDirectory } from "../simulation/toolchain";
 import { NAMESPACES } from "./isolated";
-import { removeCgroups } from "./node";
+import { removeRemains } from "./node";
 import type { Forward, Said } from "./resident";
-import { prepareSite } from "./site";
+import { addressOf, prepareSite } from "./site";
 
 /** A stack on a node of this machine, as people reach it. */
 export interface Local extends ProcessIdentity {
@@ -44,14 +44,14 @@ export async function startLocal(
   const { outputs } = await evaluateStack(stack);
   await prepareSite(stack, progress); // here is a network, inside there is none
   interrupted.throwIfAborted();
-  const { address, port } = apiServerOf(stack);
+  const config = stackConfig(stack);
   const servers = new Map<net.Server, Forward>();
   const listen = async (host: string, wanted: number): Promise<number> => {
     const server = await listening(wanted);
     servers.set(server, { host, port: wanted });
     return (server.address() as net.AddressInfo).port;
   };
-  const apiServerPort = await listen(address, port);
+  const apiServerPort = await listen(addressOf(config), config.cluster.apiServer.port);
   const urls: Record<string, string> = {};
   for (const [what, { host, port: wanted }] of Object.entries(shown(outputs as PlatformOutputs))) {
     urls[what] = `http://localhost:${await listen(host, wanted)}`;
@@ -84,12 +84,11 @@ export async function endLocal(): Promise<boolean> {
 
 /** The kernel ends everything in the namespaces with the process that made them. */
 async function end(pid: number): Promise<void> {
-  const process_ = identify(pid);
-  if (process_ !== undefined) process.kill(pid, "SIGKILL");
+  const owner = identify(pid);
+  if (owner !== undefined) process.kill(pid, "SIGKILL");
   const deadline = Date.now() + SECONDS_TO_END * 1000;
-  while (process_ !== undefined && isAlive(process_) && Date.now() < deadline) await sleep(50);
-  removeCgroups();
-  fs.rmSync(path.join(directory(), "runs"), { recursive: true, force: true, maxRetries: 10 });
+  while (owner !== undefined && isAlive(owner) && Date.now() < deadline) await sleep(50);
+  removeRemains();
   for (const file of [path.join(directory(), FILE), envLink()]) fs.rmSync(file, { force: true });
 }
 
@@ -155,11 +154,6 @@ function shown({ mlflow, ray, feast, monitoring }: PlatformOutputs): Record<stri
     Grafana: monitoring?.grafana,
   };
   return Object.fromEntries(Object.entries(all).flatMap(([what, one]) => (one === undefined ? [] : [[what, one]])));
-}
-
-function apiServerOf(stack: string): { readonly address: string; readonly port: number } {
-  const { apiServer } = stackConfig(stack).cluster;
-  return { address: apiServer.cidrs[0]?.split("/")[0] ?? "", port: apiServer.port };
 }
 
 /** Under a name that documentation can tell. */

@@ -47,7 +47,11 @@ export async function startNode(
   directory: string,
   progress: (line: string) => void,
 ): Promise<Cluster> {
-  refuseSecond();
+  if (isTaken()) {
+    throw new pulumi.RunError(
+      "a node runs on this machine already, and two do not share their images; end it first (`npm run local -- --down`)",
+    );
+  }
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const guardian = new Guardian([bin, toolchain.bin].join(path.delimiter), fs.realpathSync(directory));
   const stop = (): Promise<void> => {
@@ -75,7 +79,7 @@ export async function startNode(
     await startRuntime(guardian, spec);
     // From here on this is the machine's only node. The kubelet looks for the container of each group, for three seconds.
     removeOthers(guardian.directory);
-    removeGroups("find");
+    removeGroups();
     const options = [
       `--config=${kubeletConfig(guardian.directory, spec, { ...makeCgroups(), client })}`,
       `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
@@ -193,23 +197,23 @@ function hierarchies(): string[] {
 }
 
 /**
- * Removes the groups of nodes that are gone: the kernel ends processes with their namespaces, but keeps the groups they were in.
- * Where a node runs, its end will.
+ * Removes what nodes that are gone left: their directories, and their groups, which the kernel keeps when it ends the processes
+ * with their namespaces. Where a node runs, nothing is removed: the next one does it.
  */
-export function removeCgroups(): void {
-  removeGroups("flock", "--nonblock", lock(), "find");
+export function removeRemains(): void {
+  if (isTaken()) return;
+  removeGroups();
+  fs.rmSync(runsDirectory(), { recursive: true, force: true, maxRetries: 10 });
 }
 
-/** @param find runs `find`, in the words of a shell. */
-function removeGroups(...find: readonly string[]): void {
+function removeGroups(): void {
   const groups = hierarchies().flatMap((controller) => {
     const names = fs.readdirSync(controller).filter((one) => one.startsWith(CGROUP));
     return names.map((name) => path.join(controller, name));
   });
   if (groups.length === 0) return;
-  const [file = "", ...args] = find;
   // A process that is not gone yet keeps its own.
-  spawnSync(file, [...args, ...groups, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], { stdio: "ignore" });
+  spawnSync("find", [...groups, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], { stdio: "ignore" });
 }
 
 interface Login {
@@ -250,15 +254,9 @@ async function startRuntime(guardian: Guardian, { images }: NodeSpec): Promise<v
   fs.rmSync(images, { recursive: true });
 }
 
-/** Throws a RunError when another node of this machine has the images. */
-function refuseSecond(): void {
-  try {
-    run("flock", "--nonblock", lock(), "true");
-  } catch {
-    throw new pulumi.RunError(
-      "a node runs on this machine already, and two do not share their images; end it first (`npm run local -- --down`)",
-    );
-  }
+/** Whether a node of this machine has the images, which it does not share. */
+function isTaken(): boolean {
+  return spawnSync("flock", ["--nonblock", lock(), "true"]).status !== 0;
 }
 
 /** In which containerd keeps its images. */
@@ -266,6 +264,11 @@ function runtimeDirectory(): string {
   const directory = path.join(cacheDirectory(), "node", "containerd");
   fs.mkdirSync(directory, { recursive: true });
   return directory;
+}
+
+/** Directory of the runs of nodes. */
+export function runsDirectory(): string {
+  return path.join(cacheDirectory(), "node", "runs");
 }
 
 /** Held by the containerd of the one node that runs. */

@@ -32,7 +32,7 @@ async function main(stack: string, apiServerPort: number): Promise<void> {
   const progress = (line: string): void => {
     say({ kind: "progress", line });
   };
-  const rehearsal = await openRehearsal({ stack, keep: true, progress, site: await prepareSite(stack, progress) });
+  const rehearsal = await openRehearsal({ stack, progress, site: await prepareSite(stack, progress) });
   const up = await watchedUp(rehearsal, progress);
   if (!up.ok) throw new Error(up.errors.join("\n"));
   progress("waiting until every pod is Ready and every claim is bound");

@@ -1,12 +1,13 @@
 import * as path from "node:path";
 import { images } from "../../components/base/versions";
+import type { PlatformConfig } from "../../stacks/config/schema";
 import { evaluateStack } from "../program/charts";
 import { imagesIn } from "../program/images";
 import { plain } from "../program/values";
 import { ensureNodeTools } from "./tools";
 import { COREDNS_IMAGE } from "./objects";
 import { ImageStore, type LocalImage } from "./images";
-import { SANDBOX_IMAGE, startNode } from "./node";
+import { runsDirectory, SANDBOX_IMAGE, startNode } from "./node";
 import type { Site } from "../simulation/rehearse";
 import { cacheDirectory } from "../simulation/toolchain";
 import { softwareOf } from "../software/images";
@@ -30,18 +31,17 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   await store.make(all);
   return {
     adapted: withOperators(program),
-    runs: path.join(cacheDirectory(), "node", "runs"),
+    runs: runsDirectory(),
     start: async (toolchain, config, directory, report) => {
       const layout = await store.layout(all);
       const [[name] = [""]] = Object.entries(config.cluster.nodes);
-      const [address = ""] = config.cluster.apiServer.cidrs[0]?.split("/") ?? [];
       return startNode(
         toolchain,
         tools,
         {
           name,
           context: config.cluster.context,
-          address,
+          address: addressOf(config),
           apiServerPort: config.cluster.apiServer.port,
           podCidr: config.cluster.podCidr,
           dnsDomain: config.cluster.dnsDomain,
@@ -53,6 +53,11 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
       );
     },
   };
+}
+
+/** The address of a stack's one node, at which its API server listens. */
+export function addressOf({ cluster }: PlatformConfig): string {
+  return cluster.apiServer.cidrs[0]?.split("/")[0] ?? "";
 }
 
 async function imageOf(name: string, tools: string): Promise<LocalImage> {

@@ -1,7 +1,7 @@
 import * as path from "node:path";
 import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { removeCgroups } from "../../rehearsal/node/node";
+import { removeRemains } from "../../rehearsal/node/node";
 import { isolated } from "../support/isolated";
 import { checkMachine } from "../../rehearsal/node/machine";
 import { prepareSite } from "../../rehearsal/node/site";
@@ -27,7 +27,7 @@ export const program = command(
     await prepareSite("local", (line) => {
       console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);
     });
-    process.exitCode = await isolated(path.join(ROOT, ".mocharc.node.yaml"), mochaArgs).finally(removeCgroups);
+    process.exitCode = await isolated(path.join(ROOT, ".mocharc.node.yaml"), mochaArgs).finally(removeRemains);
   });
 
 if (require.main === module) void run(program);

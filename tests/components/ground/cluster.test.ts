@@ -3,7 +3,7 @@ import * as k8s from "@pulumi/kubernetes";
 import { Cluster } from "../../../components/ground/cluster";
 import type { ExistingAddOn } from "../../../components/base/existing-add-ons";
 import { ADD_ONS } from "../../../stacks/layers/foundation";
-import { type Answers, mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { all, type Answers, mockEngine, only, type Registered, settled } from "../../support/mocks";
 
 async function cluster(
   answers: Answers,
@@ -103,6 +103,14 @@ describe("Cluster", () => {
   it("reads through a provider of its own, so that reading needs no permission to write", async () => {
     const { seen } = await cluster({});
     for (const one of seen.filter(({ read }) => read)) assert.match(one.provider, /::cluster-reader::/);
+  });
+
+  it("records nothing of the kubeconfig of who deploys: with another's, every object would be replaced", async () => {
+    const providers = all((await cluster({})).seen, "pulumi:providers:kubernetes");
+    assert.deepEqual(
+      providers.map(({ inputs }) => inputs.kubeconfig),
+      ["", ""],
+    );
   });
 
   it("changes Secrets and ConfigMaps in place: their names are fixed", async () => {
