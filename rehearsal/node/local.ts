@@ -87,8 +87,7 @@ async function end(pid: number): Promise<void> {
   const owner = identify(pid);
   if (owner !== undefined) process.kill(pid, "SIGKILL");
   const deadline = Date.now() + SECONDS_TO_END * 1000;
-  while (owner !== undefined && isAlive(owner) && Date.now() < deadline) await sleep(50);
-  removeRemains();
+  while (!removeRemains() && owner !== undefined && Date.now() < deadline) await sleep(100);
   for (const file of [path.join(directory(), FILE), envLink()]) fs.rmSync(file, { force: true });
 }
 
@@ -110,8 +109,10 @@ function ready(child: ChildProcess, progress: (line: string) => void, interrupte
     };
     interrupted.addEventListener("abort", stop, { once: true });
     child.once("error", reject);
+    let failure: Error | undefined;
     child.once("exit", (code, signal) => {
-      reject(new Error(`the node ended (${signal ?? `exit code ${code}`}); see ${path.join(directory(), LOG)}`));
+      const how = signal ?? `exit code ${code}`;
+      reject(failure ?? new Error(`the node ended (${how}); see ${path.join(directory(), LOG)}`));
     });
     child.on("message", (said: Said) => {
       switch (said.kind) {
@@ -122,7 +123,7 @@ function ready(child: ChildProcess, progress: (line: string) => void, interrupte
           resolve(said.envFile);
           break;
         case "failed":
-          reject(new pulumi.RunError(said.message));
+          failure = new pulumi.RunError(said.message);
       }
     });
   });

@@ -198,12 +198,13 @@ function hierarchies(): string[] {
 
 /**
  * Removes what nodes that are gone left: their directories, and their groups, which the kernel keeps when it ends the processes
- * with their namespaces. Where a node runs, nothing is removed: the next one does it.
+ * with their namespaces. Where a node runs, it removes nothing, and returns false.
  */
-export function removeRemains(): void {
-  if (isTaken()) return;
+export function removeRemains(): boolean {
+  if (isTaken()) return false;
   removeGroups();
   fs.rmSync(runsDirectory(), { recursive: true, force: true, maxRetries: 10 });
+  return true;
 }
 
 function removeGroups(): void {
