@@ -491,6 +491,8 @@ const CLUSTER_WIDE: Rule[] = [
   {
     apiGroups: ["admissionregistration.k8s.io"],
     resources: ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+    // Its chart's, in which it writes its certificate.
+    resourceNames: ["cnpg-mutating-webhook-configuration", "cnpg-validating-webhook-configuration"],
     verbs: ["get", "patch"],
   },
   { apiGroups: [GROUP], resources: ["clusterimagecatalogs"], verbs: READ },

@@ -107,8 +107,9 @@ describe("a command", () => {
 
   it("has colours where they are wanted, and none in a pipe or with NO_COLOR", async () => {
     const text = async (terminal: boolean, env: NodeJS.ProcessEnv = {}) => {
-      const restore = [pretend(process.env, { NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: "xterm", ...env })];
-      const getColorDepth = () => tty.WriteStream.prototype.getColorDepth();
+      const restore = [pretend(process.env, { NO_COLOR: undefined, FORCE_COLOR: undefined, ...env })];
+      // As at a desk: where `CI` is set, Node takes no terminal for coloured.
+      const getColorDepth = () => tty.WriteStream.prototype.getColorDepth({ TERM: "xterm", ...env });
       restore.push(pretend(process.stdout, { isTTY: terminal, getColorDepth }));
       try {
         return (await runHere(secrets.program, "--stack", "dev")).stdout;
