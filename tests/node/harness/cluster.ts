@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Rehearsal } from "../../../rehearsal/simulation/rehearse";
+import { eventually } from "../../live/harness/eventually";
 
 /** Runs a command as somebody who holds the stack's kubeconfig and state; returns its output. Rejects when it fails. */
 function run(
@@ -32,6 +33,15 @@ function run(
 /** `kubectl` in a namespace. */
 export function kubectl(rehearsal: Rehearsal, namespace: string, args: readonly string[], input = ""): Promise<string> {
   return run(rehearsal, ["kubectl", "--namespace", namespace, ...args], { input });
+}
+
+/** Loses a pod, to which nobody says a word, and waits until another in its place is ready. */
+export async function replacePod(rehearsal: Rehearsal, namespace: string, selector: string): Promise<void> {
+  const pod = ["pod", `--selector=${selector}`];
+  await kubectl(rehearsal, namespace, ["delete", ...pod, "--grace-period=0", "--force"]);
+  await eventually(240, async () => {
+    await kubectl(rehearsal, namespace, ["wait", ...pod, "--for=condition=Ready", "--timeout=10s"]);
+  });
 }
 
 /** Runs a CronJob now, to its end; throws with its log when it fails. */
