@@ -107,11 +107,19 @@ interface Site {
 
 /** Frees a directory of what is mounted in it, which may still be in use. */
 function unmount(directory: string): void {
-  const mounts = fs
-    .readFileSync("/proc/self/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[1] ?? "");
-  for (const mount of mounts.filter((one) => one.startsWith(`${directory}/`)).reverse()) run("umount", "--lazy", mount);
+  for (const mount of mountsBelow(directory).reverse()) {
+    try {
+      run("umount", "--lazy", mount);
+    } catch (error) {
+      // The kubelet unmounts as well, what ended pods had.
+      if (mountsBelow(directory).includes(mount)) throw error;
+    }
+  }
+}
+
+function mountsBelow(directory: string): string[] {
+  const mounts = fs.readFileSync("/proc/self/mounts", "utf8").split("\n");
+  return mounts.map((line) => line.split(" ")[1] ?? "").filter((mount) => mount.startsWith(`${directory}/`));
 }
 
 /** Mounts, groups of processes, and a network. */
