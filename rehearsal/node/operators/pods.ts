@@ -8,6 +8,7 @@ import { everything, haveRights, rights } from "./rights";
 import { built } from "./build";
 
 const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
+const WEBHOOK_PORT = 9443;
 const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${built("cert-manager")}`;
 
 interface ReleaseInputs {
@@ -54,29 +55,57 @@ export function withOperators(program: Evaluation): (release: string, objects: r
       return [...all.map((object) => run(object, "cert-manager", running)), ...given];
     }
     if (release === "cnpg") {
-      const webhooks =
-        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=webhooks -keyout /tmp/apiserver.key -out /tmp/apiserver.crt";
-      const env = [
-        // As the chart does: what a ConfigMap says of the namespaces comes too late for it.
-        ...(values.additionalEnv ?? []),
-        { name: "OPERATOR_NAMESPACE", value: "cnpg-system" },
-        { name: "OPERATOR_IMAGE_NAME", value: CNPG_IMAGE },
-        { name: "WEBHOOK_CERT_DIR", value: "/tmp" },
-      ];
       const running = {
         image: CNPG_IMAGE,
-        // Nobody asks its webhooks: the chart registers them, and it is not at hand.
-        command: [
-          "sh",
-          "-c",
-          `${webhooks} && exec /manager controller --metrics-bind-address=:8080 --webhook-port=9443`,
+        command: ["/manager"],
+        args: ["controller", "--leader-elect", `--webhook-port=${WEBHOOK_PORT}`],
+        env: [
+          ...(values.additionalEnv ?? []),
+          { name: "OPERATOR_NAMESPACE", value: namespace },
+          { name: "OPERATOR_IMAGE_NAME", value: CNPG_IMAGE },
         ],
-        env,
-        volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
+        readinessProbe: { httpGet: { scheme: "HTTPS", path: "/readyz", port: WEBHOOK_PORT } },
+        volumeMounts: [{ name: "certificates", mountPath: "/run/secrets/cnpg.io/webhook" }],
       };
-      return all.map((object) => run(object, "cnpg", running, [{ name: "tmp", emptyDir: { sizeLimit: "16Mi" } }]));
+      const volumes = [{ name: "certificates", secret: { secretName: "cnpg-webhook-cert", optional: true } }];
+      return [
+        ...all.map((object) => run(object, "cnpg", running, volumes)),
+        cnpgWebhooks("Mutating", namespace, ["backups", "clusters", "databases", "scheduledbackups"]),
+        cnpgWebhooks("Validating", namespace, ["backups", "clusters", "databases", "poolers", "scheduledbackups"]),
+      ];
     }
     return all;
+  };
+}
+
+/** As upstream registers them: config/webhook/manifests.yaml of its module. */
+function cnpgWebhooks(kind: "Mutating" | "Validating", namespace: string, resources: readonly string[]): Manifest {
+  const verb = { Mutating: "mutate", Validating: "validate" }[kind];
+  return {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: `${kind}WebhookConfiguration`,
+    metadata: { name: `cnpg-${kind.toLowerCase()}-webhook-configuration` },
+    webhooks: resources.map((resource) => ({
+      name: `${kind.toLowerCase()[0] ?? ""}${resource.slice(0, -1)}.cnpg.io`,
+      admissionReviewVersions: ["v1"],
+      clientConfig: {
+        service: {
+          name: "cnpg-webhook-service",
+          namespace,
+          path: `/${verb}-postgresql-cnpg-io-v1-${resource.slice(0, -1)}`,
+        },
+      },
+      rules: [
+        {
+          apiGroups: ["postgresql.cnpg.io"],
+          apiVersions: ["v1"],
+          operations: ["CREATE", "UPDATE"],
+          resources: [resource],
+        },
+      ],
+      failurePolicy: "Fail",
+      sideEffects: "None",
+    })),
   };
 }
 
