@@ -23,7 +23,7 @@ export interface LocalImage {
 }
 
 /** Debian's packages in the layer that all images share, and the users that upstream's images have by these numbers. */
-const PACKAGES = ["ca-certificates", "postgresql-15", "python3.11", "redis-server"];
+const PACKAGES = ["ca-certificates", "python3.11"];
 const USERS = { 26: "postgres", 1000: "ray" };
 const SYSTEM_PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const SUITE = "bookworm";

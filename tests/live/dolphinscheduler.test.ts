@@ -3,7 +3,7 @@ import { type Cluster, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
 import { type Pod } from "./harness/pod";
 import { workflows } from "./harness/systems";
-import { dolphinschedulerHome } from "../../rehearsal/software/installed";
+import { dolphinschedulerHome } from "../../rehearsal/software/dolphinscheduler";
 
 const SCRIPT = `cat greeting.txt; id -u; echo "$HOSTNAME"`;
 

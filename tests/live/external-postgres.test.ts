@@ -6,7 +6,7 @@ import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { prepare, rolesOf } from "../../components/data/postgres/prepare";
 import { eventually } from "./harness/eventually";
-import { postgresBin } from "../../rehearsal/software/installed";
+import { ensurePostgres } from "../../rehearsal/software/postgres";
 
 const password = (text: string) => pulumi.secret(text);
 const PASSWORDS = {
@@ -27,17 +27,19 @@ const rolesWith = (...tenants: ("pricing" | "orders")[]) =>
     guests: { "some-guest": { database: "datahub", password: password(PASSWORDS.some_guest) } },
   });
 
+// PostgreSQL refuses to run as root.
+const NOBODY = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"];
+
 /** A server of somebody else, whose administrator may make roles and databases and is no superuser. */
 describe("an external PostgreSQL", () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "external-postgres-"));
   let server: ChildProcess;
+  let bin: string;
 
   function run(command: readonly string[], env: Readonly<Record<string, string>> = {}, input = ""): string {
-    const postgres = ["--reuid=postgres", "--regid=postgres", "--clear-groups"];
-    const PATH = `${postgresBin() ?? ""}:/usr/bin:/bin`;
-    return execFileSync("setpriv", [...postgres, "--", ...command], {
+    return execFileSync("setpriv", [...NOBODY, ...command], {
       ...{ cwd: directory, encoding: "utf8", input, stdio: "pipe" },
-      env: { PATH, LC_ALL: "C.UTF-8", PGHOST: directory, PGDATABASE: "postgres", ...env },
+      env: { PATH: `${bin}:/usr/bin:/bin`, LC_ALL: "C.UTF-8", PGHOST: directory, PGDATABASE: "postgres", ...env },
     });
   }
   const sql = (text: string) => run(["psql", "-qAtX", "-v", "ON_ERROR_STOP=1"], { PGUSER: "postgres" }, text).trim();
@@ -58,14 +60,16 @@ describe("an external PostgreSQL", () => {
 
   before(async () => {
     fs.chmodSync(directory, 0o777);
+    const software = await ensurePostgres(() => undefined);
+    // The cache may lie where nobody else gets.
+    fs.cpSync(software.directory, path.join(directory, "software"), { recursive: true, verbatimSymlinks: true });
+    bin = path.join(directory, "software", path.relative(software.directory, software.bin));
     const data = path.join(directory, "data");
     run(["initdb", "--pgdata", data, "--username=postgres", "--no-sync"]);
     fs.writeFileSync(path.join(data, "pg_hba.conf"), "local all postgres trust\nlocal all all scram-sha-256\n");
     const settings = ["listen_addresses=", `unix_socket_directories=${directory}`, "max_connections=60"];
-    const command = [path.join(postgresBin() ?? "", "postgres"), "-D", data, ...settings.flatMap((one) => ["-c", one])];
-    server = spawn("setpriv", ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", ...command], {
-      stdio: "ignore",
-    });
+    const command = [path.join(bin, "postgres"), "-D", data, ...settings.flatMap((one) => ["-c", one])];
+    server = spawn("setpriv", [...NOBODY, ...command], { stdio: "ignore" });
     await eventually(30, async () => {
       await Promise.resolve(sql("SELECT 1"));
     });

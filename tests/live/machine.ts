@@ -2,17 +2,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { mayIsolate } from "../../rehearsal/node/isolated";
-import { postgresBin } from "../../rehearsal/software/installed";
 
 /** Debian packages, and a file that each brings. */
 const PACKAGES: Readonly<Record<string, () => boolean>> = {
   curl: () => inPath("curl"),
   iproute2: () => inPath("ip"),
   maven: () => inPath("mvn"),
+  mmdebstrap: () => inPath("mmdebstrap"),
   "openjdk-17-jre-headless": () => inPath("java"),
-  postgresql: () => postgresBin() !== undefined,
-  prometheus: () => inPath("prometheus") && inPath("promtool"),
-  "redis-server": () => inPath("redis-server"),
   "util-linux": () => ["unshare", "nsenter", "setpriv"].every(inPath),
 };
 

@@ -5,7 +5,9 @@ import { command, run } from "../../commands/cli";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { isolated } from "../support/isolated";
 import { checkMachine } from "./machine";
+import { ensureDebian } from "../../rehearsal/software/debian";
 import { ensureNeo4j } from "../../rehearsal/software/neo4j";
+import { ensurePostgres } from "../../rehearsal/software/postgres";
 import { ensureEnvoyGateway, ensureS3 } from "../../rehearsal/software/tools";
 import { ensureTrino } from "../../rehearsal/software/trino";
 import { ensureTool, ensureVenv, locks } from "../../rehearsal/software/venvs";
@@ -20,8 +22,11 @@ async function prepare(): Promise<void> {
   await ensureEnvoyGateway(progress);
   await ensureTool("ruff", progress);
   await ensureNeo4j(progress);
+  await ensurePostgres(progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
   await ensureTrino(progress);
+  await ensureDebian("valkey", progress);
+  await ensureDebian("prometheus", progress);
   progress("tools and virtual environments are at hand");
 }
 
@@ -35,8 +40,8 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO and Envoy Gateway, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches Neo4j and Trino into the cache\n" +
-      "(CARBON_CACHE, or ~/.cache/254carbon); PostgreSQL, Redis and Prometheus come from Debian. Logs and metrics are left\n" +
+    "\nThe first run builds MinIO and Envoy Gateway, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches PostgreSQL, Valkey, Neo4j, Trino and\n" +
+      "Prometheus into the cache (CARBON_CACHE, or ~/.cache/254carbon). Logs and metrics are left\n" +
       "in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
   )

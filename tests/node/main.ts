@@ -1,10 +1,15 @@
+import { execFileSync } from "node:child_process";
+import * as os from "node:os";
 import * as path from "node:path";
-import { command, run } from "../../commands/cli";
+import { command, print, run } from "../../commands/cli";
+import { images } from "../../components/base/versions";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { removeRemains } from "../../rehearsal/node/node";
 import { isolated } from "../support/isolated";
 import { checkMachine } from "../../rehearsal/node/machine";
 import { prepareSite } from "../../rehearsal/node/site";
+import { table } from "../../rehearsal/simulation/tables";
+import { ensureDebian } from "../../rehearsal/software/debian";
 
 /** The command line. */
 export const program = command(
@@ -28,6 +33,26 @@ export const program = command(
       console.log(`[${Math.round((Date.now() - started) / 1000)} s] ${line}`);
     });
     process.exitCode = await isolated(path.join(ROOT, ".mocharc.node.yaml"), mochaArgs).finally(removeRemains);
+    print(table(["what differs", "a cluster's", "this node's"], await differences()));
   });
+
+/** What a cluster has and this node has not. */
+async function differences(): Promise<string[][]> {
+  const valkey = path.join(await ensureDebian("valkey", console.log), "bin/valkey-server");
+  return [
+    ["nodes", "several", "one"],
+    ["charts", "published", "those in .charts, else stand-ins"],
+    ["images", "published", "made of packages, on Debian 12"],
+    ["cert-manager", "with webhook and cainjector", "the controller alone"],
+    ["Valkey", images.valkey, said(valkey)],
+    ["containers", "its containerd and runc", `${said("containerd")}, ${said("runc")}`],
+    ["kernel", "its own", os.release()],
+  ];
+}
+
+/** What a program says of its version. */
+function said(program: string): string {
+  return execFileSync(program, ["--version"], { encoding: "utf8" }).split("\n")[0] ?? "";
+}
 
 if (require.main === module) void run(program);

@@ -126,10 +126,10 @@ describe("the alerts on the ML stack", () => {
     }
   });
 
-  it("fire and stay silent as promtool's tests say", function () {
+  it("fire and stay silent as promtool's tests say", async function () {
     // It plays days of metrics.
     this.timeout(180_000);
-    const run = promtool(this);
+    const run = await promtool(this);
     const directory = temporaryDirectory();
     fs.cpSync(CASES, directory, { recursive: true });
     for (const file of ALERTS) {

@@ -72,8 +72,8 @@ describe("the ML dashboard", () => {
     }
   });
 
-  it("asks in PromQL that Prometheus understands", function () {
-    const run = promtool(this);
+  it("asks in PromQL that Prometheus understands", async function () {
+    const run = await promtool(this);
     const directory = temporaryDirectory();
     const rules = targets.map(({ expr }, index) => ({ record: `panel:${index}`, expr }));
     fs.writeFileSync(path.join(directory, "panels.yaml"), stringify({ groups: [{ name: "panels", rules }] }));

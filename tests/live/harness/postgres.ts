@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { postgresBin } from "../../../rehearsal/software/installed";
+import { ensurePostgres } from "../../../rehearsal/software/postgres";
 import { ensureVenv } from "../../../rehearsal/software/venvs";
 import { type Barman, BARMAN_CA, barmanOf } from "./barman";
 import { issuedAs } from "./certificates";
@@ -41,7 +41,7 @@ export class Postgres {
     const data = path.join(site.scratch, "volumes", pod);
     fs.mkdirSync(data, { recursive: true, mode: 0o700 });
     fs.chownSync(data, UID, UID);
-    const bin = postgresBin() ?? "";
+    const software = await ensurePostgres(() => undefined);
     // The sidecar's programs, in the server's own container: here both see the same files and the same socket.
     const venv = await ensureVenv("barman", () => undefined);
     const barman = barmanOf(site.program, spec);
@@ -55,7 +55,12 @@ export class Postgres {
         pod,
         command,
         env: {
-          ...{ PATH: `${bin}:${venv.directory}/bin:/usr/bin:/bin`, HOME: "/tmp", PGHOST: "/tmp", LC_ALL: "C.UTF-8" },
+          ...{
+            PATH: `${software.bin}:${venv.directory}/bin:/usr/bin:/bin`,
+            HOME: "/tmp",
+            PGHOST: "/tmp",
+            LC_ALL: "C.UTF-8",
+          },
           ...barman.env,
         },
         uid: UID,
@@ -64,7 +69,9 @@ export class Postgres {
           { kind: "rw", source: data, target: DATA },
           { kind: "tmpfs", target: "/tmp", options: "mode=1777" },
           { kind: "ro", source: barmanCa, target: BARMAN_CA },
-          ...[venv.directory, venv.base].map((source) => ({ kind: "ro", source, target: source }) as const),
+          ...[software.directory, venv.directory, venv.base].map(
+            (source) => ({ kind: "ro", source, target: source }) as const,
+          ),
         ],
         scratch,
         log: path.join(site.logs, `${pod}.${role}.log`),

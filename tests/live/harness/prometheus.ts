@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
+import { ensureDebian } from "../../../rehearsal/software/debian";
 import { issuedAs } from "./certificates";
 import { eventually } from "./eventually";
 import type { Pod, Site } from "./pod";
@@ -59,7 +60,7 @@ export class Prometheus {
     fs.writeFileSync(path.join(directory, path.basename(RULES)), stringify({ groups }));
     const global = { scrape_interval: INTERVAL, evaluation_interval: INTERVAL };
     fs.writeFileSync(this.config, stringify({ global, rule_files: [RULES], scrape_configs: jobs }));
-    if (this.server === undefined) this.server = this.start();
+    if (this.server === undefined) this.server = this.start(await ensureDebian("prometheus", () => undefined));
     else await this.request("/-/reload", "POST");
     await this.settled(jobs.reduce((sum, { static_configs }) => sum + static_configs.length, 0));
   }
@@ -83,7 +84,7 @@ export class Prometheus {
     return data.result.map(({ metric, value }: any) => ({ labels: metric, value: Number(value[1]) }));
   }
 
-  private start(): Sandbox {
+  private start(software: string): Sandbox {
     const { site } = this;
     const [scratch, data] = ["containers", "volumes"].map((kind) => path.join(site.scratch, kind, NAME)) as [
       string,
@@ -101,9 +102,10 @@ export class Prometheus {
         `--web.listen-address=:${PORT}`,
         "--web.enable-lifecycle",
       ],
-      env: { PATH: "/usr/bin:/bin" },
+      env: { PATH: `${software}/bin:/usr/bin:/bin` },
       uid: UID,
       pieces: [
+        { kind: "ro", source: software, target: software },
         { kind: "ro", source: path.dirname(this.config), target: path.dirname(CONFIG) },
         { kind: "rw", source: data, target: "/prometheus" },
       ],
