@@ -154,6 +154,7 @@ export class Polaris<Client extends string = string> extends pulumi.ComponentRes
           path: "/api/catalog",
           name: CATALOG,
           login: { username: pulumi.output(client), password: secret },
+          tokens: secrets.tokens.checksum,
         },
       ]),
     );

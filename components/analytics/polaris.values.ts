@@ -93,6 +93,8 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     envFrom: [{ secretRef: { name: objectStore.name } }],
     extraEnv: [
       { name: "QUARKUS_DATASOURCE_JDBC_MAX_SIZE", value: `${POOL_SIZE}` },
+      // Else requests fail on connections from before PostgreSQL's last restart, for two minutes (quarkus#41616).
+      { name: "QUARKUS_DATASOURCE_JDBC_VALIDATE_ON_BORROW", value: "true" },
       ...Object.entries(objectStoreEnv).map(([name, value]) => ({ name, value })),
       // Share of the memory limit; classes, threads and buffers take the rest.
       { name: "JAVA_MAX_MEM_RATIO", value: "65" },

@@ -76,9 +76,10 @@ export class Trino extends pulumi.ComponentResource {
           env: env.name,
           // Its S3 client has no trust store of its own.
           ...(sources.iceberg && { objectStore: sources.iceberg.store }),
-          annotations: Object.fromEntries(
-            secrets.map((secret) => [`checksum.254carbon.com/${secret.name}`, secret.checksum]),
-          ),
+          annotations: {
+            ...Object.fromEntries(secrets.map((secret) => [`checksum.254carbon.com/${secret.name}`, secret.checksum])),
+            ...(sources.iceberg && { "checksum.254carbon.com/iceberg-tokens": sources.iceberg.catalog.tokens }),
+          },
           volumes: {
             ...Object.fromEntries(files.map(({ catalog, name: secretName }) => secretVolume(catalog, secretName))),
             ...trustVolumes(known),

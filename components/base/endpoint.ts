@@ -201,6 +201,11 @@ export interface IcebergCatalog {
   /** Name of the catalog, which clients call the warehouse. */
   readonly name: string;
   readonly login: Credential;
+  /**
+   * Changes with the key of the tokens. A client that keeps a token must then start anew: Iceberg's asks for no other after a 401
+   * (iceberg#17756).
+   */
+  readonly tokens: pulumi.Output<string>;
 }
 
 /** What a user of an object store may do in a bucket: list and read, or also write and delete. */

@@ -86,8 +86,15 @@ export class Mesh extends pulumi.ComponentResource implements Joined {
         dependsOn,
       }),
       this.release(CNI, charts.istioCni, args, {
-        // The annotation is the form of before Kubernetes 1.30.
-        values: { profile: "ambient", resources: resources(args.cni), useAppArmorAnnotation: false },
+        values: {
+          profile: "ambient",
+          resources: resources(args.cni),
+          // Its own file, which outlasts a restart of the node: the network's agent writes its file anew then, and pods would
+          // start beside the mesh until Istio's has added itself again (istio#55968).
+          istioOwnedCNIConfig: true,
+          // The annotation is the form of before Kubernetes 1.30.
+          useAppArmorAnnotation: false,
+        },
         workload: cni,
         talksTo: [kubeApi],
         dependsOn,

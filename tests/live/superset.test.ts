@@ -62,6 +62,20 @@ if key := found.get("results_key"):
 print(json.dumps({key: found.get(key) for key in ("status", "answer", "state", "rows", "kept", "error_message")}))
 `;
 
+// Three queries of a table that is locked, of which the worker runs one; prints how many wait in Redis.
+const BUSY = `
+import os, redis, time, uuid
+login(input["user"], input["password"])
+sources = json.loads(ask("/api/v1/database/")[1])["result"]
+source = next(one["id"] for one in sources if one["database_name"] == input["source"])
+query = {"database_id": source, "sql": "SELECT * FROM locked", "runAsync": True, "schema": "public"}
+for _ in range(3):
+    status, text, _ = ask("/api/v1/sqllab/execute/", query | {"client_id": uuid.uuid4().hex[:11]})
+    assert status == 202, text
+time.sleep(3)
+print(redis.Redis.from_url(os.environ["SUPERSET_REDIS_URL"]).llen("superset:celery"))
+`;
+
 const REFUSED = `
 import os, redis
 client = redis.Redis.from_url(os.environ["SUPERSET_REDIS_URL"])
@@ -218,6 +232,16 @@ describe("Superset", () => {
     assert.deepEqual([answer.rows, answer.kept], [[{ answer: 42 }], 1], JSON.stringify(answer));
     const refused = await person(QUERY, { ...query, sql: "DELETE FROM live" });
     assert.deepEqual([refused.state, refused.rows], ["failed", null], JSON.stringify(refused));
+  });
+
+  it("leaves queries in Redis while its worker is busy, for the next one that is not", async () => {
+    const postgres = await cluster.postgres();
+    await postgres.query("CREATE TABLE locked (); GRANT SELECT ON locked TO superset_reader", "datahub");
+    const [waiting] = await Promise.all([
+      person(BUSY, { ...admin(), source: "PostgreSQL datahub" }),
+      postgres.query("BEGIN; LOCK TABLE locked; SELECT pg_sleep(15); COMMIT", "datahub"),
+    ]);
+    assert.equal(waiting, 2);
   });
 
   it("reaches no keys but its own in Redis, and may do with them only what it does", async () => {

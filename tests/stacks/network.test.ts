@@ -138,6 +138,11 @@ for (const shape of SHAPES) {
       }
     });
 
+    it("starts no pod beside the mesh after a node's restart, while the mesh's agent is not there yet", async () => {
+      const { values } = only((await program(shape)).seen, "kubernetes:helm.sh/v3:Release", "istio-cni").inputs;
+      assert.equal(values.istioOwnedCNIConfig, true);
+    });
+
     it("denies by default in every namespace, DNS aside", async () => {
       const { seen } = await program(shape);
       for (const { name } of all(seen, "kubernetes:core/v1:Namespace").filter(({ read }) => !read)) {
@@ -170,6 +175,14 @@ for (const shape of SHAPES) {
       }
       for (const { inputs } of all(seen, "kubernetes:postgresql.cnpg.io/v1:Cluster")) {
         assert.equal(inputs.spec.enablePDB, inputs.spec.instances > 1);
+      }
+      for (const { inputs } of all(seen, "kubernetes:gateway.envoyproxy.io/v1alpha1:EnvoyProxy")) {
+        const { envoyPDB, envoyDeployment } = inputs.spec.provider.kubernetes;
+        const several = { minAvailable: 1, unhealthyPodEvictionPolicy: "AlwaysAllow" };
+        assert.deepEqual(
+          envoyPDB && { minAvailable: envoyPDB.minAvailable, ...envoyPDB.patch.value.spec },
+          envoyDeployment.replicas > 1 ? several : undefined,
+        );
       }
       for (const { inputs } of all(seen, "kubernetes:elasticsearch.k8s.elastic.co/v1:Elasticsearch")) {
         // Its operator makes one unless it is given an empty one.

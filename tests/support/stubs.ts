@@ -112,6 +112,7 @@ export function icebergCatalog(secret: string): IcebergCatalog {
     path: "/api/catalog",
     name: "warehouse",
     login: login("client", secret),
+    tokens: pulumi.output("key-1"),
   };
 }
 

@@ -162,8 +162,10 @@ CELERY_CONFIG = {
     "imports": ("superset.sql_lab", "superset.tasks.cache", "superset.tasks.scheduler"),
     # Nobody steers workers over the queue: fewer channels, fewer rights.
     "worker_enable_remote_control": False,
-    # A query may take an hour: none waits behind another one while a second worker is idle.
+    # A query may take an hour: none waits in a busy worker, while another one is idle (celery#6500), or until Redis takes it
+    # for lost, after an hour, and a second worker runs it, too (celery#5935).
     "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
     "task_annotations": {"sql_lab.get_sql_results": {"rate_limit": "100/s"}},
     "beat_scheduler": _WatchedScheduler,
     "beat_max_loop_interval": 10,

@@ -153,7 +153,13 @@ function proxySpec({ pods, exposure, replicas, size }: ProxiesArgs): object {
             patch: { type: "StrategicMerge", value: { spec: { ports: nodePorts(exposure) } } },
           }),
         },
-        ...(replicas > 1 && { envoyPDB: { minAvailable: 1 } }),
+        ...(replicas > 1 && {
+          envoyPDB: {
+            minAvailable: 1,
+            // Else proxies that are not ready would block the drain of their node (kubernetes#72320).
+            patch: { type: "StrategicMerge", value: { spec: { unhealthyPodEvictionPolicy: "AlwaysAllow" } } },
+          },
+        }),
       },
     },
   };

@@ -3,12 +3,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { Polaris } from "../../../components/analytics/polaris";
 import { charts, images } from "../../../components/base/versions";
 import { makeChartDirectory } from "../../support/chart-directory";
-import { mockEngine, only, type Registered, settled } from "../../support/mocks";
+import { mockEngine, only, type Registered, settled, valueOf } from "../../support/mocks";
 import { bucket, database, metrics, onCluster, SIZE } from "../../support/stubs";
 
 const JOB = "kubernetes:batch/v1:Job";
 
-async function polaris(): Promise<{ seen: Registered[]; catalog: Polaris }> {
+async function polaris(tokenKey = "canary-key"): Promise<{ seen: Registered[]; catalog: Polaris }> {
   const seen = await mockEngine();
   const catalog = new Polaris(
     "polaris",
@@ -21,7 +21,7 @@ async function polaris(): Promise<{ seen: Registered[]; catalog: Polaris }> {
       size: SIZE,
       setupSize: SIZE,
       rootSecret: pulumi.secret(`canary-root"\\`),
-      tokenKey: pulumi.secret("canary-key"),
+      tokenKey: pulumi.secret(tokenKey),
       clients: {
         trino: { secret: pulumi.secret("canary-trino"), access: "write" },
         ingestion: { secret: pulumi.secret("canary-ingestion"), access: "read" },
@@ -78,6 +78,20 @@ describe("Polaris", () => {
         "canary-database",
       ],
     );
+  });
+
+  it("tries a connection to its database before it uses it", async () => {
+    const { extraEnv } = only((await polaris()).seen, "kubernetes:helm.sh/v3:Release").inputs["values"];
+    assert.equal(
+      extraEnv.find(({ name }: any) => name === "QUARKUS_DATASOURCE_JDBC_VALIDATE_ON_BORROW")?.value,
+      "true",
+    );
+  });
+
+  it("tells clients when its tokens get another key", async () => {
+    const tokens = async (key: string) => valueOf((await polaris(key)).catalog.catalog("trino").tokens);
+    assert.notEqual(await tokens("canary-1"), await tokens("canary-2"));
+    assert.equal(await tokens("canary-1"), await tokens("canary-1"));
   });
 
   it("trusts the CA of the object store", async () => {

@@ -35,6 +35,7 @@ async function trino(pick: (sources: Required<Sources>) => Sources, replicas = 2
             path: "/api/catalog",
             name: "lake",
             login: login("trino"),
+            tokens: pulumi.output("key-1"),
           },
           store,
         },
@@ -105,6 +106,12 @@ describe("Trino", () => {
     const { additionalConfigProperties: lines } = values(await trino(everything));
     const set = lines.filter((line: string) => line.startsWith("http-server.process-forwarded="));
     assert.deepEqual(set, ["http-server.process-forwarded=true"]);
+  });
+
+  it("starts anew when the catalog's tokens get another key, with which its own is refused for good", async () => {
+    const { coordinator, worker } = values(await trino(everything));
+    for (const { annotations } of [coordinator, worker])
+      assert.equal(annotations["checksum.254carbon.com/iceberg-tokens"], "key-1");
   });
 
   it("has a catalog for each store that is there, and none for another", async () => {
