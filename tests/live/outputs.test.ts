@@ -3,15 +3,16 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { ROOT } from "../../rehearsal/program/evaluate";
-import { program } from "../support/program";
+import { configOf, run } from "../support/program";
 import { temporaryDirectory } from "../support/temporary";
+import { TENANTS } from "../support/tenants";
 import { ensureVenv } from "../../rehearsal/software/venvs";
 
 const PACKAGE = path.join(ROOT, "packages", "platform-outputs-python");
 
 const READ_ALL = `
 import json, sys
-from platform_outputs import parse_platform, read_platform
+from platform_outputs import parse_platform, parse_tenant, read_platform, read_tenant
 place = sys.argv[1]
 outputs = json.load(open(f"{place}/outputs.json"))
 read = [read_platform(one, ["kafka"]) for one in (place, f"{place}/outputs.json", f"{place}/configmap.json")]
@@ -24,7 +25,16 @@ def fault(document, uses=()):
     except ValueError as error:
         return str(error)
 
+def tenant_fault(name, uses=()):
+    try:
+        parse_tenant(outputs, "prod", name, uses)
+    except ValueError as error:
+        return str(error)
+
 print(json.dumps({
+    "secret": read_tenant(place, "pricing", ["database-pricing"]).secrets["database-pricing"].name,
+    "tenant": tenant_fault("nobody"),
+    "grant": tenant_fault("pricing", ["database-pricing", "search-rates"]),
     "same": written == outputs,
     "ca": read[0].kafka.ca.name,
     "type": fault({**outputs, "kafka": {**outputs["kafka"], "tls": "perhaps"}}),
@@ -36,8 +46,8 @@ print(json.dumps({
 `;
 
 describe("the outputs, read in Python", () => {
-  it("are the same from a file and from the ConfigMap, mounted or as JSON, and faults name stack, key and contract", async () => {
-    const { outputs } = await program("prod");
+  it("are the same from a file and from the ConfigMap, mounted or as JSON, and faults name stack, key, tenant and contract", async () => {
+    const { outputs } = await run({ ...configOf("prod"), tenants: TENANTS });
     const directory = temporaryDirectory();
     const text = JSON.stringify(outputs);
     fs.writeFileSync(path.join(directory, "outputs.json"), text);
@@ -58,6 +68,9 @@ describe("the outputs, read in Python", () => {
       contract: "prod: contract: is 1, and this package reads 2; bring the stack up with a release of contract 2",
       other: "prod: contract: is absent: these are no outputs of a 254Carbon stack, or it never came up",
       later: null,
+      secret: "database-pricing",
+      tenant: "prod: tenants.nobody: is absent; add it to the stack file of the platform (contract 2)",
+      grant: "prod: tenants.pricing.secrets.search-rates: is absent; it was not granted (contract 2)",
     });
   });
 });

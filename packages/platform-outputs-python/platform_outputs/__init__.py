@@ -7,9 +7,9 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from .document import PlatformOutputs
+from .document import PlatformOutputs, Tenant
 
-__all__ = ["PlatformOutputs", "parse_platform", "read_platform"]
+__all__ = ["PlatformOutputs", "Tenant", "parse_platform", "parse_tenant", "read_platform", "read_tenant"]
 
 (CONTRACT,) = get_args(PlatformOutputs.model_fields["contract"].annotation)
 DOCUMENT = "outputs.json"
@@ -17,9 +17,12 @@ DOCUMENT = "outputs.json"
 
 def read_platform(place: str | Path, uses: Collection[str] = ()) -> PlatformOutputs:
     """Read a file, a directory where the ConfigMap is mounted, or what `kubectl get --output json` says of it."""
-    path = Path(place)
-    file = path / DOCUMENT if path.is_dir() else path
-    return parse_platform(_parse_json(file.read_text(encoding="utf-8"), str(file)), str(file), uses)
+    return parse_platform(*_read(place), uses)
+
+
+def read_tenant(place: str | Path, name: str, uses: Collection[str] = ()) -> Tenant:
+    """Read a tenant's namespace and Secrets from what `read_platform` reads; `uses` names the grants that it must have."""
+    return parse_tenant(*_read(place), name, uses)
 
 
 def parse_platform(document: object, source: str, uses: Collection[str] = ()) -> PlatformOutputs:
@@ -39,6 +42,25 @@ def parse_platform(document: object, source: str, uses: Collection[str] = ()) ->
     if absent:
         raise ValueError(_said(source, absent))
     return platform
+
+
+def parse_tenant(document: object, source: str, name: str, uses: Collection[str] = ()) -> Tenant:
+    """Find a tenant in a document, or in the ConfigMap that holds it; `source` names it in errors."""
+    found = (parse_platform(document, source).tenants or {}).get(name)
+    if found is None:
+        raise ValueError(_said(source, [f"tenants.{name}: is absent; add it to the stack file of the platform"]))
+    absent = [
+        f"tenants.{name}.secrets.{grant}: is absent; it was not granted" for grant in uses if grant not in found.secrets
+    ]
+    if absent:
+        raise ValueError(_said(source, absent))
+    return found
+
+
+def _read(place: str | Path) -> tuple[object, str]:
+    path = Path(place)
+    file = path / DOCUMENT if path.is_dir() else path
+    return _parse_json(file.read_text(encoding="utf-8"), str(file)), str(file)
 
 
 def _said(source: str, faults: list[str]) -> str:
