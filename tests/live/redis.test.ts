@@ -48,6 +48,23 @@ describe("Valkey", () => {
     assert.match(await answer({ user: "probe", password: "none" }, "HGETALL", "live-commodity_ml"), /^NOPERM/);
   });
 
+  it("refuses writes when it is full, keeps what it holds, and takes writes again", async () => {
+    const text = "x".repeat(4 * 1024 * 1024);
+    await answer(feast(), "HSET", "kept-commodity_ml", "field", "1");
+    const filled: string[] = [];
+    let said = "";
+    while (/^1?$/.test(said)) {
+      assert.ok(filled.length < 256, "a gigabyte fits");
+      filled.push(`full${filled.length}-commodity_ml`);
+      said = await answer(feast(), "HSET", filled.at(-1) ?? "", "field", text);
+    }
+    assert.match(said, /^OOM/);
+    assert.equal(await answer(feast(), "HMGET", "kept-commodity_ml", "field"), "1");
+    assert.equal(await answer(feast(), "DEL", "kept-commodity_ml", ...filled), `${filled.length}`);
+    assert.equal(await answer(feast(), "HSET", "kept-commodity_ml", "field", "2"), "1");
+    await answer(feast(), "DEL", "kept-commodity_ml");
+  });
+
   it("keeps what it was told when its pod is lost", async () => {
     assert.equal(await answer(feast(), "HSET", "kept-commodity_ml", "field", "42"), "1");
     await new Promise((resolve) => setTimeout(resolve, 1500)); // its log of writes is synchronised each second
