@@ -92,7 +92,7 @@ describe("the ML core on a real node", () => {
   it("predicts again after Ray's head was lost, which nobody repairs", async () => {
     await replacePod(rehearsal, NAMESPACE, "statefulset.kubernetes.io/pod-name=ray-head-0");
     // Two minutes until somebody looks for lost applications. The worker's part of Ray may answer until it notices.
-    await eventually(240, async () => {
+    await eventually(400, async () => {
       await predict(rehearsal);
       assert.deepEqual(await failedChecks(rehearsal), []);
     });
