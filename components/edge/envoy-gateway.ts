@@ -13,6 +13,7 @@ import { type Exposure, tunnel } from "./envoy-gateway/exposure";
 import { CONTAINER_PORTS, HTTPS_PORT, proxies, proxyPods, TENANTS } from "./envoy-gateway/proxies";
 import {
   hostOf,
+  keptFrom,
   keysRule,
   limits,
   pathOf,
@@ -167,8 +168,7 @@ export class EnvoyGateway extends pulumi.ComponentResource {
       this.admitTenants(name, args.tenants, { ...args, ...inside, at, pods, ready: [gateway, ...ready] });
     }
     for (const entry of entries) {
-      // The password is none of the server's: Grafana would take it for one of its own.
-      const without = entry.kind === "site" && people.kind === "basic" ? ["authorization"] : [];
+      const without = keptFrom(entry, people, programs);
       route(this, entry, publicWay(entry, domain), { ...at, without }, [gateway, ...guards]);
     }
     this.offers = {

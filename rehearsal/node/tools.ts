@@ -1,16 +1,16 @@
 import * as path from "node:path";
 import { images } from "../../components/base/versions";
 import { ensureTools, KUBERNETES, pinned, type ToolSet } from "../simulation/toolchain";
+import { REDIS_EXPORTER } from "../software/tools";
 
 const DIRECTORY = path.join(__dirname, "tools");
 const STRIP = "-s -w";
-const REDIS_EXPORTER = "github.com/oliver006/redis_exporter";
 const LOCAL_PATH = "github.com/rancher/local-path-provisioner";
 
 /** The releases that are built; a test compares them with the images that we deploy. */
 export const releases = {
   [images.localPathProvisioner]: pinned(LOCAL_PATH, DIRECTORY),
-  [images.redisExporter]: pinned(REDIS_EXPORTER, DIRECTORY),
+  [images.redisExporter]: pinned(REDIS_EXPORTER.package, DIRECTORY),
 };
 
 const NODE: ToolSet = {
@@ -28,7 +28,7 @@ const NODE: ToolSet = {
       seconds: 9,
     },
     { name: "local-path-provisioner", package: LOCAL_PATH, ldflags: STRIP, seconds: 5 },
-    { name: "redis_exporter", package: REDIS_EXPORTER, ldflags: STRIP, seconds: 3 },
+    REDIS_EXPORTER,
   ],
 };
 

@@ -5,7 +5,7 @@ import { ensureNeo4j, NEO4J_HOME } from "./neo4j";
 import { ensureDebian } from "./debian";
 import { dolphinschedulerHome } from "./dolphinscheduler";
 import { ensurePostgres } from "./postgres";
-import { ensureS3 } from "./tools";
+import { ensureRedisExporter, ensureS3 } from "./tools";
 import { ensureJava, ensureTrino } from "./trino";
 import { ensureVenv, type locks } from "./venvs";
 
@@ -41,6 +41,7 @@ const TABLE: Readonly<Record<string, () => Promise<Software>>> = {
   [images.ray]: async () => ({ ...(await python("ray")), user: "ray" }),
   [images.superset]: async () => ({ ...(await python("superset")), user: "superset" }),
   [images.valkey]: valkey,
+  [images.redisExporter]: redisExporter,
   [images.neo4j]: neo4j,
   [images.dolphinschedulerApi]: () => dolphinscheduler("api-server"),
   [images.dolphinschedulerMaster]: () => dolphinscheduler("master-server"),
@@ -76,6 +77,12 @@ async function python(name: keyof typeof locks): Promise<Software> {
 async function valkey(): Promise<Software> {
   const source = await ensureDebian("valkey", ignore);
   return { path: [path.join(source, "bin")], pieces: [{ kind: "ro", source, target: source }] };
+}
+
+async function redisExporter(): Promise<Software> {
+  const source = path.join(await ensureRedisExporter(ignore), "redis_exporter");
+  const target = "/redis_exporter";
+  return { path: [], entrypoint: [target], pieces: [{ kind: "ro", source, target }] };
 }
 
 /** Neo4j's own jars on Debian's Java. */

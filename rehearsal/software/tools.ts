@@ -5,6 +5,8 @@ import { ensureTools, pinned, type ToolSet } from "../simulation/toolchain";
 const DIRECTORY = path.join(__dirname, "tools");
 // Of its own: it wants newer libraries than MinIO compiles with.
 const GATEWAY_DIRECTORY = path.join(DIRECTORY, "envoy-gateway");
+// Pinned there, with what else a node runs.
+const NODE_DIRECTORY = path.join(__dirname, "..", "node", "tools");
 const STRIP = "-s -w";
 
 /** `v0.0.0-20250907161309-07c3a429bfed` as MinIO names it: `RELEASE.2025-09-07T16-13-09Z`. */
@@ -46,6 +48,16 @@ const GATEWAY: ToolSet = {
   ],
 };
 
+/** The exporter of Redis' metrics. */
+export const REDIS_EXPORTER = {
+  name: "redis_exporter",
+  package: "github.com/oliver006/redis_exporter",
+  ldflags: STRIP,
+  seconds: 3,
+};
+
+const EXPORTER: ToolSet = { owner: "the live tests", directory: NODE_DIRECTORY, tools: [REDIS_EXPORTER] };
+
 /** The directory of `envoy-gateway`. */
 export function ensureEnvoyGateway(progress: (line: string) => void): Promise<string> {
   return ensureTools(GATEWAY, progress);
@@ -54,4 +66,9 @@ export function ensureEnvoyGateway(progress: (line: string) => void): Promise<st
 /** The directory of `minio` and `mc`, built from the sources of the images' releases. */
 export function ensureS3(progress: (line: string) => void): Promise<string> {
   return ensureTools(S3, progress);
+}
+
+/** The directory of `redis_exporter`. */
+export function ensureRedisExporter(progress: (line: string) => void): Promise<string> {
+  return ensureTools(EXPORTER, progress);
 }

@@ -8,7 +8,7 @@ import { checkMachine } from "./machine";
 import { ensureDebian } from "../../rehearsal/software/debian";
 import { ensureNeo4j } from "../../rehearsal/software/neo4j";
 import { ensurePostgres } from "../../rehearsal/software/postgres";
-import { ensureEnvoyGateway, ensureS3 } from "../../rehearsal/software/tools";
+import { ensureEnvoyGateway, ensureRedisExporter, ensureS3 } from "../../rehearsal/software/tools";
 import { ensureTrino } from "../../rehearsal/software/trino";
 import { ensureTool, ensureVenv, locks } from "../../rehearsal/software/venvs";
 
@@ -20,6 +20,7 @@ async function prepare(): Promise<void> {
   };
   await ensureS3(progress);
   await ensureEnvoyGateway(progress);
+  await ensureRedisExporter(progress);
   await ensureTool("ruff", progress);
   await ensureNeo4j(progress);
   await ensurePostgres(progress);
@@ -40,7 +41,7 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO and Envoy Gateway, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches PostgreSQL, Valkey, Neo4j, Trino and\n" +
+    "\nThe first run builds MinIO, Envoy Gateway and Redis' exporter, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches PostgreSQL, Valkey, Neo4j, Trino and\n" +
       "Prometheus into the cache (CARBON_CACHE, or ~/.cache/254carbon). Logs and metrics are left\n" +
       "in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",

@@ -3,7 +3,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type Cluster, OUT, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
+import { stackConfig } from "../../rehearsal/program/evaluate";
 import { outsideCertificate } from "./harness/certificates";
+import { Gateway } from "./harness/gateway";
 import { MAIL, MailServer } from "./harness/mail-server";
 import { Browser, IdentityProvider, ISSUER } from "./harness/identity-provider";
 import type { Pod } from "./harness/pod";
@@ -139,9 +141,14 @@ describe("Superset", () => {
   let web: Pod;
   let worker: Pod;
   let beat: Pod;
+  let gateway: Gateway;
+  let site: string;
   before(async () => {
     cluster = await theCluster();
     ({ web, worker, beat } = await superset(cluster));
+    gateway = await Gateway.of(cluster);
+    gateway.follow(cluster);
+    site = cluster.program.outputs.gateway.sites.superset;
   });
 
   const person = (script: string, input: object = {}): Promise<any> => python(web, `${PERSON}\n${script}`, input);
@@ -269,6 +276,48 @@ describe("Superset", () => {
     }
   });
 
+  it("is reached through the gateway, where cookies, redirects and forms are those of the public host", async () => {
+    const { username = "", password = "" } = cluster.program.data("Secret", "gateway-people");
+    const open = { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}` };
+    const [, front = ""] = site.split("//");
+    await eventually(60, async () => {
+      assert.equal((await gateway.ask({ url: `${front}/health`, headers: open })).status, 200);
+    });
+    assert.equal((await gateway.ask({ url: `${front}/login/` })).status, 401);
+    const browser = new Browser(gateway.places(site), open);
+    const login = await browser.open(`${site}/`);
+    assert.equal(login.url.href, `${site}/login/?next=%2Fsuperset%2Fwelcome%2F`);
+    const [, csrf_token = ""] = /name="csrf_token"[^>]*value="([^"]+)"/.exec(login.body) ?? [];
+    const form = (own: string) => ({ csrf_token, username: admin().user, password: own });
+    assert.equal((await browser.open(login.url, form("wrong"))).url.pathname, "/login/");
+    const welcome = await browser.open(login.url, form(admin().password));
+    assert.deepEqual([welcome.url.href, welcome.status], [`${site}/superset/welcome/`, 200]);
+  });
+
+  it("is an API behind the gateway, for its key and one's own token", async () => {
+    const [, api = ""] = String(cluster.program.outputs.gateway.apis.superset).split("//");
+    const { superset: key = "" } = cluster.program.data("Secret", "api-key-superset");
+    const { user: username, password } = admin();
+    const login = await gateway.ask({
+      url: `${api}/api/v1/security/login`,
+      method: "POST",
+      headers: { "x-api-key": key, "content-type": "application/json" },
+      body: JSON.stringify({ username, password, provider: "db" }),
+    });
+    const own = { authorization: `Bearer ${JSON.parse(login.body).access_token}` };
+    const sources = async (headers: Readonly<Record<string, string>>) =>
+      (await gateway.ask({ url: `${api}/api/v1/database/`, headers })).status;
+    const answers = [
+      await sources({ ...own, "x-api-key": key }),
+      await sources({ "x-api-key": key }),
+      await sources({ ...own, "x-api-key": "wrong" }),
+      await sources(own),
+    ];
+    assert.deepEqual(answers, [200, 401, 401, 401]);
+    const { status, headers } = await gateway.ask({ url: `${api}/`, headers: { "x-api-key": key } });
+    assert.deepEqual([status, headers["location"]], [302, "/api/superset/superset/welcome/"]);
+  });
+
   it("sets no feature flag that Superset does not know", async () => {
     assert.deepEqual(await python(web, FLAGS), []);
   });
@@ -306,10 +355,11 @@ describe("Superset", () => {
     const certificate = outsideCertificate(new URL(ISSUER).hostname, MAIL.server);
     let provider: IdentityProvider;
     let mail: MailServer;
-    let site: string;
     before(async () => {
-      site = `https://superset.${cluster.program.config.domain}`;
+      const { gateway: rest } = stackConfig("dev");
+      assert.ok(rest !== undefined, "dev has no gateway");
       await cluster.reconfigure("dev", {
+        gateway: { ...rest, people: { kind: "oidc", issuer: ISSUER, clientId: "gateway", cidrs: [] } },
         egress: { certificates: certificate.cert.toString() },
         mail: { ...MAIL, username: "carbon", from: "carbon@example.com", cidrs: [] },
         singleSignOn: {
@@ -324,8 +374,14 @@ describe("Superset", () => {
         "Secret",
         "superset-logins",
       );
-      const client = { id: "superset", secret, redirect: `${site}/oauth-authorized/oidc` };
-      provider = await IdentityProvider.start(cluster, client, certificate);
+      const { gatewayClientSecret = "" } = cluster.program.credentials;
+      const clients = [
+        { id: "superset", secret, redirects: [`${site}/oauth-authorized/oidc`] },
+        { id: "gateway", secret: gatewayClientSecret, redirects: [`${site}/oauth2/callback`] },
+      ];
+      provider = await IdentityProvider.start(cluster, clients, certificate);
+      gateway.trust(certificate.cert);
+      gateway.follow(cluster);
       mail = await MailServer.start(cluster, { ...certificate, username: "carbon", password });
       ({ web, worker, beat } = await superset(cluster));
     });
@@ -333,6 +389,7 @@ describe("Superset", () => {
       provider.close();
       mail.close();
       await cluster.reconfigure("dev", {});
+      gateway.follow(cluster);
       ({ web, worker, beat } = await superset(cluster));
     });
 
@@ -341,12 +398,36 @@ describe("Superset", () => {
       provider.groups[name] = groups;
       const browser = new Browser({
         [new URL(site).hostname]: { host: web.address, port: 8088 },
-        [new URL(ISSUER).hostname]: { host: cluster.own, port: Number(new URL(ISSUER).port), ca: certificate.cert },
+        ...provider.places,
       });
       await browser.logIn(`${site}/login/oidc`, name);
       const { status, body } = await browser.open(`${site}/api/v1/me/roles/`);
       return status === 200 ? Object.keys(JSON.parse(body).result.roles).sort() : [];
     };
+
+    it("is behind the gateway's login at the provider, after which its own asks nobody again", async () => {
+      provider.groups["ada"] = ["analysts"];
+      const [, front = ""] = site.split("//");
+      let cookies = "";
+      await eventually(60, async () => {
+        const { status, headers } = await gateway.ask({ url: `${front}/` });
+        assert.deepEqual([status, new URL(String(headers["location"])).origin], [302, ISSUER]);
+        cookies = String(headers["set-cookie"]);
+      });
+      const [, suffix = ""] = /OauthNonce(-\w+)=/.exec(cookies) ?? [];
+      const invented = ["AccessToken", "IdToken", "OauthHMAC", "OauthExpires"].map(
+        (one) => `${one}${suffix}=9999999999`,
+      );
+      const { status } = await gateway.ask({ url: `${front}/`, headers: { cookie: invented.join("; ") } });
+      assert.equal(status, 302, "invented cookies open a site");
+      const browser = new Browser({ ...gateway.places(site), ...provider.places });
+      const login = await browser.logIn(`${site}/superset/welcome/`, "ada");
+      assert.equal(login.url.href, `${site}/login/?next=%2Fsuperset%2Fwelcome%2F`);
+      const welcome = await browser.logIn(`${site}/login/oidc?next=%2Fsuperset%2Fwelcome%2F`, "nobody");
+      assert.deepEqual([welcome.url.href, welcome.status], [`${site}/superset/welcome/`, 200]);
+      const { body } = await browser.open(`${site}/api/v1/me/`);
+      assert.equal(JSON.parse(body).result.username, "ada");
+    });
 
     it("lets people in with the roles of their groups, which each login brings up to date", async () => {
       assert.deepEqual(await rolesOf("ada", "analysts", "chess"), ["Alpha", "sql_lab"]);

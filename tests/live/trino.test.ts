@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { stackConfig } from "../../rehearsal/program/evaluate";
+import { outsideCertificate } from "./harness/certificates";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
+import { Gateway } from "./harness/gateway";
+import { Browser, IdentityProvider, ISSUER } from "./harness/identity-provider";
 import type { Pod } from "./harness/pod";
 import { sqlEngine } from "./harness/systems";
 import { query } from "./harness/trino";
@@ -17,6 +21,8 @@ exec /usr/lib/trino/bin/launcher run --etc-dir /tmp/etc --data-dir /tmp/data -Dn
 const SLOW = `SELECT count(*) FROM UNNEST(sequence(1, 10000)) a (x) CROSS JOIN UNNEST(sequence(1, 10000)) b (y)
 CROSS JOIN UNNEST(sequence(1, 10)) c (z) WHERE x * y % 7 = 3`;
 
+const SCHEME = "https://";
+
 const FILE_TABLES = `iceberg.catalog.type=TESTING_FILE_METASTORE
 hive.metastore.catalog.dir=s3://iceberg-warehouse/files
 `;
@@ -26,6 +32,10 @@ describe("Trino", () => {
   let coordinator: Pod;
   let worker: Pod;
   let catalogs: string[];
+  let gateway: Gateway;
+  // Without the scheme.
+  let site: string;
+  let api: string;
   before(async () => {
     cluster = await theCluster();
     const files = cluster.program.data("ConfigMap", "trino-coordinator-catalog") as Record<string, string>;
@@ -36,7 +46,38 @@ describe("Trino", () => {
       .map((file) => file.replace(".properties", ""))
       .filter((name) => !["tpch", "tpcds"].includes(name));
     ({ coordinator, worker } = await sqlEngine(cluster));
+    gateway = await Gateway.of(cluster);
+    gateway.follow(cluster);
+    const { sites, apis } = cluster.program.outputs.gateway;
+    [site, api] = [sites.trino.slice(SCHEME.length), apis.trino.slice(SCHEME.length)];
   });
+
+  const asPerson = () => {
+    const { username = "", password = "" } = cluster.program.data("Secret", "gateway-people");
+    return { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}` };
+  };
+  const withKey = () => ({ "x-api-key": cluster.program.data("Secret", "api-key-trino")["trino"] ?? "" });
+  const status = async (url: string, headers: Readonly<Record<string, string>> = {}) =>
+    (await gateway.ask({ url, headers })).status;
+  const reached = (url: string, headers: () => Readonly<Record<string, string>>) =>
+    eventually(60, async () => {
+      assert.equal(await status(url, headers()), 200);
+    });
+
+  /** The rows of a query by somebody outside, who is led on by what Trino says of itself. */
+  async function rowsOf(url: string, proof: Readonly<Record<string, string>>): Promise<unknown[]> {
+    const headers = { ...proof, "x-trino-user": "ada" };
+    let answer = JSON.parse(
+      (await gateway.ask({ url: `${url}/v1/statement`, method: "POST", body: "SELECT current_user", headers })).body,
+    );
+    const found: unknown[] = [];
+    for (;;) {
+      found.push(...(answer.data ?? []));
+      if (answer.nextUri === undefined) return found;
+      assert.ok(answer.nextUri.startsWith(`https://${url}/v1/statement/`), answer.nextUri);
+      answer = JSON.parse((await gateway.ask({ url: answer.nextUri.slice(SCHEME.length), headers })).body);
+    }
+  }
 
   it("starts with the rendered files, and knows our catalogs and no other", async () => {
     assert.ok(catalogs.length > 0, "Trino has no catalogs");
@@ -94,6 +135,70 @@ describe("Trino", () => {
     for (const metric of asked(cluster)) {
       assert.ok((await prometheus.query(metric)).length > 0, metric);
     }
+  });
+
+  it("answers queries of people and programs through the gateway, whom it leads on by public URLs", async () => {
+    await reached(`${site}/v1/info`, asPerson);
+    assert.deepEqual(await rowsOf(site, asPerson()), [["ada"]]);
+    assert.deepEqual(await rowsOf(api, withKey()), [["ada"]]);
+    assert.deepEqual(await rowsOf(api, { authorization: `Bearer ${withKey()["x-api-key"]}` }), [["ada"]]);
+    for (const [url, proof] of [
+      [site, {}],
+      [site, withKey()],
+      [site, { authorization: "Basic YWRtaW46d3Jvbmc=" }],
+      [api, {}],
+      [api, asPerson()],
+      [api, { "x-api-key": "wrong" }],
+    ] as const) {
+      assert.equal(await status(`${url}/v1/info`, proof), 401, `${url} ${JSON.stringify(proof)}`);
+    }
+  });
+
+  it("leads people to its pages through the gateway and lets them in there, with cookies for TLS alone", async () => {
+    const browser = new Browser(gateway.places(`https://${site}`), asPerson());
+    const login = await browser.open(`https://${site}/`);
+    assert.deepEqual([login.url.href, login.status], [`https://${site}/ui/login.html`, 200]);
+    const pages = await browser.open(`https://${site}/ui/login`, { username: "ada", password: "", redirectPath: "" });
+    assert.deepEqual([pages.url.href, pages.status], [`https://${site}/ui/`, 200]);
+    const { status: known } = await browser.open(`https://${site}/ui/api/stats`);
+    assert.deepEqual([known, await status(`${site}/ui/api/stats`, asPerson())], [200, 401]);
+    const form = { "content-type": "application/x-www-form-urlencoded" };
+    const sent = await gateway.ask({
+      url: `${site}/ui/login`,
+      method: "POST",
+      body: "username=ada&password=&redirectPath=",
+      headers: { ...asPerson(), ...form },
+    });
+    assert.match(String(sent.headers["set-cookie"]), /Secure;HttpOnly/);
+  });
+
+  it("lets in whom an access proxy vouches for, and programs with a token, when the stack says so", async () => {
+    const certificate = outsideCertificate(new URL(ISSUER).hostname);
+    const provider = await IdentityProvider.start(cluster, [], certificate);
+    gateway.trust(certificate.cert);
+    const issuer = { issuer: ISSUER, jwks: `${ISSUER}/jwks`, audiences: ["carbon"], cidrs: [] };
+    const { gateway: rest } = stackConfig("dev");
+    assert.ok(rest !== undefined, "dev has no gateway");
+    const people = { kind: "accessProxy" as const, header: "Cf-Access-Jwt-Assertion", ...issuer };
+    await cluster.reconfigure("dev", { gateway: { ...rest, people, programs: { kind: "jwt", ...issuer } } });
+    gateway.follow(cluster);
+    const vouched = (token: string) => ({ "cf-access-jwt-assertion": token });
+    const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+    await reached(`${site}/v1/info`, () => vouched(provider.token("carbon")));
+    assert.deepEqual(await rowsOf(site, vouched(provider.token("carbon"))), [["ada"]]);
+    assert.deepEqual(await rowsOf(api, bearer(provider.token("carbon"))), [["ada"]]);
+    const refused = [
+      await status(`${site}/v1/info`),
+      await status(`${site}/v1/info`, bearer(provider.token("carbon"))),
+      await status(`${site}/v1/info`, vouched(provider.token("carbon", -120))),
+      await status(`${site}/v1/info`, vouched(provider.token("another"))),
+      await status(`${api}/v1/info`, vouched(provider.token("carbon"))),
+      await status(`${api}/v1/info`, bearer(provider.token("another"))),
+    ];
+    provider.close();
+    await cluster.reconfigure("dev", {});
+    gateway.follow(cluster);
+    assert.deepEqual(refused, [401, 401, 401, 403, 401, 403]);
   });
 
   it("has a worker that is to go finish its query first, by the hook that Kubernetes calls", async () => {

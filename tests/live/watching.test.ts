@@ -7,6 +7,7 @@ import { text } from "node:stream/consumers";
 import { type Exported, exported, fixture, fixtureOf, METRIC_FIXTURES } from "../support/metrics";
 import { type Cluster, OUT, theCluster } from "./harness/cluster";
 import { eventually } from "./harness/eventually";
+import { Gateway } from "./harness/gateway";
 import type { Pod } from "./harness/pod";
 import { selects } from "./harness/program";
 import { python } from "./harness/python";
@@ -18,11 +19,12 @@ const EXPORTERS = [
   { name: "ray", app: "ray", metrics: /^ray_(?!model_)/ },
   { name: "feast", app: "feast", metrics: /^feast_/ },
   { name: "mlflow", app: "mlflow", metrics: /^mlflow_/ },
+  { name: "redis", app: "redis-exporter", metrics: /^redis_/ },
   { name: "minio", app: "minio", metrics: /^minio_(cluster|s3)_/ },
 ];
 
 // Monitors of what other tests start, or of what no registry has: the operators' own exporters. So are all of another namespace.
-const ELSEWHERE = /^(trino|dolphinscheduler|datahub)-|-exporter$|^(postgres|kafka|polaris)$/;
+const ELSEWHERE = /^(trino|dolphinscheduler|datahub)-|^(elasticsearch-exporter|postgres|kafka|polaris)$/;
 
 // The features of a commodity under another's name, as if they were old.
 const AGED = `
@@ -47,6 +49,7 @@ describe("Prometheus", () => {
   before(async () => {
     cluster = await theCluster();
     head = await predictions(cluster);
+    await cluster.pod("redis-exporter");
   });
 
   const predict = (model = "price-forecast", code = "WTI"): Promise<Response> =>
@@ -68,6 +71,26 @@ describe("Prometheus", () => {
       targets.filter(({ health }) => health !== "up").map(({ labels, lastError }) => `${labels["pod"]}: ${lastError}`),
       [],
     );
+  });
+
+  it("scrapes the gateway's proxies and their controller, and says when they do not answer", async () => {
+    const gateway = await Gateway.of(cluster);
+    const prometheus = await cluster.prometheus(gateway.pods(cluster));
+    const targets = (await prometheus.targets()).filter(({ labels }) => labels["namespace"] === "gateway");
+    assert.deepEqual(targets.map(({ labels, lastError }) => [labels["job"], lastError]).sort(), [
+      ["envoy-gateway", ""],
+      ["gateway", ""],
+    ]);
+    const states = async () =>
+      (await prometheus.alerts()).flatMap(({ name, state }) => (/^(Envoy)?Gateway/.test(name) ? [[name, state]] : []));
+    const all = (state: string) => ["GatewayDown", "EnvoyGatewayDown"].map((name) => [name, state]);
+    await eventually(20, async () => {
+      assert.deepEqual(await states(), all("inactive"));
+    });
+    await cluster.prometheus();
+    await eventually(20, async () => {
+      assert.deepEqual(await states(), all("pending"));
+    });
   });
 
   it("leaves no monitor without a pod", async () => {
@@ -128,10 +151,9 @@ describe("Prometheus", () => {
       await predict();
       const empty: string[] = [];
       for (const { title, expr } of queries) if ((await prometheus.query(expr)).length === 0) empty.push(title);
-      // The kubelet and the exporters are not here, and nothing has failed yet, or has.
+      // The kubelet and Elasticsearch are not here, and nothing has failed yet, or has.
       const without = [
         "Ray Cluster - CPU Usage",
-        "Redis - Memory",
         "Elasticsearch - Status",
         "Elasticsearch - Heap and Disk",
         "Elasticsearch - Heap and Disk",

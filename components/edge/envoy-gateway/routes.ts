@@ -64,7 +64,8 @@ export function peopleSecret(people: People): Record<string, pulumi.Output<strin
     case "basic":
       return { username: pulumi.output(USER), password: people.password, ".htpasswd": passwordFile(people.password) };
     case "oidc":
-      return { "client-secret": people.clientSecret };
+      // Envoy sends it as it is, where the standard (RFC 6749, 2.3.1) wants it encoded.
+      return { "client-secret": people.clientSecret.apply(encodeURIComponent) };
     case "accessProxy":
       return undefined;
   }
@@ -97,14 +98,27 @@ export function peopleRule(people: People, secret: string): object {
 
 /** The rule for an API; `secret` has its key. */
 export function programsRule(programs: Programs, api: Api, secret: string): object {
-  return programs.kind === "jwt" ? { jwt: { providers: [tokens("programs", programs)] } } : keysRule(api, secret);
+  if (programs.kind === "keys") return keysRule(api, secret);
+  const headers = proofHeaders(api).map((name) => ({ name, ...(name === TOKEN_HEADER && { valuePrefix: "Bearer " }) }));
+  return { jwt: { providers: [tokens("programs", programs, { headers })] } };
 }
 
 /** The rule for an API that opens to the keys in a Secret. */
-export function keysRule({ authorizes = false, signed = false }: Api, secret: string): object {
-  const headers = authorizes ? [API_KEY_HEADER] : [API_KEY_HEADER, TOKEN_HEADER];
+export function keysRule(api: Api, secret: string): object {
+  const extractFrom = [{ headers: proofHeaders(api) }];
   // A client signs the key, too.
-  return { apiKeyAuth: { credentialRefs: [{ name: secret }], extractFrom: [{ headers }], sanitize: !signed } };
+  return { apiKeyAuth: { credentialRefs: [{ name: secret }], extractFrom, sanitize: api.signed !== true } };
+}
+
+/** Where a program may say who it is: the server's own `Authorization` is not the gateway's. */
+function proofHeaders({ authorizes = false }: Api): string[] {
+  return authorizes ? [API_KEY_HEADER] : [API_KEY_HEADER, TOKEN_HEADER];
+}
+
+/** What a server is not told: it would take the proof for one of its own. Of keys Envoy keeps it itself. */
+export function keptFrom(entry: Entry, people: People, programs: Programs): string[] {
+  if (entry.kind === "site") return people.kind === "basic" ? [TOKEN_HEADER] : [];
+  return programs.kind === "jwt" && entry.signed !== true ? proofHeaders(entry) : [];
 }
 
 function tokens(name: string, { issuer, jwks, audiences }: Issuer, extractFrom?: object): object {

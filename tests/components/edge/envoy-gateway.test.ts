@@ -114,6 +114,35 @@ describe("the gateway", () => {
     assert.deepEqual(sources("api-datahub"), ["x-api-key"]);
   });
 
+  it("takes an issuer's token in the headers of a key, and keeps it from servers, which would take it for one of their own", async () => {
+    const { issuer, jwks } = { issuer: "https://tokens.example.com", jwks: "https://tokens.example.com/keys" };
+    const programs = { kind: "jwt" as const, issuer, jwks, cidrs: ["203.0.113.0/24"] };
+    const config = configOf("dev");
+    const { seen } = await run({ ...config, gateway: { ...config.gateway, programs } });
+    const [key, token] = [{ name: "x-api-key" }, { name: "authorization", valuePrefix: "Bearer " }];
+    const found = ["api-mlflow", "api-superset", "api-s3"].map((route) => [
+      policiesOf(seen, SECURITY, route)[0].jwt.providers[0].extractFrom.headers,
+      only(seen, ROUTE, route).inputs.spec.rules[0].filters[0]?.requestHeaderModifier.remove,
+    ]);
+    assert.deepEqual(found, [
+      [
+        [key, token],
+        ["x-api-key", "authorization"],
+      ],
+      [[key], ["x-api-key"]],
+      [[key], undefined],
+    ]);
+  });
+
+  it("hands the secret of its client to Envoy as the standard wants it encoded", async () => {
+    const people = { kind: "oidc" as const, issuer: "https://login.example.com", clientId: "carbon", cidrs: [] };
+    const config = configOf("dev");
+    const secret = "100%+1&more";
+    const { seen } = await run({ ...config, gateway: { ...config.gateway, people } }, { gatewayClientSecret: secret });
+    const { stringData } = only(seen, "kubernetes:core/v1:Secret", "gateway-people").inputs;
+    assert.deepEqual(stringData, { "client-secret": "100%25%2B1%26more" });
+  });
+
   it("keeps keys from servers, but for S3's, whose clients sign all headers", async () => {
     const { seen } = await program("dev");
     const passed = all(seen, SECURITY)

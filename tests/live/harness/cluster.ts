@@ -7,7 +7,7 @@ import { Network } from "./network";
 import { Pod, type Site } from "./pod";
 import { Postgres } from "./postgres";
 import { portOf } from "./probe";
-import { Prometheus } from "./prometheus";
+import { Prometheus, type Scraped } from "./prometheus";
 import { Program, selects } from "./program";
 import type { Rendered } from "./rendered";
 
@@ -104,15 +104,15 @@ export class Cluster implements Site {
     });
   }
 
-  /** A Prometheus that watches the pods as they are now. */
-  async prometheus(): Promise<Prometheus> {
+  /** A Prometheus that watches the pods as they are now, and others. */
+  async prometheus(others: readonly Scraped[] = []): Promise<Prometheus> {
     if (this.monitoring === undefined) {
       this.monitoring = new Prometheus(this);
       // The chart makes its Service: the program knows where it is.
       const [service = "", namespace = ""] = this.program.outputs.monitoring.prometheus.host.split(".");
       this.serve(service, namespace, this.monitoring.address);
     }
-    await this.monitoring.watch(await this.pods());
+    await this.monitoring.watch([...(await this.pods()), ...others]);
     return this.monitoring;
   }
 

@@ -1,25 +1,36 @@
 import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as https from "node:https";
 import * as path from "node:path";
 import { text } from "node:stream/consumers";
 import * as tls from "node:tls";
 import { stringify } from "yaml";
+import { RENDERED, type RenderedChart } from "../../../commands/charts/rendered";
 import { ensureEnvoyGateway } from "../../../rehearsal/software/tools";
 import { ensurePackaged } from "../../../rehearsal/software/venvs";
 import { certificate, issuedAs } from "./certificates";
 import type { Cluster } from "./cluster";
 import { eventually } from "./eventually";
+import type { Place } from "./identity-provider";
+import type { Scraped } from "./prometheus";
 import type { Rendered } from "./rendered";
 import { Sandbox } from "./sandbox";
 
 const NAME = "gateway";
+const CONTROLLER = "envoy-gateway";
 const HOME = "/gateway";
 const UID = 65532;
 const CERTGEN = `envoy-gateway certgen --local --config-home ${HOME}/config`;
 // Another it would download.
 const ENVOY = "1.39.1";
+// In a cluster 19001 and 19000, which are the controller's here.
+const STATS_PORT = 19011;
+const ADMIN = { address: "127.0.0.1", port_value: 19010 };
+// Whom Envoy and its controller trust outside: in the image, the public authorities.
+const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";
 const READ = ["BackendTrafficPolicy", "ClientTrafficPolicy", "Gateway", "GatewayClass", "SecurityPolicy"];
+const EXTENSIONS = "type.googleapis.com/envoy.extensions";
 const BACKEND = { group: "gateway.envoyproxy.io", kind: "Backend" };
 
 /** A request as a client outside the cluster sends it. */
@@ -68,6 +79,8 @@ export class Gateway {
     fs.chownSync(home, UID, UID);
     write(home, "envoy-gateway.yaml", [CONFIG]);
     write(home, RESOURCES, resources(cluster));
+    const authorities = path.join(home, "authorities.crt");
+    fs.copyFileSync(AUTHORITIES, authorities);
     const bin = await ensureEnvoyGateway(() => undefined);
     // The stand-alone mode binds the listeners' own ports. Runtimes of containers let everybody.
     const everybody = "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -77,7 +90,7 @@ export class Gateway {
       pod: NAME,
       // With the certificates by which the two know each other, as a hook of the chart makes them.
       command: ["sh", "-c", `${CERTGEN} && exec envoy-gateway server --config-path ${HOME}/envoy-gateway.yaml`],
-      env: { PATH: `${bin}:/usr/bin:/bin`, HOME },
+      env: { PATH: `${bin}:/usr/bin:/bin`, HOME, ENVOY_GATEWAY_NAMESPACE: NAME },
       uid: UID,
       user: NAME,
       pieces: [
@@ -88,6 +101,7 @@ export class Gateway {
           source: await ensurePackaged("envoy", "envoy/_bin/envoy", () => undefined),
           target: `${HOME}/data/envoy-versions/${ENVOY}/bin/envoy`,
         },
+        { kind: "ro", source: authorities, target: AUTHORITIES },
         { kind: "tmpfs", target: "/tmp", options: "mode=1777" },
       ],
       scratch,
@@ -112,6 +126,30 @@ export class Gateway {
   /** Takes over what the program renders now, soon. */
   follow(cluster: Cluster): void {
     write(this.home, RESOURCES, resources(cluster));
+  }
+
+  /** Has it believe another authority, as if the public knew it: before it first asks anybody outside. */
+  trust(certificate: Buffer): void {
+    fs.appendFileSync(path.join(this.home, "authorities.crt"), certificate);
+  }
+
+  /** The pods that it would be in a cluster, of which Prometheus scrapes each. */
+  pods({ program }: Cluster): Scraped[] {
+    const proxy = program.object(NAME, "EnvoyProxy");
+    const { namespace } = proxy.metadata;
+    const { labels } = proxy["spec"].provider.kubernetes.envoyDeployment.pod;
+    const { metadata, spec } = controllerPod();
+    const at = { namespace, address: this.address };
+    const ports = [{ name: "metrics", containerPort: STATS_PORT }];
+    return [
+      { ...at, name: NAME, labels, containers: [{ name: "envoy", ports }] },
+      { ...at, name: CONTROLLER, labels: metadata.labels, containers: spec.containers },
+    ];
+  }
+
+  /** Where a browser finds a public URL. */
+  places(site: string): Readonly<Record<string, Place>> {
+    return { [new URL(site).hostname]: { host: this.address, port: 443, ca: this.ca } };
   }
 
   /** Asks over TLS, as a client that resolves the host name to the gateway. */
@@ -160,7 +198,10 @@ export class Gateway {
 let running: Promise<Gateway> | undefined;
 
 function write(home: string, file: string, objects: readonly object[]): void {
-  fs.writeFileSync(path.join(home, file), objects.map((one) => stringify(one)).join("---\n"));
+  // Whole or not at all: who reads an empty file forgets all objects. The directory is watched.
+  const beside = `${home}-${file}`;
+  fs.writeFileSync(beside, objects.map((one) => stringify(one)).join("---\n"));
+  fs.renameSync(beside, path.join(home, file));
 }
 
 const RESOURCES = "resources.yaml";
@@ -187,6 +228,62 @@ const CONFIG = {
   },
 };
 
+// What Envoy's bootstrap has where it runs in a pod (internal/xds/bootstrap/bootstrap.yaml.tpl), and not in the stand-alone mode.
+const STATS = {
+  listener: {
+    name: "stats",
+    address: { socket_address: { address: "0.0.0.0", port_value: STATS_PORT } },
+    filter_chains: [
+      {
+        filters: [
+          filter("envoy.filters.network.http_connection_manager", {
+            "@type": `${EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+            stat_prefix: "eg-stats-http",
+            route_config: {
+              virtual_hosts: [
+                {
+                  name: "prometheus_stats",
+                  domains: ["*"],
+                  routes: [{ match: { path: "/stats/prometheus" }, route: { cluster: "prometheus_stats" } }],
+                },
+              ],
+            },
+            http_filters: [
+              filter("envoy.filters.http.router", { "@type": `${EXTENSIONS}.filters.http.router.v3.Router` }),
+            ],
+          }),
+        ],
+      },
+    ],
+  },
+  cluster: {
+    name: "prometheus_stats",
+    type: "STATIC",
+    load_assignment: {
+      cluster_name: "prometheus_stats",
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: ADMIN } } }] }],
+    },
+  },
+};
+
+const HOST = { type: "Host", host: { envoyVersion: ENVOY } };
+const BOOTSTRAP = {
+  type: "JSONPatch",
+  jsonPatches: [
+    { op: "replace", path: "/admin/address/socket_address", value: ADMIN },
+    { op: "add", path: "/static_resources/listeners", value: [STATS.listener] },
+    { op: "add", path: "/static_resources/clusters/-", value: STATS.cluster },
+  ],
+};
+const HMAC = randomBytes(32);
+
+/** The pod of the controller, as its chart has it. */
+function controllerPod(): any {
+  const { objects } = JSON.parse(fs.readFileSync(path.join(RENDERED, `${CONTROLLER}.json`), "utf8")) as RenderedChart;
+  const found: any = objects.find(({ kind, metadata }) => kind === "Deployment" && metadata.name === CONTROLLER);
+  return found.spec.template;
+}
+
 /**
  * The program's objects, but for what only a cluster has: pods for proxies, and Services, for which the stand-alone mode has
  * Backends.
@@ -200,8 +297,10 @@ function resources(cluster: Cluster): object[] {
   const services = routes.flatMap(({ spec }) => spec.rules).flatMap(({ backendRefs = [] }: any) => backendRefs);
   const { group, kind } = BACKEND;
   return [
-    ...READ.flatMap((one) => program.all(one)),
-    { ...program.object(NAME, "EnvoyProxy"), spec: { provider: { type: "Host", host: { envoyVersion: ENVOY } } } },
+    ...READ.flatMap((one) => program.all(one)).map(renamed),
+    { ...program.object(NAME, "EnvoyProxy"), spec: { provider: HOST, bootstrap: BOOTSTRAP } },
+    // By which it knows its own cookies; another a hook of the chart makes.
+    secret("Opaque", { name: "envoy-oidc-hmac", namespace: metadata.namespace }, { "hmac-secret": HMAC }),
     ...certificates.map(({ name }: any) =>
       secret("kubernetes.io/tls", { ...metadata, name }, issuedAs(name, program) ?? {}),
     ),
@@ -235,6 +334,21 @@ function resources(cluster: Cluster): object[] {
       spec: { endpoints: [{ ip: { address: cluster.addressOf(name, namespace), port } }] },
     })),
   ];
+}
+
+/**
+ * A policy under another name for each content: the stand-alone mode merges an object into the one that it has of this name, and
+ * would go on asking for a password besides.
+ */
+function renamed(object: Rendered): Rendered {
+  if (!object.kind.endsWith("Policy")) return object;
+  const { metadata, spec } = object;
+  const hash = createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 8);
+  return { ...object, metadata: { ...metadata, name: `${metadata.name}-${hash}` } };
+}
+
+function filter(name: string, config: object): object {
+  return { name, typed_config: config };
 }
 
 function secret(

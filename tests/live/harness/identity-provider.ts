@@ -1,3 +1,4 @@
+import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import * as http from "node:http";
 import * as https from "node:https";
 import { text } from "node:stream/consumers";
@@ -6,6 +7,10 @@ import type { Cluster } from "./cluster";
 
 const HOST = "login.example.com";
 const PORT = 8443;
+// As browsers have it.
+const MOST_HOPS = 20;
+
+const KEY_ID = "live";
 
 /** Whose tokens it signs. */
 export const ISSUER = `https://${HOST}:${PORT}`;
@@ -14,14 +19,17 @@ export const ISSUER = `https://${HOST}:${PORT}`;
 export interface Client {
   readonly id: string;
   readonly secret: string;
-  /** The one URL to which it may send people back. */
-  readonly redirect: string;
+  /** The URLs to which it may send people back. */
+  readonly redirects: readonly string[];
 }
 
 /** An OpenID Connect provider that believes everybody's name, with the groups of each. */
 export class IdentityProvider {
   private constructor(
     private readonly server: https.Server,
+    private readonly key: KeyObject,
+    /** Where a browser finds it. */
+    readonly places: Readonly<Record<string, Place>>,
     /** Groups by the name of a person. */
     readonly groups: Record<string, readonly string[]>,
   ) {}
@@ -29,12 +37,17 @@ export class IdentityProvider {
   /** Starts it at the address of the tests, with a certificate of its name, and has its name lead there. */
   static async start(
     cluster: Cluster,
-    { id, secret, redirect }: Client,
-    certificate: https.ServerOptions,
+    clients: readonly Client[],
+    certificate: { readonly key: Buffer; readonly cert: Buffer },
   ): Promise<IdentityProvider> {
     const groups: Record<string, readonly string[]> = {};
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     const provider = new Provider(ISSUER, {
-      clients: [{ client_id: id, client_secret: secret, redirect_uris: [redirect] }],
+      clients: clients.map(({ id, secret, redirects }) => ({
+        client_id: id,
+        client_secret: secret,
+        redirect_uris: [...redirects],
+      })),
       // Groups come with the profile.
       claims: { openid: ["sub"], profile: ["preferred_username", "given_name", "groups"], email: ["email"] },
       findAccount: (_, name) => ({
@@ -49,13 +62,24 @@ export class IdentityProvider {
       }),
       features: { devInteractions: { enabled: true } },
       pkce: { required: () => true },
+      jwks: { keys: [{ ...(privateKey.export({ format: "jwk" }) as { kty: string }), kid: KEY_ID, use: "sig" }] },
     });
     const server = https.createServer(certificate, (request, response) => {
       void provider.callback()(request, response);
     });
     await new Promise<void>((resolve) => server.listen(PORT, cluster.own, resolve));
     cluster.publishHosts(cluster.own, [HOST]);
-    return new IdentityProvider(server, groups);
+    const places = { [HOST]: { host: cluster.own, port: PORT, ca: certificate.cert } };
+    return new IdentityProvider(server, privateKey, places, groups);
+  }
+
+  /** A token that it signs, for an audience and some seconds. */
+  token(audience: string, seconds = 60): string {
+    const part = (content: object): string => Buffer.from(JSON.stringify(content)).toString("base64url");
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { iss: ISSUER, sub: "ada", aud: audience, iat: now - 60, exp: now + seconds };
+    const text = `${part({ alg: "RS256", kid: KEY_ID })}.${part(claims)}`;
+    return `${text}.${sign("sha256", Buffer.from(text), this.key).toString("base64url")}`;
   }
 
   close(): void {
@@ -81,11 +105,16 @@ export interface Place {
 export class Browser {
   private readonly cookies = new Map<string, Map<string, string>>();
 
-  constructor(private readonly places: Readonly<Record<string, Place>>) {}
+  constructor(
+    private readonly places: Readonly<Record<string, Place>>,
+    /** What it sends along everywhere. */
+    private readonly headers: Readonly<Record<string, string>> = {},
+  ) {}
 
   /** Opens a URL, or sends a form to it, and goes wherever it leads. */
-  async open(address: string | URL, form?: Readonly<Record<string, string>>): Promise<Page> {
+  async open(address: string | URL, form?: Readonly<Record<string, string>>, hops = 0): Promise<Page> {
     const url = new URL(address);
+    if (hops > MOST_HOPS) throw new Error(`led on and on, in the end to ${url.href}`);
     const place = this.places[url.hostname];
     if (place === undefined) throw new Error(`nobody is at ${url.href}`);
     const { host, port, ca } = place;
@@ -99,10 +128,11 @@ export class Browser {
         path: `${url.pathname}${url.search}`,
         method: form === undefined ? "GET" : "POST",
         headers: {
+          ...this.headers,
           host: url.host,
-          "x-forwarded-proto": url.protocol.replace(":", ""),
+          ...(ca === undefined && { "x-forwarded-proto": url.protocol.replace(":", "") }),
           cookie: [...own].map(([name, value]) => `${name}=${value}`).join("; "),
-          ...(form && { "content-type": "application/x-www-form-urlencoded" }),
+          ...(form && { "content-type": "application/x-www-form-urlencoded", referer: url.href }),
         },
       });
       request.on("response", resolve).on("error", reject);
@@ -114,13 +144,17 @@ export class Browser {
     }
     const body = await text(response);
     const { location } = response.headers;
-    return location === undefined ? { url, status: response.statusCode, body } : this.open(new URL(location, url));
+    if (location === undefined) return { url, status: response.statusCode, body };
+    return this.open(new URL(location, url), undefined, hops + 1);
   }
 
-  /** Opens a URL that leads to the identity provider, logs in there as somebody, and agrees to everything. */
+  /** Opens a URL that leads to the identity provider, logs in there as somebody if asked, and agrees to everything. */
   async logIn(address: string, name: string): Promise<Page> {
-    const login = await this.open(address);
-    const consent = await this.open(login.url, { prompt: "login", login: name, password: "any" });
-    return this.open(consent.url, { prompt: "consent" });
+    let page = await this.open(address);
+    for (;;) {
+      const [, prompt] = /name="prompt" value="(\w+)"/.exec(page.body) ?? [];
+      if (prompt === undefined) return page;
+      page = await this.open(page.url, { prompt, ...(prompt === "login" && { login: name, password: "any" }) });
+    }
   }
 }

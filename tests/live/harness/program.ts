@@ -17,7 +17,8 @@ const EVALUATE = path.join(__dirname, "evaluate.ts");
 /** What the program renders for a stack, with credentials that processes can log in with. */
 export class Program {
   private constructor(
-    private readonly credentials: Readonly<Record<string, string>>,
+    /** The credentials of the stack, as somebody would have set them. */
+    readonly credentials: Readonly<Record<string, string>>,
     readonly config: FullConfig,
     /** What the stack hands out to other teams. */
     readonly outputs: any,

@@ -18,6 +18,9 @@ const RULES = "/config/rules.yaml";
 // The monitors' 30 seconds are right for a cluster and long for a test.
 const INTERVAL = "2s";
 
+/** What a monitor may select. */
+export type Scraped = Pick<Pod, "name" | "namespace" | "labels" | "address" | "containers">;
+
 /** One pod that is scraped, and how that went. */
 export interface ScrapeTarget {
   readonly labels: Readonly<Record<string, string>>;
@@ -47,7 +50,7 @@ export class Prometheus {
   }
 
   /** Takes up the pods as they are, replacing those that it knew; starts the server when it does not run. */
-  async watch(pods: readonly Pod[]): Promise<void> {
+  async watch(pods: readonly Scraped[]): Promise<void> {
     const monitors = this.site.program.all("PodMonitor");
     const directory = path.dirname(this.config);
     fs.mkdirSync(directory, { recursive: true });
@@ -136,13 +139,13 @@ export class Prometheus {
 }
 
 /** What the prometheus-operator would make of a PodMonitor. */
-function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Pod[]) {
+function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Scraped[]) {
   const { selector, podMetricsEndpoints, jobLabel, podTargetLabels = [] } = spec;
   const chosen = pods.filter(
     (pod) => pod.namespace === metadata.namespace && selects(selector.matchLabels, pod.labels),
   );
   return podMetricsEndpoints.map(
-    ({ port, path: route = "/metrics", params, scheme, tlsConfig }: any, index: number) => ({
+    ({ port, path: route = "/metrics", params, scheme, tlsConfig, relabelings = [] }: any, index: number) => ({
       job_name: `podMonitor/${metadata.namespace}/${metadata.name}/${index}`,
       metrics_path: route,
       ...(params && { params }),
@@ -153,6 +156,10 @@ function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Pod[]) {
           server_name: tlsConfig.serverName,
         },
       }),
+      relabel_configs: relabelings.map(({ targetLabel, replacement }: any) => ({
+        target_label: targetLabel,
+        replacement,
+      })),
       static_configs: chosen.flatMap((pod) =>
         pod.containers
           .filter(({ ports = [] }) => ports.some(({ name }: any) => name === port))
