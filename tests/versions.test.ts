@@ -13,6 +13,7 @@ import {
   manifests,
 } from "../components/base/versions";
 import { built } from "../rehearsal/node/operators/build";
+import { builtIstiod } from "./mesh/harness/build";
 
 /**
  * What a version of a chart says of others, from its sources. A new version of the chart fails here until somebody has read there
@@ -38,6 +39,13 @@ const FACTS = {
     version: "3.5.0",
     says: { elasticsearch: ["7", "8", "9"] },
     source: "elastic/cloud-on-k8s pkg/controller/elasticsearch/version/supported_versions.go",
+  },
+  istiod: {
+    version: "1.30.3",
+    says: { convertsAs: "v0.0.0-20260827124520-eed52ebb66ad" },
+    // On the way to 1.31: convertAuthorizationPolicy, convertPeerAuthentication, what ztunnel is sent, and the chart's roles are the same.
+    source:
+      "istio/istio pilot/pkg/serviceregistry/ambient/authorization.go, pkg/workloadapi/security, manifests/charts/istio-control",
   },
   "gateway-helm": {
     version: "v1.9.1",
@@ -111,6 +119,10 @@ describe("versions that are pinned apart and belong together", () => {
 
   it("are DataHub's and its recipes'", () => {
     assert.equal(tag(images.datahubIngestion), appVersion("datahub"));
+  });
+
+  it("are Istio's and a commit that treats policies alike, which tests build", () => {
+    assert.equal(builtIstiod, saidBy(charts.istiod).convertsAs);
   });
 
   it("are those of the parts of Istio", () => {

@@ -169,19 +169,26 @@ function goEnvironment(work: string): NodeJS.ProcessEnv {
 export async function compile(directory: string, tool: Tool, output: string, work: string): Promise<void> {
   // -modcacherw: otherwise the modules could not be removed afterwards
   const options = { cwd: path.join(directory, tool.module ?? ""), env: goEnvironment(work) };
-  const overlay = await embedded(tool, options);
+  const overlay = await embedded(tool, options.cwd, work);
   const flags = ["-trimpath", "-modcacherw", ...overlay, "-ldflags", tool.ldflags, "-o", output];
   const { code, complaints } = await runGuarded(["go", "build", ...flags, tool.package], options);
   if (code !== 0) throw new Error(`${tool.name}: go build failed; the tools before it are kept\n${complaints}`);
 }
 
 /** The flag that lays a file of another module where a package embeds it: Go embeds nothing from outside a package. */
-async function embedded({ embed }: Tool, options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<string[]> {
+async function embedded({ embed }: Tool, cwd: string, work: string): Promise<string[]> {
   if (embed === undefined) return [];
   const { file, module, from } = embed;
-  const downloaded = await promisify(execFile)("go", ["mod", "download", "-json", module], options);
-  const { Dir: source } = JSON.parse(downloaded.stdout) as { Dir: string };
-  const overlay = path.join(options.env["GOTMPDIR"] ?? os.tmpdir(), "overlay.json");
-  fs.writeFileSync(overlay, JSON.stringify({ Replace: { [path.join(options.cwd, file)]: path.join(source, from) } }));
+  const source = await moduleSource(cwd, module, work);
+  const overlay = path.join(work, "overlay.json");
+  fs.writeFileSync(overlay, JSON.stringify({ Replace: { [path.join(cwd, file)]: path.join(source, from) } }));
   return ["-overlay", overlay];
+}
+
+/** Where Go keeps a module that the one in `directory` requires; it is downloaded below `work` where it is not there yet. */
+export async function moduleSource(directory: string, module: string, work: string): Promise<string> {
+  // -modcacherw: as for a build
+  const download = ["mod", "download", "-modcacherw", "-json", module];
+  const { stdout } = await promisify(execFile)("go", download, { cwd: directory, env: goEnvironment(work) });
+  return (JSON.parse(stdout) as { Dir: string }).Dir;
 }
