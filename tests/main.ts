@@ -3,7 +3,8 @@ import { isTestFile, mochaArguments } from "./support/mocha-arguments";
 
 /** `npm test`, `npm run test:rehearsal`, `npm run test:operators`, `npm run test:mesh` and `npm run test:local`: all tests of a kind, or test files of whatever kind. */
 function main(kind: string, args: readonly string[]): number {
-  const [, own = kind] = /\btests\/(rehearsal|operators|mesh|live|node|local)\//.exec(args.find(isTestFile) ?? "") ?? [];
+  const [, own = kind] =
+    /\btests\/(rehearsal|operators|mesh|live|node|local)\//.exec(args.find(isTestFile) ?? "") ?? [];
   const isolated = own === "live" || own === "node";
   const words = isolated ? ["-r", "ts-node/register", `tests/${own}/main.ts`, ...args] : mocha(own, args);
   const { status } = spawnSync(process.execPath, words, { stdio: "inherit" });

@@ -118,6 +118,7 @@ export class Istiod {
       host: "127.0.0.1",
       port: this.webhooks,
       path: "/validate",
+      agent: false, // whose connections would outlive istiod
       servername: `istiod.${NAMESPACE}.svc`,
       ca: Buffer.from(secret.data?.["ca-cert.pem"] ?? "", "base64"),
       headers: { "content-type": "application/json" },
