@@ -10,7 +10,6 @@ import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
 import { renderRelease } from "../../../rehearsal/simulation/helm-template";
 import type { Rehearsal } from "../../../rehearsal/simulation/rehearse";
 import { versions } from "../../../rehearsal/simulation/toolchain";
-import { loginOf } from "../../operators/harness/world";
 import type { Built } from "./build";
 import type { Pushed } from "./ztunnel";
 
@@ -52,7 +51,12 @@ export class Istiod {
     for (const object of rendered.filter(({ kind }) => TAKEN.includes(kind))) {
       await objects.create(object as KubernetesObject);
     }
-    const login = await loginOf(cluster, api.core, NAMESPACE, ACCOUNT);
+    const token = { spec: { audiences: ["https://kubernetes.default.svc"], expirationSeconds: 3600 } };
+    const account = { namespace: NAMESPACE, name: ACCOUNT, body: token };
+    const { status } = await api.core.createNamespacedServiceAccountToken(account);
+    const login = path.join(cluster.directory, "istiod.kubeconfig");
+    const own = fs.readFileSync(cluster.kubeconfig, "utf8");
+    fs.writeFileSync(login, own.replace(/token: .*/, `token: ${status?.token}`), { mode: 0o600 });
     const deployment = (rendered as Deployment[]).find(({ kind }) => kind === "Deployment");
     const { args = [], env = [] } = deployment?.spec.template.spec.containers[0] ?? {};
     const [debug, webhooks, ...others] = await Promise.all(Array.from({ length: 6 }, freePort));

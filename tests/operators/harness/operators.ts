@@ -7,7 +7,7 @@ import { plain } from "../../../rehearsal/program/values";
 import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
 import { built, type OperatorName } from "../../../rehearsal/node/operators/build";
 import { everything, haveRights, rights } from "../../../rehearsal/node/operators/rights";
-import { loginOf, type World } from "./world";
+import { type World } from "./world";
 
 interface Runs {
   /** The chart, and the release whose values the operator is given. */
@@ -93,7 +93,7 @@ export async function start(world: World, bin: string, name: OperatorName, progr
     ...(ours ? [] : haveRights ? rights(chart, owner, within?.(values)) : [everything(owner)]),
   ]);
   if (name === "cnpg") prepareCnpg(world.cluster.directory, path.join(bin, name));
-  const kubeconfig = await loginOf(world.cluster, world.core, namespace, account);
+  const kubeconfig = await world.login(namespace, account);
   const own = name === "cert-manager" ? [`--kubeconfig=${kubeconfig}`] : [];
   await world.cluster.run(name, [...args(values, [await freePort(), await freePort()]), ...own], {
     file: path.join(bin, name),

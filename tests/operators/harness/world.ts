@@ -80,6 +80,16 @@ export class World {
     return JSON.parse(text) as { items: Manifest[] };
   }
 
+  /** The login of a service account, with a token of the API server. */
+  async login(namespace: string, name: string): Promise<string> {
+    const body = { spec: { audiences: ["https://kubernetes.default.svc"], expirationSeconds: 3600 } };
+    const { status } = await this.core.createNamespacedServiceAccountToken({ namespace, name, body });
+    const own = fs.readFileSync(this.cluster.kubeconfig, "utf8");
+    const file = path.join(this.cluster.directory, `${name}.kubeconfig`);
+    fs.writeFileSync(file, own.replace(/token: .*/, `token: ${status?.token}`), { mode: 0o600 });
+    return file;
+  }
+
   log(name: string): string {
     return fs.readFileSync(path.join(this.cluster.directory, `${name}.log`), "utf8");
   }
@@ -98,16 +108,6 @@ export class World {
       });
     });
   }
-}
-
-/** The login of a service account, with a token of the API server: a kubeconfig in the directory of the cluster. */
-export async function loginOf(cluster: Cluster, core: CoreV1Api, namespace: string, name: string): Promise<string> {
-  const body = { spec: { audiences: ["https://kubernetes.default.svc"], expirationSeconds: 3600 } };
-  const { status } = await core.createNamespacedServiceAccountToken({ namespace, name, body });
-  const own = fs.readFileSync(cluster.kubeconfig, "utf8");
-  const file = path.join(cluster.directory, `${name}.kubeconfig`);
-  fs.writeFileSync(file, own.replace(/token: .*/, `token: ${status?.token}`), { mode: 0o600 });
-  return file;
 }
 
 /** Waits until nothing is missing; says what is, when time is up. */
