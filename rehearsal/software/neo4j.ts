@@ -3,14 +3,14 @@ import * as path from "node:path";
 import { images } from "../../components/base/versions";
 import { cacheDirectory } from "../simulation/toolchain";
 import { withLock } from "../simulation/toolchain/lock";
-import { maven } from "./maven";
+import { fetchJars } from "./maven";
 
 /** Where the image has Neo4j. */
 export const NEO4J_HOME = "/var/lib/neo4j";
 
 const VERSION = /:([\d.]+)-community$/.exec(images.neo4j)?.[1] ?? "";
 // The server, and the commands beside it; each brings what it needs.
-const ARTIFACTS = ["org.neo4j.app:neo4j-server", "org.neo4j:neo4j"];
+const ARTIFACTS = ["org.neo4j.app:neo4j-server", "org.neo4j:neo4j"].map((artifact) => `${artifact}:${VERSION}`);
 const COMMANDS = { neo4j: "Neo4jCommand", "neo4j-admin": "Neo4jAdminCommand" };
 
 /** Finds Neo4j in the version of the image in the cache, or fetches its jars from Maven Central; returns its directory. */
@@ -25,7 +25,7 @@ export async function ensureNeo4j(progress: (line: string) => void): Promise<str
     const unfinished = `${directory}.unfinished`;
     fs.rmSync(unfinished, { recursive: true, force: true });
     fs.mkdirSync(path.join(unfinished, "bin"), { recursive: true });
-    fetchJars(unfinished);
+    fetchJars(unfinished, ARTIFACTS);
     for (const [name, command] of Object.entries(COMMANDS)) {
       fs.writeFileSync(path.join(unfinished, "bin", name), launcher(command), { mode: 0o755 });
     }
@@ -33,29 +33,6 @@ export async function ensureNeo4j(progress: (line: string) => void): Promise<str
     return Promise.resolve();
   });
   return directory;
-}
-
-function fetchJars(directory: string): void {
-  const pom = path.join(directory, "pom.xml");
-  const dependencies = ARTIFACTS.map((artifact) => {
-    const [group = "", name = ""] = artifact.split(":");
-    return `<dependency>${xml({ groupId: group, artifactId: name, version: VERSION })}</dependency>`;
-  });
-  const own = xml({ modelVersion: "4.0.0", groupId: "live", artifactId: "live", version: "1", packaging: "pom" });
-  fs.writeFileSync(pom, `<project>${own}<dependencies>${dependencies.join("")}</dependencies></project>\n`);
-  maven(
-    "copy-dependencies",
-    "--file",
-    pom,
-    "-DincludeScope=runtime",
-    `-DoutputDirectory=${path.join(directory, "lib")}`,
-  );
-}
-
-function xml(elements: Readonly<Record<string, string>>): string {
-  return Object.entries(elements)
-    .map(([name, text]) => `<${name}>${text}</${name}>`)
-    .join("");
 }
 
 /** A command of the distribution, whose own scripts no registry has. */

@@ -6,6 +6,7 @@ import { ROOT } from "../../rehearsal/program/evaluate";
 import { isolated } from "../support/isolated";
 import { checkMachine } from "./machine";
 import { ensureDebian } from "../../rehearsal/software/debian";
+import { ensureKafka } from "../../rehearsal/software/kafka";
 import { ensureNeo4j } from "../../rehearsal/software/neo4j";
 import { ensurePostgres } from "../../rehearsal/software/postgres";
 import { ensureEnvoyGateway, ensureRedisExporter, ensureS3 } from "../../rehearsal/software/tools";
@@ -23,6 +24,7 @@ async function prepare(): Promise<void> {
   await ensureRedisExporter(progress);
   await ensureTool("ruff", progress);
   await ensureNeo4j(progress);
+  await ensureKafka(progress);
   await ensurePostgres(progress);
   for (const name of Object.keys(locks) as (keyof typeof locks)[]) await ensureVenv(name, progress);
   await ensureTrino(progress);
@@ -41,8 +43,8 @@ export const program = command(
   .allowUnknownOption()
   .addHelpText(
     "after",
-    "\nThe first run builds MinIO, Envoy Gateway and Redis' exporter, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches PostgreSQL, Valkey, Neo4j, Trino and\n" +
-      "Prometheus into the cache (CARBON_CACHE, or ~/.cache/254carbon). Logs and metrics are left\n" +
+    "\nThe first run builds MinIO, Envoy Gateway and Redis' exporter, installs MLflow, Feast, Ray, Superset and DataHub's client, and fetches PostgreSQL, Valkey, Neo4j, Kafka, Trino\n" +
+      "and Prometheus into the cache (CARBON_CACHE, or ~/.cache/254carbon). Logs and metrics are left\n" +
       "in out/live.\n" +
       "Exit codes: 0 passed, 2 wrong usage or machine, otherwise the number of failed tests.",
   )

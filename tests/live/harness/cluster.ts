@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ROOT } from "../../../rehearsal/program/evaluate";
 import type { PlatformConfig } from "../../../stacks/config/schema";
+import { Kafka } from "./kafka";
 import { Network } from "./network";
 import { Pod, type Site } from "./pod";
 import { Postgres } from "./postgres";
@@ -24,6 +25,7 @@ export class Cluster implements Site {
   private readonly network: Network;
   private readonly started = new Map<string, Promise<Pod>>();
   private readonly servers = new Map<string, Promise<Postgres>>();
+  private readonly brokers = new Map<string, Promise<Kafka>>();
   private monitoring: Prometheus | undefined;
   private readonly ran = new Map<string, Promise<string>>();
   private readonly done = new Map<string, Promise<void>>();
@@ -101,6 +103,21 @@ export class Cluster implements Site {
       const { metadata } = this.program.object(name, "Cluster");
       this.serve(`${name}-rw`, metadata.namespace, server.address);
       return server;
+    });
+  }
+
+  /** The broker of a Kafka cluster, with its topics and users. */
+  kafka(name = "kafka"): Promise<Kafka> {
+    return once(this.brokers, name, async () => {
+      const { metadata } = this.program.object(name, "Kafka");
+      const broker = await this.timed(`starting ${name}`, () =>
+        Kafka.start(this, name, (pod, address) => {
+          // Its certificate has these names, by which it also finds itself.
+          this.network.publish(address, namesOf(pod, metadata.namespace, `${name}-kafka-brokers`));
+        }),
+      );
+      this.serve(`${name}-kafka-bootstrap`, metadata.namespace, broker.address);
+      return broker;
     });
   }
 
