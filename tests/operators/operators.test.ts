@@ -1,19 +1,18 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { gunzipSync } from "node:zlib";
-import type { V1Container, V1PersistentVolumeClaim, V1Pod, V1Secret } from "@kubernetes/client-node";
+import type { V1Container, V1PersistentVolumeClaim, V1Pod, V1Secret, V1Service } from "@kubernetes/client-node";
 import { customKind } from "../../rehearsal/operators";
 import type { CustomResource, Manifest, PodSpec } from "../../rehearsal/operators/operator";
 import { amountsOf, demandOf } from "../../rehearsal/program/demand";
 import type { Evaluation } from "../../rehearsal/program/evaluate";
 import { bytes } from "../../rehearsal/program/quantity";
-import { ensureOperators, type OperatorName, operatorNames } from "../../rehearsal/node/operators/build";
 import { haveRights } from "../../rehearsal/node/operators/rights";
 import { type WireEnd, wiresOf } from "../../rehearsal/program/wiring";
 import { ensureToolchain } from "../../rehearsal/simulation/toolchain";
 import { DIFFERENCES } from "./harness/differences";
 import { differences, factsOf, KINDS } from "./harness/facts";
-import { refusals, start } from "./harness/operators";
+import { ensurePrograms, type OperatorName, operatorNames, complaints, refusals, start } from "./harness/operators";
 import { objectsOf, operatedProgram } from "./harness/program";
 import { identity, until, World } from "./harness/world";
 
@@ -33,6 +32,7 @@ const MAKERS: readonly (readonly [OperatorName, RegExp])[] = [
   ["cnpg", /^\w+ (pgdata-)?postgres(?!-tls)/],
   ["eck", /^\w+ elastic(search-(?!tls)|-)/],
   ["prometheus-operator", /^\w+ (prometheus|alertmanager)-/],
+  ["envoy-gateway", /^(?!Cert)\w+ (envoy|gateway(?!-(\w+-)?(ca|tls)))/],
 ];
 
 // Said on the way, and taken back with the next look: that Prometheus asks every target, and that every certificate is there, are
@@ -58,13 +58,21 @@ describe("the real operators", () => {
       console.log(`    ${line}`);
     };
     const toolchain = await ensureToolchain(progress);
-    const bin = await ensureOperators(progress);
+    const programs = await ensurePrograms(progress);
     program = await operatedProgram("dev");
     objects = objectsOf(program);
     simulated = await World.start(toolchain, "simulated");
     real = await World.start(toolchain, "real");
-    await Promise.all([simulated, real].map((world) => world.apply(objects)));
-    for (const name of operatorNames) await start(real, bin, name, program);
+    // The program makes it when the gateway has an address: somebody may prove by HTTP, through it, that the names are theirs.
+    const last = objects.filter(({ kind, metadata }) => kind === "Certificate" && metadata.name === "gateway-tls");
+    const first = objects.filter((object) => !last.includes(object));
+    await Promise.all([simulated, real].map((world) => world.apply(first)));
+    for (const name of operatorNames) await start(real, programs(name), name, program);
+    await until(async () => {
+      const names = (await real.made("services")).map(({ metadata }) => metadata.name);
+      return names.includes("gateway") ? [] : ["Service gateway is not there", ...complaints(real, "envoy-gateway")];
+    });
+    await Promise.all([simulated, real].map((world) => world.apply(last)));
     await Promise.all([simulated, real].map((world) => until(() => missing(world))));
   });
   after(() => Promise.all([simulated, real].map((world) => world.stop())));
@@ -92,6 +100,15 @@ describe("the real operators", () => {
       .map(({ involvedObject: { kind, name }, message }) => `${kind} ${name}: ${message}`);
     const unreconciled = items.filter((one) => !holds(one, "Reconciled")).map(identity);
     assert.deepEqual([...new Set([...warnings, ...unreconciled])], []);
+  });
+
+  it("take every route and policy of the gateway, which has an address before it has a certificate", async () => {
+    const kinds = ["gatewayclasses", "gateways", "httproutes", "backendtlspolicies"];
+    const policies = ["securitypolicies", "backendtrafficpolicies", "clienttrafficpolicies"];
+    await until(async () => {
+      const { items } = await real.get([...kinds, ...policies].join());
+      return items.flatMap((object) => refused(object).map((why) => `${identity(object)}: ${why}`));
+    });
   });
 
   it("have Prometheus ask every target, and know every alert, that we name", async () => {
@@ -178,6 +195,7 @@ describe("the real operators", () => {
 
   it("label pods as policies select them, and open the ports of the wires", async () => {
     const pods = (await real.made("pods")) as V1Pod[];
+    const services = (await real.made("services")) as readonly object[] as V1Service[];
     const [played, faults] = [(await simulated.made("pods")) as V1Pod[], [] as string[]];
     const seen = new Set<string>();
     const ends = wiresOf(program).flatMap(({ from, to, ports }) => [
@@ -186,12 +204,17 @@ describe("the real operators", () => {
     ]);
     for (const end of ends.filter((one) => played.some((pod) => selects(one, pod)))) {
       const selected = pods.filter((pod) => selects(end, pod));
-      const open = selected
-        .flatMap(({ spec }) => spec?.containers ?? [])
-        .flatMap(({ ports = [] }: V1Container) => ports);
-      const closed = end.ports.filter(
-        (port) => !open.some(({ containerPort }) => containerPort === Number.parseInt(port)),
-      );
+      const open = [
+        ...selected
+          .flatMap(({ spec }) => spec?.containers ?? [])
+          .flatMap(({ ports = [] }: V1Container) => ports.map(({ containerPort }) => containerPort)),
+        // Of a proxy's listeners its container says nothing.
+        ...services
+          .filter(({ metadata, spec }) => metadata?.name === end.name && spec?.selector !== undefined)
+          .flatMap(({ spec }) => spec?.ports ?? [])
+          .map(({ targetPort }) => targetPort),
+      ];
+      const closed = end.ports.filter((port) => !open.includes(Number.parseInt(port)));
       if (selected.length === 0) faults.push(`${end.name}: no pod is labelled ${JSON.stringify(end.labels)}`);
       else if (closed.length > 0) faults.push(`${end.name}: does not open ${closed.join(", ")}`);
       for (const { metadata } of selected) seen.add(metadata?.name ?? "");
@@ -254,6 +277,26 @@ function selects({ namespace, labels }: WireEnd, { metadata }: V1Pod): boolean {
 
 function named({ alert, record = alert }: { readonly alert?: string; readonly record?: string }): string {
   return record ?? "";
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly message: string;
+}
+
+type GatewayStatus = Readonly<
+  Partial<Record<"parents" | "ancestors" | "listeners", readonly { readonly conditions: readonly Condition[] }[]>>
+> & { readonly conditions?: readonly Condition[] };
+
+/** What a controller says against an object of the gateway's; that no pod of a Service is ready does not count. */
+function refused(object: Manifest): string[] {
+  const { conditions = [], parents = [], ancestors = [], listeners = [] } = (object["status"] ?? {}) as GatewayStatus;
+  const all = [conditions, ...[...parents, ...ancestors, ...listeners].map((one) => one.conditions)].flat();
+  if (all.length === 0) return ["nobody has looked at it"];
+  return all
+    .filter(({ type, status }) => status !== "True" && type !== "BackendsAvailable")
+    .map(({ type, message }) => `${type}: ${message}`);
 }
 
 function holds(object: Manifest, type: string): boolean {

@@ -165,10 +165,11 @@ function proxySpec({ pods, exposure, replicas, size }: ProxiesArgs): object {
   };
 }
 
+/** Whole ports, named as the controller does: while a listener has no certificate it makes none for it. */
 function nodePorts({ http, https }: { http: number; https: number }): object[] {
   return [
-    { port: 80, nodePort: http },
-    { port: HTTPS_PORT, nodePort: https },
+    { name: "http-80", port: 80, targetPort: CONTAINER_PORTS.http, nodePort: http },
+    { name: `https-${HTTPS_PORT}`, port: HTTPS_PORT, targetPort: CONTAINER_PORTS.https, nodePort: https },
   ];
 }
 

@@ -1,4 +1,4 @@
-import type { OperatorName } from "../../../rehearsal/node/operators/build";
+import type { OperatorName } from "./operators";
 
 /** Where a real operator and its simulation may differ, and why. */
 export interface Difference {
@@ -25,6 +25,10 @@ export const DIFFERENCES: Readonly<Record<OperatorName, readonly Difference[]>> 
       why: "given to an instance that answers over HTTP, and no simulated one does",
     },
     { what: /^(Role|RoleBinding) postgres: /, why: "the instance's own, and none runs" },
+  ],
+  "envoy-gateway": [
+    { what: /^Secret envoy/, why: "the chart's hook makes them, and no chart is installed here" },
+    { what: /^ConfigMap envoy/, why: CONFIGURATION },
   ],
   eck: [
     { what: /^ConfigMap elastic/, why: CONFIGURATION },

@@ -16,7 +16,7 @@ const EVERYWHERE = ["ServiceAccount default", "ConfigMap kube-root-ca.crt", "Ser
 // What controllers of Kubernetes and random numbers add.
 const NOISE =
   /^(controller-revision-hash|statefulset\.kubernetes\.io\/|apps\.kubernetes\.io\/|batch\.kubernetes\.io\/|(job-name|controller-uid)$)|hash/;
-const RANDOM = /-[a-z0-9]{5}$/;
+const RANDOM = /(-[a-f0-9]{8,10})?-[a-z0-9]{5}$/;
 
 /** The facts of objects of all kinds. */
 export function factsOf(objects: readonly Manifest[]): Facts {
@@ -66,7 +66,7 @@ const OF_KIND: Readonly<Record<string, (object: any) => object>> = {
     priority: spec.priorityClassName,
     security: spec.securityContext,
     affinity: spec.affinity,
-    ...Object.fromEntries((spec.volumes as V1Volume[]).flatMap(volumeFacts)),
+    ...Object.fromEntries(((spec.volumes ?? []) as V1Volume[]).flatMap(volumeFacts)),
     ...Object.fromEntries((spec.containers as V1Container[]).flatMap((one) => containerFacts("container", one))),
     ...Object.fromEntries(((spec.initContainers ?? []) as V1Container[]).flatMap((one) => containerFacts("init", one))),
   }),

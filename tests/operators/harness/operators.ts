@@ -1,13 +1,27 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { execFileSync } from "node:child_process";
+import { stringify } from "yaml";
 import { type ChartPin, charts } from "../../../components/base/versions";
 import type { Evaluation } from "../../../rehearsal/program/evaluate";
 import { plain } from "../../../rehearsal/program/values";
 import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
-import { built, type OperatorName } from "../../../rehearsal/node/operators/build";
+import { built, ensureOperators, operatorNames as builtNames } from "../../../rehearsal/node/operators/build";
+import { ensureEnvoyGateway } from "../../../rehearsal/software/tools";
 import { everything, haveRights, rights } from "../../../rehearsal/node/operators/rights";
 import { type World } from "./world";
+
+/** The operators that run. */
+export const operatorNames = [...builtNames, "envoy-gateway"] as const;
+
+/** One of them. */
+export type OperatorName = (typeof operatorNames)[number];
+
+/** Finds their programs, or builds them; returns the directory of each. */
+export async function ensurePrograms(progress: (line: string) => void): Promise<(name: OperatorName) => string> {
+  const [several, gateway] = [await ensureOperators(progress), await ensureEnvoyGateway(progress)];
+  return (name) => (name === "envoy-gateway" ? gateway : several);
+}
 
 interface Runs {
   /** The chart, and the release whose values the operator is given. */
@@ -16,6 +30,8 @@ interface Runs {
   readonly account: string;
   /** Whether the program gives it its rights, and not the chart. */
   readonly ours?: true;
+  /** Whether the roles of its chart are nowhere at hand, so that it may do everything. */
+  readonly unknown?: true;
   /** Whether our values have it act in some namespaces alone, with the rights of its chart there. */
   readonly within?: (values: any) => readonly string[];
   readonly args: (values: any, ports: readonly number[]) => readonly string[];
@@ -80,25 +96,80 @@ const OPERATORS: Readonly<Record<OperatorName, Runs>> = {
       "--metrics-port=0",
     ],
   },
+  "envoy-gateway": {
+    chart: charts.envoyGateway,
+    release: "envoy-gateway",
+    account: "envoy-gateway",
+    unknown: true,
+    args: () => ["server", `--config-path=${GATEWAY_CONFIG}`],
+    env: ({ kubernetesClusterDomain }) => ({
+      ENVOY_GATEWAY_NAMESPACE: "gateway",
+      KUBERNETES_CLUSTER_DOMAIN: kubernetesClusterDomain,
+    }),
+  },
 };
 
+const GATEWAY_CONFIG = "envoy-gateway.yaml";
+
 /** Starts an operator under the service account of its release, with the rights that its chart and its values give it. */
-export async function start(world: World, bin: string, name: OperatorName, program: Evaluation): Promise<void> {
-  const { chart, release, account, ours, within, args, env } = OPERATORS[name];
+export async function start(world: World, directory: string, name: OperatorName, program: Evaluation): Promise<void> {
+  const { chart, release, account, ours, unknown, within, args, env } = OPERATORS[name];
   const inputs = program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release);
   const { namespace, values } = plain(inputs?.inputs) as { namespace: string; values: any };
   const owner = { namespace, name: account };
   await world.apply([
     { apiVersion: "v1", kind: "ServiceAccount", metadata: owner },
-    ...(ours ? [] : haveRights ? rights(chart, owner, within?.(values)) : [everything(owner)]),
+    ...(ours ? [] : haveRights && !unknown ? rights(chart, owner, within?.(values)) : [everything(owner)]),
   ]);
-  if (name === "cnpg") prepareCnpg(world.cluster.directory, path.join(bin, name));
+  const binary = path.join(directory, name);
+  if (name === "cnpg") prepareCnpg(world.cluster.directory, binary);
   const kubeconfig = await world.login(namespace, account);
   const own = name === "cert-manager" ? [`--kubeconfig=${kubeconfig}`] : [];
-  await world.cluster.run(name, [...args(values, [await freePort(), await freePort()]), ...own], {
-    file: path.join(bin, name),
-    env: { KUBECONFIG: kubeconfig, ...env?.(values) },
+  const variables = { KUBECONFIG: kubeconfig, ...env?.(values) };
+  const around = name === "envoy-gateway" ? await prepareGateway(world, binary, values, variables) : [];
+  const [file = "", ...before] = [...around, binary] as readonly string[];
+  await world.cluster.run(name, [...before, ...args(values, [await freePort(), await freePort()]), ...own], {
+    file,
+    env: variables,
   });
+}
+
+/** Does what a hook of its chart and its ConfigMap do; returns the command that shows it its certificates where its pod has them. */
+async function prepareGateway(
+  world: World,
+  binary: string,
+  values: any,
+  variables: Readonly<Record<string, string>>,
+): Promise<string[]> {
+  const { directory } = world.cluster;
+  const { provider } = values.config.envoyGateway;
+  // The image that the chart names; what is built here knows no version.
+  const shutdownManager = { image: `docker.io/envoyproxy/gateway:${charts.envoyGateway.version}` };
+  const config = {
+    apiVersion: "gateway.envoyproxy.io/v1alpha1",
+    kind: "EnvoyGateway",
+    gateway: { controllerName: "gateway.envoyproxy.io/gatewayclass-controller" },
+    provider: { ...provider, kubernetes: { ...provider.kubernetes, shutdownManager } },
+  };
+  fs.writeFileSync(path.join(directory, GATEWAY_CONFIG), stringify(config));
+  execFileSync(binary, ["certgen", "--disable-topology-injector"], { env: variables, stdio: "ignore" });
+  const { items } = await world.get("secrets");
+  const secret = items.find(({ metadata }) => metadata.namespace === "gateway" && metadata.name === "envoy-gateway");
+  const certificates = path.join(directory, "certs");
+  fs.mkdirSync(certificates);
+  for (const [key, value] of Object.entries(secret?.["data"] as Record<string, string>)) {
+    fs.writeFileSync(path.join(certificates, key), Buffer.from(value, "base64"), { mode: 0o600 });
+  }
+  const root = path.join(directory, "root");
+  fs.mkdirSync(root);
+  const script = [
+    `mount -t tmpfs tmpfs ${root}`,
+    `for one in /*/; do mkdir "${root}$one" && mount --rbind "$one" "${root}$one"; done`,
+    `mkdir ${root}/certs && mount --bind ${certificates} ${root}/certs`,
+    `exec chroot ${root} sh -c 'cd "$0" && exec "$@"' ${directory} "$@"`,
+  ];
+  const mapped = process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"];
+  return ["unshare", ...mapped, "--mount", "sh", "-euc", script.join("; "), "sh"];
 }
 
 /** It hands its own binary to the instances, and serves its webhooks, which nobody asks here. */
@@ -111,6 +182,14 @@ function prepareCnpg(directory: string, binary: string): void {
   execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=webhooks", ...files], {
     stdio: "ignore",
   });
+}
+
+/** What an operator calls an error. */
+export function complaints(world: World, name: OperatorName): string[] {
+  return world
+    .log(name)
+    .split("\n")
+    .filter((line) => line.includes("\terror\t"));
 }
 
 /** What the API server refused an operator, by its log. */

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import type { ChartDeclaration } from "../../../components/base/chart-release";
 import { RENDERED, type RenderedChart } from "../../../commands/charts/rendered";
 import type { Manifest } from "../../../rehearsal/operators/operator";
 import { evaluateStack } from "../../../rehearsal/program/charts";
@@ -11,6 +12,7 @@ const BUILT_IN = [
   "PriorityClass",
   "ServiceAccount",
   "Secret",
+  "Service",
   "ConfigMap",
   "PersistentVolumeClaim",
   "ResourceQuota",
@@ -22,7 +24,14 @@ const BUILT_IN = [
   "ValidatingAdmissionPolicy",
   "ValidatingAdmissionPolicyBinding",
 ];
-const OPERATED = /^(cert-manager\.io|postgresql\.cnpg\.io|elasticsearch\.k8s\.elastic\.co|monitoring\.coreos\.com)\//;
+const OPERATED = new RegExp(
+  [
+    ...["cert-manager.io", "postgresql.cnpg.io", "elasticsearch.k8s.elastic.co", "monitoring.coreos.com"],
+    ...["gateway.networking.k8s.io", "gateway.envoyproxy.io"],
+  ]
+    .map((group) => `^${group}/`)
+    .join("|"),
+);
 
 /** A stack's program without the plugin for backups: none runs here, and CloudNativePG refuses a Cluster that names one. */
 export async function operatedProgram(stack: string): Promise<Evaluation> {
@@ -43,7 +52,22 @@ export function objectsOf({ registrations }: Evaluation): Manifest[] {
     .map(({ inputs }) => plain(inputs) as Manifest)
     .filter(({ apiVersion, kind }) => BUILT_IN.includes(kind) || OPERATED.test(apiVersion))
     .filter(({ kind }) => kind !== "ScheduledBackup"); // of the plugin that is left out
-  return [...own, ...monitored(registrations)];
+  return [...own, ...charted(registrations), ...monitored(registrations)];
+}
+
+/** The Services of charts, to which routes lead. */
+function charted(registrations: Evaluation["registrations"]): Manifest[] {
+  const releases = registrations.filter(({ type }) => type === "carbon:base:ChartRelease");
+  return releases.flatMap(({ name, inputs }) => {
+    const release = registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === name);
+    const { namespace } = plain(release?.inputs) as { namespace: string };
+    return (inputs["declares"] as ChartDeclaration).services.map((service) => ({
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: service.name, namespace },
+      spec: { ports: [{ port: service.port }] },
+    }));
+  });
 }
 
 const RELEASE = "kube-prometheus-stack";

@@ -9,7 +9,7 @@ import type { Manifest } from "../../../rehearsal/operators/operator";
 import { type Cluster, type ClusterSpec, startCluster } from "../../../rehearsal/simulation/cluster";
 import type { Toolchain } from "../../../rehearsal/simulation/toolchain";
 
-const CRDS = ["barman-cloud", "cert-manager", "cnpg", "eck", "prometheus-operator"];
+const CRDS = ["barman-cloud", "cert-manager", "cnpg", "eck", "envoy-gateway", "gateway-api", "prometheus-operator"];
 const WAIT_SECONDS = 180;
 
 const SPEC: ClusterSpec = {
