@@ -110,8 +110,10 @@ describe("the gateway", () => {
     const lies = {
       forwarded: "for=192.0.2.1;host=evil.example",
       "x-forwarded-host": "evil.example",
+      "x-forwarded-port": "1234",
       "x-forwarded-prefix": "/evil",
       "x-forwarded-proto": "http",
+      "x-forwarded-server": "evil.example",
       "x-real-ip": "192.0.2.1",
     };
     const { url, headers } = await arrived({
@@ -119,8 +121,8 @@ describe("the gateway", () => {
       headers: { ...withKey("monitoring"), ...lies },
     });
     assert.equal(url, "/api/v1/query?query=up");
-    const told = ["host", "x-api-key", ...Object.keys(lies)].map((name) => headers[name]);
-    assert.deepEqual(told, [API, undefined, undefined, undefined, "/api/prometheus", "https", undefined]);
+    const told = ["host", "x-api-key", ...Object.keys(lies)].flatMap((name) => headers[name] ?? []);
+    assert.deepEqual(told, [API, "/api/prometheus", "https"]);
     const site = await arrived({ url: `grafana.${DOMAIN}/`, headers: { ...asPerson(), ...lies } });
     assert.equal(site.headers["x-forwarded-prefix"], undefined);
   });

@@ -172,6 +172,15 @@ describe("Trino", () => {
     assert.match(String(sent.headers["set-cookie"]), /Secure;HttpOnly/);
   });
 
+  it("believes no client that it came to another host or port", async () => {
+    const lies = { "x-forwarded-host": "evil.example", "x-forwarded-server": "evil.example" };
+    const { headers } = await gateway.ask({
+      url: `${site}/`,
+      headers: { ...asPerson(), ...lies, forwarded: "host=evil.example", "x-forwarded-port": "1234" },
+    });
+    assert.equal(headers["location"], `https://${site}/ui/`);
+  });
+
   it("lets in whom an access proxy vouches for, and programs with a token, when the stack says so", async () => {
     const certificate = outsideCertificate(new URL(ISSUER).hostname);
     const provider = await IdentityProvider.start(cluster, [], certificate);

@@ -181,7 +181,13 @@ function clientRules({ kind }: Exposure): object {
     headers: {
       withUnderscoresAction: "RejectRequest",
       // What a client says of the way that it came, servers would believe of us.
-      earlyRequestHeaders: { remove: ["forwarded", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] },
+      earlyRequestHeaders: {
+        remove: [
+          "forwarded",
+          ...["host", "port", "prefix", "server"].map((part) => `x-forwarded-${part}`),
+          "x-real-ip",
+        ],
+      },
     },
     // Slow requests hold connections.
     timeout: { http: { requestHeadersReceivedTimeout: "10s", idleTimeout: "300s" } },
