@@ -109,6 +109,16 @@ describe("Trino", () => {
     await assert.rejects(query(coordinator, "CREATE TABLE postgres.public.another (n int)"), /permission denied/);
   });
 
+  it("reads the topics of Kafka over TLS, by its login", async function () {
+    if (!catalogs.includes("kafka")) return this.skip();
+    const kafka = await cluster.kafka();
+    const topics = Object.keys(cluster.program.config.kafka.topics);
+    assert.deepEqual((await query(coordinator, "SHOW TABLES FROM kafka.default")).flat(), topics.sort());
+    assert.deepEqual(await kafka.attempt([kafka.operator, "produce", "data-ingestion"]), ["OK"]);
+    const records = 'SELECT DISTINCT _message FROM kafka.default."data-ingestion"';
+    assert.deepEqual(await query(coordinator, records), [["1"]]);
+  });
+
   it("writes tables into the object store and reads them back, over TLS, as its own user", async () => {
     await query(coordinator, "CREATE SCHEMA files.live");
     await query(coordinator, "CREATE TABLE files.live.prices AS SELECT * FROM UNNEST(ARRAY[1, 2, 3]) t (price)");

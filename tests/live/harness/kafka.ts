@@ -19,17 +19,10 @@ const SETTINGS = "/opt/kafka/custom-config";
 const CONTROL = { name: "CONTROLPLANE-9090", port: 9090 };
 const REPLICATION = { name: "REPLICATION-9091", port: 9091 };
 
-// The administration, with the user operator's certificate.
 const ADMIN = `
 import concurrent.futures
 from confluent_kafka import admin
-client = admin.AdminClient({
-    "bootstrap.servers": input["server"],
-    "security.protocol": "ssl",
-    "ssl.ca.location": "${SETTINGS}/node.crt",
-    "ssl.certificate.location": "${SETTINGS}/operator.crt",
-    "ssl.key.location": "${SETTINGS}/operator.key",
-})
+client = admin.AdminClient(input["operator"])
 `;
 
 // What the topic operator and the user operator ask of the broker.
@@ -173,9 +166,10 @@ export class Kafka {
     /** Its address among the pods. */
     readonly address: string,
     private readonly server: Sandbox,
-    private readonly host: string,
+    /** The user operator's settings, which let it do anything. */
+    readonly operator: ClientSettings,
     /** What its clients trust, in PEM. */
-    readonly ca: string,
+    private readonly ca: string,
   ) {}
 
   /**
@@ -233,7 +227,14 @@ export class Kafka {
       log: path.join(site.logs, `${pod}.kafka.log`),
       hosts: site.hosts,
     });
-    const kafka = new Kafka(address, server, host, certificateOf(site.program, spec)["ca.crt"] ?? "");
+    const operator = {
+      "bootstrap.servers": `${host}:${REPLICATION.port}`,
+      "security.protocol": "ssl",
+      "ssl.ca.pem": fs.readFileSync(path.join(settings, "node.crt"), "utf8"),
+      "ssl.certificate.location": `${SETTINGS}/operator.crt`,
+      "ssl.key.location": `${SETTINGS}/operator.key`,
+    };
+    const kafka = new Kafka(address, server, operator, certificateOf(site.program, spec)["ca.crt"] ?? "");
     await kafka.ready();
     await kafka.follow(site.program);
     return kafka;
@@ -253,14 +254,14 @@ export class Kafka {
       this.passwords.set(name, password ?? this.passwords.get(name) ?? randomBytes(16).toString("hex"));
       return { name, password: this.passwords.get(name), acls: spec.authorization.acls };
     });
-    await python(this, OPERATE, { server: `${this.host}:${REPLICATION.port}`, topics, users });
+    await python(this, OPERATE, { operator: this.operator, topics, users });
   }
 
   /** The settings of brokers or topics that somebody set, with the values that hold. */
   describe(
     ...resources: readonly { type: "BROKER" | "TOPIC"; name: string }[]
   ): Promise<Record<string, string | null>[]> {
-    return python(this, DESCRIBE, { server: `${this.host}:${REPLICATION.port}`, resources });
+    return python(this, DESCRIBE, { operator: this.operator, resources });
   }
 
   /** The login of a user that the program declares. */
@@ -271,9 +272,9 @@ export class Kafka {
   }
 
   /** Tries everything at once over the clients' listener; of each: `OK`, or the name of Kafka's error. */
-  attempt(server: string, ...attempts: readonly Attempt[]): Promise<string[]> {
+  attempt(...attempts: readonly Attempt[]): Promise<string[]> {
     const client = {
-      "bootstrap.servers": server,
+      "bootstrap.servers": "kafka-kafka-bootstrap.data-platform.svc.cluster.local:9092",
       "security.protocol": "sasl_ssl",
       "ssl.ca.pem": this.ca,
       "sasl.mechanism": "SCRAM-SHA-512",
