@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
 import { ROOT, stackConfig } from "../../rehearsal/program/evaluate";
+import { exported, fixture } from "../support/metrics";
 import { TENANTS } from "../support/tenants";
 import { outsideCertificate } from "./harness/certificates";
 import { type Cluster, theCluster } from "./harness/cluster";
@@ -40,6 +41,16 @@ describe("Kafka", () => {
     topics.forEach(({ spec }, index) => {
       assert.deepEqual(kept(spec.config, found[index] ?? {}), texts(spec.config));
     });
+  });
+
+  it("shows Prometheus each metric that alerts and panels may name", async () => {
+    const real = exported(await (await fetch(`http://${kafka.address}:9404/metrics`)).text());
+    const named = [...fixture("kafka").keys()];
+    assert.ok(named.length > 0, "the fixture holds no metric");
+    assert.deepEqual(
+      named.filter((metric) => !real.has(metric)),
+      [],
+    );
   });
 
   it("lets each system do its work, and nothing else", async () => {

@@ -19,6 +19,9 @@ const SETTINGS = "/opt/kafka/custom-config";
 const CONTROL = { name: "CONTROLPLANE-9090", port: 9090 };
 const REPLICATION = { name: "REPLICATION-9091", port: 9091 };
 
+// Of the metrics that Strimzi allows unless it is told which, those that the program may name.
+const ALLOWED = ["kafka_server_replicamanager.*"];
+
 const ADMIN = `
 import concurrent.futures
 from confluent_kafka import admin
@@ -351,6 +354,12 @@ function settingsOf(program: Program, name: string, host: string, directory: str
     ...(kafka.authorization?.type === "simple" && {
       "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
       "super.users": users.map((user) => `User:CN=${user},O=io.strimzi`).join(";"),
+    }),
+    ...(kafka.metricsConfig?.type === "strimziMetricsReporter" && {
+      "metric.reporters": "io.strimzi.kafka.metrics.KafkaPrometheusMetricsReporter",
+      "kafka.metrics.reporters": "io.strimzi.kafka.metrics.YammerPrometheusMetricsReporter",
+      "prometheus.metrics.reporter.listener": "http://:9404",
+      "prometheus.metrics.reporter.allowlist": (kafka.metricsConfig.values?.allowList ?? ALLOWED).join(","),
     }),
     ...Object.fromEntries(Object.entries(kafka.config).map(([setting, value]) => [setting, String(value)])),
   };
