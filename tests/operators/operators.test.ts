@@ -69,8 +69,9 @@ describe("the real operators", () => {
     await Promise.all([simulated, real].map((world) => world.apply(first)));
     for (const name of operatorNames) await start(real, programs(name), name, program);
     await until(async () => {
-      const names = (await real.made("services")).map(({ metadata }) => metadata.name);
-      return names.includes("gateway") ? [] : ["Service gateway is not there", ...complaints(real, "envoy-gateway")];
+      const { items } = await real.get("gateways");
+      if (items.every((one) => holds(one, "Programmed"))) return [];
+      return [...items.flatMap(refused), ...complaints(real, "envoy-gateway")];
     });
     await Promise.all([simulated, real].map((world) => world.apply(last)));
     await Promise.all([simulated, real].map((world) => until(() => missing(world))));
