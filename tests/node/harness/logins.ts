@@ -66,6 +66,14 @@ export async function logIn(
     "except Exception as error:",
     "    print(error)",
   ].join("\n");
-  const exec = ["exec", "--stdin", `deployment/${client}`, "--", "python", "-"];
+  const { items } = await rehearsal.api.core.listNamespacedPod({ namespace: NAMESPACE });
+  // kubectl might choose the one that was replaced, which has yet to end.
+  const pod = items.find(
+    ({ metadata }) =>
+      metadata?.deletionTimestamp === undefined &&
+      metadata?.ownerReferences?.[0]?.kind === "ReplicaSet" &&
+      metadata.name?.startsWith(`${client}-`),
+  );
+  const exec = ["exec", "--stdin", pod?.metadata?.name ?? client, "--", "python", "-"];
   return (await kubectl(rehearsal, NAMESPACE, exec, program)).trim();
 }
