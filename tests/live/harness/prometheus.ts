@@ -65,7 +65,7 @@ export class Prometheus {
     fs.writeFileSync(this.config, stringify({ global, rule_files: [RULES], scrape_configs: jobs }));
     if (this.server === undefined) this.server = this.start(await ensureDebian("prometheus", () => undefined));
     else await this.request("/-/reload", "POST");
-    await this.settled(jobs.reduce((sum, { static_configs }) => sum + static_configs.length, 0));
+    await this.settled(jobs.flatMap(({ static_configs }) => static_configs.map(({ labels }) => labels.pod)));
   }
 
   /** Every target, and how its last scrape went. */
@@ -119,13 +119,18 @@ export class Prometheus {
   }
 
   /** Waits until each target was asked once with this configuration. */
-  private settled(count: number): Promise<void> {
+  private settled(pods: readonly string[]): Promise<void> {
+    const wanted = [...pods].sort().join(", ");
     return eventually(
       30,
       async () => {
-        const asked = (await this.targets()).filter(({ health }) => health !== "unknown").length;
-        if (asked !== count)
-          throw new Error(`Prometheus asked ${asked} of ${count} targets:\n${this.server?.tail() ?? ""}`);
+        const known = (await this.targets()).filter(({ health }) => health !== "unknown");
+        const asked = known
+          .map(({ labels }) => labels["pod"])
+          .sort()
+          .join(", ");
+        if (asked !== wanted)
+          throw new Error(`Prometheus asked ${asked}, not ${wanted}:\n${this.server?.tail() ?? ""}`);
       },
       () => this.server?.assertRunning(),
     );
@@ -175,5 +180,5 @@ function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Scraped[]) {
           })),
       ),
     }),
-  ) as { static_configs: object[] }[];
+  ) as { static_configs: { labels: { pod: string } }[] }[];
 }
