@@ -11,7 +11,7 @@ import { runsDirectory, SANDBOX_IMAGE, startNode } from "./node";
 import type { Site } from "../simulation/rehearse";
 import { cacheDirectory } from "../simulation/toolchain";
 import { softwareOf } from "../software/images";
-import { ensureOperators } from "./operators/build";
+import { cnpgWebhooks, ensureOperators } from "./operators/build";
 import { operatorImages, withOperators } from "./operators/pods";
 
 /** A real node of this machine, with all that a stack's pods run. Made where there is a network, started where there is none. */
@@ -30,7 +30,7 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   const store = new ImageStore(path.join(cacheDirectory(), "node", "images"), progress);
   await store.make(all);
   return {
-    adapted: withOperators(program),
+    adapted: withOperators(program, await cnpgWebhooks(operators)),
     runs: runsDirectory(),
     start: async (toolchain, config, directory, report) => {
       const layout = await store.layout(all);
@@ -66,8 +66,6 @@ async function imageOf(name: string, tools: string): Promise<LocalImage> {
       return { name, parts: [] };
     case images.localPathProvisioner:
       return { name, parts: [binary(tools, "local-path-provisioner", "/usr/local/bin/local-path-provisioner")] };
-    case images.redisExporter:
-      return { name, parts: [binary(tools, "redis_exporter", "/redis_exporter")], entrypoint: ["/redis_exporter"] };
     default: {
       const { path: directories, entrypoint, pieces } = await softwareOf(name);
       const parts = pieces.flatMap((piece) => {

@@ -1,7 +1,6 @@
 import * as path from "node:path";
 import { images } from "../../components/base/versions";
 import { ensureTools, KUBERNETES, pinned, type ToolSet } from "../simulation/toolchain";
-import { REDIS_EXPORTER } from "../software/tools";
 
 const DIRECTORY = path.join(__dirname, "tools");
 const STRIP = "-s -w";
@@ -10,7 +9,6 @@ const LOCAL_PATH = "github.com/rancher/local-path-provisioner";
 /** The releases that are built; a test compares them with the images that we deploy. */
 export const releases = {
   [images.localPathProvisioner]: pinned(LOCAL_PATH, DIRECTORY),
-  [images.redisExporter]: pinned(REDIS_EXPORTER.package, DIRECTORY),
 };
 
 const NODE: ToolSet = {
@@ -28,7 +26,6 @@ const NODE: ToolSet = {
       seconds: 9,
     },
     { name: "local-path-provisioner", package: LOCAL_PATH, ldflags: STRIP, seconds: 5 },
-    REDIS_EXPORTER,
   ],
 };
 

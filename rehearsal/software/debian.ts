@@ -1,8 +1,7 @@
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { cacheDirectory } from "../simulation/toolchain";
-import { withLock } from "../simulation/toolchain/lock";
+import { cached } from "./cached";
 
 // The Debian that has what the images have; the one of this machine is older.
 const SUITE = "forky";
@@ -29,23 +28,15 @@ export function hasDebian(): boolean {
  * Finds programs in the cache, or takes them from a newer Debian's packages, with all their libraries down to the C library;
  * returns their directory, whose `bin` runs on any Linux and at any place.
  */
-export async function ensureDebian(name: keyof typeof SOFTWARE, progress: (line: string) => void): Promise<string> {
-  const software: Software = SOFTWARE[name];
-  const directory = path.join(cacheDirectory(), "debian", `${name}-${software.major}`);
-  if (fs.existsSync(directory)) return directory;
-  fs.mkdirSync(path.dirname(directory), { recursive: true });
-  await withLock(`${directory}.lock`, progress, () => {
-    if (fs.existsSync(directory)) return Promise.resolve();
-    progress(`fetching ${name} from Debian ${SUITE}`);
+export function ensureDebian(name: keyof typeof SOFTWARE, progress: (line: string) => void): Promise<string> {
+  const software = SOFTWARE[name];
+  return cached(`debian/${name}-${software.major}`, `${name} from Debian ${SUITE}`, progress, (directory) => {
     assemble(directory, software);
-    return Promise.resolve();
   });
-  return directory;
 }
 
 function assemble(directory: string, { packages, programs, major }: Software): void {
-  const [unfinished, root] = [`${directory}.unfinished`, `${directory}.root`];
-  for (const one of [unfinished, root]) fs.rmSync(one, { recursive: true, force: true });
+  const root = path.join(directory, "packages");
   // A mirror may be a copy of some day.
   const options = ["--quiet", "--variant=extract", '--aptopt=Acquire::Check-Valid-Until "false"'];
   execFileSync("mmdebstrap", [...options, `--include=${packages.join()}`, SUITE, root], {
@@ -54,7 +45,7 @@ function assemble(directory: string, { packages, programs, major }: Software): v
   const libraries = path.join(root, "usr/lib/x86_64-linux-gnu");
   const loaded = (...args: string[]): string =>
     execFileSync(path.join(libraries, LOADER), ["--library-path", libraries, ...args], { encoding: "utf8" });
-  for (const folder of ["bin", "lib", "programs"]) fs.mkdirSync(path.join(unfinished, folder), { recursive: true });
+  for (const folder of ["bin", "lib", "programs"]) fs.mkdirSync(path.join(directory, folder), { recursive: true });
   const needed = new Set([LOADER]);
   for (const program of programs) {
     const file = path.join(root, "usr/bin", program);
@@ -63,12 +54,11 @@ function assemble(directory: string, { packages, programs, major }: Software): v
       throw new Error(`Debian ${SUITE}: ${said}; the image has ${major}`);
     for (const [, library = ""] of loaded("--list", file).matchAll(/^\t(\S+) => \//gm))
       needed.add(path.basename(library));
-    fs.copyFileSync(file, path.join(unfinished, "programs", program));
-    fs.writeFileSync(path.join(unfinished, "bin", program), launcher(program), { mode: 0o755 });
+    fs.copyFileSync(file, path.join(directory, "programs", program));
+    fs.writeFileSync(path.join(directory, "bin", program), launcher(program), { mode: 0o755 });
   }
-  for (const name of needed) fs.copyFileSync(path.join(libraries, name), path.join(unfinished, "lib", name));
+  for (const name of needed) fs.copyFileSync(path.join(libraries, name), path.join(directory, "lib", name));
   fs.rmSync(root, { recursive: true });
-  fs.renameSync(unfinished, directory);
 }
 
 function launcher(program: string): string {

@@ -1,8 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../components/base/versions";
-import { cacheDirectory } from "../simulation/toolchain";
-import { withLock } from "../simulation/toolchain/lock";
+import { cached } from "./cached";
 import { fetchJars } from "./maven";
 
 /** Where the image has Neo4j. */
@@ -14,25 +13,15 @@ const ARTIFACTS = ["org.neo4j.app:neo4j-server", "org.neo4j:neo4j"].map((artifac
 const COMMANDS = { neo4j: "Neo4jCommand", "neo4j-admin": "Neo4jAdminCommand" };
 
 /** Finds Neo4j in the version of the image in the cache, or fetches its jars from Maven Central; returns its directory. */
-export async function ensureNeo4j(progress: (line: string) => void): Promise<string> {
-  const all = path.join(cacheDirectory(), "neo4j");
-  const directory = path.join(all, VERSION);
-  if (fs.existsSync(directory)) return directory;
-  fs.mkdirSync(all, { recursive: true });
-  await withLock(`${directory}.lock`, progress, () => {
-    if (fs.existsSync(directory)) return Promise.resolve();
-    progress(`fetching Neo4j ${VERSION}`);
-    const unfinished = `${directory}.unfinished`;
-    fs.rmSync(unfinished, { recursive: true, force: true });
-    fs.mkdirSync(path.join(unfinished, "bin"), { recursive: true });
-    fetchJars(unfinished, ARTIFACTS);
+export function ensureNeo4j(progress: (line: string) => void): Promise<string> {
+  return cached(`neo4j/${VERSION}`, `Neo4j ${VERSION}`, progress, (directory) => {
+    const bin = path.join(directory, "bin");
+    fs.mkdirSync(bin);
+    fetchJars(directory, ARTIFACTS);
     for (const [name, command] of Object.entries(COMMANDS)) {
-      fs.writeFileSync(path.join(unfinished, "bin", name), launcher(command), { mode: 0o755 });
+      fs.writeFileSync(path.join(bin, name), launcher(command), { mode: 0o755 });
     }
-    fs.renameSync(unfinished, directory);
-    return Promise.resolve();
   });
-  return directory;
 }
 
 /** A command of the distribution, whose own scripts no registry has. */

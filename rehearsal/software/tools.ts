@@ -1,12 +1,16 @@
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { images } from "../../components/base/versions";
 import { ensureTools, pinned, type ToolSet } from "../simulation/toolchain";
+import { moduleFolder } from "../simulation/toolchain/build";
 
 const DIRECTORY = path.join(__dirname, "tools");
 // Of its own: it wants newer libraries than MinIO compiles with.
 const GATEWAY_DIRECTORY = path.join(DIRECTORY, "envoy-gateway");
-// Pinned there, with what else a node runs.
+// With what a node runs besides, whose libraries it shares.
 const NODE_DIRECTORY = path.join(__dirname, "..", "node", "tools");
+const REDIS_EXPORTER = "github.com/oliver006/redis_exporter";
+const GATEWAY_MODULE = "github.com/envoyproxy/gateway";
 const STRIP = "-s -w";
 
 /** `v0.0.0-20250907161309-07c3a429bfed` as MinIO names it: `RELEASE.2025-09-07T16-13-09Z`. */
@@ -17,12 +21,13 @@ function release(pseudoVersion: string): string {
 }
 
 /** The release of Envoy Gateway that is built; a test compares it with the chart that we deploy. */
-export const envoyGatewayRelease = pinned("github.com/envoyproxy/gateway", GATEWAY_DIRECTORY);
+export const envoyGatewayRelease = pinned(GATEWAY_MODULE, GATEWAY_DIRECTORY);
 
 /** The releases that are built; a test compares them with the images that we deploy. */
 export const releases = {
   [images.minio]: release(pinned("github.com/minio/minio", DIRECTORY)),
   [images.minioClient]: release(pinned("github.com/minio/mc", DIRECTORY)),
+  [images.redisExporter]: pinned(REDIS_EXPORTER, NODE_DIRECTORY),
 };
 
 const S3: ToolSet = {
@@ -43,24 +48,30 @@ const S3: ToolSet = {
 const GATEWAY: ToolSet = {
   owner: "the live tests",
   directory: GATEWAY_DIRECTORY,
-  tools: [
-    { name: "envoy-gateway", package: "github.com/envoyproxy/gateway/cmd/envoy-gateway", ldflags: STRIP, seconds: 260 },
-  ],
+  tools: [{ name: "envoy-gateway", package: `${GATEWAY_MODULE}/cmd/envoy-gateway`, ldflags: STRIP, seconds: 260 }],
 };
 
-/** The exporter of Redis' metrics. */
-export const REDIS_EXPORTER = {
-  name: "redis_exporter",
-  package: "github.com/oliver006/redis_exporter",
-  ldflags: STRIP,
-  seconds: 3,
+const EXPORTER: ToolSet = {
+  owner: "the live tests",
+  directory: NODE_DIRECTORY,
+  tools: [{ name: "redis_exporter", package: REDIS_EXPORTER, ldflags: STRIP, seconds: 3 }],
 };
-
-const EXPORTER: ToolSet = { owner: "the live tests", directory: NODE_DIRECTORY, tools: [REDIS_EXPORTER] };
 
 /** The directory of `envoy-gateway`. */
 export function ensureEnvoyGateway(progress: (line: string) => void): Promise<string> {
   return ensureTools(GATEWAY, progress);
+}
+
+/** The directory of its chart, of the same release. */
+export async function ensureEnvoyGatewayChart(progress: (line: string) => void): Promise<string> {
+  const charts = await moduleFolder(await ensureEnvoyGateway(progress), GATEWAY_DIRECTORY, GATEWAY_MODULE, "charts");
+  const chart = path.join(charts, "gateway-helm");
+  const template = fs.readFileSync(path.join(chart, "values.tmpl.yaml"), "utf8");
+  // A release fills in its image.
+  const image = `docker.io/envoyproxy/gateway:${envoyGatewayRelease}`;
+  const values = template.replace("${GatewayImage}", image).replace("${GatewayImagePullPolicy}", "IfNotPresent");
+  fs.writeFileSync(path.join(chart, "values.yaml"), values);
+  return charts;
 }
 
 /** The directory of `minio` and `mc`, built from the sources of the images' releases. */

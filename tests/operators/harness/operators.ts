@@ -1,13 +1,14 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { execFileSync } from "node:child_process";
-import { stringify } from "yaml";
 import { type ChartPin, charts } from "../../../components/base/versions";
 import type { Evaluation } from "../../../rehearsal/program/evaluate";
-import { plain } from "../../../rehearsal/program/values";
+import { type DeclaredRelease, releasesOf } from "../../../rehearsal/program/charts";
 import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
 import { built, ensureOperators, operatorNames as builtNames } from "../../../rehearsal/node/operators/build";
-import { ensureEnvoyGateway } from "../../../rehearsal/software/tools";
+import { renderRelease } from "../../../rehearsal/simulation/helm-template";
+import { versions } from "../../../rehearsal/simulation/toolchain";
+import { ensureEnvoyGateway, ensureEnvoyGatewayChart } from "../../../rehearsal/software/tools";
 import { everything, haveRights, rights } from "../../../rehearsal/node/operators/rights";
 import { type World } from "./world";
 
@@ -30,8 +31,8 @@ interface Runs {
   readonly account: string;
   /** Whether the program gives it its rights, and not the chart. */
   readonly ours?: true;
-  /** Whether the roles of its chart are nowhere at hand, so that it may do everything. */
-  readonly unknown?: true;
+  /** Whether the roles are those that its chart makes of our values. */
+  readonly rendered?: true;
   /** Whether our values have it act in some namespaces alone, with the rights of its chart there. */
   readonly within?: (values: any) => readonly string[];
   readonly args: (values: any, ports: readonly number[]) => readonly string[];
@@ -100,7 +101,7 @@ const OPERATORS: Readonly<Record<OperatorName, Runs>> = {
     chart: charts.envoyGateway,
     release: "envoy-gateway",
     account: "envoy-gateway",
-    unknown: true,
+    rendered: true,
     args: () => ["server", `--config-path=${GATEWAY_CONFIG}`],
     env: ({ kubernetesClusterDomain }) => ({
       ENVOY_GATEWAY_NAMESPACE: "gateway",
@@ -113,20 +114,21 @@ const GATEWAY_CONFIG = "envoy-gateway.yaml";
 
 /** Starts an operator under the service account of its release, with the rights that its chart and its values give it. */
 export async function start(world: World, directory: string, name: OperatorName, program: Evaluation): Promise<void> {
-  const { chart, release, account, ours, unknown, within, args, env } = OPERATORS[name];
-  const inputs = program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release);
-  const { namespace, values } = plain(inputs?.inputs) as { namespace: string; values: any };
+  const { chart, release, account, ours, rendered, within, args, env } = OPERATORS[name];
+  const declared = releasesOf(program).find((one) => one.release === release);
+  if (declared === undefined) throw new Error(`no release ${release}`);
+  const { namespace, values } = declared;
   const owner = { namespace, name: account };
   await world.apply([
     { apiVersion: "v1", kind: "ServiceAccount", metadata: owner },
-    ...(ours ? [] : haveRights && !unknown ? rights(chart, owner, within?.(values)) : [everything(owner)]),
+    ...(ours || rendered ? [] : haveRights ? rights(chart, owner, within?.(values)) : [everything(owner)]),
   ]);
   const binary = path.join(directory, name);
   if (name === "cnpg") prepareCnpg(world.cluster.directory, binary);
   const kubeconfig = await world.login(namespace, account);
   const own = name === "cert-manager" ? [`--kubeconfig=${kubeconfig}`] : [];
   const variables = { KUBECONFIG: kubeconfig, ...env?.(values) };
-  const around = name === "envoy-gateway" ? await prepareGateway(world, binary, values, variables) : [];
+  const around = name === "envoy-gateway" ? await prepareGateway(world, binary, declared) : [];
   const [file = "", ...before] = [...around, binary] as readonly string[];
   await world.cluster.run(name, [...before, ...args(values, [await freePort(), await freePort()]), ...own], {
     file,
@@ -134,25 +136,24 @@ export async function start(world: World, directory: string, name: OperatorName,
   });
 }
 
-/** Does what a hook of its chart and its ConfigMap do; returns the command that shows it its certificates where its pod has them. */
-async function prepareGateway(
-  world: World,
-  binary: string,
-  values: any,
-  variables: Readonly<Record<string, string>>,
-): Promise<string[]> {
-  const { directory } = world.cluster;
-  const { provider } = values.config.envoyGateway;
-  // The image that the chart names; what is built here knows no version.
-  const shutdownManager = { image: `docker.io/envoyproxy/gateway:${charts.envoyGateway.version}` };
-  const config = {
-    apiVersion: "gateway.envoyproxy.io/v1alpha1",
-    kind: "EnvoyGateway",
-    gateway: { controllerName: "gateway.envoyproxy.io/gatewayclass-controller" },
-    provider: { ...provider, kubernetes: { ...provider.kubernetes, shutdownManager } },
-  };
-  fs.writeFileSync(path.join(directory, GATEWAY_CONFIG), stringify(config));
-  execFileSync(binary, ["certgen", "--disable-topology-injector"], { env: variables, stdio: "ignore" });
+/**
+ * Gives it the roles and the configuration that its chart makes of our values, and the certificates that a hook makes; returns the
+ * command that shows it these where its pod has them.
+ */
+async function prepareGateway(world: World, binary: string, release: DeclaredRelease): Promise<string[]> {
+  const { directory, kubeconfig } = world.cluster;
+  const helm = path.join(world.toolchain.bin, "helm");
+  const charts = await ensureEnvoyGatewayChart(console.log);
+  const renderer = { helm, charts, kubernetesVersion: versions.kubernetes, apiVersions: [] };
+  const objects = await renderRelease(release, renderer);
+  await world.apply(objects.filter(({ kind }) => /^(Cluster)?Role(Binding)?$/.test(kind)));
+  const map = objects.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === "envoy-gateway-config");
+  const config = (map?.["data"] ?? {}) as Readonly<Record<string, string>>;
+  fs.writeFileSync(path.join(directory, GATEWAY_CONFIG), config[GATEWAY_CONFIG] ?? "");
+  execFileSync(binary, ["certgen", "--disable-topology-injector"], {
+    env: { KUBECONFIG: kubeconfig, ENVOY_GATEWAY_NAMESPACE: release.namespace },
+    stdio: "ignore",
+  });
   const { items } = await world.get("secrets");
   const secret = items.find(({ metadata }) => metadata.namespace === "gateway" && metadata.name === "envoy-gateway");
   const certificates = path.join(directory, "certs");

@@ -1,9 +1,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import type { ChartDeclaration } from "../../../components/base/chart-release";
 import { RENDERED, type RenderedChart } from "../../../commands/charts/rendered";
 import type { Manifest } from "../../../rehearsal/operators/operator";
-import { evaluateStack } from "../../../rehearsal/program/charts";
+import { evaluateStack, releasesOf } from "../../../rehearsal/program/charts";
 import type { Evaluation, Registration } from "../../../rehearsal/program/evaluate";
 import { plain } from "../../../rehearsal/program/values";
 
@@ -24,14 +23,10 @@ const BUILT_IN = [
   "ValidatingAdmissionPolicy",
   "ValidatingAdmissionPolicyBinding",
 ];
-const OPERATED = new RegExp(
-  [
-    ...["cert-manager.io", "postgresql.cnpg.io", "elasticsearch.k8s.elastic.co", "monitoring.coreos.com"],
-    ...["gateway.networking.k8s.io", "gateway.envoyproxy.io"],
-  ]
-    .map((group) => `^${group}/`)
-    .join("|"),
-);
+const OPERATED = [
+  ...["cert-manager.io", "postgresql.cnpg.io", "elasticsearch.k8s.elastic.co", "monitoring.coreos.com"],
+  ...["gateway.networking.k8s.io", "gateway.envoyproxy.io"],
+];
 
 /** A stack's program without the plugin for backups: none runs here, and CloudNativePG refuses a Cluster that names one. */
 export async function operatedProgram(stack: string): Promise<Evaluation> {
@@ -46,28 +41,28 @@ function withoutPlugins(registration: Registration): Registration {
 }
 
 /** What the program makes that the operators read or that decides whether their pods are admitted. */
-export function objectsOf({ registrations }: Evaluation): Manifest[] {
+export function objectsOf(program: Evaluation): Manifest[] {
+  const { registrations } = program;
   const own = registrations
-    .filter(({ type, read }) => type.startsWith("kubernetes:") && !read)
+    .filter(({ type, read }) => /^kubernetes:(?!helm)/.test(type) && !read)
     .map(({ inputs }) => plain(inputs) as Manifest)
-    .filter(({ apiVersion, kind }) => BUILT_IN.includes(kind) || OPERATED.test(apiVersion))
+    .filter(
+      ({ apiVersion, kind }) => BUILT_IN.includes(kind) || OPERATED.some((group) => apiVersion.startsWith(`${group}/`)),
+    )
     .filter(({ kind }) => kind !== "ScheduledBackup"); // of the plugin that is left out
-  return [...own, ...charted(registrations), ...monitored(registrations)];
+  return [...own, ...charted(program), ...monitored(registrations)];
 }
 
 /** The Services of charts, to which routes lead. */
-function charted(registrations: Evaluation["registrations"]): Manifest[] {
-  const releases = registrations.filter(({ type }) => type === "carbon:base:ChartRelease");
-  return releases.flatMap(({ name, inputs }) => {
-    const release = registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === name);
-    const { namespace } = plain(release?.inputs) as { namespace: string };
-    return (inputs["declares"] as ChartDeclaration).services.map((service) => ({
+function charted(program: Evaluation): Manifest[] {
+  return releasesOf(program).flatMap(({ namespace, declares }) =>
+    declares.services.map(({ name, port }) => ({
       apiVersion: "v1",
       kind: "Service",
-      metadata: { name: service.name, namespace },
-      spec: { ports: [{ port: service.port }] },
-    }));
-  });
+      metadata: { name, namespace },
+      spec: { ports: [{ port }] },
+    })),
+  );
 }
 
 const RELEASE = "kube-prometheus-stack";

@@ -33,7 +33,7 @@ export class World {
   private applied = new Set<string>();
 
   private constructor(
-    private readonly toolchain: Toolchain,
+    readonly toolchain: Toolchain,
     readonly cluster: Cluster,
   ) {
     const kubeconfig = new KubeConfig();
