@@ -20,7 +20,7 @@ import { total } from "../base/pod";
 import { envSecret } from "../base/secret";
 import { charts } from "../base/versions";
 import type { Volume } from "../base/volume";
-import { SECRET_KEYS, type GrafanaSignOn, type StackSizes, values } from "./kube-prometheus-stack.values";
+import { SECRET_KEYS, type GrafanaSettings, type StackSizes, values } from "./kube-prometheus-stack.values";
 
 /** Name of the release: the chart derives the names of all its objects from it. */
 const RELEASE = "kube-prometheus-stack";
@@ -56,6 +56,12 @@ export type Paging =
   | { readonly kind: "email"; readonly to: string; readonly mail: MailServer }
   | { readonly kind: "none" };
 
+/** Grafana's part of the inputs. */
+export interface GrafanaArgs extends GrafanaSettings {
+  /** Password of its user `admin`. */
+  readonly adminPassword: pulumi.Output<string>;
+}
+
 /** Inputs of {@link KubePrometheusStack}. */
 export interface KubePrometheusStackArgs extends StackSizes {
   /** Namespace of every object made here; it must exist. */
@@ -68,15 +74,9 @@ export interface KubePrometheusStackArgs extends StackSizes {
   readonly kubeApi: ApiServer;
   /** Node networks, where kubelets and exporters are scraped. */
   readonly nodeCidrs: readonly string[];
-  /** Public host name of Grafana. */
-  readonly publicHost: string;
-  /** Password of Grafana's user `admin`. */
-  readonly grafanaPassword: pulumi.Output<string>;
-  /** How people log in to Grafana, besides `admin`. @default by invitation, with passwords of their own */
-  readonly signOn?: GrafanaSignOn;
   readonly paging: Paging;
-  /** Sends Grafana's invitations. @default nobody does */
-  readonly mail?: MailServer | undefined;
+  /** @default none: nothing of it is installed */
+  readonly grafana?: GrafanaArgs | undefined;
   /** How they reach servers outside the cluster. @default directly */
   readonly outside?: Outside;
 }
@@ -85,38 +85,28 @@ export interface KubePrometheusStackArgs extends StackSizes {
 export class KubePrometheusStack extends pulumi.ComponentResource {
   readonly prometheus: Endpoint<"http">;
   readonly alertmanager: Endpoint<"http">;
-  readonly grafana: Endpoint<"http">;
+  /** Undefined where the stack has none. */
+  readonly grafana: Endpoint<"http"> | undefined;
   readonly offers: Offer;
 
   constructor(name: string, args: KubePrometheusStackArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:KubePrometheusStack", name, {}, opts);
-    const { namespace, chartDirectory, kubeApi, nodeCidrs, mail, signOn, outside = {} } = args;
+    const { namespace, chartDirectory, kubeApi, nodeCidrs, outside = {} } = args;
     const workloads = declaredWorkloads(args);
     const scraper = prometheus(namespace);
     const pods = {
       alertmanager: podsOf(workloads.alertmanager, namespace),
-      grafana: podsOf(workloads.grafana, namespace),
-      kubeStateMetrics: podsOf(workloads.kubeStateMetrics, namespace),
+      grafana: workloads.grafana && podsOf(workloads.grafana, namespace),
+      kubeStateMetrics: workloads.kubeStateMetrics && podsOf(workloads.kubeStateMetrics, namespace),
       operator: workloads.operator && podsOf(workloads.operator, namespace),
     };
 
-    const admin = envSecret(
-      GRAFANA_ADMIN,
-      { namespace, data: { "admin-user": "admin", "admin-password": args.grafanaPassword } },
-      { parent: this },
-    );
     const routing = envSecret(
       ALERTMANAGER_CONFIG,
       { namespace, data: { "alertmanager.yaml": alertmanagerConfig(args) } },
       { parent: this },
     );
-    const client =
-      signOn &&
-      envSecret(GRAFANA_CLIENT, { namespace, data: { [SECRET_KEYS.client]: signOn.clientSecret } }, { parent: this });
-    const password =
-      mail && envSecret(GRAFANA_MAIL, { namespace, data: { [SECRET_KEYS.mail]: mail.password } }, { parent: this });
-    const secrets = [admin, routing, ...(client ? [client] : []), ...(password ? [password] : [])];
-    const dashboards = readConfigMaps(this, pods.grafana);
+    const grafana = args.grafana && grafanaObjects(this, namespace, args.grafana);
     // With the observer's short name instead of its StatefulSet's.
     const wires = connect(this, {
       from: scraper,
@@ -124,14 +114,13 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         kubeApi,
         nodes("kubelets", nodeCidrs, PORTS.kubelet),
         nodes("node-exporters", nodeCidrs, PORTS.nodeExporter),
-        on("metrics", pods.kubeStateMetrics, PORTS.kubeStateMetrics),
+        ...(pods.kubeStateMetrics ? [on("metrics", pods.kubeStateMetrics, PORTS.kubeStateMetrics)] : []),
         on("alerts and metrics", pods.alertmanager, PORTS.alertmanager, PORTS.reloader),
-        on("metrics", pods.grafana, PORTS.grafana),
+        ...(pods.grafana ? [on("metrics", pods.grafana, PORTS.grafana)] : []),
         ...(pods.operator ? [on("metrics", pods.operator, PORTS.webhook)] : []),
         on("metrics", scraper, PORTS.prometheus, PORTS.reloader),
       ],
     });
-    const people = [...(signOn?.provider ?? []), ...(mail ? [mail.destination] : [])];
     const outwards = (peers: readonly ExternalPeer[], ...names: string[]) =>
       outward(
         outside,
@@ -147,25 +136,31 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
         values: values({
           ...args,
           prometheusServiceAccount: scraper.serviceAccount,
-          grafanaSecret: admin,
-          grafanaFiles: { ...(client && { client }), ...(password && { mail: password }) },
+          grafana: args.grafana &&
+            grafana && {
+              ...args.grafana,
+              ...grafana,
+              outward: outwards(grafana.people, `${RELEASE}-prometheus`),
+              datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
+            },
           alertmanagerSecret: routing.name,
-          grafanaOutward: outwards(people, `${RELEASE}-prometheus`),
           alertmanagerOutward: outwards(told(args.paging)),
-          datasource: `http://${RELEASE}-prometheus:${PORTS.prometheus}`,
         }),
         // The program brings the CRDs, so that upgrades reach them.
         declares: { workloads: Object.values(workloads), services: declaredServices(workloads), crds: [] },
         talksTo: {
           ...(workloads.operator && { [workloads.operator.name]: [kubeApi] }),
-          [workloads.kubeStateMetrics.name]: [kubeApi],
-          [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus), ...people],
+          ...(workloads.kubeStateMetrics && { [workloads.kubeStateMetrics.name]: [kubeApi] }),
+          ...(workloads.grafana &&
+            grafana && {
+              [workloads.grafana.name]: [kubeApi, on("http", scraper, PORTS.prometheus), ...grafana.people],
+            }),
           [workloads.alertmanager.name]: told(args.paging),
         },
         // Grafana and five other images are pulled, and Grafana prepares its database, before Helm goes on.
         timeoutSeconds: 900,
       },
-      { parent: this, dependsOn: [...secrets.map(({ resource }) => resource), ...dashboards, ...wires] },
+      { parent: this, dependsOn: [routing.resource, ...(grafana?.resources ?? []), ...wires] },
     );
     const webhook = pods.operator ? admitApiServer(this, kubeApi, on("webhook", pods.operator, PORTS.webhook)) : [];
 
@@ -178,25 +173,20 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
       });
     this.prometheus = endpoint("prometheus", PORTS.prometheus, scraper);
     this.alertmanager = endpoint("alertmanager", PORTS.alertmanager, pods.alertmanager);
-    this.grafana = { ...endpoint("grafana", 80, pods.grafana, PORTS.grafana), auth: "basic" };
+    this.grafana = pods.grafana && { ...endpoint("grafana", 80, pods.grafana, PORTS.grafana), auth: "basic" };
     this.offers = {
-      endpoints: { prometheus: this.prometheus, alertmanager: this.alertmanager, grafana: this.grafana },
+      endpoints: {
+        prometheus: this.prometheus,
+        alertmanager: this.alertmanager,
+        ...(this.grafana && { grafana: this.grafana }),
+      },
       // Keys `admin-user` and `admin-password`.
-      credentials: { grafana: { namespace, name: GRAFANA_ADMIN } },
+      ...(this.grafana && { credentials: { grafana: { namespace, name: GRAFANA_ADMIN } } }),
       alerts: ["platform", "scheduled-jobs", "volumes", "objectives"].map((file) =>
         path.join(__dirname, `${file}.alerts.yaml`),
       ),
       entries: [
-        { kind: "site", host: "grafana", endpoint: this.grafana, timeoutSeconds: 300 },
-        {
-          kind: "api",
-          name: "grafana",
-          endpoint: this.grafana,
-          rate: { perMinute: 200, perHour: 10000 },
-          timeoutSeconds: 60,
-          retries: 2,
-          authorizes: true,
-        },
+        ...(this.grafana ? grafanaEntries(this.grafana) : []),
         { kind: "site", host: "alertmanager", endpoint: this.alertmanager, timeoutSeconds: 300 },
         {
           kind: "api",
@@ -212,6 +202,43 @@ export class KubePrometheusStack extends pulumi.ComponentResource {
   }
 }
 
+function grafanaEntries(endpoint: Endpoint<"http">): NonNullable<Offer["entries"]> {
+  return [
+    { kind: "site", host: "grafana", endpoint, timeoutSeconds: 300 },
+    {
+      kind: "api",
+      name: "grafana",
+      endpoint,
+      rate: { perMinute: 200, perHour: 10000 },
+      timeoutSeconds: 60,
+      retries: 2,
+      authorizes: true,
+    },
+  ];
+}
+
+/** What Grafana's pods need before they start, and whom they call outside. */
+function grafanaObjects(
+  parent: pulumi.Resource,
+  namespace: pulumi.Input<string>,
+  { adminPassword, signOn, mail }: GrafanaArgs,
+) {
+  const secretOf = (name: string, data: Readonly<Record<string, pulumi.Input<string>>>) =>
+    envSecret(name, { namespace, data }, { parent });
+  const secret = secretOf(GRAFANA_ADMIN, { "admin-user": "admin", "admin-password": adminPassword });
+  const files = {
+    ...(signOn && { client: secretOf(GRAFANA_CLIENT, { [SECRET_KEYS.client]: signOn.clientSecret }) }),
+    ...(mail && { mail: secretOf(GRAFANA_MAIL, { [SECRET_KEYS.mail]: mail.password }) }),
+  };
+  const reading = readConfigMaps(parent, namespace);
+  return {
+    secret,
+    files,
+    resources: [...[secret, ...Object.values(files)].map(({ resource }) => resource), ...reading],
+    people: [...(signOn?.provider ?? []), ...(mail ? [mail.destination] : [])],
+  };
+}
+
 function nodes(name: string, cidrs: readonly string[], port: number): ExternalPeer {
   return { kind: "external", name, cidrs, port, why: "metrics" };
 }
@@ -220,15 +247,12 @@ function on(why: string, server: PodIdentity, ...ports: number[]): PodPorts {
   return { kind: "pods", server, ports: ports.map((port) => ({ port })), why };
 }
 
-type WorkloadName = "prometheus" | "alertmanager" | "grafana" | "kubeStateMetrics" | "nodeExporter";
-
-interface Workloads extends Record<WorkloadName, DeclaredWorkload> {
-  readonly operator?: DeclaredWorkload;
-}
+type Workloads = Record<"prometheus" | "alertmanager" | "nodeExporter", DeclaredWorkload> &
+  Partial<Record<"operator" | "grafana" | "kubeStateMetrics", DeclaredWorkload>>;
 
 /** The operator makes the StatefulSets from the chart's Prometheus and Alertmanager resources. */
 function declaredWorkloads(args: KubePrometheusStackArgs): Workloads {
-  const { reloader } = args;
+  const { reloader, grafana, kubeStateMetrics } = args;
   const scraper = prometheus(args.namespace);
   const subchart = (chart: string) => ({
     name: `${RELEASE}-${chart}`,
@@ -265,8 +289,12 @@ function declaredWorkloads(args: KubePrometheusStackArgs): Workloads {
       serviceAccount: `${RELEASE}-alertmanager`,
       size: total(args.alertmanager, reloader),
     },
-    grafana: { kind: "Deployment", ...subchart("grafana"), size: total(args.grafana, reloader) },
-    kubeStateMetrics: { kind: "Deployment", ...subchart("kube-state-metrics"), size: args.kubeStateMetrics },
+    ...(grafana && {
+      grafana: { kind: "Deployment", ...subchart("grafana"), size: total(grafana.size, reloader) },
+    }),
+    ...(kubeStateMetrics && {
+      kubeStateMetrics: { kind: "Deployment", ...subchart("kube-state-metrics"), size: kubeStateMetrics },
+    }),
     nodeExporter: {
       kind: "DaemonSet",
       ...subchart("prometheus-node-exporter"),
@@ -286,16 +314,18 @@ function declaredServices(workloads: Workloads): DeclaredService[] {
   return [
     service("prometheus", PORTS.prometheus, workloads.prometheus),
     service("alertmanager", PORTS.alertmanager, workloads.alertmanager),
-    service("grafana", 80, workloads.grafana, PORTS.grafana),
+    ...(workloads.grafana ? [service("grafana", 80, workloads.grafana, PORTS.grafana)] : []),
     ...(workloads.operator ? [service("operator", 443, workloads.operator, PORTS.webhook)] : []),
-    service("kube-state-metrics", PORTS.kubeStateMetrics, workloads.kubeStateMetrics),
+    ...(workloads.kubeStateMetrics
+      ? [service("kube-state-metrics", PORTS.kubeStateMetrics, workloads.kubeStateMetrics)]
+      : []),
     service("prometheus-node-exporter", PORTS.nodeExporter, workloads.nodeExporter),
   ];
 }
 
 /** Grafana's sidecar reads dashboards from ConfigMaps of its namespace; the chart's role would also allow reading Secrets. */
-function readConfigMaps(parent: pulumi.Resource, { namespace, serviceAccount }: PodIdentity): pulumi.Resource[] {
-  const subject = { kind: "ServiceAccount", name: serviceAccount, namespace };
+function readConfigMaps(parent: pulumi.Resource, namespace: pulumi.Input<string>): pulumi.Resource[] {
+  const subject = { kind: "ServiceAccount", name: `${RELEASE}-grafana`, namespace };
   const rule = { apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] };
   return grant(parent, "grafana-dashboards", namespace, [subject], [rule]);
 }

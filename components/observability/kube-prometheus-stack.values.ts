@@ -12,7 +12,7 @@ export const SECRET_KEYS = { client: "client-secret", mail: "password" };
 type SecretFile = keyof typeof SECRET_KEYS;
 
 /** How people log in to Grafana, which does not ask a provider where its endpoints are. */
-export interface GrafanaSignOn extends SignOn<GrafanaRole> {
+interface GrafanaSignOn extends SignOn<GrafanaRole> {
   readonly authorizationUrl: string;
   readonly tokenUrl: string;
   readonly userInfoUrl: string;
@@ -28,13 +28,35 @@ export interface StackSizes {
   readonly retentionDays: number;
   readonly prometheus: ContainerSize & { readonly volume: Volume };
   readonly alertmanager: ContainerSize & { readonly volume: Volume };
-  readonly grafana: ContainerSize;
   /** The Prometheus operator; or the cluster has one, and none is installed. */
   readonly operator: ContainerSize | "existing";
-  readonly kubeStateMetrics: ContainerSize;
+  /** Without it nobody counts pods, Jobs, quotas and volumes, and the alerts that need these counts never fire. */
+  readonly kubeStateMetrics?: ContainerSize | undefined;
   readonly nodeExporter: ContainerSize;
   /** Each configuration reloader, a sidecar of Prometheus, Alertmanager and Grafana. */
   readonly reloader: ContainerSize;
+}
+
+/** Grafana, and how people use it. */
+export interface GrafanaSettings {
+  readonly size: ContainerSize;
+  /** Its public host name. */
+  readonly publicHost: string;
+  /** How people log in, besides `admin`. @default by invitation, with passwords of their own */
+  readonly signOn?: GrafanaSignOn;
+  /** Sends its invitations. @default nobody does */
+  readonly mail?: MailServer | undefined;
+}
+
+/** What the component makes for Grafana. */
+interface GrafanaValues extends GrafanaSettings {
+  readonly secret: EnvSecret;
+  /** The secret of its client at the identity provider, and its password at the mail server. */
+  readonly files: Readonly<Partial<Record<SecretFile, EnvSecret>>>;
+  /** What it is given to go outside. */
+  readonly outward: Outward;
+  /** URL of Prometheus. */
+  readonly datasource: string;
 }
 
 /** Inputs of the values. */
@@ -42,20 +64,12 @@ export interface ValuesArgs extends StackSizes {
   readonly namespace: pulumi.Input<string>;
   readonly nodeNamespace: pulumi.Input<string>;
   readonly watched: readonly pulumi.Input<string>[];
-  /** Public host name of Grafana. */
-  readonly publicHost: string;
   readonly prometheusServiceAccount: string;
-  readonly grafanaSecret: EnvSecret;
-  /** The secret of Grafana's client at the identity provider, and its password at the mail server. */
-  readonly grafanaFiles: Readonly<Partial<Record<SecretFile, EnvSecret>>>;
-  readonly mail?: MailServer | undefined;
-  readonly signOn?: GrafanaSignOn;
+  /** Absent where the stack has none. */
+  readonly grafana: GrafanaValues | undefined;
   readonly alertmanagerSecret: string;
-  /** What Grafana and Alertmanager are given to go outside. */
-  readonly grafanaOutward: Outward;
+  /** What Alertmanager is given to go outside. */
   readonly alertmanagerOutward: Outward;
-  /** URL of Prometheus, for Grafana. */
-  readonly datasource: string;
 }
 
 /** The values of the chart kube-prometheus-stack: one part for each of its systems. */
@@ -74,15 +88,19 @@ export function values(args: ValuesArgs): { readonly [key: string]: HelmValue } 
     prometheusOperator: operator(args),
     prometheus: prometheus(args),
     alertmanager: alertmanager(args),
-    grafana: grafana(args),
+    grafana: args.grafana ? grafana(args.grafana, args.reloader) : { enabled: false },
     nodeExporter: { operatingSystems: { aix: { enabled: false }, darwin: { enabled: false } } },
-    "kube-state-metrics": {
-      securityContext: CHANGE_OWNER_ONCE,
-      resources: resources(args.kubeStateMetrics),
-      priorityClassName: "standard-services",
-      // Nothing uses metrics about Secrets, and listing them would require the right to read them.
-      collectorsExclude: ["secrets"],
-    },
+    ...(args.kubeStateMetrics
+      ? {
+          "kube-state-metrics": {
+            securityContext: CHANGE_OWNER_ONCE,
+            resources: resources(args.kubeStateMetrics),
+            priorityClassName: "standard-services",
+            // Nothing uses metrics about Secrets, and listing them would require the right to read them.
+            collectorsExclude: ["secrets"],
+          },
+        }
+      : { kubeStateMetrics: { enabled: false } }),
     // It inspects the node, which Pod Security allows only for `privileged`; it only needs to read.
     "prometheus-node-exporter": {
       namespaceOverride: pulumi.output(args.nodeNamespace),
@@ -174,34 +192,21 @@ function claim({ storageClass, sizeGiB }: Volume): HelmValue {
   };
 }
 
-function grafana(args: ValuesArgs): HelmValue {
-  const {
-    grafana: size,
-    grafanaSecret,
-    grafanaFiles,
-    grafanaOutward,
-    mail,
-    signOn,
-    reloader,
-    datasource,
-    publicHost,
-  } = args;
+function grafana(args: GrafanaValues, reloader: ContainerSize): HelmValue {
+  const { size, publicHost, signOn, mail, secret, files, outward, datasource } = args;
   const tmp = { name: "tmp", mountPath: "/tmp" };
-  const files = Object.entries(grafanaFiles);
-  const { env, annotations, volumes, mounts } = grafanaOutward;
+  const mounted = Object.entries(files);
+  const { env, annotations, volumes, mounts } = outward;
   return {
     securityContext: CHANGE_OWNER_ONCE,
     resources: resources(size),
     priorityClassName: "standard-services",
-    admin: { existingSecret: grafanaSecret.name },
+    admin: { existingSecret: secret.name },
     ...(Object.keys(env).length > 0 && { env }),
     // It reads the password when it starts with an empty database, which each of its pods does.
     podAnnotations: {
       ...Object.fromEntries(
-        [grafanaSecret, ...Object.values(grafanaFiles)].map(({ name, checksum }) => [
-          `checksum.254carbon.com/${name}`,
-          checksum,
-        ]),
+        [secret, ...Object.values(files)].map(({ name, checksum }) => [`checksum.254carbon.com/${name}`, checksum]),
       ),
       ...annotations,
     },
@@ -209,10 +214,10 @@ function grafana(args: ValuesArgs): HelmValue {
     // Grafana and its sidecar need a directory for temporary files (kubara#302, grafana/helm-charts#3936).
     extraVolumes: [{ name: "tmp", emptyDir: { sizeLimit: "64Mi" } }, ...volumes],
     extraVolumeMounts: [tmp, ...mounts],
-    ...(files.length > 0 && {
-      extraSecretMounts: files.map(([name, secret]) => ({
+    ...(mounted.length > 0 && {
+      extraSecretMounts: mounted.map(([name, { name: secretName }]) => ({
         name,
-        secretName: secret.name,
+        secretName,
         mountPath: mountOf(name),
         readOnly: true,
         defaultMode: 0o440,

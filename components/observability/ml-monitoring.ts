@@ -56,6 +56,10 @@ export interface MlMonitoringArgs {
   readonly namespace: pulumi.Input<string>;
   /** The rule files of what is deployed: an alert of anything else would tell that it is missing. */
   readonly alerts: readonly string[];
+  /** Whether kube-state-metrics is scraped: without it, rules that need it would be silent, or say that all is missing. */
+  readonly kubeStateMetrics: boolean;
+  /** Whether there is a Grafana, which shows the dashboard. */
+  readonly grafana: boolean;
   readonly workloads: { readonly [name in keyof Placeholders]: pulumi.Input<Placeholders[name]> };
 }
 
@@ -63,7 +67,7 @@ export interface MlMonitoringArgs {
 export class MlMonitoring extends pulumi.ComponentResource {
   constructor(name: string, args: MlMonitoringArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:observability:MlMonitoring", name, {}, opts);
-    const { namespace, alerts } = args;
+    const { namespace, alerts, kubeStateMetrics, grafana } = args;
     const filled = pulumi.output(args.workloads);
 
     new k8s.apiextensions.CustomResource(
@@ -73,20 +77,25 @@ export class MlMonitoring extends pulumi.ComponentResource {
         kind: "PrometheusRule",
         metadata: { name: "ml-platform-alerts", namespace },
         spec: {
-          groups: filled.apply((placeholders) => alertFiles(placeholders, alerts).flatMap(({ groups }) => groups)),
+          groups: filled.apply((placeholders) => {
+            const groups = alertFiles(placeholders, alerts).flatMap((file) => file.groups);
+            return kubeStateMetrics ? groups : groups.flatMap(withoutKubeStateMetrics);
+          }),
         },
       },
       { parent: this },
     );
-    new k8s.core.v1.ConfigMap(
-      "grafana-dashboard-ml-platform",
-      {
-        // By this label Grafana's sidecar finds it.
-        metadata: { name: "grafana-dashboard-ml-platform", namespace, labels: { grafana_dashboard: "1" } },
-        data: { "ml-platform.json": filled.apply((placeholders) => dashboard(placeholders)) },
-      },
-      { parent: this },
-    );
+    if (grafana) {
+      new k8s.core.v1.ConfigMap(
+        "grafana-dashboard-ml-platform",
+        {
+          // By this label Grafana's sidecar finds it.
+          metadata: { name: "grafana-dashboard-ml-platform", namespace, labels: { grafana_dashboard: "1" } },
+          data: { "ml-platform.json": filled.apply((placeholders) => dashboard(placeholders)) },
+        },
+        { parent: this },
+      );
+    }
     this.registerOutputs();
   }
 }
@@ -99,6 +108,12 @@ export function alertFiles(placeholders: Placeholders, files: readonly string[])
     const { groups } = parse(rules) as RuleFile;
     return { groups: groups.map((group) => ({ ...group, rules: group.rules.flatMap(forEachWindow) })) };
   });
+}
+
+/** A group without the rules that kube-state-metrics is needed for; none if nothing is left. */
+function withoutKubeStateMetrics(group: RuleFile["groups"][number]): RuleFile["groups"] {
+  const rules = group.rules.filter(({ expr }) => !/\bkube_/.test(expr));
+  return rules.length > 0 ? [{ ...group, rules }] : [];
 }
 
 // Of the burn rates of objectives.alerts.yaml.

@@ -61,12 +61,17 @@ export const Monitoring = z.strictObject({
   retentionDays: z.int().min(1).meta({ description: "How long metrics are kept; shorter if the volume fills up" }),
   prometheus: z.strictObject({ ...size, volume: Volume }),
   alertmanager: z.strictObject({ ...size, volume: Volume }),
-  grafana: Size,
+  grafana: Size.optional().meta({
+    description: "Left out where people look at Prometheus elsewhere: no Grafana, no dashboard, and no host of its own",
+  }),
   operator: addOn(Size).meta({
     description:
       "The Prometheus operator; or `existing` where the cluster has one that watches the platform's namespaces: nothing is installed, and its version and CRDs are checked",
   }),
-  kubeStateMetrics: Size,
+  kubeStateMetrics: Size.optional().meta({
+    description:
+      "Left out where nobody counts pods, Jobs, quotas and volumes: the alerts that need these counts are left out, too",
+  }),
   nodeExporter: Size,
   reloader: Size.meta({ description: "Each sidecar that reloads configuration" }),
   objectives: Objectives.prefault({}).meta({

@@ -56,8 +56,10 @@ export const SingleSignOn = z.strictObject({
     .meta({ description: "Grafana; its secret is carbon:grafanaClientSecret" }),
 });
 
-/** The systems in which people can log in so, each as the stack file calls it there and as a system. */
-export const SIGN_ON_SYSTEMS = { superset: "superset", datahub: "datahub", grafana: "monitoring" } as const;
+// Each as singleSignOn calls it, and where it stands in the stack file.
+const SIGN_ON_SYSTEMS = { superset: "superset", datahub: "datahub", grafana: "monitoring.grafana" } as const;
+
+/** A system in which people can log in so. */
 export type SignOnSystem = keyof typeof SIGN_ON_SYSTEMS;
 
 /** What single sign-on needs. */
@@ -66,19 +68,20 @@ interface SignOnConfig {
   readonly gateway?: { readonly people: { readonly kind: string; readonly issuer?: string } } | undefined;
   readonly superset?: object | undefined;
   readonly datahub?: { readonly ingestion?: object | undefined } | undefined;
-  readonly monitoring?: object | undefined;
+  readonly monitoring?: { readonly grafana?: object | undefined } | undefined;
 }
 
 /** A fault for everything that single sign-on needs and the stack does not have. */
 export function signOnFaults(config: SignOnConfig): { readonly path: readonly string[]; readonly message: string }[] {
-  const { singleSignOn, gateway, datahub } = config;
+  const { singleSignOn, gateway, superset, datahub, monitoring } = config;
   if (singleSignOn === undefined) return [];
+  const configured = { superset, datahub, grafana: monitoring?.grafana };
   const clients = (Object.keys(SIGN_ON_SYSTEMS) as SignOnSystem[]).filter((key) => singleSignOn[key] !== undefined);
   const faults = clients.flatMap((key) => {
     const system = SIGN_ON_SYSTEMS[key];
     const fault = (message: string) => ({ path: ["singleSignOn", key], message: `${message}, or remove it` });
     return [
-      ...(config[system] === undefined ? [fault(`${system} is not configured; configure ${system}`)] : []),
+      ...(configured[key] === undefined ? [fault(`${system} is not configured; configure ${system}`)] : []),
       ...(gateway === undefined
         ? [fault("has no public host to which the provider could send people back; configure gateway")]
         : []),

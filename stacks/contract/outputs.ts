@@ -50,7 +50,7 @@ export const OUTPUTS = {
   datahub: z.object({ gms: httpService, frontend: httpService }),
   superset: httpService,
   dolphinscheduler: httpService,
-  monitoring: z.object({ prometheus: httpService, alertmanager: httpService, grafana: httpService }),
+  monitoring: z.object({ prometheus: httpService, alertmanager: httpService, grafana: httpService.optional() }),
   gateway: z.object({
     sites: urls("URL of each public site, by its host"),
     apis: urls("URL of each public API, by name"),

@@ -19,7 +19,7 @@ export interface Observability {
 export function observability(config: PlatformConfig, secrets: Secrets, ground: Foundation): Observability {
   if (config.monitoring === undefined) return { monitoring: undefined };
   const { at, namespaces, kubeApi, nodeCidrs, chartDirectory, metrics, certManager } = ground;
-  const { prometheus, alertmanager, paging, ...sizes } = config.monitoring;
+  const { prometheus, alertmanager, grafana, paging, ...sizes } = config.monitoring;
   const mail = mailServer(config, secrets);
 
   const monitoring = new KubePrometheusStack(
@@ -34,12 +34,15 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
       ...sizes,
       prometheus: { ...prometheus, volume: ground.volumeOf(prometheus.volume) },
       alertmanager: { ...alertmanager, volume: ground.volumeOf(alertmanager.volume) },
-      publicHost: ground.publicHost("grafana"),
-      grafanaPassword: secrets.get("grafanaAdminPassword"),
+      grafana: grafana && {
+        size: grafana,
+        publicHost: ground.publicHost("grafana"),
+        adminPassword: secrets.get("grafanaAdminPassword"),
+        mail,
+        ...signOn(config, "grafana", secrets),
+      },
       paging: pagingOf(paging, secrets, mail),
-      mail,
       outside: ground.outside,
-      ...signOn(config, "grafana", secrets),
     },
     // cert-manager issues the certificate of its webhooks.
     { ...at("monitoring"), dependsOn: [metrics.crds, certManager] },
@@ -61,6 +64,8 @@ export function watch(
     {
       namespace: namespaces.monitoring,
       alerts: [...alerts, ...Object.values(offers).flatMap((system) => system.alerts ?? [])],
+      kubeStateMetrics: config.monitoring.kubeStateMetrics !== undefined,
+      grafana: config.monitoring.grafana !== undefined,
       workloads: {
         namespace: namespaces["data-platform"],
         rayWorkersMin: ray?.workersMin ?? [],

@@ -191,6 +191,15 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
   ],
   [
     (c) => {
+      delete c.monitoring.grafana;
+      const url = "https://login.example.com/oauth";
+      const urls = { authorizationUrl: url, tokenUrl: url, userInfoUrl: url };
+      c.singleSignOn = { ...SIGN_ON, grafana: { clientId: "grafana", roles: { Admin: ["platform"] }, ...urls } };
+    },
+    "singleSignOn.grafana: monitoring.grafana is not configured; configure monitoring.grafana, or remove it in FILE",
+  ],
+  [
+    (c) => {
       delete c.superset;
       c.singleSignOn = { ...SIGN_ON, superset: { clientId: "superset", roles: { Admin: ["platform"] } } };
     },

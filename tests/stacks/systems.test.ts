@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import { parseConfig, type PlatformConfig } from "../../stacks/config/schema";
 import { NEEDS } from "../../stacks/config/needs";
 import { SYSTEMS, type SystemName } from "../../stacks/config/systems";
-import { type Registered } from "../support/mocks";
+import { only, type Registered } from "../support/mocks";
 import { configOf, run, shaped } from "../support/program";
 import { read, sources } from "../support/sources";
 
@@ -64,6 +64,31 @@ describe("a system that is off", () => {
     const { seen } = await run({ ...config, serve: { ...config.serve, applications: {} } });
     const kinds = seen.map(({ type }) => type).filter((type) => type.startsWith("kubernetes:ray.io/"));
     assert.deepEqual(kinds, ["kubernetes:ray.io/v1:RayCluster"]);
+  });
+
+  it("is nowhere in what Grafana was a part of: its logins, its host, its policies and its dashboard", async () => {
+    const monitoring = { ...configOf("prod").monitoring, grafana: undefined };
+    const { seen, outputs } = await run({ ...configOf("prod"), monitoring });
+    const named = seen.flatMap(({ type, name, inputs }) => {
+      // Of the release, its values say that there is none.
+      if (type.endsWith(":Release") || !/grafana/i.test(`${name} ${JSON.stringify(inputs)}`)) return [];
+      return [`${type} ${name}`];
+    });
+    assert.deepEqual(named, []);
+    assert.doesNotMatch(JSON.stringify(outputs), /grafana/i);
+  });
+
+  it("has no alert that only kube-state-metrics could end, where nobody counts pods", async () => {
+    const monitoring = { ...configOf("prod").monitoring, kubeStateMetrics: undefined };
+    const { seen } = await run({ ...configOf("prod"), monitoring });
+    const { groups } = only(seen, "kubernetes:monitoring.coreos.com/v1:PrometheusRule", "ml-platform-alerts").inputs
+      .spec;
+    assert.deepEqual(
+      groups.flatMap(({ rules }: any) => rules.filter(({ expr }: any) => /\bkube_/.test(expr))),
+      [],
+    );
+    const alerts: string[] = groups.flatMap(({ rules }: any) => rules.map(({ alert }: any) => alert));
+    assert.ok(alerts.includes("FeastServerDown") && !alerts.includes("Neo4jDown"), alerts.join());
   });
 
   it("leaves a platform without any system to its ground", async () => {

@@ -204,7 +204,7 @@ class Datahub(Model):
 class Monitoring(Model):
     prometheus: HttpService
     alertmanager: HttpService
-    grafana: HttpService
+    grafana: HttpService | None = None
 
 
 class Gateway(Model):

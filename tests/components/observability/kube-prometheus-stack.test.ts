@@ -38,13 +38,11 @@ async function stack(
       retentionDays: 30,
       prometheus: { ...size, volume: { storageClass: "kept", sizeGiB: 100 } },
       alertmanager: { ...size, volume: { storageClass: "kept", sizeGiB: 1 } },
-      grafana: size,
+      grafana: grafana(),
       operator: size,
       kubeStateMetrics: size,
       nodeExporter: size,
       reloader: size,
-      publicHost: "grafana.example.com",
-      grafanaPassword: pulumi.secret("password-canary"),
       paging,
       ...own(),
     },
@@ -52,6 +50,10 @@ async function stack(
   );
   await settled();
   return seen;
+}
+
+function grafana(): NonNullable<KubePrometheusStackArgs["grafana"]> {
+  return { size, publicHost: "grafana.example.com", adminPassword: pulumi.secret("password-canary") };
 }
 
 function release(seen: readonly Registered[]): any {
@@ -85,24 +87,38 @@ describe("KubePrometheusStack", () => {
       userInfoUrl: "https://login.example.com/me",
     };
     const seen = await stack(pagerduty, () => ({
-      signOn: { ...signOn({ Viewer: ["everybody"], Admin: ["platform", "root"] }), ...urls },
+      grafana: { ...grafana(), signOn: { ...signOn({ Viewer: ["everybody"], Admin: ["platform", "root"] }), ...urls } },
     }));
-    const { grafana } = release(seen).values;
-    const { client_secret: file, ...rest } = grafana["grafana.ini"]["auth.generic_oauth"];
+    const { grafana: values } = release(seen).values;
+    const { client_secret: file, ...rest } = values["grafana.ini"]["auth.generic_oauth"];
     assert.deepEqual([rest.auth_url, rest.token_url, rest.api_url], Object.values(urls));
     assert.equal(
       rest.role_attribute_path,
       `"cognito:groups"[?@ == 'platform' || @ == 'root'] && 'Admin' || "cognito:groups"[?@ == 'everybody'] && 'Viewer'`,
     );
     assert.deepEqual([rest.role_attribute_strict, rest.use_pkce], [true, true]);
-    const [{ secretName, mountPath }] = grafana.extraSecretMounts;
+    const [{ secretName, mountPath }] = values.extraSecretMounts;
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", secretName).inputs;
     assert.deepEqual(
       Object.entries(stringData).map(([key, value]) => [`$__file{${mountPath}/${key}}`, value]),
       [[file, "client-secret"]],
     );
-    assert.match(grafana.podAnnotations[`checksum.254carbon.com/${secretName}`], /^[0-9a-f]{32}$/);
+    assert.match(values.podAnnotations[`checksum.254carbon.com/${secretName}`], /^[0-9a-f]{32}$/);
     assert.ok(wires(seen).includes("kube-prometheus-stack-grafana -> provider 443"), wires(seen).join());
+  });
+
+  it("installs nothing of Grafana, and asks nothing of it, where the stack has none", async () => {
+    const seen = await stack(pagerduty, () => ({ grafana: undefined }));
+    assert.deepEqual(release(seen).values.grafana, { enabled: false });
+    assert.doesNotMatch(JSON.stringify(seen.filter(({ name }) => name !== "kube-prometheus-stack")), /grafana/i);
+    assert.doesNotMatch(wires(seen).join(), /grafana/);
+  });
+
+  it("has Prometheus ask no kube-state-metrics where the stack has none", async () => {
+    const seen = await stack(pagerduty, () => ({ kubeStateMetrics: undefined }));
+    const { kubeStateMetrics, "kube-state-metrics": subchart } = release(seen).values;
+    assert.deepEqual([kubeStateMetrics, subchart], [{ enabled: false }, undefined]);
+    assert.doesNotMatch(wires(seen).join(), /kube-state-metrics/);
   });
 
   it("scrapes and evaluates what every namespace asks for", async () => {
@@ -215,7 +231,9 @@ describe("the routing of alerts", () => {
   });
 
   it("mails over TLS alone, and says when it is over", async () => {
-    const seen = await stack({ kind: "email", to: "ops@example.com", mail: mail() }, () => ({ mail: mail() }));
+    const seen = await stack({ kind: "email", to: "ops@example.com", mail: mail() }, () => ({
+      grafana: { ...grafana(), mail: mail() },
+    }));
     const [{ to, from, smarthost, auth_password: password, require_tls: tls, send_resolved: resolved }] =
       routing(seen).receivers[1].email_configs;
     assert.deepEqual(
@@ -235,9 +253,9 @@ describe("the routing of alerts", () => {
   });
 
   it("sends Grafana's invitations by the mail server, over TLS alone", async () => {
-    const seen = await stack(pagerduty, () => ({ mail: mail() }));
-    const { grafana } = release(seen).values;
-    const { password, ...rest } = grafana["grafana.ini"].smtp;
+    const seen = await stack(pagerduty, () => ({ grafana: { ...grafana(), mail: mail() } }));
+    const { grafana: values } = release(seen).values;
+    const { password, ...rest } = values["grafana.ini"].smtp;
     assert.deepEqual(rest, {
       enabled: true,
       host: "smtp.example.com:587",
@@ -245,7 +263,7 @@ describe("the routing of alerts", () => {
       from_address: "carbon@example.com",
       startTLS_policy: "MandatoryStartTLS",
     });
-    const [{ secretName, mountPath }] = grafana.extraSecretMounts;
+    const [{ secretName, mountPath }] = values.extraSecretMounts;
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", secretName).inputs;
     assert.deepEqual(
       Object.entries(stringData).map(([key, value]) => [`$__file{${mountPath}/${key}}`, value]),
