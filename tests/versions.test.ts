@@ -13,6 +13,7 @@ import {
   manifests,
 } from "../components/base/versions";
 import { built } from "../rehearsal/node/operators/build";
+import { versions } from "../rehearsal/simulation/toolchain";
 import { builtIstiod } from "./mesh/harness/build";
 
 /**
@@ -93,7 +94,7 @@ describe("versions that are pinned apart and belong together", () => {
   });
 
   it("are those of the operators that tests build and of the charts that install them", () => {
-    assert.equal(built("cert-manager"), charts.certManager.version);
+    assert.equal(versions.certManager, charts.certManager.version);
     assert.equal(built("prometheus-operator"), manifests.prometheusOperator.version);
     assert.match(built("cnpg"), new RegExp(`^v${saidBy(charts.cloudnativePg).operator}\\.`));
     assert.equal(built("eck"), `v${charts.eckOperator.version}`);

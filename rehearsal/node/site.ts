@@ -9,7 +9,7 @@ import { COREDNS_IMAGE } from "./objects";
 import { ImageStore, type LocalImage } from "./images";
 import { runsDirectory, SANDBOX_IMAGE, startNode } from "./node";
 import type { Site } from "../simulation/rehearse";
-import { cacheDirectory } from "../simulation/toolchain";
+import { cacheDirectory, ensureCertManager } from "../simulation/toolchain";
 import { softwareOf } from "../software/images";
 import { cnpgWebhooks, ensureOperators } from "./operators/build";
 import { operatorImages, withOperators } from "./operators/pods";
@@ -19,11 +19,12 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   const program = await evaluateStack(stack);
   const tools = await ensureNodeTools(progress);
   const operators = await ensureOperators(progress);
+  const certManager = await ensureCertManager(progress);
   // The pod that makes volumes is in a file.
   const named = new Set([images.busybox, ...program.registrations.flatMap(({ inputs }) => imagesIn(plain(inputs)))]);
   const all = [
     ...(await Promise.all([...named].map((name) => imageOf(name, tools)))),
-    ...operatorImages(operators),
+    ...operatorImages(operators, certManager),
     { name: SANDBOX_IMAGE, parts: [], entrypoint: ["sleep", "infinity"] },
     { name: COREDNS_IMAGE, parts: [binary(tools, "coredns", "/coredns")], entrypoint: ["/coredns"] },
   ];

@@ -12,6 +12,8 @@ import {
 import * as yaml from "yaml";
 import { Component, until } from "./cluster/component";
 import { operators } from "../operators";
+import { certManager } from "../operators/cert-manager";
+import { crdFixtures } from "../operators/crds";
 import { KUBECONFIG, startControlPlane } from "./cluster/control-plane";
 import { Guardian, type NamedProcess, readRecord } from "./cluster/guardian";
 import {
@@ -37,8 +39,10 @@ export interface ClusterSpec {
   readonly storageClasses: readonly SimulatedStorageClass[];
   /** Objects of what somebody else has installed. @default none */
   readonly existing?: readonly KubernetesObject[];
-  /** Whether operators run for real: nothing then acts in their place. @default false */
-  readonly realOperators?: boolean;
+  /** Names of the operators that run for real: nothing then acts in their place. @default none */
+  readonly realOperators?: readonly string[];
+  /** The program of cert-manager, to start as soon as its CRDs are there. @default none */
+  readonly certManager?: string | undefined;
 }
 
 /** A running control plane. It ends with the process that started it, however that ends, unless it is kept. */
@@ -106,7 +110,8 @@ async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: Cluster
   const create = (wanted: readonly KubernetesObject[]): Promise<void> =>
     served(() => Promise.all(wanted.map((object) => objects.create(object).catch(ifThere))));
   await create([STAGE_CRD]);
-  await create(stages(spec.realOperators ? [] : operators));
+  const real = [...(spec.realOperators ?? []), ...(spec.certManager === undefined ? [] : [certManager.name])];
+  await create(stages(operators.filter(({ name }) => !real.includes(name))));
   await create([...spec.storageClasses.map(storageClass), ...(spec.existing ?? [])]);
   const kwok = await startKwok(guardian);
   await kwok.until(() => knowsItsStages(objects), KWOK_SECONDS);
@@ -115,6 +120,17 @@ async function furnish(guardian: Guardian, kubeconfig: KubeConfig, spec: Cluster
   await served(() => annotate(objects, system, REHEARSAL_ANNOTATION, "true"));
   const core = kubeconfig.makeApiClient(CoreV1Api);
   await kwok.until(async () => (await core.listNode()).items.every(isReady), KWOK_SECONDS);
+  if (spec.certManager !== undefined) await startCertManager(guardian, spec.certManager);
+}
+
+/** The program brings the CRDs, as late as on a real cluster, where the controller's pod comes after them. */
+async function startCertManager(guardian: Guardian, program: string): Promise<void> {
+  const crds = fs.readdirSync(crdFixtures(certManager.name)).map((file) => `crd/${path.basename(file, ".yaml")}`);
+  const wait = (what: string): string =>
+    `kubectl --kubeconfig=${KUBECONFIG} wait --for=${what} --timeout=24h ${crds.join(" ")}`;
+  const login = [`--kubeconfig=${KUBECONFIG}`, `--cluster-resource-namespace=${certManager.name}`];
+  const script = `until ${wait("create")} && ${wait("condition=Established")}; do sleep 1; done; exec "$@"`;
+  await guardian.run(certManager.name, ["-c", script, "sh", program, ...login], { file: "sh" });
 }
 
 function ifThere(error: unknown): void {

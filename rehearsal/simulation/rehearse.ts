@@ -28,7 +28,7 @@ import { told } from "./events";
 import { MemoryMeter } from "./memory";
 import { installPlugins, type Plugins } from "./plugins";
 import { chartSummary, inspect, isReadyOrDone, type Report } from "./report";
-import { cacheDirectory, ensureToolchain, type Toolchain } from "./toolchain";
+import { cacheDirectory, ensureCertManager, ensureToolchain, type Toolchain, versions } from "./toolchain";
 import { FailureWatch } from "./watch";
 
 /** What to rehearse. */
@@ -66,6 +66,8 @@ export interface Rehearsal {
   readonly cluster: Cluster;
   readonly engine: Engine;
   readonly plugins: Plugins;
+  /** Who signs certificates. */
+  readonly certManager: string;
   readonly helm: string;
   /** What the stack installs, and whether upstream published it. */
   readonly charts: readonly FilledChart[];
@@ -140,9 +142,10 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   // A home of the checkout's own: the stand-in is a script that names its files.
   const home = path.join(toolchain.cache, "plugins", checkoutKey());
   const plugins = await until(interrupted, () => installPlugins(toolchain, home, progress));
+  const { site } = options;
+  const certManager = site ? undefined : await until(interrupted, () => findCertManager(given, progress));
   const tools = (Date.now() - started) / 1000;
 
-  const { site } = options;
   const runs = site?.runs ?? runsDirectory();
   if (site === undefined) await sweep(runs);
   const directory = path.join(runs, keep ? keptName(stack) : `${stack}-${randomBytes(4).toString("hex")}`);
@@ -157,7 +160,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   const startedCluster = Date.now();
   const cluster = site
     ? await site.start(toolchain, config, directory, progress)
-    : await startCluster(toolchain, clusterSpec(stack, config), directory, progress, interrupted);
+    : await startCluster(toolchain, { ...clusterSpec(stack, config), certManager }, directory, progress, interrupted);
   try {
     const controlPlane = (Date.now() - startedCluster) / 1000;
     interrupted?.throwIfAborted();
@@ -178,10 +181,27 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
     // The credentials are set, so that none is generated.
     const resources = evaluation.registrations.filter(({ type }) => !type.startsWith("random:")).length;
     const helm = path.join(toolchain.bin, "helm");
-    return { stack, config, directory, cluster, engine, plugins, helm, charts, api, resources, seconds };
+    return {
+      ...{ stack, config, directory, cluster, engine, plugins, helm, charts, api, resources, seconds },
+      certManager: certManager === undefined && !site ? "simulated" : `${versions.certManager}, the real one`,
+    };
   } catch (error) {
     await cluster.stop();
     throw error;
+  }
+}
+
+/** The real one, where there is Go; not for certificates of an ACME server, which nobody here can ask. */
+async function findCertManager(
+  { gateway }: PlatformConfig,
+  progress: (line: string) => void,
+): Promise<string | undefined> {
+  if (gateway?.certificates.kind === "acme") return undefined;
+  try {
+    return await ensureCertManager(progress);
+  } catch (error) {
+    progress(`cert-manager is simulated: ${(error as Error).message.replaceAll("\n", " ")}`);
+    return undefined;
   }
 }
 

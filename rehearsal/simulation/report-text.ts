@@ -69,6 +69,7 @@ function resultRows(report: Report, charts: string): string[][] {
     ["second up", secondUp === null ? "not run" : `${secondUp.changes} changes in ${seconds.secondUp} s`],
     ["time, memory", `${seconds.total} s (tools ${seconds.tools} s), ${report.peakMemoryMiB ?? "unknown"} MiB at most`],
     ["Kubernetes", `${kubernetes.simulated} simulated, ${kubernetes.declared} declared; plugin: ${report.plugin}`],
+    ["cert-manager", report.certManager],
     ["charts", charts],
   ];
 }

@@ -16,6 +16,8 @@ export interface Report {
   readonly faults: readonly string[];
   /** Where the kubernetes plugin came from. */
   readonly plugin: Plugins["kubernetes"];
+  /** Who signed the certificates: `simulated`, or a version of the real one. */
+  readonly certManager: string;
   /** Charts and manifest files of the stack, and whether upstream published what was installed. */
   readonly charts: readonly FilledChart[];
   /** The simulated Kubernetes version, and that of the stack's cluster. */
@@ -83,6 +85,7 @@ interface LostNode {
 export interface Inspected {
   readonly stack: string;
   readonly plugins: Plugins;
+  readonly certManager: string;
   readonly charts: readonly FilledChart[];
   readonly config: { readonly cluster: { readonly kubernetesVersion: string } };
   readonly api: { readonly core: CoreV1Api };
@@ -121,6 +124,7 @@ export async function inspect(rehearsal: Inspected, course: Course): Promise<Rep
     ok: up.ok && faults.length === 0,
     faults,
     plugin: rehearsal.plugins.kubernetes,
+    certManager: rehearsal.certManager,
     charts: rehearsal.charts,
     kubernetes: { simulated: versions.kubernetes.slice(1), declared: rehearsal.config.cluster.kubernetesVersion },
     resources,

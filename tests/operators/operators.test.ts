@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { X509Certificate } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import type { V1Container, V1PersistentVolumeClaim, V1Pod, V1Secret, V1Service } from "@kubernetes/client-node";
 import { customKind } from "../../rehearsal/operators";
@@ -17,7 +16,6 @@ import { objectsOf, operatedProgram } from "./harness/program";
 import { identity, until, World } from "./harness/world";
 
 const BUILD_SECONDS = 1800;
-const DAY_SECONDS = 24 * 3600;
 
 /** The pods of dev's servers that operators run, and what their wires and sizes go by. */
 const SERVERS = {
@@ -156,26 +154,6 @@ describe("the real operators", () => {
       );
     });
   }
-
-  it("issue certificates that whoever trusts their CA takes under each of their names", async () => {
-    const secrets = (await real.made("secrets")) as V1Secret[];
-    const certificates = objects.filter(({ kind }) => kind === "Certificate") as CustomResource<any>[];
-    assert.notEqual(certificates.length, 0);
-    for (const { metadata, spec } of certificates) {
-      const { data = {} } = secrets.find((one) => one.metadata?.name === spec.secretName) ?? {};
-      const [own, ca] = ["tls.crt", "ca.crt"].map((key) => new X509Certificate(Buffer.from(data[key] ?? "", "base64")));
-      assert.ok(own && ca, `${metadata.name}: has no certificate`);
-      assert.ok(
-        ca.ca && own.checkIssued(ca) && own.verify(ca.publicKey),
-        `${metadata.name}: is not signed by its ca.crt`,
-      );
-      const names = (own.subjectAltName ?? "").split(", ");
-      const wanted = ((spec.dnsNames ?? []) as string[]).filter((host) => !names.includes(`DNS:${host}`));
-      assert.deepEqual(wanted, [], `${metadata.name}: is not valid for these`);
-      const left = (Date.parse(own.validTo) - Date.now()) / 1000;
-      assert.ok(left > 30 * DAY_SECONDS, `${metadata.name}: ends on ${own.validTo}`);
-    }
-  });
 
   it("make the Secrets that the program counts on, with those keys and no others", async () => {
     const secrets = await real.made("secrets");

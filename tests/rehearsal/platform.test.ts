@@ -1,5 +1,6 @@
 import * as assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
@@ -31,6 +32,7 @@ const NAMESPACE = "data-platform";
 // How many things the engine does at a time: by default as many as race most. Each night, fewer as well.
 const PARALLEL = process.env["CARBON_PARALLEL"] ?? "64";
 const MOST_DELAY_MS = 4000;
+const DAY_MS = 86_400_000;
 
 const OWN = { PULUMI_CONFIG_PASSPHRASE: "the consumer's own" };
 const UNASKED = ["--yes", "--skip-preview", "--non-interactive"];
@@ -109,6 +111,27 @@ describe("a stack through its life, with the rights of docs/pipeline-rights.yaml
     const result = await rehearsal.engine.run("up", options);
     assertUnchanged(result);
     printed.push(result.output);
+  });
+
+  it("serves each certificate with its own key, for its names, signed by the authority that clients are given", async () => {
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(rehearsal.cluster.kubeconfig);
+    assert.notEqual(rehearsal.certManager, "simulated");
+    const kind = { group: "cert-manager.io", version: "v1", plural: "certificates" };
+    const { items } = await kubeconfig.makeApiClient(CustomObjectsApi).listCustomObjectForAllNamespaces(kind);
+    assert.ok(items.length > 8, `${items.length} certificates`);
+    for (const { metadata, spec } of items as { metadata: { namespace: string }; spec: any }[]) {
+      const secret = { name: spec.secretName, namespace: metadata.namespace };
+      const { data = {} } = await rehearsal.api.core.readNamespacedSecret(secret);
+      const [key, ...given] = ["tls.key", "tls.crt", "ca.crt"].map((file) => Buffer.from(data[file] ?? "", "base64"));
+      const [own, ca] = given.map((pem) => new X509Certificate(pem));
+      assert.ok(key && own && ca, `Secret ${secret.name} lacks a file`);
+      assert.ok(own.checkPrivateKey(createPrivateKey(key)), `the key of ${secret.name} is another one's`);
+      assert.ok(ca.ca && own.checkIssued(ca) && own.verify(ca.publicKey), `${secret.name} is not signed by its ca.crt`);
+      assert.ok(Date.parse(own.validTo) > Date.now() + 30 * DAY_MS, `${secret.name} ends on ${own.validTo}`);
+      const unnamed = (spec.dnsNames ?? []).filter((name: string) => !own.subjectAltName?.includes(`DNS:${name}`));
+      assert.deepEqual(unnamed, [], `${secret.name} is for ${own.subjectAltName}`);
+    }
   });
 
   it("tells a consumer that it is no tenant, when it has nothing but the outputs, and not the passphrase", async () => {

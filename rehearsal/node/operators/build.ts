@@ -9,7 +9,6 @@ const DIRECTORY = __dirname;
 const STRIP = "-s -w";
 
 const MODULES = {
-  "cert-manager": "github.com/cert-manager/cert-manager",
   "prometheus-operator": "github.com/prometheus-operator/prometheus-operator",
   cnpg: "github.com/cloudnative-pg/cloudnative-pg",
   eck: "github.com/elastic/cloud-on-k8s/v3",
@@ -29,12 +28,11 @@ const OPERATORS: ToolSet = {
   directory: DIRECTORY,
   // Seconds on two cores, one after the other.
   tools: [
-    { name: "cert-manager", package: "./cert-manager", ldflags: STRIP, seconds: 240 },
     {
       name: "prometheus-operator",
       package: `${MODULES["prometheus-operator"]}/cmd/operator`,
       ldflags: STRIP,
-      seconds: 90,
+      seconds: 210,
     },
     { name: "cnpg", package: `${MODULES.cnpg}/cmd/manager`, ldflags: STRIP, seconds: 60 },
     {

@@ -3,13 +3,14 @@ import { charts } from "../../../components/base/versions";
 import type { Manifest } from "../../operators/operator";
 import type { Evaluation } from "../../program/evaluate";
 import { plain } from "../../program/values";
+import { versions } from "../../simulation/toolchain";
 import type { LocalImage } from "../images";
 import { everything, haveRights, rights } from "./rights";
 import { built, type WebhookConfiguration } from "./build";
 
 const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
 const WEBHOOK_PORT = 9443;
-const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${built("cert-manager")}`;
+const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${versions.certManager}`;
 
 interface ReleaseInputs {
   readonly namespace: string;
@@ -20,11 +21,11 @@ interface Workload extends Manifest {
   readonly spec: { readonly template: { readonly spec: { readonly containers: readonly object[] } } };
 }
 
-/** The images of the operators, of binaries in `bin`. */
-export function operatorImages(bin: string): LocalImage[] {
+/** The images of the operators, of binaries in `bin`, and of cert-manager's. */
+export function operatorImages(bin: string, certManager: string): LocalImage[] {
   const program = (name: string, target: string) => ({ kind: "copy", source: path.join(bin, name), target }) as const;
   return [
-    { name: CERT_MANAGER_IMAGE, parts: [program("cert-manager", "/cert-manager")] },
+    { name: CERT_MANAGER_IMAGE, parts: [{ kind: "copy", source: certManager, target: "/cert-manager" }] },
     {
       name: CNPG_IMAGE,
       // It hands its own binary to the instances, by the name of their architecture.

@@ -7,21 +7,25 @@ import { type DeclaredRelease, releasesOf } from "../../../rehearsal/program/cha
 import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
 import { built, ensureOperators, operatorNames as builtNames } from "../../../rehearsal/node/operators/build";
 import { renderRelease } from "../../../rehearsal/simulation/helm-template";
-import { versions } from "../../../rehearsal/simulation/toolchain";
+import { ensureCertManager, versions } from "../../../rehearsal/simulation/toolchain";
 import { ensureEnvoyGateway, ensureEnvoyGatewayChart } from "../../../rehearsal/software/tools";
 import { everything, haveRights, rights } from "../../../rehearsal/node/operators/rights";
 import { type World } from "./world";
 
 /** The operators that run. */
-export const operatorNames = [...builtNames, "envoy-gateway"] as const;
+export const operatorNames = [...builtNames, "cert-manager", "envoy-gateway"] as const;
 
 /** One of them. */
 export type OperatorName = (typeof operatorNames)[number];
 
 /** Finds their programs, or builds them; returns the directory of each. */
 export async function ensurePrograms(progress: (line: string) => void): Promise<(name: OperatorName) => string> {
-  const [several, gateway] = [await ensureOperators(progress), await ensureEnvoyGateway(progress)];
-  return (name) => (name === "envoy-gateway" ? gateway : several);
+  const several = await ensureOperators(progress);
+  const others: Partial<Record<OperatorName, string>> = {
+    "cert-manager": path.dirname(await ensureCertManager(progress)),
+    "envoy-gateway": await ensureEnvoyGateway(progress),
+  };
+  return (name) => others[name] ?? several;
 }
 
 interface Runs {

@@ -43,7 +43,7 @@ export class World {
 
   static async start(toolchain: Toolchain, operators: "simulated" | "real"): Promise<World> {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), "carbon-operators-"));
-    const spec = { ...SPEC, realOperators: operators === "real" };
+    const spec = { ...SPEC, realOperators: operators === "real" ? CRDS : [] };
     const world = new World(toolchain, await startCluster(toolchain, spec, directory, () => undefined));
     const library = new CrdLibrary();
     await world.kubectl(
