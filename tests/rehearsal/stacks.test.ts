@@ -97,7 +97,7 @@ for (const stack of STACKS) {
   });
 }
 
-describe("npm run rehearse -- --stack prod, with Ray by KubeRay, GPU workers and SeaweedFS", () => {
+describe("npm run rehearse -- --stack prod, with Ray by KubeRay, GPU workers, SeaweedFS and a Prometheus operator that is there", () => {
   it("is brought up, fits, and changes nothing the second time", async () => {
     const { ray } = shaped("prod with Ray by KubeRay and S3 from elsewhere");
     const { objectStore } = shaped("prod with SeaweedFS");
@@ -108,6 +108,8 @@ describe("npm run rehearse -- --stack prod, with Ray by KubeRay, GPU workers and
       `objectStore=${JSON.stringify(objectStore)}`,
       "--config",
       "storage.provisioner=local-path",
+      "--config",
+      "monitoring.operator=existing",
     ]);
     assert.equal(code, 0, output);
     assert.deepEqual([report.faults, report.secondUp], [[], { changes: 0 }]);
