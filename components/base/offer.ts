@@ -28,7 +28,7 @@ export type Entry = Site | Api;
 
 interface Way {
   readonly endpoint: Endpoint<"http">;
-  /** How long a request and its answer may take, in seconds. */
+  /** How long the server may say nothing, in seconds. The whole answer may take longer, as large files do. */
   readonly timeoutSeconds: number;
 }
 

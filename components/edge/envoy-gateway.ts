@@ -18,6 +18,7 @@ import {
   limits,
   pathOf,
   originsRule,
+  patience,
   type People,
   peopleRule,
   peopleSecret,
@@ -161,6 +162,11 @@ export class EnvoyGateway extends pulumi.ComponentResource {
     const sites = entries.filter((entry) => entry.kind === "site");
     const guards = [
       this.guardSites(`${name}-people`, args, sites.map(routeName), ready),
+      ...sites.map((site) => {
+        const routes = [routeName(site)];
+        const spec = patience(site);
+        return policy(this, "BackendTrafficPolicy", routeName(site), { namespace, routes, spec }, ready);
+      }),
       ...Object.entries(systems).flatMap(([system, published]) => this.guardApis(system, args, published, ready)),
     ];
     const at = { gateway: name, namespace, domain };

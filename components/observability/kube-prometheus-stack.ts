@@ -74,6 +74,8 @@ export interface KubePrometheusStackArgs extends StackSizes {
   readonly kubeApi: ApiServer;
   /** Node networks, where kubelets and exporters are scraped. */
   readonly nodeCidrs: readonly string[];
+  /** Public host name of Alertmanager, for links in what it sends. */
+  readonly alertmanagerHost: string;
   readonly paging: Paging;
   /** @default none: nothing of it is installed */
   readonly grafana?: GrafanaArgs | undefined;

@@ -68,6 +68,8 @@ export interface ValuesArgs extends StackSizes {
   /** Absent where the stack has none. */
   readonly grafana: GrafanaValues | undefined;
   readonly alertmanagerSecret: string;
+  /** Public host name of Alertmanager, for links in what it sends. */
+  readonly alertmanagerHost: string;
   /** What Alertmanager is given to go outside. */
   readonly alertmanagerOutward: Outward;
 }
@@ -155,7 +157,8 @@ function prometheus({ prometheus: size, retentionDays, prometheusServiceAccount 
   };
 }
 
-function alertmanager({ alertmanager: size, alertmanagerSecret, alertmanagerOutward }: ValuesArgs): HelmValue {
+function alertmanager(args: ValuesArgs): HelmValue {
+  const { alertmanager: size, alertmanagerSecret, alertmanagerOutward, alertmanagerHost } = args;
   const { env, annotations, volumes, mounts } = alertmanagerOutward;
   return {
     alertmanagerSpec: {
@@ -170,6 +173,8 @@ function alertmanager({ alertmanager: size, alertmanagerSecret, alertmanagerOutw
       resources: resources(size),
       priorityClassName: "critical-services",
       automountServiceAccountToken: false,
+      // Else links in what it sends name its Service, which nobody outside reaches (prometheus-operator#1987).
+      externalUrl: `https://${alertmanagerHost}`,
       useExistingSecret: true,
       configSecret: alertmanagerSecret,
       storage: claim(size.volume),

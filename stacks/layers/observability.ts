@@ -41,6 +41,7 @@ export function observability(config: PlatformConfig, secrets: Secrets, ground: 
         mail,
         ...signOn(config, "grafana", secrets),
       },
+      alertmanagerHost: ground.publicHost("alertmanager"),
       paging: pagingOf(paging, secrets, mail),
       outside: ground.outside,
     },

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as http from "node:http";
+import { setTimeout } from "node:timers/promises";
 import * as tls from "node:tls";
 import { type Cluster, theCluster } from "./harness/cluster";
 import { type Asked, Gateway } from "./harness/gateway";
@@ -27,6 +28,7 @@ describe("the gateway", () => {
   let gateway: Gateway;
   let tracking: Pod;
   let slow: Promise<{ readonly status: number | undefined; readonly seconds: number }>;
+  let long: Promise<{ readonly bytes: number; readonly seconds: number }>;
   const servers: http.Server[] = [];
   before(async () => {
     cluster = await theCluster();
@@ -37,6 +39,10 @@ describe("the gateway", () => {
     const started = Date.now();
     slow = gateway.ask({ url: `${API}/api/prometheus/slow`, headers: withKey("monitoring") }).then(({ status }) => ({
       status,
+      seconds: (Date.now() - started) / 1000,
+    }));
+    long = gateway.ask({ url: `${API}/api/prometheus/drops`, headers: withKey("monitoring") }).then(({ body }) => ({
+      bytes: body.length,
       seconds: (Date.now() - started) / 1000,
     }));
   });
@@ -53,7 +59,7 @@ describe("the gateway", () => {
   const status = async (asked: Asked) => (await gateway.ask(asked)).status;
   /** What a played server was asked. */
   const arrived = async (asked: Asked) =>
-    JSON.parse((await gateway.ask(asked)).body) as { url: string; headers: Record<string, string> };
+    JSON.parse((await gateway.ask(asked)).body) as { url: string; headers: Record<string, string>; port: number };
 
   /** A question to each server of the live world that has an API. */
   const apis = (): Readonly<Record<string, Asked>> => ({
@@ -282,16 +288,46 @@ describe("the gateway", () => {
     assert.equal(code, 504);
     assert.ok(seconds > 29 && seconds < 35, `it took ${seconds} s`);
   });
+
+  it("passes an answer to its end that takes longer than that", async () => {
+    const { bytes, seconds } = await long;
+    assert.deepEqual([bytes, seconds > 39], [DROPS, true], `it took ${seconds} s`);
+  });
+
+  it("opens new connections to a server after a pause, in which the server may end the old ones", async () => {
+    const ports = async () => {
+      const asked = { url: `${API}/api/prometheus/`, headers: withKey("monitoring") };
+      return Promise.all(Array.from({ length: 8 }, async () => (await arrived(asked)).port));
+    };
+    const before = await ports();
+    await setTimeout(1800);
+    const again = (await ports()).filter((port) => before.includes(port));
+    assert.deepEqual(again, [], `these were taken again, of ${before.join()}`);
+  });
 });
 
 const LONG = 50_000_000;
+// One byte every eight seconds.
+const DROPS = 6;
 const OLD_TLS: tls.ConnectionOptions = { minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" };
 
-/** Answers with what it was asked, with much, never, or by a WebSocket that repeats what it hears. */
+async function drop(response: http.ServerResponse): Promise<void> {
+  for (let sent = 1; sent < DROPS; sent++) {
+    response.write("a");
+    await setTimeout(8000);
+  }
+  response.end("a");
+}
+
+/** Answers with what it was asked, with much, slowly, never, or by a WebSocket that repeats what it hears. */
 function played(): http.Server {
-  const server = http.createServer(({ url, headers }, response) => {
+  const server = http.createServer(({ url, headers, socket: { remotePort: port } }, response) => {
     if (url === "/slow") return;
-    response.end(url === "/long" ? Buffer.alloc(LONG, "a") : JSON.stringify({ url, headers }));
+    if (url === "/drops") {
+      void drop(response);
+      return;
+    }
+    response.end(url === "/long" ? Buffer.alloc(LONG, "a") : JSON.stringify({ url, headers, port }));
   });
   server.on("upgrade", (_request, socket, head) => {
     socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");

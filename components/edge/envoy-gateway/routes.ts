@@ -126,7 +126,9 @@ function tokens(name: string, { issuer, jwks, audiences }: Issuer, extractFrom?:
     name,
     issuer,
     ...(audiences && { audiences }),
-    remoteJWKS: { uri: jwks },
+    // Each route asks for itself, by default every second after a failure: an issuer that is busy would be kept so, and might
+    // refuse us for it (envoyproxy/gateway#4791).
+    remoteJWKS: { uri: jwks, failedRefetchDuration: "15s" },
     ...(extractFrom && { extractFrom }),
   };
 }
@@ -167,14 +169,33 @@ export function policy(
   );
 }
 
+/**
+ * How long the server of an entry may be silent. The time of a route itself (`timeouts.request`) would cut off large answers
+ * (envoyproxy/gateway#1169).
+ */
+export function patience({ timeoutSeconds }: Entry): object {
+  return {
+    timeout: {
+      http: {
+        streamIdleTimeout: `${timeoutSeconds}s`,
+        // Shorter than any server's own, which is 2 s for gunicorn: else a request may meet the end of its connection, and is
+        // answered 503 (envoyproxy/envoy#14981).
+        connectionIdleTimeout: "1s",
+      },
+    },
+  };
+}
+
 /** How much of an API each of several proxies lets through, and what it does when a server cannot be reached. */
-export function limits({ rate, retries }: Api, proxies: number): object {
+export function limits(api: Api, proxies: number): object {
+  const { rate, retries } = api;
   // Each proxy counts for itself. A rule that selects nobody would be the only one of its kind.
   const rule = (requests: number, unit: string) => ({
     clientSelectors: [{ path: { type: "PathPrefix", value: "/" } }],
     limit: { requests: Math.ceil(requests / proxies), unit },
   });
   return {
+    ...patience(api),
     rateLimit: { local: { rules: [rule(rate.perMinute, "Minute"), rule(rate.perHour, "Hour")] } },
     ...(retries > 0 && {
       retry: {
@@ -264,7 +285,8 @@ export function route(
               ...rewrite(path, listener === TENANTS ? hostOf(entry, domain) : undefined),
             ],
             backendRefs: [service],
-            timeouts: { request: `${entry.timeoutSeconds}s` },
+            // None: a policy says how long it waits.
+            timeouts: { request: "0s" },
           },
         ],
       },

@@ -45,6 +45,18 @@ for (const shape of SHAPES) {
       }
     });
 
+    it("waits for a server, not for the end of its answer, and ends connections before servers do", async () => {
+      const { seen } = await program(shape);
+      for (const { name, inputs } of routesOf(seen)) {
+        assert.deepEqual(inputs.spec.rules[0].timeouts, { request: "0s" }, `${name}: large answers are cut off`);
+        const [rule, ...more] = policiesOf(seen, TRAFFIC, name);
+        assert.deepEqual(more, [], `${name}: only the oldest of several policies holds`);
+        const { streamIdleTimeout, connectionIdleTimeout } = rule.timeout.http;
+        assert.ok(parseInt(streamIdleTimeout) >= 10, `${name}: a silent server holds a request for ever`);
+        assert.equal(connectionIdleTimeout, "1s", name);
+      }
+    });
+
     it("has a certificate for every host name that it answers to", async () => {
       const { seen } = await program(shape);
       const { listeners } = only(seen, "kubernetes:gateway.networking.k8s.io/v1:Gateway").inputs.spec;
@@ -157,6 +169,13 @@ describe("the gateway", () => {
     assert.deepEqual(secret("api-key-mlflow"), { mlflow: "k".repeat(40) });
     const hash = createHash("sha1").update("open-sesame").digest("base64");
     assert.equal(secret("gateway-people")[".htpasswd"], `admin:{SHA}${hash}`);
+  });
+
+  it("leaves an issuer alone for a while that did not tell its keys", async () => {
+    const { seen } = await program("prod");
+    const providers = all(seen, SECURITY).flatMap(({ inputs }) => inputs.spec.jwt?.providers ?? []);
+    assert.ok(providers.length > 0, "nobody's tokens are checked");
+    for (const { name, remoteJWKS } of providers) assert.equal(remoteJWKS.failedRefetchDuration, "15s", name);
   });
 
   it("splits the rate of an API among its proxies, each of which counts for itself", async () => {

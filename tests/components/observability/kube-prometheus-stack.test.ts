@@ -43,6 +43,7 @@ async function stack(
       kubeStateMetrics: size,
       nodeExporter: size,
       reloader: size,
+      alertmanagerHost: "alertmanager.example.com",
       paging,
       ...own(),
     },
@@ -73,6 +74,11 @@ describe("KubePrometheusStack", () => {
     assert.equal(values.alertmanager.alertmanagerSpec.configSecret, "alertmanager-config");
     const { stringData } = only(seen, "kubernetes:core/v1:Secret", "grafana-admin").inputs;
     assert.deepEqual(stringData, { "admin-user": "admin", "admin-password": "password-canary" });
+  });
+
+  it("names its public host in what tells somebody of an alert", async () => {
+    const { alertmanagerSpec } = release(await stack()).values.alertmanager;
+    assert.equal(alertmanagerSpec.externalUrl, "https://alertmanager.example.com");
   });
 
   it("rolls Grafana when its password changes", async () => {
