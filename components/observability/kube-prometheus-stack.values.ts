@@ -42,7 +42,7 @@ export interface GrafanaSettings {
   readonly size: ContainerSize;
   /** Its public host name. */
   readonly publicHost: string;
-  /** How people log in, besides `admin`. @default by invitation, with passwords of their own */
+  /** How people log in, besides `admin`. @default by invitation, until its pod goes */
   readonly signOn?: GrafanaSignOn;
   /** Sends its invitations. @default nobody does */
   readonly mail?: MailServer | undefined;
