@@ -13,9 +13,7 @@ function main(kind: string, args: readonly string[]): number {
 
 function mocha(kind: string, args: readonly string[]): string[] {
   const config = kind === "unit" ? ".mocharc.yaml" : `.mocharc.${kind}.yaml`;
-  // A file alone says nothing about coverage.
-  const coverage = kind === "unit" && !args.some(isTestFile) ? [require.resolve("c8/bin/c8.js")] : [];
-  return [...coverage, require.resolve("mocha/bin/mocha.js"), ...mochaArguments(config, args)];
+  return [require.resolve("mocha/bin/mocha.js"), ...mochaArguments(config, args)];
 }
 
 const [kind = "unit", ...args] = process.argv.slice(2);
