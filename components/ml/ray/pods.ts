@@ -241,6 +241,22 @@ function logRotation(spaceMiB: number): Readonly<Record<string, string>> {
 const LOG_FILES = 16;
 const LOG_BACKUPS = 1;
 
+/**
+ * Keeps all logs within half of the space. Ray rotates the logs of a process, but lets those of ended ones lie (ray#62961), and does
+ * not rotate that of a job's driver (ray#64528). Files are emptied, since what a process writes to a deleted one would go on taking space.
+ */
+function keptLogs(spaceMiB: number): k8s.types.input.core.v1.LifecycleHandler {
+  const logs = "/tmp/ray/session_2*/logs";
+  const oldest = `find ${logs} -type f -size +0 -printf '%T@ %p\\n' | sort -n | head -n 1 | cut -d ' ' -f 2-`;
+  const script = `while sleep 60; do
+  while [ "$(du -cm ${logs} | tail -n 1 | cut -f 1)" -gt ${Math.floor(spaceMiB / 2)} ]; do
+    file=$(${oldest}); [ -n "$file" ] || break
+    : > "$file"
+  done
+done > /dev/null 2>&1 &`;
+  return { exec: { command: ["bash", "-c", script] } };
+}
+
 function objectStoreMiB({ memoryMiB }: Pick<ContainerSize, "memoryMiB">): number {
   return Math.floor(memoryMiB.limit * OBJECT_STORE_SHARE);
 }
@@ -268,20 +284,23 @@ export function headTemplate(head: PodIdentity, args: HeadArgs): k8s.types.input
   return podTemplate(head, {
     initContainers: bundling(environment, images.ray),
     containers: [
-      container(head.name, {
-        ...environment,
-        env: {
-          ...variables(environment),
-          ...logRotation(sessionMiB),
-          ...(state && { RAY_REDIS_CA_CERT: REDIS_CA.file }),
-        },
-        ...(command && { command }),
-        image: images.ray,
-        size,
-        ports: HEAD_PORTS,
-        probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard", livenessSeconds: LIVENESS_SECONDS },
-        mounts: { ...mountsOf(environment), ...mounts, ...(state && REDIS_CA.mounts) },
-      }),
+      {
+        ...container(head.name, {
+          ...environment,
+          env: {
+            ...variables(environment),
+            ...logRotation(sessionMiB),
+            ...(state && { RAY_REDIS_CA_CERT: REDIS_CA.file }),
+          },
+          ...(command && { command }),
+          image: images.ray,
+          size,
+          ports: HEAD_PORTS,
+          probe: { kind: "http", path: "/api/gcs_healthz", port: "dashboard", livenessSeconds: LIVENESS_SECONDS },
+          mounts: { ...mountsOf(environment), ...mounts, ...(state && REDIS_CA.mounts) },
+        }),
+        lifecycle: { postStart: keptLogs(sessionMiB) },
+      },
     ],
     uid: RAY_UID,
     priorityClass: "standard-services",
@@ -318,6 +337,7 @@ export function workerTemplate(worker: PodIdentity, args: WorkerArgs): k8s.types
       probe: { kind: "http", path: "/api/local_raylet_healthz", port: "agent", livenessSeconds: LIVENESS_SECONDS },
     }),
     lifecycle: {
+      postStart: keptLogs(SESSION_MIB),
       preStop: { exec: { command: ["bash", "-c", pulumi.interpolate`export GCS=${gcs}; ${DRAIN}`] } },
     },
     ...(gpus > 0 && { resources: withGpus(workers, gpus) }),

@@ -80,6 +80,33 @@ describe("Ray", () => {
     assert.ok(2 * 16 * perFile <= 10 * 1024 * MIB, "Ray's own 3 GiB per file fill the volume");
   });
 
+  it("keeps the logs of all processes that ever ran within half of their space, the newest longest", async () => {
+    const seen = await ray();
+    for (const [pod, spaceMiB] of [
+      [head(seen), 10 * 1024],
+      [worker(seen), 2 * 1024],
+    ] as const) {
+      const [shell = "", option = "", script = ""] = pod.containers[0].lifecycle.postStart.exec.command as string[];
+      assert.ok(script.includes(`-gt ${spaceMiB / 2} ]`), script);
+      const tmp = temporaryDirectory();
+      const logs = path.join(tmp, "ray", "session_2026-01", "logs");
+      fs.mkdirSync(path.join(logs, "old"), { recursive: true });
+      const files = ["job-driver-1.log", "old/worker-1.out", "worker-2.out", "raylet.out"];
+      for (const [age, file] of files.entries()) {
+        fs.writeFileSync(path.join(logs, file), Buffer.alloc(1024 ** 2, "a"));
+        fs.utimesSync(path.join(logs, file), age, age);
+      }
+      // Once, where one can wait for it, with room for two files and the directories.
+      const pass = script
+        .replaceAll("/tmp/", `${tmp}/`)
+        .replace(/-gt \d+/, "-gt 3")
+        .replace(/ &$/, "");
+      spawnSync(shell, [option, pass.replace("while sleep 60", "for once in 1")], { timeout: 10_000 });
+      const left = files.filter((file) => fs.statSync(path.join(logs, file)).size > 0);
+      assert.deepEqual(left, ["worker-2.out", "raylet.out"]);
+    }
+  });
+
   it("pins every port of its nodes, and opens just these among them", async () => {
     const seen = await ray();
     const pinned = new Set<string>();
