@@ -61,7 +61,9 @@ function acme(
   const wires = connect(parent, { from: asker, talksTo: destinations });
   const account = { server, email, privateKeySecretRef: { name: `${name}-account` } };
   if (challenge.kind === "http01") {
-    const solver = { gatewayHTTPRoute: { parentRefs: [{ name: challenge.gateway, sectionName: "http" }] } };
+    const parentRefs = [{ name: challenge.gateway, sectionName: "http" }];
+    // By default each name that is to be proven opens a port of every node.
+    const solver = { gatewayHTTPRoute: { serviceType: "ClusterIP", parentRefs } };
     return { spec: { acme: { ...account, solvers: [{ http01: solver }] } }, dependsOn: wires };
   }
   const token = envSecret(`${name}-dns`, { namespace, data: { token: challenge.token } }, { parent });

@@ -237,6 +237,13 @@ describe("the gateway", () => {
     assert.equal(values.dns01RecursiveNameserversOnly, true);
   });
 
+  it("that proves names by HTTP does so behind the gateway, without a port of its own on each node", async () => {
+    const { seen } = await program("prod with Ray by KubeRay and S3 from elsewhere");
+    const [solver] = only(seen, "kubernetes:cert-manager.io/v1:Issuer", "gateway").inputs.spec.acme.solvers;
+    const parentRefs = [{ name: "gateway", sectionName: "http" }];
+    assert.deepEqual(solver, { http01: { gatewayHTTPRoute: { serviceType: "ClusterIP", parentRefs } } });
+  });
+
   it("left out of the stack file leaves nothing behind", async () => {
     const { seen, outputs } = await run({ ...configOf("dev"), gateway: undefined });
     assert.deepEqual(routesOf(seen), []);
