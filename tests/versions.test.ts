@@ -13,6 +13,7 @@ import {
   manifests,
 } from "../components/base/versions";
 import { built } from "../rehearsal/node/operators/build";
+import { fromDebian } from "../rehearsal/node/operators/monitoring";
 import { versions } from "../rehearsal/simulation/toolchain";
 import { builtIstiod } from "./mesh/harness/build";
 
@@ -98,6 +99,11 @@ describe("versions that are pinned apart and belong together", () => {
     assert.equal(built("prometheus-operator"), manifests.prometheusOperator.version);
     assert.match(built("cnpg"), new RegExp(`^v${saidBy(charts.cloudnativePg).operator}\\.`));
     assert.equal(built("eck"), `v${charts.eckOperator.version}`);
+  });
+
+  it("are those of monitoring's images on the real node and of the chart that names them", () => {
+    const chart = fs.readFileSync(path.join(RENDERED, "kube-prometheus-stack.json"), "utf8");
+    for (const { image } of Object.values(fromDebian)) assert.ok(chart.includes(`"${image}"`), image);
   });
 
   it("are Elasticsearch's and one that ECK runs", () => {

@@ -79,7 +79,11 @@ function metricsOf({ port, path = "/metrics", params, tls, job }: ScrapeArgs): o
     path,
     ...(tls && { scheme: "https", tlsConfig: tlsConfig(tls) }),
     ...(params && { params }),
-    ...(job !== undefined && { relabelings: [{ targetLabel: "job", replacement: job }] }),
+    relabelings: [
+      // The operator's name of the port: what a server calls so, as Feast its paths, would be renamed to `exported_endpoint`.
+      { action: "labeldrop", regex: "endpoint" },
+      ...(job !== undefined ? [{ targetLabel: "job", replacement: job }] : []),
+    ],
     interval: "30s",
   };
 }

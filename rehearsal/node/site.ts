@@ -12,6 +12,8 @@ import type { Site } from "../simulation/rehearse";
 import { cacheDirectory, ensureCertManager } from "../simulation/toolchain";
 import { softwareOf } from "../software/images";
 import { cnpgWebhooks, ensureOperators } from "./operators/build";
+import { metricsServerImage } from "./operators/metrics-server";
+import { monitoringImages, serverVersions } from "./operators/monitoring";
 import { operatorImages, withOperators } from "./operators/pods";
 
 /** A real node of this machine, with all that a stack's pods run. Made where there is a network, started where there is none. */
@@ -25,13 +27,15 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   const all = [
     ...(await Promise.all([...named].map((name) => imageOf(name, tools)))),
     ...operatorImages(operators, certManager),
+    ...(await monitoringImages(operators, progress)),
+    metricsServerImage(tools),
     { name: SANDBOX_IMAGE, parts: [], entrypoint: ["sleep", "infinity"] },
     { name: COREDNS_IMAGE, parts: [binary(tools, "coredns", "/coredns")], entrypoint: ["/coredns"] },
   ];
   const store = new ImageStore(path.join(cacheDirectory(), "node", "images"), progress);
   await store.make(all);
   return {
-    adapted: withOperators(program, await cnpgWebhooks(operators)),
+    adapted: withOperators(program, await cnpgWebhooks(operators), await serverVersions(progress)),
     runs: runsDirectory(),
     start: async (toolchain, config, directory, report) => {
       const layout = await store.layout(all);

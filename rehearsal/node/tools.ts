@@ -5,11 +5,18 @@ import { ensureTools, KUBERNETES, pinned, type ToolSet } from "../simulation/too
 const DIRECTORY = path.join(__dirname, "tools");
 const STRIP = "-s -w";
 const LOCAL_PATH = "github.com/rancher/local-path-provisioner";
+const METRICS_SERVER = "sigs.k8s.io/metrics-server";
 
 /** The releases that are built; a test compares them with the images that we deploy. */
 export const releases = {
   [images.localPathProvisioner]: pinned(LOCAL_PATH, DIRECTORY),
 };
+
+// A module of its own: with the kubelet's Kubernetes it does not start.
+const METRICS_SERVER_MODULE = "metrics-server";
+
+/** The version of metrics-server that is built. */
+export const metricsServerVersion = pinned(METRICS_SERVER, path.join(DIRECTORY, METRICS_SERVER_MODULE));
 
 const NODE: ToolSet = {
   owner: "the node",
@@ -26,6 +33,13 @@ const NODE: ToolSet = {
       seconds: 9,
     },
     { name: "local-path-provisioner", package: LOCAL_PATH, ldflags: STRIP, seconds: 5 },
+    {
+      name: "metrics-server",
+      module: METRICS_SERVER_MODULE,
+      package: `${METRICS_SERVER}/cmd/metrics-server`,
+      ldflags: STRIP,
+      seconds: 100,
+    },
   ],
 };
 

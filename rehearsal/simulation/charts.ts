@@ -103,7 +103,7 @@ function hookObject(hook: DeclaredHook): Manifest {
 }
 
 function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredService[]): Manifest {
-  const { kind, name, labels, replicas, volume } = workload;
+  const { kind, name, labels, podLabels, replicas, volume } = workload;
   const namespace = workload.namespace as string | undefined;
   const behind = services.filter((service) => service.workload === name);
   return {
@@ -115,7 +115,7 @@ function workloadObject(workload: DeclaredWorkload, services: readonly DeclaredS
       ...(kind === "StatefulSet" && { serviceName: behind[0]?.name ?? name }),
       ...(volume && { volumeClaimTemplates: [claimTemplate(volume)] }),
       selector: { matchLabels: labels },
-      template: { metadata: { labels }, spec: podSpec(workload, behind) },
+      template: { metadata: { labels: { ...labels, ...podLabels } }, spec: podSpec(workload, behind) },
     },
   };
 }

@@ -37,7 +37,8 @@ const LANGUAGE_HOST_MODULE = "nodejs"; // of its own: its SDK is too old for the
 const KUBERNETES_PLUGIN_MODULE = "kubernetes-plugin"; // of its own: it does not compile with these versions of its libraries
 // Not as the engine calls it: that would find it in PATH, and pass over the one that KUBERNETES_PLUGIN names.
 const PLUGIN = "kubernetes-plugin";
-const CERT_MANAGER = "cert-manager"; // of its own: it is built where Go is alone
+const CERT_MANAGER_MODULE = "cert-manager"; // of its own: it is built where Go is alone
+const CERT_MANAGER = "cert-manager-controller";
 const KUBERNETES_PLUGIN = "github.com/pulumi/pulumi-kubernetes/provider/v4";
 
 /** The pinned versions, read from the go.mod files, which alone decide them. */
@@ -52,7 +53,7 @@ export const versions = {
   kubernetesPlugin: `v${kubernetesSdk}`,
   /** The kubernetes plugin that is built: the newest that the module proxy serves. */
   kubernetesPluginModule: pinned(KUBERNETES_PLUGIN, path.join(MODULE, KUBERNETES_PLUGIN_MODULE)),
-  certManager: pinned("github.com/cert-manager/cert-manager", path.join(MODULE, CERT_MANAGER)),
+  certManager: pinned("github.com/cert-manager/cert-manager", path.join(MODULE, CERT_MANAGER_MODULE)),
 } as const;
 
 /** The version of a module that a go.mod file requires. */
@@ -121,7 +122,7 @@ export const REHEARSAL: ToolSet = {
 const CERTIFICATES: ToolSet = {
   owner: "cert-manager",
   directory: MODULE,
-  tools: [{ name: CERT_MANAGER, module: CERT_MANAGER, package: ".", ldflags: STRIP, seconds: 150 }],
+  tools: [{ name: CERT_MANAGER, module: CERT_MANAGER_MODULE, package: ".", ldflags: STRIP, seconds: 150 }],
 };
 
 /** Seconds that it takes to build all of them on two idle cores. */

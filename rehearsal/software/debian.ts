@@ -12,16 +12,31 @@ interface Software {
   readonly programs: readonly string[];
   /** The major version, as of the image. */
   readonly major: number;
+  /** A folder of what the programs read beside libraries, at the same place below the root. */
+  readonly data?: string;
 }
 
 const SOFTWARE = {
   valkey: { packages: ["valkey-server", "valkey-tools"], programs: ["valkey-server", "valkey-cli"], major: 9 },
   prometheus: { packages: ["prometheus", "promtool"], programs: ["prometheus", "promtool"], major: 3 },
+  alertmanager: {
+    packages: ["prometheus-alertmanager"],
+    programs: ["prometheus-alertmanager"],
+    major: 0,
+    data: "usr/share/prometheus/alertmanager",
+  },
+  "node-exporter": { packages: ["prometheus-node-exporter"], programs: ["prometheus-node-exporter"], major: 1 },
 } as const satisfies Record<string, Software>;
 
 /** Whether this machine can take software from there. */
 export function hasDebian(): boolean {
   return process.getuid?.() === 0 && fs.existsSync("/usr/bin/mmdebstrap");
+}
+
+/** What its programs call the version. */
+export function debianVersion(directory: string, program: string): string {
+  const said = execFileSync(path.join(directory, "bin", program), ["--version"], { encoding: "utf8" });
+  return /\d+\.\d+\.\d+/.exec(said)?.[0] ?? "";
 }
 
 /**
@@ -35,7 +50,7 @@ export function ensureDebian(name: keyof typeof SOFTWARE, progress: (line: strin
   });
 }
 
-function assemble(directory: string, { packages, programs, major }: Software): void {
+function assemble(directory: string, { packages, programs, major, data }: Software): void {
   const root = path.join(directory, "packages");
   // A mirror may be a copy of some day.
   const options = ["--quiet", "--variant=extract", '--aptopt=Acquire::Check-Valid-Until "false"'];
@@ -57,6 +72,7 @@ function assemble(directory: string, { packages, programs, major }: Software): v
     fs.copyFileSync(file, path.join(directory, "programs", program));
     fs.writeFileSync(path.join(directory, "bin", program), launcher(program), { mode: 0o755 });
   }
+  if (data !== undefined) fs.cpSync(path.join(root, data), path.join(directory, data), { recursive: true });
   for (const name of needed) fs.copyFileSync(path.join(libraries, name), path.join(directory, "lib", name));
   fs.rmSync(root, { recursive: true });
 }

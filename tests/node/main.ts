@@ -2,10 +2,12 @@ import { execFileSync } from "node:child_process";
 import * as os from "node:os";
 import * as path from "node:path";
 import { command, print, run } from "../../commands/cli";
-import { images } from "../../components/base/versions";
+import { charts, images } from "../../components/base/versions";
 import { ROOT } from "../../rehearsal/program/evaluate";
 import { removeRemains } from "../../rehearsal/node/node";
 import { isolated } from "../support/isolated";
+import { fromDebian } from "../../rehearsal/node/operators/monitoring";
+import { metricsServerVersion } from "../../rehearsal/node/tools";
 import { checkMachine } from "../../rehearsal/node/machine";
 import { prepareSite } from "../../rehearsal/node/site";
 import { table } from "../../rehearsal/simulation/tables";
@@ -38,13 +40,20 @@ export const program = command(
 
 /** What a cluster has and this node has not. */
 async function differences(): Promise<string[][]> {
-  const valkey = path.join(await ensureDebian("valkey", console.log), "bin/valkey-server");
+  const program = async (name: Parameters<typeof ensureDebian>[0], file: string): Promise<string> =>
+    said(path.join(await ensureDebian(name, console.log), "bin", file));
+  const monitoring = Object.entries(fromDebian).map(async ([name, { image, program: file }]) => [
+    ...[name, image],
+    await program(name as keyof typeof fromDebian, file),
+  ]);
   return [
     ["nodes", "several", "one"],
     ["charts", "published", "those in .charts, else stand-ins"],
     ["images", "published", "made of packages, on Debian 12"],
     ["cert-manager", "with webhook and cainjector", "the controller alone"],
-    ["Valkey", images.valkey, said(valkey)],
+    ["Valkey", images.valkey, await program("valkey", "valkey-server")],
+    ...(await Promise.all(monitoring)),
+    ["metrics-server", `that of chart ${charts.metricsServer.version}`, metricsServerVersion],
     ["containers", "its containerd and runc", `${said("containerd")}, ${said("runc")}`],
     ["kernel", "its own", os.release()],
   ];

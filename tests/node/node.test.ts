@@ -7,9 +7,12 @@ import { wiresOf } from "../../rehearsal/program/wiring";
 import { openRehearsal, type Rehearsal, watchedUp } from "../../rehearsal/simulation/rehearse";
 import { eventually } from "../live/harness/eventually";
 import { wrongConnections } from "./harness/connections";
+import { dashboard } from "../../components/observability/ml-monitoring";
+import { PLACEHOLDERS } from "../support/alerts";
 import { failedChecks, kubectl, lastWords, replacePod, runNow } from "./harness/cluster";
 import { held, LET_IN, logIn, LOGINS } from "./harness/logins";
 import { failuresDuring, predict } from "./harness/predictions";
+import { query, unruled, unscraped } from "./harness/prometheus";
 import { prepareSite } from "../../rehearsal/node/site";
 
 const STACK = "local";
@@ -46,7 +49,7 @@ describe("the ML core on a real node", () => {
   it("lets pods connect as the wires say, and in no other way", async () => {
     const wires = wiresOf(await evaluateStack(STACK));
     const wrong = [];
-    for (const namespace of [NAMESPACE, "cnpg-system"])
+    for (const namespace of [NAMESPACE, "cnpg-system", "monitoring"])
       wrong.push(...(await wrongConnections(rehearsal, wires, namespace)));
     assert.deepEqual(wrong, []);
   });
@@ -82,6 +85,50 @@ describe("the ML core on a real node", () => {
         "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8000/healthz').read().decode())",
       ]);
       assert.match(answer, /"price-forecast": ?\{[^}]*"status": ?"ready"/);
+    });
+  });
+
+  it("has Prometheus scrape every pod that a monitor names, and the node, and evaluate every rule", async () => {
+    await eventually(120, async () => {
+      assert.deepEqual(await unscraped(rehearsal), []);
+      assert.deepEqual(await unruled(rehearsal), []);
+      // Of what was not there yet when Prometheus first looked.
+      const alarms = await query(rehearsal, 'ALERTS{alertname=~".*(Down|Missing|LowWorkers)"}');
+      assert.deepEqual(alarms, []);
+    });
+  });
+
+  it("shows in every panel what happens", async () => {
+    const { panels } = JSON.parse(dashboard(PLACEHOLDERS)) as { panels: any[] };
+    // There is no Elasticsearch, and nothing has failed.
+    const elsewhere = /^Elasticsearch|Error Rate|Missing Values/;
+    const queries: { title: string; expr: string }[] = panels
+      .filter(({ title }: any) => !elsewhere.test(title))
+      .flatMap(({ title, targets = [] }: any) => targets.map(({ expr }: any) => ({ title, expr })));
+    await eventually(120, async () => {
+      await predict(rehearsal);
+      const empty: string[] = [];
+      for (const { title, expr } of queries) if ((await query(rehearsal, expr)).length === 0) empty.push(title);
+      assert.deepEqual(empty, []);
+    });
+  });
+
+  it("tells `kubectl top` what each pod and the node use, by the kubelet's own certificate", async () => {
+    const { items } = await rehearsal.api.core.listNamespacedPod({
+      namespace: NAMESPACE,
+      fieldSelector: "status.phase=Running",
+    });
+    await eventually(90, async () => {
+      const [pods, nodes] = await Promise.all(
+        ["pods", "nodes"].map((what) => kubectl(rehearsal, NAMESPACE, ["top", what, "--no-headers"])),
+      );
+      const known = pods?.split("\n").map((line) => line.split(/\s+/)[0]) ?? [];
+      const names = items.map(({ metadata }) => metadata?.name ?? "");
+      assert.deepEqual(
+        names.filter((name) => !known.includes(name)),
+        [],
+      );
+      assert.match(nodes ?? "", /^local-1 +[1-9]\d*m/);
     });
   });
 

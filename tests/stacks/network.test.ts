@@ -231,6 +231,10 @@ for (const shape of SHAPES) {
         assert.deepEqual([jobLabel, podTargetLabels], ["app", ["component"]], label(monitor));
         const [{ relabelings = [] }] = podMetricsEndpoints ?? endpoints;
         const given = relabelings.find(({ targetLabel }: any) => targetLabel === "job")?.replacement;
+        assert.ok(
+          relabelings.some(({ action, regex }: any) => action === "labeldrop" && regex === "endpoint"),
+          `${label(monitor)}: the operator's label endpoint hides the exporter's own`,
+        );
         return pods.map(({ owner, labels }) => {
           const job = given ?? labels["app"];
           assert.ok(job, `${label(monitor)}: ${owner} has no label app: give its series a job`);

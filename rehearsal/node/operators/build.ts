@@ -34,6 +34,12 @@ const OPERATORS: ToolSet = {
       ldflags: STRIP,
       seconds: 210,
     },
+    {
+      name: "prometheus-config-reloader",
+      package: `${MODULES["prometheus-operator"]}/cmd/prometheus-config-reloader`,
+      ldflags: STRIP,
+      seconds: 20,
+    },
     { name: "cnpg", package: `${MODULES.cnpg}/cmd/manager`, ldflags: STRIP, seconds: 60 },
     {
       name: "eck",

@@ -5,8 +5,11 @@ import type { Evaluation } from "../../program/evaluate";
 import { plain } from "../../program/values";
 import { versions } from "../../simulation/toolchain";
 import type { LocalImage } from "../images";
-import { everything, haveRights, rights } from "./rights";
 import { built, type WebhookConfiguration } from "./build";
+import { metricsServer } from "./metrics-server";
+import { monitoring, type ServerVersions } from "./monitoring";
+import { everything, haveRights, rights } from "./rights";
+import { ended, type Release, run } from "./stand-in";
 
 const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
 const WEBHOOK_PORT = 9443;
@@ -15,10 +18,6 @@ const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${versions.
 interface ReleaseInputs {
   readonly namespace: string;
   readonly values: { readonly additionalEnv?: readonly { readonly name: string; readonly value: string }[] };
-}
-
-interface Workload extends Manifest {
-  readonly spec: { readonly template: { readonly spec: { readonly containers: readonly object[] } } };
 }
 
 /** The images of the operators, of binaries in `bin`, and of cert-manager's. */
@@ -41,70 +40,70 @@ export function operatorImages(bin: string, certManager: string): LocalImage[] {
 export function withOperators(
   program: Evaluation,
   webhooks: readonly WebhookConfiguration[],
+  versions: ServerVersions,
 ): (release: string, objects: readonly Manifest[]) => Manifest[] {
   const valuesOf = (release: string): ReleaseInputs =>
     plain(
       program.registrations.find((one) => one.type.endsWith(":Release") && one.inputs["name"] === release)?.inputs,
     ) as ReleaseInputs;
-  return (release, objects) => {
-    const all = objects.map(ended);
-    const { namespace, values } = valuesOf(release);
-    if (release === "cert-manager") {
-      const owner = { namespace, name: "cert-manager" };
-      const given = haveRights ? rights(charts.certManager, owner, undefined) : [everything(owner)];
-      const running = {
-        image: CERT_MANAGER_IMAGE,
-        command: ["/cert-manager", "--cluster-resource-namespace=cert-manager"],
-      };
-      return [...all.map((object) => run(object, "cert-manager", running)), ...given];
+  return (name, standIn) => {
+    const objects = standIn.map(ended);
+    const release = { ...valuesOf(name), objects };
+    switch (name) {
+      case "cert-manager":
+        return certManager(release);
+      case "cnpg":
+        return cnpg(release, webhooks);
+      case "kube-prometheus-stack":
+        return monitoring(release, versions);
+      case "metrics-server":
+        return metricsServer(release);
+      default:
+        return objects;
     }
-    if (release === "cnpg") {
-      const running = {
-        image: CNPG_IMAGE,
-        command: ["/manager"],
-        args: ["controller", "--leader-elect", `--webhook-port=${WEBHOOK_PORT}`],
-        env: [
-          ...(values.additionalEnv ?? []),
-          { name: "OPERATOR_NAMESPACE", value: namespace },
-          { name: "OPERATOR_IMAGE_NAME", value: CNPG_IMAGE },
-        ],
-        readinessProbe: { httpGet: { scheme: "HTTPS", path: "/readyz", port: WEBHOOK_PORT } },
-        volumeMounts: [{ name: "certificates", mountPath: "/run/secrets/cnpg.io/webhook" }],
-      };
-      const volumes = [{ name: "certificates", secret: { secretName: "cnpg-webhook-cert", optional: true } }];
-      return [
-        ...all.map((object) => run(object, "cnpg", running, volumes)),
-        ...webhooks.map(({ metadata, webhooks: all, ...kind }) => ({
-          ...kind,
-          metadata: { name: `cnpg-${metadata.name}` },
-          webhooks: all.map(({ clientConfig: { service }, ...webhook }) => ({
-            ...webhook,
-            clientConfig: { service: { ...service, name: "cnpg-webhook-service", namespace } },
-          })),
-        })),
-      ];
-    }
-    return all;
   };
 }
 
-/** Has the container of a Deployment run a program. */
-function run(object: Manifest, name: string, running: object, volumes: readonly object[] = []): Manifest {
-  if (object.kind !== "Deployment" || object.metadata.name !== name) return object;
-  const deployment = structuredClone(object) as Workload;
-  const { spec } = deployment.spec.template;
-  Object.assign(spec.containers[0] ?? {}, running);
-  return volumes.length > 0 ? withSpec(deployment, { ...spec, volumes }) : deployment;
+function certManager({ namespace, objects }: Release): Manifest[] {
+  const owner = { namespace, name: "cert-manager" };
+  const given = haveRights ? rights(charts.certManager, owner, undefined) : [everything(owner)];
+  const running = {
+    image: CERT_MANAGER_IMAGE,
+    command: ["/cert-manager", "--cluster-resource-namespace=cert-manager", "--metrics-listen-address=:9402"],
+  };
+  return [...objects.map((object) => (isDeployment(object, "cert-manager") ? run(object, running) : object)), ...given];
 }
 
-/** A hook's container has nothing to do here, and ends. */
-function ended(object: Manifest): Manifest {
-  if (object.kind !== "Job") return object;
-  const job = object as Workload;
-  const { spec } = job.spec.template;
-  return withSpec(job, { ...spec, containers: spec.containers.map((one) => ({ ...one, command: ["true"] })) });
+function cnpg(
+  { namespace, values, objects }: Release & ReleaseInputs,
+  webhooks: readonly WebhookConfiguration[],
+): Manifest[] {
+  const running = {
+    image: CNPG_IMAGE,
+    command: ["/manager"],
+    args: ["controller", "--leader-elect", `--webhook-port=${WEBHOOK_PORT}`],
+    env: [
+      ...(values.additionalEnv ?? []),
+      { name: "OPERATOR_NAMESPACE", value: namespace },
+      { name: "OPERATOR_IMAGE_NAME", value: CNPG_IMAGE },
+    ],
+    readinessProbe: { httpGet: { scheme: "HTTPS", path: "/readyz", port: WEBHOOK_PORT } },
+    volumeMounts: [{ name: "certificates", mountPath: "/run/secrets/cnpg.io/webhook" }],
+  };
+  const volumes = [{ name: "certificates", secret: { secretName: "cnpg-webhook-cert", optional: true } }];
+  return [
+    ...objects.map((object) => (isDeployment(object, "cnpg") ? run(object, running, { volumes }) : object)),
+    ...webhooks.map(({ metadata, webhooks: all, ...kind }) => ({
+      ...kind,
+      metadata: { name: `cnpg-${metadata.name}` },
+      webhooks: all.map(({ clientConfig: { service }, ...webhook }) => ({
+        ...webhook,
+        clientConfig: { service: { ...service, name: "cnpg-webhook-service", namespace } },
+      })),
+    })),
+  ];
 }
 
-function withSpec(workload: Workload, spec: object): Manifest {
-  return { ...workload, spec: { ...workload.spec, template: { ...workload.spec.template, spec } } };
+function isDeployment({ kind, metadata }: Manifest, name: string): boolean {
+  return kind === "Deployment" && metadata.name === name;
 }

@@ -28,7 +28,7 @@ interface Binding extends Manifest {
 // What lies in no namespace stays the chart's ClusterRole's, wherever the rest is given.
 const CLUSTER_WIDE = ["storageclasses"];
 
-/** The roles that the chart binds to its operator, bound to an account of ours. */
+/** The roles that the chart binds to an account whose name ends like that of ours, bound to ours. */
 export function rights(
   { chart, version }: ChartPin,
   account: Owner,
@@ -40,13 +40,13 @@ export function rights(
   const named = (objects as Binding[])
     .filter(
       ({ kind, subjects: whom = [] }) =>
-        kind === "ClusterRoleBinding" && whom.some(({ name }) => ACCOUNTS.includes(name)),
+        kind === "ClusterRoleBinding" && whom.some(({ name }) => name.endsWith(account.name)),
     )
     .map(({ roleRef }) => roleRef.name);
   const roles = (objects as Role[]).filter(
     ({ kind, metadata }) => kind === "ClusterRole" && named.includes(metadata.name),
   );
-  if (roles.length === 0) throw new Error(`${chart}: no role is bound to its operator`);
+  if (roles.length === 0) throw new Error(`${chart}: no role is bound to ${account.name}`);
   return roles.flatMap((role) => {
     const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role.metadata.name };
     const binding = { apiVersion: "rbac.authorization.k8s.io/v1", roleRef, subjects };
@@ -62,9 +62,6 @@ export function rights(
     ];
   });
 }
-
-// The operators' accounts in a release called `r`.
-const ACCOUNTS = ["r-cert-manager", "r-kube-prometheus-stack-operator", "elastic-operator"];
 
 /** Every right, where the roles of the charts are not at hand. */
 export function everything(account: Owner): Manifest {

@@ -132,6 +132,13 @@ function forNode({ client }: ServedNode): string[] {
     "--kubelet-preferred-address-types=InternalIP",
     `--kubelet-client-certificate=${client.certificate}`,
     `--kubelet-client-key=${client.key}`,
+    // With the same one, which signed itself, it asks servers of further APIs, such as metrics-server.
+    `--proxy-client-cert-file=${client.certificate}`,
+    `--proxy-client-key-file=${client.key}`,
+    `--requestheader-client-ca-file=${client.certificate}`,
+    "--requestheader-username-headers=X-Remote-User",
+    "--requestheader-group-headers=X-Remote-Group",
+    "--requestheader-extra-headers-prefix=X-Remote-Extra-",
   ];
 }
 

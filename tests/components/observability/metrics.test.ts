@@ -6,7 +6,7 @@ import { PLACEHOLDERS, RULES } from "../../support/alerts";
 import { exported, fixture, fixtureOf, METRIC_FIXTURES } from "../../support/metrics";
 
 // What Prometheus adds to every series of a monitor (components/base/scrape.ts: the job and `component`).
-const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "endpoint", "component"];
+const TARGET_LABELS = ["job", "instance", "namespace", "pod", "container", "component"];
 // Fixtures that are written by hand, as they say at their top: no kubelet and no operator runs in the tests.
 const DOCUMENTED = ["cert-manager", "gpu-operator", "kafka", "kubernetes", "postgres"];
 // Words of PromQL that are no functions.

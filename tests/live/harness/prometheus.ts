@@ -161,9 +161,9 @@ function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Scraped[]) {
           server_name: tlsConfig.serverName,
         },
       }),
-      relabel_configs: relabelings.map(({ targetLabel, replacement }: any) => ({
-        target_label: targetLabel,
-        replacement,
+      relabel_configs: relabelings.map(({ targetLabel, ...relabeling }: any) => ({
+        ...(targetLabel && { target_label: targetLabel }),
+        ...relabeling,
       })),
       static_configs: chosen.flatMap((pod) =>
         pod.containers
@@ -175,6 +175,7 @@ function scrapeConfigs({ metadata, spec }: Rendered, pods: readonly Scraped[]) {
               namespace: pod.namespace,
               pod: pod.name,
               container: container.name,
+              endpoint: port,
               ...Object.fromEntries(podTargetLabels.map((label: string) => [label, pod.labels[label] ?? ""])),
             },
           })),

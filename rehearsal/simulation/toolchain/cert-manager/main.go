@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"log"
+	"net"
 	"os/signal"
 	"syscall"
 	"time"
@@ -38,15 +39,16 @@ const (
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "file with the address of the API server and a login")
 	namespace := flag.String("cluster-resource-namespace", "", "namespace of the Secrets of ClusterIssuers")
+	metrics := flag.String("metrics-listen-address", "", "where Prometheus may ask; nowhere by default")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *namespace); err != nil {
+	if err := run(ctx, *kubeconfig, *namespace, *metrics); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, kubeconfig, namespace string) error {
+func run(ctx context.Context, kubeconfig, namespace, metrics string) error {
 	contexts, err := controller.NewContextFactory(ctx, controller.ContextOptions{
 		Kubeconfig:         kubeconfig,
 		KubernetesAPIQPS:   qps,
@@ -61,7 +63,7 @@ func run(ctx context.Context, kubeconfig, namespace string) error {
 		return err
 	}
 	known := controller.Known()
-	ended := make(chan error, len(known))
+	ended := make(chan error, len(known)+1)
 	for _, construct := range known {
 		one, err := construct(contexts)
 		if err != nil {
@@ -73,6 +75,17 @@ func run(ctx context.Context, kubeconfig, namespace string) error {
 	shared, err := contexts.Build()
 	if err != nil {
 		return err
+	}
+	if metrics != "" {
+		listener, err := net.Listen("tcp", metrics)
+		if err != nil {
+			return err
+		}
+		all := shared.SharedInformerFactory.Certmanager().V1()
+		shared.Metrics.SetupCertificateCollector(all.Certificates().Lister())
+		shared.Metrics.SetupIssuerCollector(all.Issuers().Lister())
+		shared.Metrics.SetupClusterIssuerCollector(all.ClusterIssuers().Lister())
+		go func() { ended <- shared.Metrics.NewServer(listener).Serve(listener) }()
 	}
 	shared.SharedInformerFactory.Start(ctx.Done())
 	shared.KubeSharedInformerFactory.Start(ctx.Done())
