@@ -21,7 +21,7 @@ export interface Toolchain {
   readonly cache: string;
 }
 
-/** Tools that are built together where they cannot be downloaded; they are named by the content of their go.mod files. */
+/** Tools that are built together where they cannot be downloaded, named by the content of their go.mod files and of our own programs. */
 export interface ToolSet {
   /** Whose tools they are, for messages. */
   readonly owner: string;
@@ -37,8 +37,7 @@ const LANGUAGE_HOST_MODULE = "nodejs"; // of its own: its SDK is too old for the
 const KUBERNETES_PLUGIN_MODULE = "kubernetes-plugin"; // of its own: it does not compile with these versions of its libraries
 // Not as the engine calls it: that would find it in PATH, and pass over the one that KUBERNETES_PLUGIN names.
 const PLUGIN = "kubernetes-plugin";
-const CERT_MANAGER_MODULE = "cert-manager"; // of its own: it is built where Go is alone
-const CERT_MANAGER = "cert-manager-controller";
+const CERT_MANAGER = "cert-manager"; // of its own: it is built where Go is alone
 const KUBERNETES_PLUGIN = "github.com/pulumi/pulumi-kubernetes/provider/v4";
 
 /** The pinned versions, read from the go.mod files, which alone decide them. */
@@ -53,7 +52,7 @@ export const versions = {
   kubernetesPlugin: `v${kubernetesSdk}`,
   /** The kubernetes plugin that is built: the newest that the module proxy serves. */
   kubernetesPluginModule: pinned(KUBERNETES_PLUGIN, path.join(MODULE, KUBERNETES_PLUGIN_MODULE)),
-  certManager: pinned("github.com/cert-manager/cert-manager", path.join(MODULE, CERT_MANAGER_MODULE)),
+  certManager: pinned("github.com/cert-manager/cert-manager", path.join(MODULE, CERT_MANAGER)),
 } as const;
 
 /** The version of a module that a go.mod file requires. */
@@ -122,7 +121,7 @@ export const REHEARSAL: ToolSet = {
 const CERTIFICATES: ToolSet = {
   owner: "cert-manager",
   directory: MODULE,
-  tools: [{ name: CERT_MANAGER, module: CERT_MANAGER_MODULE, package: ".", ldflags: STRIP, seconds: 150 }],
+  tools: [{ name: CERT_MANAGER, module: CERT_MANAGER, package: ".", ldflags: STRIP, seconds: 150 }],
 };
 
 /** Seconds that it takes to build all of them on two idle cores. */
@@ -229,6 +228,10 @@ function toolsKey({ directory, tools }: ToolSet): string {
   const hash = crypto.createHash("sha256").update(JSON.stringify([process.platform, process.arch, ...builds]));
   for (const module of new Set(tools.map(({ module = "" }) => path.join(directory, module)))) {
     for (const file of ["go.mod", "go.sum"]) hash.update(fs.readFileSync(path.join(module, file)));
+  }
+  // Programs of our own.
+  for (const { module = "", package: source } of tools.filter(({ package: source }) => source.startsWith("."))) {
+    hash.update(fs.readFileSync(path.join(directory, module, source, "main.go")));
   }
   return hash.digest("hex").slice(0, 16);
 }

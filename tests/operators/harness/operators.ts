@@ -13,7 +13,7 @@ import { everything, haveRights, rights } from "../../../rehearsal/node/operator
 import { type World } from "./world";
 
 /** The operators that run. */
-export const operatorNames = [...builtNames, "cert-manager", "envoy-gateway"] as const;
+export const operatorNames = ["cert-manager", ...builtNames, "envoy-gateway"] as const;
 
 /** One of them. */
 export type OperatorName = (typeof operatorNames)[number];
