@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { CA_KEY } from "./certificate";
+import { CA_KEY, type ServerCertificate } from "./certificate";
 import { observe } from "./connect";
-import type { PodIdentity, Trust } from "./endpoint";
+import type { PodIdentity } from "./endpoint";
 import { objectName } from "./names";
 import { service } from "./service";
 
@@ -21,8 +21,8 @@ export interface ScrapeArgs {
   readonly port: { readonly name: string; readonly number: number };
   /** Path of the metrics. @default "/metrics" */
   readonly path?: string;
-  /** Where the pods speak TLS: the CA of their certificate and a name in it, or nothing to verify them by. */
-  readonly tls?: { readonly trust: Trust; readonly host: pulumi.Input<string> } | "unverified";
+  /** Where the pods speak TLS: their certificate and a name in it, or nothing to verify them by. */
+  readonly tls?: { readonly certificate: ServerCertificate; readonly host: pulumi.Input<string> } | "unverified";
   /** Query parameters. */
   readonly params?: Readonly<Record<string, readonly string[]>>;
   /** The job of pods of a chart that gives them no label `app`. @default that label */
@@ -56,7 +56,7 @@ export function scrapeByService(parent: pulumi.Resource, args: ScrapeArgs): void
 
 function monitor(
   parent: pulumi.Resource,
-  { pods, port, by }: ScrapeArgs,
+  { pods, port, tls, by }: ScrapeArgs,
   kind: "PodMonitor" | "ServiceMonitor",
   spec: object,
 ): void {
@@ -69,7 +69,8 @@ function monitor(
       metadata: { name: pods.name, namespace: pods.namespace },
       spec: { ...spec, jobLabel: "app", podTargetLabels: ["component"] },
     },
-    { parent, dependsOn: by.crds },
+    // The operator leaves out a monitor whose CA is not there yet, and looks again only when another monitor changes.
+    { parent, dependsOn: [by.crds, ...(typeof tls === "object" ? [tls.certificate.resource] : [])] },
   );
 }
 
@@ -90,5 +91,8 @@ function metricsOf({ port, path = "/metrics", params, tls, job }: ScrapeArgs): o
 
 function tlsConfig(tls: NonNullable<ScrapeArgs["tls"]>): object {
   if (tls === "unverified") return { insecureSkipVerify: true };
-  return { ca: { secret: { name: tls.trust.volume.secret.secretName, key: CA_KEY } }, serverName: tls.host };
+  return {
+    ca: { secret: { name: tls.certificate.trust.volume.secret.secretName, key: CA_KEY } },
+    serverName: tls.host,
+  };
 }

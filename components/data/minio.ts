@@ -75,7 +75,7 @@ export class Minio extends pulumi.ComponentResource {
       pods: pod.server,
       port: { name: "s3", number: PORTS.s3 },
       path: "/minio/v2/metrics/cluster",
-      tls: { trust: certificate.trust, host: serviceHost(name, namespace) },
+      tls: { certificate, host: serviceHost(name, namespace) },
       by: metrics,
     });
     this.registerOutputs();

@@ -58,6 +58,17 @@ for (const shape of SHAPES) {
       );
     });
 
+    it("asks for a monitor after the certificate that it names, without which the operator leaves it out for good", async () => {
+      const { seen } = await program(shape);
+      const certificates = all(seen, "kubernetes:cert-manager.io/v1:Certificate");
+      for (const monitor of seen.filter(({ type }) => /:(Pod|Service)Monitor$/.test(type))) {
+        const named = certificates.filter(({ inputs }) =>
+          JSON.stringify(monitor.inputs.spec).includes(`"name":"${inputs.spec.secretName}"`),
+        );
+        for (const one of named) assert.ok(waitsFor(seen, monitor, one), label(monitor));
+      }
+    });
+
     it("asks for Ray clusters after the operator, its kinds and its rights", async () => {
       const { seen } = await program(shape);
       const clusters = seen.filter(({ type }) => type.startsWith("kubernetes:ray.io/"));
