@@ -45,13 +45,16 @@ describe("a server of one pod", function () {
   it("comes back by `up` alone after a template with which it cannot start", async () => {
     const stack = await world.stack("taken-back");
     const becomes = (state: string) =>
-      world.kubectl("wait", "pod/server-0", "-n", stack.namespace, `--for=${state}`, "--timeout=30s");
+      world.kubectl("wait", "pod/server-0", "-n", stack.namespace, `--for=${state}`, "--timeout=120s");
     await stack.up(server({}));
     await becomes("condition=Ready");
-    // The engine may call it done before the controller has seen it.
-    await stack.up(server({ disk: "none" })).catch(() => undefined);
+    // The engine may call it done before the controller has seen it; else it waits for ten minutes, and its user for less.
+    const interruption = new AbortController();
+    const rollout = stack.up(server({ disk: "none" }), { signal: interruption.signal }).catch(() => undefined);
     await becomes("jsonpath={.spec.nodeSelector.disk}=none");
     await becomes("condition=PodScheduled=False");
+    interruption.abort();
+    await rollout;
     await stack.up(server({}));
     await becomes("condition=Ready");
   });
