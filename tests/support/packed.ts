@@ -9,10 +9,12 @@ import { ROOT } from "../../rehearsal/program/evaluate";
  */
 export function installExample(directory: string): string[] {
   fs.cpSync(path.join(ROOT, "examples", "pricing"), directory, { recursive: true });
-  const npm = (...args: string[]) =>
-    execFileSync("npm", args, { cwd: path.join(ROOT, "packages", "platform-outputs"), encoding: "utf8" });
   // Whoever has `ignore-scripts` would pack nothing that is built.
-  const printed = npm("pack", "--json", "--silent", "--ignore-scripts=false", "--pack-destination", directory);
+  const pack = ["pack", "--json", "--silent", "--ignore-scripts=false", "--pack-destination", directory];
+  const printed = execFileSync("npm", pack, {
+    cwd: path.join(ROOT, "packages", "platform-outputs"),
+    encoding: "utf8",
+  });
   const [{ files, filename }] = JSON.parse(printed) as [{ files: { path: string }[]; filename: string }];
   const installed = path.join(directory, "node_modules", "@254carbon", "platform-outputs");
   fs.mkdirSync(installed, { recursive: true });
