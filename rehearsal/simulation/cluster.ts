@@ -37,8 +37,6 @@ export interface ClusterSpec {
   readonly context: string;
   readonly nodes: readonly SimulatedNode[];
   readonly storageClasses: readonly SimulatedStorageClass[];
-  /** Whether somebody is behind the webhooks that see objects first. @default nobody */
-  readonly webhooks?: boolean;
   /** Objects of what somebody else has installed. @default none */
   readonly existing?: readonly KubernetesObject[];
   /** Names of the operators that run for real: nothing then acts in their place. @default none */

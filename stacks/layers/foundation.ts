@@ -9,7 +9,6 @@ import { imageLock, mirrored, podSettings } from "../../components/base/pod-sett
 import type { Metrics } from "../../components/base/scrape";
 import { manifests } from "../../components/base/versions";
 import type { Volume } from "../../components/base/volume";
-import { webhookRetry } from "../../components/base/webhook-retry";
 import type { Wiring } from "../../components/base/wiring";
 import { AdmissionPolicies } from "../../components/ground/admission-policies";
 import { CertManager, existingCertManager } from "../../components/ground/cert-manager";
@@ -123,8 +122,10 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   const leaving = Object.keys(outside).length > 0 ? { outside: { by: outside, wiring: provider.wiring } } : undefined;
   const settings = { mirrors, lock, pullSecret };
   const isPlain = !pullSecret && !leaving && Object.keys(mirrors).length + Object.keys(lock).length === 0;
-  const transformations = [webhookRetry(), ...(isPlain ? [] : [podSettings({ ...settings, ...leaving })])];
-  const opts: pulumi.ComponentResourceOptions = { provider, transformations };
+  const opts: pulumi.ComponentResourceOptions = {
+    provider,
+    ...(!isPlain && { transformations: [podSettings({ ...settings, ...leaving })] }),
+  };
 
   const priorities = new Priorities("priorities", opts);
   const isMeshed = (name: string) => config.mesh !== undefined && !OUTSIDE_MESH.includes(name);
@@ -242,9 +243,10 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     opts,
     at: (system) => {
       const placement = config.placement[system];
+      const { transformations = [], ...others } = opts;
       return placement === undefined
         ? opts
-        : { provider, transformations: [...transformations, podSettings(placement)] };
+        : { ...others, transformations: [...transformations, podSettings(placement)] };
     },
     alerts,
     wiring: provider.wiring,

@@ -130,7 +130,6 @@ function startTestCluster(toolchain: Toolchain, directory: string): ReturnType<t
     context: "plugin",
     nodes: [{ name: "node", labels: {}, taints: [], ...size }],
     storageClasses: [],
-    webhooks: true,
   };
   return startCluster(toolchain, spec, directory, () => undefined);
 }

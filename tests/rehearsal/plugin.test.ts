@@ -3,15 +3,12 @@
  * KUBERNETES_PLUGIN=path runs it against that binary. Each test has a stack and a namespace of its own.
  */
 import * as assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
-import * as net from "node:net";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
-import { webhookRetry } from "../../components/base/webhook-retry";
 import { startWorld, type Changes, type Live, type Program, type World } from "./plugin-world";
 
 // Most of a test is waiting for the engine's processes to start: three at a time take half as long as one by one.
@@ -182,37 +179,6 @@ describe("the kubernetes plugin", function () {
   });
 
   describe("waiting", () => {
-    promise("creates what a webhook must see that does not answer yet, and deletes it as anything else", async () => {
-      const stack = await world.stack("webhook");
-      const server = net.createServer((connection) => connection.destroy()).listen(0, "127.0.0.1");
-      await once(server, "listening");
-      await world.apply({
-        apiVersion: "admissionregistration.k8s.io/v1",
-        kind: "ValidatingWebhookConfiguration",
-        metadata: { name: "starting" },
-        webhooks: [
-          {
-            name: "starting.example.com",
-            clientConfig: { url: `https://127.0.0.1:${(server.address() as net.AddressInfo).port}/` },
-            rules: [{ apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["configmaps"] }],
-            namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "webhook" } },
-            admissionReviewVersions: ["v1"],
-            sideEffects: "None",
-          },
-        ],
-      });
-      const up = stack.up(({ namespace, opts }) => {
-        const transformations = [webhookRetry()];
-        new k8s.core.v1.ConfigMap("seen", { metadata: { name: "seen", namespace } }, { ...opts, transformations });
-      });
-      await once(server, "connection");
-      await world.kubectl("delete", "validatingwebhookconfiguration", "starting");
-      server.close();
-      assert.deepEqual(counts(await up), { create: 3 });
-      await stack.destroy();
-      await assert.rejects(uid("configmap", "seen", "webhook"), /NotFound/);
-    });
-
     promise("keeps an object in the state that is not ready in time, and goes on from it", async () => {
       const stack = await world.stack("timeout");
       const program =

@@ -16,8 +16,6 @@ export interface ControlPlaneSpec {
   readonly context: string;
   /** The node that it serves, in a network of their own. @default none: simulated nodes */
   readonly node?: ServedNode;
-  /** Whether somebody is behind the webhooks that see objects first. @default for a real node */
-  readonly webhooks?: boolean;
 }
 
 /** A real node beside the control plane. */
@@ -93,7 +91,7 @@ interface Login extends ControlPlaneSpec {
  */
 async function startApiServer(guardian: Guardian, login: Login): Promise<KubeConfig> {
   let port = 0;
-  const { node, webhooks = node !== undefined } = login;
+  const { node } = login;
   const address = node?.address ?? "127.0.0.1";
   const server = await Component.start(guardian, "kube-apiserver", async () => {
     port = node?.port ?? (await freePort());
@@ -110,10 +108,7 @@ async function startApiServer(guardian: Guardian, login: Login): Promise<KubeCon
       "--service-account-signing-key-file=service-account.key",
       "--service-cluster-ip-range=10.96.0.0/16",
       "--allow-privileged=true", // as the kubelet's hosts do; Pod Security decides
-      // All other admission is as the API server's defaults have it.
-      ...(webhooks ? [] : ["--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook"]),
-      // Otherwise the Service "kubernetes" would point pods of simulated nodes at this machine.
-      ...(node ? forNode(node) : ["--endpoint-reconciler-type=none"]),
+      ...(node ? forNode(node) : FOR_SIMULATED_NODES),
     ];
   });
   const kubeconfig = new KubeConfig();
@@ -124,6 +119,12 @@ async function startApiServer(guardian: Guardian, login: Login): Promise<KubeCon
   });
   return kubeconfig;
 }
+
+const FOR_SIMULATED_NODES = [
+  "--endpoint-reconciler-type=none", // the Service "kubernetes" would point pods at this machine
+  // No webhook has anybody behind it; all other admission is as the API server's defaults have it.
+  "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+];
 
 function forNode({ client }: ServedNode): string[] {
   return [
