@@ -148,8 +148,11 @@ describe("a chart's declaration", () => {
     const job = (hook: string) => workload("Job", "setup", { annotations: { "helm.sh/hook": hook } });
     const hooks = [{ name: "setup", when: "before", serviceAccount: "setup", size }] as const;
     assert.deepEqual(faults({ hooks }, job("pre-install,pre-upgrade")), []);
-    assert.deepEqual(faults({ hooks }, job("post-install")), [
+    assert.deepEqual(faults({ hooks }, job("post-install,post-upgrade")), [
       "declares.hooks[setup].when: before is declared, not after",
+    ]);
+    assert.deepEqual(faults({ hooks }, job("post-install")), [
+      "declares.hooks[setup].when: before is declared, not after install",
     ]);
     assert.deepEqual(faults({}, job("post-install")), [
       "declares.hooks: lacks Job setup, which the chart runs; declare it, or switch it off",

@@ -72,7 +72,8 @@ function workload({ kind, metadata, spec }: Manifest, objects: readonly Manifest
 
 function hookTime(hook: string): DeclaredHook["when"] {
   if (hook.includes("delete")) return "on delete";
-  return hook.includes("pre-install") ? "before" : "after";
+  if (hook.includes("pre-install")) return "before";
+  return hook.includes("upgrade") ? "after" : "after install";
 }
 
 function pod({ kind, metadata, spec }: Manifest): RunWorkload {

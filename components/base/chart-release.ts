@@ -53,10 +53,10 @@ export interface DeclaredWorkload {
 export interface DeclaredHook {
   readonly name: string;
   /**
-   * Whether Helm runs it before or after the rest of the chart and waits for its success, or before it deletes the release, or
-   * an operator when needed.
+   * Whether Helm runs it before or after the rest of the chart and waits for its success, or only after it has installed that
+   * for the first time, or before it deletes the release, or an operator when needed.
    */
-  readonly when: "before" | "after" | "on delete" | "on demand";
+  readonly when: "before" | "after" | "after install" | "on delete" | "on demand";
   readonly serviceAccount: string;
   readonly size: ContainerSize;
   /** Labels of the nodes where it runs. @default it runs on any */
@@ -141,9 +141,9 @@ export class ChartRelease extends pulumi.ComponentResource {
         // Else the plugin drops empty lists, and the chart's default stays.
         allowNullValues: true,
         timeout: timeoutSeconds,
-        // A failed install or upgrade is taken back, so that a later `up` starts from a whole release. Not where hooks have
-        // already changed data: the old revision does not fit it, and a roll-back does not run them.
-        atomic: hooks.every(({ when }) => when === "on delete"),
+        // A failed install or upgrade is taken back, so that a later `up` starts from a whole release. Not where hooks of an
+        // upgrade have already changed data: the old revision does not fit it, and a roll-back does not run them.
+        atomic: hooks.every(({ when }) => ["after install", "on delete"].includes(when)),
       },
       { parent: this, dependsOn: wires, protect, ignoreChanges: firstSizes.map((path) => `values.${path}`) },
     );

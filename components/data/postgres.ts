@@ -422,6 +422,7 @@ type OperatorValues = {
   readonly fullnameOverride: string;
   readonly rbac: { readonly create: false };
   readonly additionalEnv: readonly { readonly name: string; readonly value: pulumi.Output<string> }[];
+  readonly webhook: Readonly<Record<"mutating" | "validating", { readonly failurePolicy: "Ignore" }>>;
   readonly resources: ResourceQuantities;
   readonly priorityClassName: string;
 };
@@ -434,6 +435,9 @@ function operatorValues({ namespace, operatorNamespace, operatorSize }: Postgres
     // too late (cloudnative-pg#8531).
     rbac: { create: false },
     additionalEnv: [{ name: "WATCH_NAMESPACE", value: pulumi.interpolate`${operatorNamespace},${namespace}` }],
+    // It answers later than its pod is Ready: the first `up` failed, and so would whatever writes while the pod is replaced
+    // (kubernetes#102013). The operator itself sets what it would have set.
+    webhook: { mutating: { failurePolicy: "Ignore" }, validating: { failurePolicy: "Ignore" } },
     resources: resources(operatorSize),
     priorityClassName: "critical-services",
   };

@@ -1,6 +1,6 @@
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { ChartRelease, type DeclaredWorkload, podsOf } from "../base/chart-release";
+import { ChartRelease, type DeclaredHook, type DeclaredWorkload, podsOf } from "../base/chart-release";
 import { admitApiServer } from "../base/connect";
 import type { ApiServer, PodIdentity } from "../base/endpoint";
 import { type Outside, type Outward, outward } from "../base/outside";
@@ -54,6 +54,7 @@ export class CertManager extends pulumi.ComponentResource {
     { namespace, chartDirectory, kubeApi, acme = false, outside }: CertManagerArgs,
   ): void {
     const workloads = ["controller", "webhook", "cainjector"].map((component) => workload(name, component, size));
+    const check = startupCheck(name, size);
     const webhook = admitApiServer(this, kubeApi, {
       kind: "pods",
       server: podsOf(workload(name, "webhook", size), namespace),
@@ -77,9 +78,10 @@ export class CertManager extends pulumi.ComponentResource {
               : { port: METRICS_PORT, podPort: METRICS_PORT }),
             workload: w.name,
           })),
+          hooks: [check],
           crds: CRDS,
         },
-        talksTo: Object.fromEntries(workloads.map((w) => [w.name, [kubeApi]])),
+        talksTo: Object.fromEntries([...workloads, check].map((one) => [one.name, [kubeApi]])),
       },
       { parent: this, dependsOn: webhook },
     );
@@ -134,6 +136,15 @@ function workload(release: string, component: string, size: ContainerSize): Decl
   };
 }
 
+/**
+ * The chart's Job that asks the API for a certificate until the webhook answers: its CA is in the webhook's configuration, and
+ * its Service on every node, later than its pod is Ready (pulumi-kubernetes-cert-manager#18, kubernetes#102013).
+ */
+function startupCheck(release: string, size: ContainerSize): DeclaredHook {
+  const name = `${release}-startupapicheck`;
+  return { name, when: "after install", serviceAccount: name, size };
+}
+
 function values(size: ContainerSize, acme: Outside | undefined): CertManagerValues {
   const pod = { resources: resources(size) };
   return {
@@ -143,8 +154,7 @@ function values(size: ContainerSize, acme: Outside | undefined): CertManagerValu
     cainjector: pod,
     global: { priorityClassName: "critical-services", leaderElection: { namespace: "cert-manager" } },
     crds: { enabled: true, keep: true },
-    // Its only hook: a Job that checks the API for which Helm has already waited.
-    startupapicheck: { enabled: false },
+    startupapicheck: pod,
     ...(acme && {
       config: {
         apiVersion: "controller.config.cert-manager.io/v1alpha1",
@@ -170,7 +180,7 @@ type CertManagerValues = {
   readonly cainjector: { readonly resources: ResourceQuantities };
   readonly global: { readonly priorityClassName: string; readonly leaderElection: { readonly namespace: string } };
   readonly crds: { readonly enabled: true; readonly keep: true };
-  readonly startupapicheck: { readonly enabled: false };
+  readonly startupapicheck: { readonly resources: ResourceQuantities };
   readonly config?: {
     readonly apiVersion: string;
     readonly kind: "ControllerConfiguration";

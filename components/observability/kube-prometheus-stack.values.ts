@@ -130,7 +130,8 @@ function operator({ operator: size, reloader, namespace, watched }: ValuesArgs):
     securityContext: CHANGE_OWNER_ONCE,
     resources: resources(size),
     priorityClassName: "critical-services",
-    admissionWebhooks: { certManager: { enabled: true } },
+    // It answers later than its pod is Ready. The operator leaves out rules that it would have refused.
+    admissionWebhooks: { certManager: { enabled: true }, failurePolicy: "Ignore" },
     prometheusConfigReloader: { resources: resources(reloader) },
   };
 }

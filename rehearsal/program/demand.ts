@@ -136,10 +136,13 @@ function ofRelease(made: DeclaredRelease): Made[] {
         },
       ],
     })),
-    ...hooks.map(({ name, when, size, nodeSelector = {}, tolerations = [] }) => ({
-      ...{ ...place, kind: when === "on demand" ? "CronJob" : "Job", name },
-      podSets: [{ replicas: 1, spec: { ...sized(size), nodeSelector, tolerations } }],
-    })),
+    // After the first installation there is room for a hook: what needs the release, and comes later, is not there yet.
+    ...hooks
+      .filter(({ when }) => when !== "after install")
+      .map(({ name, when, size, nodeSelector = {}, tolerations = [] }) => ({
+        ...{ ...place, kind: when === "on demand" ? "CronJob" : "Job", name },
+        podSets: [{ replicas: 1, spec: { ...sized(size), nodeSelector, tolerations } }],
+      })),
     { ...place, kind: "Release", name: release, services: services.length },
   ];
 }

@@ -82,6 +82,12 @@ function standInObjects({ workloads, services, hooks = [], serviceAccounts }: Ch
 }
 
 const BEFORE = "pre-install,pre-upgrade";
+const HOOKS = {
+  before: BEFORE,
+  after: "post-install,post-upgrade",
+  "after install": "post-install",
+  "on delete": "pre-delete",
+};
 
 function hookObject(hook: DeclaredHook): Manifest {
   const { name, when } = hook;
@@ -91,7 +97,7 @@ function hookObject(hook: DeclaredHook): Manifest {
     return { apiVersion: "batch/v1", kind: "CronJob", metadata: { name }, spec };
   }
   const annotations = {
-    "helm.sh/hook": { before: BEFORE, after: "post-install,post-upgrade", "on delete": "pre-delete" }[when],
+    "helm.sh/hook": HOOKS[when],
     "helm.sh/hook-delete-policy": "before-hook-creation",
   };
   return {

@@ -58,6 +58,20 @@ for (const shape of SHAPES) {
       );
     });
 
+    it("asks for no object that a webhook refuses because it does not answer yet, when its pod is Ready", async () => {
+      const { seen } = await program(shape);
+      const releases = Object.fromEntries(
+        all(seen, "kubernetes:helm.sh/v3:Release").map(({ name, inputs }) => [name, inputs.values]),
+      );
+      const letsPass = { failurePolicy: "Ignore" };
+      assert.deepEqual(releases["cnpg"]?.webhook, { mutating: letsPass, validating: letsPass });
+      const { admissionWebhooks } = releases["kube-prometheus-stack"]?.prometheusOperator ?? {};
+      if (admissionWebhooks) assert.equal(admissionWebhooks.failurePolicy, "Ignore");
+      // cert-manager's must see all: Helm waits until it does.
+      const { startupapicheck } = releases["cert-manager"] ?? {};
+      if (startupapicheck) assert.notEqual(startupapicheck.enabled, false);
+    });
+
     it("asks for a monitor after the certificate that it names, without which the operator leaves it out for good", async () => {
       const { seen } = await program(shape);
       const certificates = all(seen, "kubernetes:cert-manager.io/v1:Certificate");

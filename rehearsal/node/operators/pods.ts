@@ -17,7 +17,10 @@ const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${versions.
 
 interface ReleaseInputs {
   readonly namespace: string;
-  readonly values: { readonly additionalEnv?: readonly { readonly name: string; readonly value: string }[] };
+  readonly values: {
+    readonly additionalEnv?: readonly { readonly name: string; readonly value: string }[];
+    readonly webhook?: { readonly validating: { readonly failurePolicy: string } };
+  };
 }
 
 /** The images of the operators, of binaries in `bin`, and of cert-manager's. */
@@ -98,6 +101,7 @@ function cnpg(
       metadata: { name: `cnpg-${metadata.name}` },
       webhooks: all.map(({ clientConfig: { service }, ...webhook }) => ({
         ...webhook,
+        ...values.webhook?.validating,
         clientConfig: { service: { ...service, name: "cnpg-webhook-service", namespace } },
       })),
     })),
