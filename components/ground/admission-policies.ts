@@ -30,7 +30,8 @@ export class AdmissionPolicies extends pulumi.ComponentResource {
     };
     for (const [role, rule] of Object.entries<Rule>(rules)) {
       const checked = Object.keys(namespaces).filter((one) => !rule.except?.includes(one));
-      refuse(this, `${name}-${role}`, { rule, namespaces: checked, resource: PODS });
+      const resource = rule === SIZED_CONTAINERS ? NEW_PODS : PODS;
+      refuse(this, `${name}-${role}`, { rule, namespaces: checked, resource });
     }
     if (tenants.length > 0) {
       refuse(this, `${name}-own-addresses`, { rule: OWN_ADDRESSES, namespaces: tenants, resource: SERVICES });
@@ -39,7 +40,10 @@ export class AdmissionPolicies extends pulumi.ComponentResource {
   }
 }
 
-/** What must not be, in the Common Expression Language: `variables.containers` are those of the pod, the initial ones too. */
+/**
+ * What must not be, in the Common Expression Language: `variables.containers` are those of the pod, the initial ones too, or those
+ * that are put into one that runs.
+ */
 interface Rule {
   /** A list of texts, one for each fault. */
   readonly faults: string;
@@ -124,15 +128,27 @@ function containersWhere(condition: string, said: string): string {
 
 /** Of which kind of object a rule speaks, and what it reads of one. */
 interface Checked {
-  readonly resources: string;
+  readonly resources: readonly string[];
   readonly variables: readonly { readonly name: string; readonly expression: string }[];
 }
 
 const PODS: Checked = {
-  resources: "pods",
-  variables: [{ name: "containers", expression: "object.spec.containers + object.spec.?initContainers.orValue([])" }],
+  // A rule for pods alone never sees a container that `kubectl debug` puts into one (kubernetes/website#55447).
+  resources: ["pods", "pods/ephemeralcontainers"],
+  variables: [
+    {
+      name: "containers",
+      // Who looks into a pod is not told of the faults that it had before.
+      expression: [
+        "request.?subResource.orValue('') == 'ephemeralcontainers' ? dyn(object.spec.ephemeralContainers)",
+        ": dyn(object.spec.containers + object.spec.?initContainers.orValue([]))",
+      ].join(" "),
+    },
+  ],
 };
-const SERVICES: Checked = { resources: "services", variables: [] };
+// Kubernetes lets no other container have a size than those with which a pod begins.
+const NEW_PODS: Checked = { ...PODS, resources: ["pods"] };
+const SERVICES: Checked = { resources: ["services"], variables: [] };
 
 interface Refusal {
   readonly rule: Rule;
@@ -152,7 +168,7 @@ function refuse(parent: pulumi.Resource, name: string, { rule, namespaces, resou
               apiGroups: [""],
               apiVersions: ["v1"],
               operations: ["CREATE", "UPDATE"],
-              resources: [resource.resources],
+              resources: [...resource.resources],
             },
           ],
         },

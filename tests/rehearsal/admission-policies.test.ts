@@ -168,6 +168,28 @@ describe("admission policies on an API server", function () {
     await assert.rejects(patch({ spec: { containers: [{ name: "main", image: "server:2" }] } }), /denied request/);
   });
 
+  it("check what `kubectl debug` puts into a pod as well, and not the pod again", async () => {
+    const debug = (container: object) =>
+      core.patchNamespacedPodEphemeralcontainers(
+        {
+          ...{ namespace: NAMESPACE, name: "old", dryRun: "All" },
+          body: { spec: { ephemeralContainers: [{ name: "debugger", image: "busybox:1.37.0", ...container }] } },
+        },
+        MERGE,
+      );
+    await debug({});
+    const faults = {
+      "debugger runs busybox: name an exact version": { image: "busybox" },
+      "debugger runs example.com/tools:1: take the image from ": { image: "example.com/tools:1" },
+      "debugger is privileged: only pods in ": { securityContext: { privileged: true } },
+      "debugger sets DB_PASSWORD: a credential is no literal": { env: [{ name: "DB_PASSWORD", value: "hunter2" }] },
+    };
+    for (const [message, container] of Object.entries(faults)) {
+      const said = await debug(container).then(() => "nothing", String);
+      assert.ok(said.includes(`denied request: ${message}`), said);
+    }
+  });
+
   it("admit a Service of a tenant, and none that takes an address", async () => {
     const create = (spec: object) => {
       const body: V1Service = { metadata: { name: "api" }, spec: { ports: [{ port: 80 }], ...spec } };
