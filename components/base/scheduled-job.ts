@@ -22,13 +22,24 @@ export interface ScheduledJobArgs extends ContainerArgs {
   readonly volumes?: readonly k8s.types.input.core.v1.Volume[];
   /** How long one run may take, in seconds. */
   readonly timeoutSeconds: number;
+  /** Whether its work goes on elsewhere where its pod is gone, so that another pod would do it twice. @default false */
+  readonly worksElsewhere?: boolean;
 }
 
-/** A Job that runs on a schedule, never concurrently. A failed run is not retried before the next. */
+// What a drain, a preemption or a lost node takes away did not fail (alphagov/govuk-helm-charts#4210): another pod begins again.
+const TAKEN_AWAY = {
+  rules: [{ action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] }],
+};
+
+/**
+ * A Job that runs on a schedule, never concurrently. A failed run is not retried before the next; one whose pod was taken away
+ * begins again.
+ */
 export class ScheduledJob extends pulumi.ComponentResource {
   constructor(name: string, args: ScheduledJobArgs, opts: pulumi.ComponentResourceOptions) {
     super("carbon:base:ScheduledJob", name, {}, opts);
     const { namespace, uid, schedule, talksTo, secretEnv = [], files = {}, volumes = [], timeoutSeconds } = args;
+    const { worksElsewhere = false } = args;
     const identity = podsNamed(name, namespace);
 
     const account = serviceAccount(identity, { parent: this });
@@ -56,6 +67,7 @@ export class ScheduledJob extends pulumi.ComponentResource {
           jobTemplate: {
             spec: {
               backoffLimit: 0,
+              ...(!worksElsewhere && { podFailurePolicy: TAKEN_AWAY }),
               activeDeadlineSeconds: timeoutSeconds,
               ttlSecondsAfterFinished: KEPT_SECONDS,
               template,

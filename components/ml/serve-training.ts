@@ -70,6 +70,7 @@ export class ServeTraining extends pulumi.ComponentResource {
           talksTo: [dashboard],
           schedule: job.schedule,
           timeoutSeconds: job.timeoutSeconds,
+          worksElsewhere: true,
         },
         { parent: this },
       );

@@ -73,6 +73,17 @@ for (const shape of ALL_SHAPES) {
       }
     });
 
+    it("begin a scheduled run again that a drain took away, but for what goes on without its pod", async () => {
+      const { seen } = await program(shape);
+      for (const { inputs } of all(seen, "kubernetes:batch/v1:CronJob")) {
+        const { backoffLimit, podFailurePolicy, template } = inputs.spec.jobTemplate.spec;
+        if (backoffLimit > 0 || inputs.spec.suspend) continue;
+        const followsRay = template.spec.containers[0].command.slice(0, 3).join(" ") === "ray job submit";
+        const [rule] = podFailurePolicy?.rules ?? [];
+        assert.equal(rule?.action, followsRay ? undefined : "Ignore", inputs.metadata.name);
+      }
+    });
+
     it("tell no process a login as an argument, which everybody on its node sees", async () => {
       const { seen } = await program(shape);
       const secrets = all(seen, "kubernetes:core/v1:Secret").map(({ inputs }) => inputs);
