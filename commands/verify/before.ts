@@ -1,4 +1,4 @@
-import type { V1Node, V1StorageClass } from "@kubernetes/client-node";
+import type { V1ConfigMap, V1DaemonSet, V1Node, V1StorageClass } from "@kubernetes/client-node";
 import { GPU } from "../../rehearsal/program/demand";
 import { bytes, cores } from "../../rehearsal/program/quantity";
 import { written } from "../../rehearsal/program/units";
@@ -15,7 +15,7 @@ import { gpuAnswer, health, missingNode, unlisted } from "./room";
 /** Whether a cluster is ready for the first `up` of a stack. */
 export function before(expected: Expected, cluster: ClusterView): Question[] {
   const { config, stack } = expected;
-  const { nodes, kubernetesVersion } = config.cluster;
+  const { nodes, kubernetesVersion, dnsCaches } = config.cluster;
   return [
     {
       topic: "version",
@@ -36,6 +36,16 @@ export function before(expected: Expected, cluster: ClusterView): Question[] {
       topic: "network",
       name: "the CNI enforces NetworkPolicies",
       ask: async () => cniAnswer((await cluster.daemonSets()).map(({ metadata }) => metadata?.name ?? "")),
+    },
+    {
+      topic: "network",
+      name: "policies know nodes by their addresses",
+      ask: async () => ciliumAnswer(await cluster.read(CILIUM)),
+    },
+    {
+      topic: "network",
+      name: "pods may ask the DNS caches of nodes",
+      ask: async () => dnsAnswer(await cluster.daemonSets(), dnsCaches),
     },
     ...Object.entries(nodes).map(([name, declared]): Question => ({
       topic: "nodes",
@@ -138,6 +148,42 @@ export function cniAnswer(daemonSets: readonly string[]): Answer {
     `no known network plugin runs here (${CNIS.map(({ name }) => name).join(", ")})`,
     "find out whether yours enforces NetworkPolicies; k3s does, with its built-in kube-router",
   );
+}
+
+const CILIUM = { apiVersion: "v1", kind: "ConfigMap", namespace: "kube-system", name: "cilium-config" };
+
+/**
+ * Whether policies may name nodes, the API server among them, by their addresses: to Cilium a node has none unless it is told so
+ * (cilium/cilium#20550).
+ */
+export function ciliumAnswer(settings: V1ConfigMap | undefined): Answer {
+  if (settings === undefined) return { found: "no Cilium" };
+  const mode = settings.data?.["policy-cidr-match-mode"] ?? "";
+  if (mode.split(/[\s,]+/).includes("nodes")) return { found: `Cilium, ${mode}` };
+  const what = "Cilium lets no pod ask the API server or a kubelet, and the API server no webhook";
+  return {
+    found: "Cilium",
+    faults: [
+      { what, next: "set policyCIDRMatchMode to nodes in the values of Cilium's chart, and restart its agents" },
+    ],
+  };
+}
+
+/** Whether the stack file names each address at which a DNS cache of the nodes answers. */
+export function dnsAnswer(daemonSets: readonly V1DaemonSet[], declared: readonly string[]): Answer {
+  const cache = daemonSets.find(({ metadata }) => /^node-?local-?dns$/.test(metadata?.name ?? ""));
+  if (cache === undefined) return { found: "none" };
+  const { args = [] } = cache.spec?.template.spec?.containers[0] ?? {};
+  const addresses = args.flatMap((one, index) => (args[index - 1] === "-localip" ? one.split(",") : []));
+  if (addresses.length === 0) {
+    const what = `no -localip among the arguments of ${nameOf(cache)}`;
+    throw new Unanswered(what, "set cluster.dnsCaches to the addresses at which it answers");
+  }
+  const wanted = addresses.map((one) => `${one}/32`);
+  const missing = wanted.filter((one) => !declared.includes(one));
+  const what = `${nameOf(cache)} answers at ${addresses.join(" and ")}, which policies let no pod ask: ${missing.join(", ")}`;
+  const faults = missing.length === 0 ? [] : [{ what, next: `set cluster.dnsCaches to [${wanted.join(", ")}]` }];
+  return { found: addresses.join(", "), faults };
 }
 
 type DeclaredNode = PlatformConfig["cluster"]["nodes"][string];

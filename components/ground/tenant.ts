@@ -8,6 +8,8 @@ import { PULL_SECRET } from "../base/pod-settings";
 export interface TenantArgs {
   /** Pod Security level that the API server enforces. @default "restricted" */
   readonly podSecurity?: PodSecurityLevel;
+  /** Addresses at which a DNS cache answers on each node. @default none */
+  readonly dnsCaches?: readonly string[];
   /** Whether the mesh carries what its pods send each other. @default false */
   readonly meshed?: boolean;
   /** Logins of registries, as `docker login` stores them. @default none */
@@ -25,7 +27,7 @@ export class Tenant extends pulumi.ComponentResource {
 
   constructor(name: string, args: TenantArgs, opts?: pulumi.ComponentResourceOptions) {
     super("carbon:ground:Tenant", name, {}, opts);
-    const { podSecurity = "restricted", meshed = false, logins, certificates, protect = false } = args;
+    const { podSecurity = "restricted", dnsCaches = [], meshed = false, logins, certificates, protect = false } = args;
 
     const namespace = new k8s.core.v1.Namespace(
       name,
@@ -65,6 +67,8 @@ export class Tenant extends pulumi.ComponentResource {
                   namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
                   podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
                 },
+                // In the nodes' network, where labels of pods name nobody (projectcalico/calico#3795).
+                ...dnsCaches.map((cidr) => ({ ipBlock: { cidr } })),
               ],
               ports: [
                 { protocol: "UDP", port: 53 },

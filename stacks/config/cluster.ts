@@ -69,6 +69,10 @@ export const Cluster = z.strictObject({
     }),
   podCidr: cidr.meta({ description: "Pod network" }),
   nodeCidrs: z.array(cidr).min(1).meta({ description: "Node networks, where Prometheus scrapes the kubelets" }),
+  dnsCaches: z.array(cidr).default([]).meta({
+    description:
+      "Addresses at which a DNS cache answers on each node (NodeLocal DNSCache: its `-localip`), each as /32. It runs in the nodes' network, so that no policy for pods opens a way to it",
+  }),
   nodes: z
     .record(kubernetesName, Node)
     .refine((nodes) => Object.keys(nodes).length > 0, "names no node; describe at least one")

@@ -116,7 +116,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
   });
   const { registries, mirrors, pullSecret } = config.images;
   const lock = imageLock(config.images.lock);
-  const { podCidr, nodeCidrs, apiServer } = cluster;
+  const { podCidr, nodeCidrs, apiServer, dnsCaches } = cluster;
   const outside = outsideOf(config, ["localhost", "127.0.0.1", ".svc", `.${cluster.dnsDomain}`, podCidr, ...nodeCidrs]);
   provider.wiring.leaveBy(outside);
   const leaving = Object.keys(outside).length > 0 ? { outside: { by: outside, wiring: provider.wiring } } : undefined;
@@ -139,7 +139,7 @@ export function foundation(config: PlatformConfig, secrets: Secrets): Foundation
     const protect = name === "data-platform" && DATA_OWNERS.some((one) => one !== "notebooks" && isProtected(one));
     const logins = pullSecret ? secrets.get("registryLogins") : undefined;
     const certificates = LEAVING.includes(name) ? outside.certificates : undefined;
-    return new Tenant(name, { podSecurity, meshed: isMeshed(name), protect, logins, certificates }, opts);
+    return new Tenant(name, { podSecurity, dnsCaches, meshed: isMeshed(name), protect, logins, certificates }, opts);
   });
   const records = [...lasting].map(([storageClass, values]) => {
     const name = storageClass === className ? "lasting-values" : `lasting-values-${storageClass}`;

@@ -36,7 +36,8 @@ export function tenants(
     : pulumi.output("");
   const made = Object.entries(config.tenants).map(([tenant, { quota, members }]) => {
     const { opts } = ground;
-    const { namespace } = new Tenant(tenant, { meshed: ground.mesh !== undefined }, opts);
+    const { dnsCaches } = config.cluster;
+    const { namespace } = new Tenant(tenant, { dnsCaches, meshed: ground.mesh !== undefined }, opts);
     new Quota(`${tenant}-quota`, { namespace, ...quota, loadBalancers: 0, nodePorts: 0 }, opts);
     new Members(`${tenant}-members`, { namespace, groups: members }, opts);
     const pods = tenantPods(tenant, namespace);

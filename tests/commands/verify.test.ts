@@ -4,7 +4,14 @@ import { stripVTControlCharacters } from "node:util";
 import { ApiException, KubeConfig, type V1Pod } from "@kubernetes/client-node";
 import { describe as explain, type Verification, verify } from "../../commands/verify";
 import { answers, type HttpAnswer } from "../../commands/verify/answers";
-import { chartsAnswer, cniAnswer, storageClassAnswer, versionAnswer } from "../../commands/verify/before";
+import {
+  chartsAnswer,
+  ciliumAnswer,
+  cniAnswer,
+  dnsAnswer,
+  storageClassAnswer,
+  versionAnswer,
+} from "../../commands/verify/before";
 import { askAll, type Check, type Question, unanswered, Unanswered } from "../../commands/verify/check";
 import { access } from "../../commands/verify/access";
 import type { ClusterView } from "../../commands/verify/cluster";
@@ -569,6 +576,34 @@ describe("verify", () => {
       assert.deepEqual(cniAnswer(["kube-flannel-ds", "calico-node"]).faults ?? [], []);
       assert.match(cniAnswer(["kube-flannel-ds"]).faults?.[0]?.what ?? "", /flannel ignores NetworkPolicies/);
       assert.throws(() => cniAnswer(["kube-proxy"]), Unanswered);
+    });
+
+    it("says that to Cilium nodes have no addresses, unless it is told so", () => {
+      const mode = (data: Record<string, string>) => ciliumAnswer({ data }).faults?.[0]?.what ?? "";
+      assert.deepEqual(ciliumAnswer(undefined), { found: "no Cilium" });
+      assert.match(mode({ "enable-policy": "default" }), /Cilium lets no pod ask the API server or a kubelet/);
+      assert.match(mode({ "policy-cidr-match-mode": "" }), /Cilium lets no pod/);
+      assert.equal(mode({ "policy-cidr-match-mode": "nodes" }), "");
+    });
+
+    it("names the addresses of DNS caches on nodes that pods may not ask", () => {
+      const cache = (args: string[]): any => ({
+        metadata: { namespace: "kube-system", name: "node-local-dns" },
+        spec: { template: { spec: { containers: [{ args }] } } },
+      });
+      const args = [
+        "-localip",
+        "169.254.20.10,10.96.0.10",
+        "-conf",
+        "/etc/Corefile",
+        "-upstreamsvc",
+        "kube-dns-upstream",
+      ];
+      const [fault] = dnsAnswer([cache(args)], ["169.254.20.10/32"]).faults ?? [];
+      assert.equal(fault?.next, "set cluster.dnsCaches to [169.254.20.10/32, 10.96.0.10/32]");
+      assert.deepEqual(dnsAnswer([cache(args)], ["169.254.20.10/32", "10.96.0.10/32"]).faults, []);
+      assert.deepEqual(dnsAnswer([], []), { found: "none" });
+      assert.throws(() => dnsAnswer([cache(["-conf", "/etc/Corefile"])], []), Unanswered);
     });
 
     it("names CRDs of somebody else, and stored versions that ours does not serve", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { PlatformConfig } from "../../stacks/config/schema";
 import { all, only, type Registered } from "../support/mocks";
+import { TENANTS } from "../support/tenants";
 import { allPods, label, type Labels, OBSERVERS, ourPods, selected } from "../support/manifests";
 import { configOf, type Program, program, run, SHAPES } from "../support/program";
 import {
@@ -282,6 +283,25 @@ it("means neither pods nor nodes where a stack file opens the internet", async (
     .flatMap(({ to }: any) => to)
     .flatMap(({ ipBlock }: any) => (ipBlock?.cidr === "0.0.0.0/0" ? [ipBlock] : []));
   assert.deepEqual(opened, [{ cidr: "0.0.0.0/0", except: [podCidr, ...nodeCidrs] }]);
+});
+
+it("lets the pods of every namespace ask the DNS caches of nodes, which no label names", async () => {
+  const config = configOf("prod");
+  const dnsCaches = ["169.254.20.10/32", "10.96.0.10/32"];
+  const { pricing: tenant = assert.fail("there is no such tenant") } = TENANTS;
+  const tenants = { pricing: { ...tenant, uses: [] } };
+  const { seen } = await run({ ...config, tenants, cluster: { ...config.cluster, dnsCaches } });
+  const closed = all(seen, POLICY).filter(({ name }) => name.endsWith("-default-deny"));
+  const opened = all(seen, POLICY).filter(({ name }) => name.endsWith("-allow-dns"));
+  assert.equal(opened.length, closed.length);
+  for (const { name, inputs } of opened) {
+    const [{ to }] = inputs.spec.egress;
+    assert.deepEqual(
+      to.flatMap(({ ipBlock }: any) => ipBlock?.cidr ?? []),
+      dnsCaches,
+      name,
+    );
+  }
 });
 
 /** All pods, by names that no two kinds share. */
