@@ -100,7 +100,7 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
         volume,
         protect,
         image: images.valkey,
-        command: ["valkey-server", `/etc/valkey/${CONFIG_FILE}`],
+        command: ["sh", "-c", START, "sh", "valkey-server", `/etc/valkey/${CONFIG_FILE}`],
         ports: { redis: REDIS_PORT },
         // A server that is loading its data answers every command with an error; this may take ten minutes.
         probe: { kind: "command", command: PROBE, startupSeconds: 600 },
@@ -179,6 +179,16 @@ export class Redis<Client extends string = string> extends pulumi.ComponentResou
     return login;
   }
 }
+
+// After a loss of power a file may end in zeros, where it had grown and nothing was written yet. The server loads a log that ends in
+// the middle of a command, but not such a one (valkey#1148). Since commands end in a line break, they go with the line that they follow.
+const START = String.raw`for log in /data/appendonlydir/*.incr.aof; do
+  if [ -s "$log" ] && [ "$(tail -c 1 "$log" | tr -d '\0' | wc -c)" -eq 0 ]; then
+    truncate -s "-$(tail -n 1 "$log" | wc -c)" "$log"
+  fi
+done
+exec "$@"
+`;
 
 // Fails if the answer is an error, as while data is loaded. PING would also fail while the disk is full, when the server still
 // answers reads, and a restart helps nobody. Its user needs no password and may do nothing else. It does not verify the server,

@@ -73,6 +73,20 @@ describe("Valkey", () => {
     assert.equal(await answer(feast(), "HMGET", "kept-commodity_ml", "field"), "42");
     await answer(feast(), "DEL", "kept-commodity_ml");
   });
+
+  for (const [what, tail] of Object.entries({
+    zeros: "\0".repeat(5000),
+    "half a command and zeros": `*4\r\n$4\r\nHSET\r\n$17\r\nkept-comm${"\0".repeat(5000)}`,
+  })) {
+    it(`keeps what it was told before a loss of power, after which its log ends in ${what}`, async () => {
+      assert.equal(await answer(feast(), "HSET", "kept-commodity_ml", "field", "43"), "1");
+      await server.exec(["sh", "-c", "tee --append /data/appendonlydir/*.incr.aof"], { input: tail });
+      await cluster.stop(server, { atOnce: true });
+      server = await cluster.pod("redis");
+      assert.equal(await answer(feast(), "HMGET", "kept-commodity_ml", "field"), "43");
+      await answer(feast(), "DEL", "kept-commodity_ml");
+    });
+  }
 });
 
 /** As the client of Redis reads a word of a line. */

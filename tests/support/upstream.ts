@@ -288,7 +288,7 @@ export const UPSTREAM: Readonly<Record<string, ImageFacts>> = {
     user: { uid: 999, source: "valkey-io/valkey-container 9.1/debian/Dockerfile" },
     programs: [
       {
-        command: /^valkey-server /,
+        command: / valkey-server /,
         writes: [{ set: /^dir (\S+)$/m, fallback: "/data", source: "valkey-io/valkey valkey.conf" }],
         ports: { redis: { set: /^tls-port (\d+)$/m, source: "valkey-io/valkey valkey.conf" } },
       },

@@ -114,7 +114,9 @@ describe("Redis", () => {
     const { seen } = await redis();
     const { containers, volumes } = pod(seen).spec;
     const mounts = new Map(containers[0].volumeMounts.map((mount: any) => [mount.name, mount.mountPath]));
-    assert.deepEqual(containers[0].command, ["valkey-server", `${String(mounts.get("config"))}/valkey.conf`]);
+    const { command } = containers[0];
+    assert.deepEqual(command.slice(-2), ["valkey-server", `${String(mounts.get("config"))}/valkey.conf`]);
+    assert.match(command[2], new RegExp(`in ${String(mounts.get("data"))}/appendonlydir/`));
     assert.deepEqual(
       [configOf(seen).get("dir"), configOf(seen).get("aclfile")],
       [mounts.get("data"), `${String(mounts.get("users"))}/users.acl`],
