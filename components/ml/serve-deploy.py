@@ -18,14 +18,18 @@ DEADLINE = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
 
 def ask(method: str, body: str | None = None) -> str:
     request = urllib.request.Request(URL, body.encode() if body else None, HEADERS, method=method)
-    try:
-        # The first PUT also starts Serve itself.
-        with urllib.request.urlopen(request, timeout=120) as response:
-            return response.read().decode()
-    except urllib.error.HTTPError as error:
-        sys.exit(f"Ray answers {error.code} to {method} {URL}: {error.read().decode()}")
-    except OSError as error:
-        sys.exit(f"Ray's dashboard does not answer at {URL}: {error}")
+    while True:
+        try:
+            # The first PUT also starts Serve itself.
+            with urllib.request.urlopen(request, timeout=120) as response:
+                return response.read().decode()
+        except urllib.error.HTTPError as error:
+            sys.exit(f"Ray answers {error.code} to {method} {URL}: {error.read().decode()}")
+        except OSError as error:
+            # After a reboot this may run before the head does: the next run would be minutes away.
+            if time.monotonic() > DEADLINE:
+                sys.exit(f"Ray's dashboard does not answer at {URL}: {error}")
+        time.sleep(2)
 
 
 def state(name: str, application: dict) -> str:
@@ -55,5 +59,7 @@ while True:
         break
     if time.monotonic() > DEADLINE:
         sys.exit("\n".join(waiting))
+    if names - applications.keys():
+        ask("PUT", CONFIG)  # the head has restarted since
     time.sleep(2)
 print("running:", ", ".join(sorted(names)) or "no application")

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import * as http from "node:http";
 import * as pulumi from "@pulumi/pulumi";
 import { envSecret } from "../../../components/base/secret";
 import { ServeDeployment } from "../../../components/ml/serve-deployment";
 import { ServeTraining } from "../../../components/ml/serve-training";
+import { freePort } from "../../../rehearsal/simulation/cluster/control-plane";
 import { mockEngine, only, type Registered, settled } from "../../support/mocks";
 import { assertOrder } from "../../support/order";
 import { endpoint, onCluster, SIZE } from "../../support/stubs";
@@ -63,6 +67,68 @@ describe("ServeDeployment", () => {
       const { containers } = (spec.jobTemplate?.spec ?? spec).template.spec;
       assert.deepEqual(containers[0].envFrom, [{ secretRef: { name: "ray-auth" } }]);
     }
+  });
+});
+
+const PYTHON = "python3";
+const CONFIG = '{"applications":[{"name":"prices"}]}';
+
+describe("the script that deploys applications", function () {
+  this.timeout(60_000);
+  let script: string;
+
+  before(async function () {
+    if (spawnSync(PYTHON, ["--version"]).status !== 0) {
+      console.log(`      not run: there is no ${PYTHON} here`);
+      this.skip();
+    }
+    const job = only(await deployment(CONFIG), "kubernetes:batch/v1:Job");
+    script = job.inputs.spec.template.spec.containers[0].command.at(-1);
+  });
+
+  /** Runs it as `serve-deploy-restore` does, with pauses in which something may happen; returns its exit code and last words. */
+  async function restore(port: number, seconds: number, meanwhile: () => void): Promise<[number, string]> {
+    const paused = "import time; sleep = time.sleep; time.sleep = lambda _: (print('pause', flush=True), sleep(0.1))";
+    const child = spawn(PYTHON, ["-c", `${paused}\n${script}`, "--if-lost"], {
+      env: {
+        SERVE_CONFIG: CONFIG,
+        RAY_DASHBOARD: `http://127.0.0.1:${port}`,
+        RAY_AUTH_TOKEN: "t0ken",
+        TIMEOUT_SECONDS: `${seconds}`,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let words = "";
+    child.stdout.once("data", meanwhile).on("data", (chunk: Buffer) => (words += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (words += chunk.toString()));
+    const [code] = (await once(child, "close")) as [number];
+    return [code, words.replace(/^pause\n/gm, "")];
+  }
+
+  it("waits for a head that starts after it, as on a node that was rebooted, and for one that starts meanwhile", async () => {
+    const asked: string[] = [];
+    let applications: object = {};
+    const head = http.createServer((request, response) => {
+      asked.push(request.method ?? "");
+      if (request.method === "PUT") applications = { prices: { status: "RUNNING", deployments: {} } };
+      // The first of them is lost with what it was told.
+      if (asked.length === 2) applications = {};
+      request.resume().on("end", () => response.end(JSON.stringify({ applications, proxies: {} })));
+    });
+    const port = await freePort();
+    try {
+      const outcome = await restore(port, 30, () => head.listen(port, "127.0.0.1"));
+      assert.deepEqual(outcome, [0, "running: prices\n"]);
+      assert.deepEqual(asked, ["GET", "PUT", "GET", "PUT", "GET"]);
+    } finally {
+      head.close();
+    }
+  });
+
+  it("waits no longer than it may, and says for whom", async () => {
+    const [code, words] = await restore(await freePort(), 0, () => undefined);
+    assert.equal(code, 1);
+    assert.match(words, /^Ray's dashboard does not answer at .*Connection refused/);
   });
 });
 
