@@ -10,6 +10,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   iptables: "/usr/sbin/iptables",
   kmod: "/usr/bin/kmod",
   mmdebstrap: "/usr/bin/mmdebstrap",
+  nftables: "/usr/sbin/nft",
   openssl: "/usr/bin/openssl",
   runc: "/usr/sbin/runc",
   "util-linux": "/usr/bin/unshare",

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { CoreV1Api, type KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
 import * as pulumi from "@pulumi/pulumi";
 import * as yaml from "yaml";
@@ -32,6 +33,10 @@ const CGROUP = "carbon-node-";
 /** The image of what keeps a pod's namespaces. */
 export const SANDBOX_IMAGE = "registry.k8s.io/pause:3.10";
 const SOCKET = "/run/containerd/containerd.sock";
+// What a node runs itself. Other programs of its machine are those of the control plane, which is elsewhere.
+const PROGRAMS = ["containerd", "kubelet", "kube-proxy", "kube-network-policies"];
+// By which a node tells one run of its kernel from the next.
+const BOOT_ID = "boot_id";
 // What the kubelet sets for the whole machine, and finds set here.
 const KERNEL = { "vm/overcommit_memory": 1, "kernel/panic": 10, "kernel/panic_on_oops": 1 };
 
@@ -76,23 +81,39 @@ export async function startNode(
       },
     });
     progress(`node ${spec.name}: starting containerd, kubelet and kube-proxy`);
-    await startRuntime(guardian, spec);
-    // From here on this is the machine's only node. The kubelet looks for the container of each group, for three seconds.
-    removeOthers(guardian.directory);
-    removeGroups();
-    const options = [
-      `--config=${kubeletConfig(guardian.directory, spec, { ...makeCgroups(), client })}`,
-      `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
-      `--root-dir=${path.join(guardian.directory, "kubelet")}`,
-      `--hostname-override=${spec.name}`,
-      `--node-ip=${spec.address}`,
-    ];
-    // Started again when it dies, as everywhere: on a busy machine it gives up what is not there in time.
-    const agent = await Component.start(guardian, "kubelet", () => Promise.resolve(options));
-    await guardian.run("kube-proxy", [`--config=${proxyConfig(guardian.directory, spec, proxy.token)}`]);
-    await startPolicies(guardian, spec, policies.token);
-    await furnish(agent, kubeconfig, spec);
-    return { ...clusterOf(guardian), stop };
+    const core = kubeconfig.makeApiClient(CoreV1Api);
+    const boot = async (): Promise<void> => {
+      const bootId = crypto.randomUUID();
+      fs.writeFileSync(path.join(guardian.directory, BOOT_ID), `${bootId}\n`);
+      await startRuntime(guardian);
+      // From here on this is the machine's only node. The kubelet looks for the container of each group, for three seconds.
+      removeOthers(guardian.directory);
+      removeGroups();
+      const options = [
+        `--config=${kubeletConfig(guardian.directory, spec, { ...makeCgroups(), client })}`,
+        `--kubeconfig=${loginFile(guardian.directory, "kubelet", kubelet.token)}`,
+        `--root-dir=${path.join(guardian.directory, "kubelet")}`,
+        `--hostname-override=${spec.name}`,
+        `--node-ip=${spec.address}`,
+      ];
+      // Started again when it dies, as everywhere: on a busy machine it gives up what is not there in time.
+      const agent = await Component.start(guardian, "kubelet", () => Promise.resolve(options));
+      await guardian.run("kube-proxy", [`--config=${proxyConfig(guardian.directory, spec, proxy.token)}`]);
+      await startPolicies(guardian, spec, policies.token);
+      await agent.until(async () => {
+        const { status } = await core.readNode({ name: spec.name });
+        const ready = status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True");
+        return status?.nodeInfo?.bootID === bootId && ready === true;
+      });
+    };
+    await boot();
+    await supplyImages(spec);
+    await furnish(kubeconfig, spec);
+    const reboot = async (): Promise<void> => {
+      await losePower(guardian);
+      await boot();
+    };
+    return { ...clusterOf(guardian), stop, reboot };
   } catch (error) {
     await stop();
     throw error;
@@ -122,20 +143,19 @@ function mountsBelow(directory: string): string[] {
   return mounts.map((line) => line.split(" ")[1] ?? "").filter((mount) => mount.startsWith(`${directory}/`));
 }
 
-/** Mounts, groups of processes, and a network. */
+/** Mounts and a network. */
 function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSpec): Site["client"] {
   run("mount", "--make-rshared", "/");
-  for (const target of ["/run", "/var/log/pods", "/var/log/containers"]) {
+  mountRun();
+  for (const target of ["/var/log/pods", "/var/log/containers"]) {
     fs.mkdirSync(target, { recursive: true });
     run("mount", "-t", "tmpfs", "tmpfs", target);
   }
-  for (const folder of ["/run/netns", "/run/containerd", "/run/lock", volumes])
-    fs.mkdirSync(folder, { recursive: true });
   const disk = path.join(directory, "volumes");
-  fs.mkdirSync(disk);
+  for (const folder of [disk, volumes]) fs.mkdirSync(folder, { recursive: true });
   run("mount", "--bind", disk, volumes);
-  for (const [name, value] of Object.entries(KERNEL)) {
-    const file = path.join(directory, name.replace("/", "."));
+  for (const [name, value] of Object.entries({ ...KERNEL, [`kernel/random/${BOOT_ID}`]: "" })) {
+    const file = path.join(directory, path.basename(name));
     fs.writeFileSync(file, `${value}\n`);
     run("mount", "--bind", file, `/proc/sys/${name}`);
   }
@@ -176,6 +196,34 @@ function furnishMachine(directory: string, { address, podCidr, volumes }: NodeSp
   return client;
 }
 
+/** Files that are gone with the power. */
+function mountRun(): void {
+  run("mount", "-t", "tmpfs", "tmpfs", "/run");
+  for (const folder of ["/run/netns", "/run/containerd", "/run/lock"]) fs.mkdirSync(folder);
+}
+
+/** Ends a node as a loss of power does: nobody is told, nobody tidies up, and disks keep what is on them. */
+async function losePower(guardian: Guardian): Promise<void> {
+  for (const member of guardian.processes.filter(({ name }) => PROGRAMS.includes(name))) guardian.forget(member);
+  run("sh", "-c", KILL, "sh", ...groups());
+  unmount(guardian.directory);
+  run("umount", "--lazy", "/run"); // with what is mounted there
+  mountRun();
+  run("nft", "flush", "ruleset");
+  // The kernel takes its time to remove what led to pods, whose addresses the next ones get.
+  while (/ veth/.test(execFileSync("ip", ["-oneline", "link"], { encoding: "utf8" }))) await sleep(20);
+}
+
+// What runs in containers, and containerd with what watches over them, which it starts in sessions of their own.
+const KILL = `
+found() {
+  find "$@" -name cgroup.procs -exec cat {} +
+  grep -l '^[0-9]* (containerd[^)]*) [^ZX]' /proc/[0-9]*/stat | cut -d/ -f3
+}
+exec 2>/dev/null
+while pids=$(found "$@"); [ -n "$pids" ]; do kill -KILL $pids; sleep 0.02; done
+`;
+
 /** A group of its own below each controller, in which the kubelet makes those of the pods. */
 function makeCgroups(): Pick<Site, "cgroupRoot" | "cgroupVersion"> {
   const name = `${CGROUP}${crypto.randomBytes(4).toString("hex")}`;
@@ -215,14 +263,19 @@ export function removeRemains(): boolean {
   return true;
 }
 
-function removeGroups(): void {
-  const groups = hierarchies().flatMap((controller) => {
+/** Those of nodes, of this one and of those that are gone. */
+function groups(): string[] {
+  return hierarchies().flatMap((controller) => {
     const names = fs.readdirSync(controller).filter((one) => one.startsWith(CGROUP));
     return names.map((name) => path.join(controller, name));
   });
-  if (groups.length === 0) return;
+}
+
+function removeGroups(): void {
+  const all = groups();
+  if (all.length === 0) return;
   // A process that is not gone yet keeps its own.
-  spawnSync("find", [...groups, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], { stdio: "ignore" });
+  spawnSync("find", [...all, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], { stdio: "ignore" });
 }
 
 interface Login {
@@ -244,17 +297,21 @@ function loginFile(directory: string, name: string, token: string): string {
   return file;
 }
 
-async function startRuntime(guardian: Guardian, { images }: NodeSpec): Promise<void> {
+async function startRuntime(guardian: Guardian): Promise<void> {
   const runtime = runtimeDirectory();
   const file = path.join(guardian.directory, "containerd.toml");
   fs.writeFileSync(file, containerdConfig(guardian.directory, runtime));
   // It keeps its images from one node to the next, and serves one at a time.
-  await guardian.run("containerd", [lock(), "containerd", "--config", file], { file: "flock" });
+  await guardian.run("containerd", ["--no-fork", lock(), "containerd", "--config", file], { file: "flock" });
   await until(guardian, "containerd", () => {
     run("ctr", "--address", SOCKET, "version");
     return Promise.resolve();
   });
-  const mark = path.join(runtime, "index.json");
+}
+
+/** Gives a node its images, which may be those of the last one. */
+async function supplyImages({ images }: NodeSpec): Promise<void> {
+  const mark = path.join(runtimeDirectory(), "index.json");
   const index = fs.readFileSync(path.join(images, "index.json"), "utf8");
   if (!fs.existsSync(mark) || fs.readFileSync(mark, "utf8") !== index) {
     await importImages(images, SOCKET);
@@ -387,14 +444,9 @@ async function startPolicies(
 }
 
 /** Fills an empty cluster with what every one has: names for Services, and rights of the node's own. */
-async function furnish(kubelet: Component, kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
+async function furnish(kubeconfig: KubeConfig, spec: NodeSpec): Promise<void> {
   const objects = KubernetesObjectApi.makeApiClient(kubeconfig);
-  const core = kubeconfig.makeApiClient(CoreV1Api);
   for (const object of baseObjects(spec)) await objects.create(object);
-  await kubelet.until(async () => {
-    const { status } = await core.readNode({ name: spec.name });
-    return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;
-  });
 }
 
 function written(directory: string, name: string, content: object): string {

@@ -53,6 +53,8 @@ export interface Cluster {
   readonly processes: readonly NamedProcess[];
   /** Starts a program that ends with the cluster; its output goes to `<name>.log` in the directory. */
   run: Guardian["run"];
+  /** Takes the power from the node, and starts it again; where the node is a real one. */
+  readonly reboot?: () => Promise<void>;
   /** Stops every process and removes the directory. */
   stop(): Promise<void>;
   /** Lets the cluster outlive this process, until somebody stops it by its directory. */

@@ -56,6 +56,7 @@ async function differences(): Promise<string[][]> {
     ["metrics-server", `that of chart ${charts.metricsServer.version}`, metricsServerVersion],
     ["containers", "its containerd and runc", `${said("containerd")}, ${said("runc")}`],
     ["kernel", "its own", os.release()],
+    ["a loss of power", "takes what is not on disks yet", "takes what is in memory, caches of disks excepted"],
   ];
 }
 

@@ -3,7 +3,8 @@ import type { SecretName } from "../../../stacks/config/systems";
 import { kubectl } from "./cluster";
 
 const NAMESPACE = "data-platform";
-export const LET_IN = "let in";
+/** What {@link logIn} answers when the store let it in, and holds something. */
+export const LET_IN = /^\[".+"\]$/;
 
 /** How a client logs in to a store. */
 export interface Login {
@@ -12,8 +13,8 @@ export interface Login {
   /** The Deployment, and the Secret that it reads. */
   readonly client: string;
   readonly secret: string;
-  /** In Python, with the Secret's keys as environment. */
-  readonly script: string;
+  /** What the store holds of this client, in Python, with the Secret's keys as environment. */
+  readonly held: string;
   /** What the store says to a wrong password. */
   readonly refusal: RegExp;
 }
@@ -24,45 +25,53 @@ export const LOGINS: readonly Login[] = [
     credential: "postgresMlflowPassword",
     client: "mlflow",
     secret: "mlflow-database",
-    script: "import sqlalchemy; sqlalchemy.create_engine(os.environ['MLFLOW_BACKEND_STORE_URI']).connect()",
+    held:
+      "import sqlalchemy; server = sqlalchemy.create_engine(os.environ['MLFLOW_BACKEND_STORE_URI']).connect(); " +
+      "held = server.scalars(sqlalchemy.text('SELECT run_uuid FROM runs'))",
     refusal: /password authentication failed/,
   },
   {
     credential: "objectStoreMlflowSecretKey",
     client: "mlflow",
     secret: "mlflow-object-store",
-    script: "import boto3; boto3.client('s3').list_objects_v2(Bucket='mlflow-artifacts')",
+    held:
+      "import boto3; answer = boto3.client('s3').list_objects_v2(Bucket='mlflow-artifacts'); " +
+      "held = [one['Key'] for one in answer['Contents']]",
     refusal: /SignatureDoesNotMatch/,
   },
   {
     credential: "redisFeastPassword",
     client: "feast-server",
     secret: "redis-feast",
-    script:
-      "import redis; redis.Redis('redis.data-platform.svc', ssl=True, ssl_ca_certs='/etc/redis-ca/ca.crt', " +
-      "username=os.environ['username'], password=os.environ['password']).scan()",
+    held:
+      "import redis; server = redis.Redis('redis.data-platform.svc', ssl=True, ssl_ca_certs='/etc/redis-ca/ca.crt', " +
+      "username=os.environ['username'], password=os.environ['password']); " +
+      "held = [key.hex() for key in server.scan_iter()]",
     refusal: /invalid username-password/,
   },
 ];
 
-/** What a login's Secret holds. */
-export async function held({ api }: Rehearsal, { secret }: Login): Promise<Readonly<Record<string, string>>> {
+/** What a login's Secret says. */
+export async function secretOf({ api }: Rehearsal, { secret }: Login): Promise<Readonly<Record<string, string>>> {
   const { data = {} } = await api.core.readNamespacedSecret({ name: secret, namespace: NAMESPACE });
   return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value, "base64").toString()]));
 }
 
-/** Logs in from the client's pod with what its Secret holds, or held once; answers {@link LET_IN}, or what the store says. */
+/**
+ * Logs in from the client's pod with what its Secret says, or said once; answers as JSON what the store holds of this client, or
+ * in its words why it lets nobody in.
+ */
 export async function logIn(
   rehearsal: Rehearsal,
-  { client, script }: Login,
+  { client, held }: Login,
   values: Readonly<Record<string, string>>,
 ): Promise<string> {
   const program = [
     "import json, os",
     `os.environ.update(json.loads(${JSON.stringify(JSON.stringify(values))}))`,
     "try:",
-    `    ${script}`,
-    `    print(${JSON.stringify(LET_IN)})`,
+    `    ${held}`,
+    "    print(json.dumps(sorted(held)))",
     "except Exception as error:",
     "    print(error)",
   ].join("\n");
