@@ -28,7 +28,11 @@ export interface ScheduledJobArgs extends ContainerArgs {
 
 // What a drain, a preemption or a lost node takes away did not fail (alphagov/govuk-helm-charts#4210): another pod begins again.
 const TAKEN_AWAY = {
-  rules: [{ action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] }],
+  rules: [
+    { action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] },
+    // What containerd says of a container that it does not find again, after a loss of power.
+    { action: "Ignore", onExitCodes: { operator: "In", values: [255] } },
+  ],
 };
 
 /**

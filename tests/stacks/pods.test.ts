@@ -73,14 +73,15 @@ for (const shape of ALL_SHAPES) {
       }
     });
 
-    it("begin a scheduled run again that a drain took away, but for what goes on without its pod", async () => {
+    it("begin a scheduled run again that a drain or a reboot took away, but for what goes on without its pod", async () => {
       const { seen } = await program(shape);
       for (const { inputs } of all(seen, "kubernetes:batch/v1:CronJob")) {
         const { backoffLimit, podFailurePolicy, template } = inputs.spec.jobTemplate.spec;
         if (backoffLimit > 0 || inputs.spec.suspend) continue;
         const followsRay = template.spec.containers[0].command.slice(0, 3).join(" ") === "ray job submit";
-        const [rule] = podFailurePolicy?.rules ?? [];
-        assert.equal(rule?.action, followsRay ? undefined : "Ignore", inputs.metadata.name);
+        const ignored = (podFailurePolicy?.rules ?? []).filter(({ action }: any) => action === "Ignore");
+        const reasons = ignored.map((rule: any) => rule.onPodConditions?.[0].type ?? rule.onExitCodes.values[0]);
+        assert.deepEqual(reasons, followsRay ? [] : ["DisruptionTarget", 255], inputs.metadata.name);
       }
     });
 
