@@ -343,7 +343,8 @@ function storeConfig(project: string): string {
     registry: {
       registry_type: "sql",
       path: "${FEAST_REGISTRY}",
-      sqlalchemy_config_kwargs: { pool_size: POOL_SIZE, max_overflow: 0 },
+      // A connection is tried before it is used: after a failover each would fail once (feast#3611).
+      sqlalchemy_config_kwargs: { pool_size: POOL_SIZE, max_overflow: 0, pool_pre_ping: true },
       cache_ttl_seconds: REGISTRY_CACHE_SECONDS,
       // Otherwise the servers reject requests for a view during its materialization (feast#6780).
       serve_features_while_materializing: true,

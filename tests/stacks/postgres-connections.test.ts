@@ -84,6 +84,19 @@ describe("the connections to PostgreSQL", () => {
     });
   }
 
+  it("are tried before they are used, by the clients that do not do so by themselves", async () => {
+    const { seen } = await program("prod");
+    const files = (name: string) => only(seen, "kubernetes:core/v1:ConfigMap", name).inputs.data;
+    assert.equal(
+      parse(files("feast-store")["feature_store.yaml"]).registry.sqlalchemy_config_kwargs.pool_pre_ping,
+      true,
+    );
+    assert.match(
+      files("superset-config")["superset_config.py"],
+      /SQLALCHEMY_ENGINE_OPTIONS = \{[^}]*"pool_pre_ping": True/,
+    );
+  });
+
   it("grow with the clients, as far as the server has memory for them", async () => {
     const config = configOf("prod");
     const grown = { ...config, mlflow: { ...config.mlflow, webWorkers: 9 } };

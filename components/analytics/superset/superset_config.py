@@ -30,7 +30,12 @@ def _cache(name: str, lifetime: timedelta) -> dict[str, object]:
 
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
 SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_DATABASE_URI"]
-SQLALCHEMY_ENGINE_OPTIONS = {"pool_size": int(os.environ["SUPERSET_DATABASE_POOL"]), "max_overflow": 0}
+SQLALCHEMY_ENGINE_OPTIONS = {
+    "pool_size": int(os.environ["SUPERSET_DATABASE_POOL"]),
+    "max_overflow": 0,
+    # A connection is tried before it is used: after a failover each would fail once (sqlalchemy#5776).
+    "pool_pre_ping": True,
+}
 
 CACHE_CONFIG = _cache("metadata", timedelta(minutes=5))
 DATA_CACHE_CONFIG = _cache("data", timedelta(minutes=5))

@@ -58,7 +58,7 @@ describe("Superset", () => {
         HOSTILE,
         "db.elsewhere:5432",
         "/charts",
-        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt&connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=30000",
       ],
       [
         "rediss:",
@@ -88,7 +88,7 @@ describe("Superset", () => {
   it("declares the reader, and Trino where there is one, without a password", async () => {
     const reader = {
       name: "PostgreSQL catalog",
-      uri: "postgresql+psycopg2://runner@db.elsewhere:5432/catalog?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+      uri: "postgresql+psycopg2://runner@db.elsewhere:5432/catalog?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt&connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=30000",
       passwordVariable: "READER_PASSWORD",
     };
     const without = await superset();

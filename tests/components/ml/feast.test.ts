@@ -123,7 +123,7 @@ describe("Feast", () => {
         HOSTILE,
         "db.elsewhere:5432",
         "/runs",
-        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt&connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=30000",
       ],
     );
   });

@@ -48,7 +48,7 @@ describe("Mlflow", () => {
         HOSTILE,
         "db.elsewhere:5432",
         "/runs",
-        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt",
+        "?sslmode=verify-full&sslrootcert=/etc/postgres-ca/ca.crt&connect_timeout=10&keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=30000",
       ],
     );
     const rest = JSON.stringify(seen.filter((one) => one !== secret).map(({ inputs }) => inputs));
