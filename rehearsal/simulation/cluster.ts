@@ -132,7 +132,7 @@ async function startCertManager(guardian: Guardian, program: string): Promise<vo
     `kubectl --kubeconfig=${KUBECONFIG} wait --for=${what} --timeout=24h ${crds.join(" ")}`;
   const login = [`--kubeconfig=${KUBECONFIG}`, `--cluster-resource-namespace=${certManager.name}`];
   const script = `until ${wait("create")} && ${wait("condition=Established")}; do sleep 1; done; exec "$@"`;
-  await guardian.run(certManager.name, ["-c", script, "sh", program, ...login], { file: "sh" });
+  await guardian.run(certManager.name, ["-c", script, "sh", program, "controller", ...login], { file: "sh" });
 }
 
 function ifThere(error: unknown): void {

@@ -117,7 +117,7 @@ export const REHEARSAL: ToolSet = {
   releases: officialReleases(versions),
 };
 
-/** cert-manager's controllers. Upstream releases them in images alone. */
+/** cert-manager's programs. Upstream releases them in images alone. */
 const CERTIFICATES: ToolSet = {
   owner: "cert-manager",
   directory: MODULE,

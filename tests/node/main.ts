@@ -50,7 +50,7 @@ async function differences(): Promise<string[][]> {
     ["nodes", "several", "one"],
     ["charts", "published", "those in .charts, else stand-ins"],
     ["images", "published", "made of packages, on Debian 12"],
-    ["cert-manager", "with webhook and cainjector", "the controller alone"],
+    ["cert-manager", "with ACME issuers", "without"],
     ["Valkey", images.valkey, await program("valkey", "valkey-server")],
     ...(await Promise.all(monitoring)),
     ["metrics-server", `that of chart ${charts.metricsServer.version}`, metricsServerVersion],

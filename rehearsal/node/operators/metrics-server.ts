@@ -49,12 +49,13 @@ export function metricsServer({ namespace, values, objects }: Release): Manifest
     {
       apiVersion: "apiregistration.k8s.io/v1",
       kind: "APIService",
-      metadata: { name: "v1beta1.metrics.k8s.io" },
+      metadata: {
+        name: "v1beta1.metrics.k8s.io",
+        annotations: { "cert-manager.io/inject-ca-from": `${namespace}/${NAME}` },
+      },
       spec: {
         ...{ group: "metrics.k8s.io", version: "v1beta1", groupPriorityMinimum: 100, versionPriority: 100 },
         service: { name: NAME, namespace },
-        // cainjector would say by which CA.
-        insecureSkipTLSVerify: true,
       },
     },
   ];

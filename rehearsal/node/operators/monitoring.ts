@@ -33,6 +33,7 @@ const AS_USER = {
 };
 
 interface OperatorValues extends Record<InstanceNamespaces, readonly string[]> {
+  readonly admissionWebhooks: { readonly failurePolicy: string };
   readonly namespaces: { readonly additional: readonly string[] };
   readonly prometheusConfigReloader: {
     readonly resources: Readonly<Record<"requests" | "limits", Readonly<Record<"cpu" | "memory", string>>>>;
@@ -110,6 +111,7 @@ export function monitoring({ namespace, values, objects }: Release, versions: Se
     ...given(namespace, `${RELEASE}-operator`),
     ...given(namespace, "prometheus"),
     ...selfSigned(namespace, ADMISSION, [`${RELEASE}-operator`]),
+    ...admission(namespace, prometheusOperator),
     server("Prometheus", namespace, {
       image: fromDebian.prometheus.image,
       version: versions.prometheus,
@@ -127,6 +129,31 @@ export function monitoring({ namespace, values, objects }: Release, versions: Se
     }),
     ...monitors(namespace),
   ];
+}
+
+/** How the chart registers the webhooks, of which cert-manager's cainjector says by which CA. */
+function admission(namespace: string, { admissionWebhooks: { failurePolicy } }: OperatorValues): Manifest[] {
+  const annotations = { "cert-manager.io/inject-ca-from": `${namespace}/${ADMISSION}` };
+  return Object.entries({ Mutating: "mutate", Validating: "validate" }).map(([kind, path]) => ({
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: `${kind}WebhookConfiguration`,
+    metadata: { name: ADMISSION, annotations },
+    webhooks: [
+      {
+        name: "prometheusrulemutate.monitoring.coreos.com",
+        rules: [
+          {
+            ...{ apiGroups: ["monitoring.coreos.com"], apiVersions: ["*"], resources: ["prometheusrules"] },
+            operations: ["CREATE", "UPDATE"],
+          },
+        ],
+        clientConfig: {
+          service: { namespace, name: `${RELEASE}-operator`, path: `/admission-prometheusrules/${path}` },
+        },
+        ...{ failurePolicy, timeoutSeconds: 10, admissionReviewVersions: ["v1", "v1beta1"], sideEffects: "None" },
+      },
+    ],
+  }));
 }
 
 function given(namespace: string, name: string): Manifest[] {

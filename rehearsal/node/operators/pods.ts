@@ -1,19 +1,16 @@
 import * as path from "node:path";
-import { charts } from "../../../components/base/versions";
 import type { Manifest } from "../../operators/operator";
 import type { Evaluation } from "../../program/evaluate";
 import { plain } from "../../program/values";
-import { versions } from "../../simulation/toolchain";
 import type { LocalImage } from "../images";
 import { built, type WebhookConfiguration } from "./build";
+import { certManager, certManagerImage } from "./cert-manager";
 import { metricsServer } from "./metrics-server";
 import { monitoring, type ServerVersions } from "./monitoring";
-import { everything, haveRights, rights } from "./rights";
 import { ended, type Release, run } from "./stand-in";
 
 const CNPG_IMAGE = `ghcr.io/cloudnative-pg/cloudnative-pg:${built("cnpg").slice(1)}`;
 const WEBHOOK_PORT = 9443;
-const CERT_MANAGER_IMAGE = `quay.io/jetstack/cert-manager-controller:${versions.certManager}`;
 
 interface ReleaseInputs {
   readonly namespace: string;
@@ -24,10 +21,10 @@ interface ReleaseInputs {
 }
 
 /** The images of the operators, of binaries in `bin`, and of cert-manager's. */
-export function operatorImages(bin: string, certManager: string): LocalImage[] {
+export function operatorImages(bin: string, certManagerBinary: string): LocalImage[] {
   const program = (name: string, target: string) => ({ kind: "copy", source: path.join(bin, name), target }) as const;
   return [
-    { name: CERT_MANAGER_IMAGE, parts: [{ kind: "copy", source: certManager, target: "/cert-manager" }] },
+    certManagerImage(certManagerBinary),
     {
       name: CNPG_IMAGE,
       // It hands its own binary to the instances, by the name of their architecture.
@@ -65,16 +62,6 @@ export function withOperators(
         return objects;
     }
   };
-}
-
-function certManager({ namespace, objects }: Release): Manifest[] {
-  const owner = { namespace, name: "cert-manager" };
-  const given = haveRights ? rights(charts.certManager, owner, undefined) : [everything(owner)];
-  const running = {
-    image: CERT_MANAGER_IMAGE,
-    command: ["/cert-manager", "--cluster-resource-namespace=cert-manager", "--metrics-listen-address=:9402"],
-  };
-  return [...objects.map((object) => (isDeployment(object, "cert-manager") ? run(object, running) : object)), ...given];
 }
 
 function cnpg(

@@ -48,7 +48,7 @@ const OPERATORS: Readonly<Record<OperatorName, Runs>> = {
     chart: charts.certManager,
     release: "cert-manager",
     account: "cert-manager",
-    args: () => ["--cluster-resource-namespace=cert-manager"],
+    args: () => ["controller", "--cluster-resource-namespace=cert-manager"],
   },
   "prometheus-operator": {
     chart: charts.kubePrometheusStack,

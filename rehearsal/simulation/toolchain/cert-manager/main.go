@@ -1,12 +1,14 @@
-// cert-manager's controllers for self-signed and CA issuers. Upstream's own main is a module of its own, which the module proxy
-// does not serve.
+// The programs of cert-manager by their names, the controller for self-signed and CA issuers alone. Upstream's mains are modules
+// of their own, which the module proxy does not serve.
 package main
 
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log"
 	"net"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -37,15 +39,39 @@ const (
 )
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "file with the address of the API server and a login")
-	namespace := flag.String("cluster-resource-namespace", "", "namespace of the Secrets of ClusterIssuers")
-	metrics := flag.String("metrics-listen-address", "", "where Prometheus may ask; nowhere by default")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, *namespace, *metrics); err != nil {
+	if err := start(ctx, os.Args[1], os.Args[2:]); err != nil {
 		log.Fatal(err)
 	}
+}
+
+func start(ctx context.Context, program string, args []string) error {
+	switch program {
+	case "controller":
+		return control(ctx, args)
+	case "webhook":
+		serveWebhook(ctx, args)
+		return nil
+	case "cainjector":
+		return injectCAs(ctx)
+	case "startupapicheck":
+		return checkAPI(ctx)
+	default:
+		return fmt.Errorf("%s: not controller, webhook, cainjector or startupapicheck", program)
+	}
+}
+
+// control runs the controllers until ctx ends.
+func control(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("controller", flag.ExitOnError)
+	kubeconfig := flags.String("kubeconfig", "", "file with the address of the API server and a login")
+	namespace := flags.String("cluster-resource-namespace", "", "namespace of the Secrets of ClusterIssuers")
+	metrics := flags.String("metrics-listen-address", "", "where Prometheus may ask; nowhere by default")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return run(ctx, *kubeconfig, *namespace, *metrics)
 }
 
 func run(ctx context.Context, kubeconfig, namespace, metrics string) error {
