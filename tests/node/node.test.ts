@@ -46,6 +46,26 @@ describe("the ML core on a real node", () => {
     assert.deepEqual([up.changed, refresh.changed], [[], []]);
   });
 
+  it("has webhooks refuse what the operators behind them could not use", async () => {
+    const metadata = { name: "wrong", namespace: NAMESPACE };
+    const rule = { alert: "Wrong", expr: "sum(" };
+    const wrong = {
+      "cert-manager.io/v1/Certificate": {
+        secretName: "wrong",
+        dnsNames: ["wrong"],
+        issuerRef: { name: "x" },
+        duration: "1m",
+      },
+      "monitoring.coreos.com/v1/PrometheusRule": { groups: [{ name: "wrong", rules: [rule] }] },
+      "postgresql.cnpg.io/v1/Cluster": { instances: 1, storage: { size: "much" } },
+    };
+    for (const [kind, spec] of Object.entries(wrong)) {
+      const object = { apiVersion: path.dirname(kind), kind: path.basename(kind), metadata, spec };
+      const apply = ["apply", "--dry-run=server", "--filename=-"];
+      await assert.rejects(kubectl(rehearsal, NAMESPACE, apply, JSON.stringify(object)), /denied the request/, kind);
+    }
+  });
+
   it("lets pods connect as the wires say, and in no other way", async () => {
     const wires = wiresOf(await evaluateStack(STACK));
     const wrong = [];
