@@ -121,7 +121,7 @@ export const REHEARSAL: ToolSet = {
 const CERTIFICATES: ToolSet = {
   owner: "cert-manager",
   directory: MODULE,
-  tools: [{ name: CERT_MANAGER, module: CERT_MANAGER, package: ".", ldflags: STRIP, seconds: 150 }],
+  tools: [{ name: CERT_MANAGER, module: CERT_MANAGER, package: ".", ldflags: STRIP, seconds: 180 }],
 };
 
 /** Seconds that it takes to build all of them on two idle cores. */
