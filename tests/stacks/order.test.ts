@@ -65,11 +65,10 @@ for (const shape of SHAPES) {
       );
       const letsPass = { failurePolicy: "Ignore" };
       assert.deepEqual(releases["cnpg"]?.webhook, { mutating: letsPass, validating: letsPass });
-      const { admissionWebhooks } = releases["kube-prometheus-stack"]?.prometheusOperator ?? {};
-      if (admissionWebhooks) assert.equal(admissionWebhooks.failurePolicy, "Ignore");
+      const { enabled = true, admissionWebhooks } = releases["kube-prometheus-stack"].prometheusOperator;
+      if (enabled) assert.equal(admissionWebhooks?.failurePolicy, "Ignore");
       // cert-manager's must see all: Helm waits until it does.
-      const { startupapicheck } = releases["cert-manager"] ?? {};
-      if (startupapicheck) assert.notEqual(startupapicheck.enabled, false);
+      assert.notEqual(releases["cert-manager"].startupapicheck?.enabled, false);
     });
 
     it("asks for a monitor after the certificate that it names, without which the operator leaves it out for good", async () => {
