@@ -2,7 +2,7 @@ import { charts } from "../../../components/base/versions";
 import type { Manifest } from "../../operators/operator";
 import { versions } from "../../simulation/toolchain";
 import type { LocalImage } from "../images";
-import { everything, haveRights, rights } from "./rights";
+import { rights } from "./rights";
 import { type Release, run } from "./stand-in";
 
 const NAME = "cert-manager";
@@ -41,7 +41,7 @@ export function certManager({ namespace, objects }: Release): Manifest[] {
           return object;
       }
     }),
-    ...[NAME, `${NAME}-cainjector`, WEBHOOK].flatMap((name) => given(namespace, name)),
+    ...[NAME, `${NAME}-cainjector`, WEBHOOK].flatMap((name) => rights(charts.certManager, { namespace, name })),
     ...within(namespace, WEBHOOK, [
       {
         ...{ apiGroups: [""], resources: ["secrets"], resourceNames: [WEBHOOK_CA] },
@@ -74,11 +74,6 @@ const WEBHOOK_CONTAINER = {
   volumeMounts: [{ name: "tmp", mountPath: "/tmp" }],
 };
 const TEMPORARY = { volumes: [{ name: "tmp", emptyDir: {} }] };
-
-function given(namespace: string, name: string): Manifest[] {
-  const owner = { namespace, name };
-  return haveRights ? rights(charts.certManager, owner, undefined) : [everything(owner)];
-}
 
 /** Rights in its own namespace. */
 function within(namespace: string, name: string, rules: readonly object[]): Manifest[] {

@@ -5,7 +5,7 @@ import type { Manifest } from "../../operators/operator";
 import { debianVersion, ensureDebian } from "../../software/debian";
 import type { LocalImage } from "../images";
 import { built } from "./build";
-import { everything, haveRights, rights } from "./rights";
+import { rights } from "./rights";
 import { type Release, run, selfSigned } from "./stand-in";
 
 const OPERATOR_IMAGE = `quay.io/prometheus-operator/prometheus-operator:${built("prometheus-operator")}`;
@@ -108,8 +108,7 @@ export function monitoring({ namespace, values, objects }: Release, versions: Se
           return object.kind === "Service" ? named(object) : object;
       }
     }),
-    ...given(namespace, `${RELEASE}-operator`),
-    ...given(namespace, "prometheus"),
+    ...[`${RELEASE}-operator`, "prometheus"].flatMap((name) => rights(charts.kubePrometheusStack, { namespace, name })),
     ...selfSigned(namespace, ADMISSION, [`${RELEASE}-operator`]),
     ...admission(namespace, prometheusOperator),
     server("Prometheus", namespace, {
@@ -154,11 +153,6 @@ function admission(namespace: string, { admissionWebhooks: { failurePolicy } }: 
       },
     ],
   }));
-}
-
-function given(namespace: string, name: string): Manifest[] {
-  const owner = { namespace, name };
-  return haveRights ? rights(charts.kubePrometheusStack, owner, undefined) : [everything(owner)];
 }
 
 /** As the chart starts it. */

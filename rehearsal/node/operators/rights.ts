@@ -28,12 +28,14 @@ interface Binding extends Manifest {
 // What lies in no namespace stays the chart's ClusterRole's, wherever the rest is given.
 const CLUSTER_WIDE = ["storageclasses"];
 
-/** The roles that the chart binds to an account whose name ends like that of ours, bound to ours. */
-export function rights(
-  { chart, version }: ChartPin,
-  account: Owner,
-  within: readonly string[] | undefined,
-): Manifest[] {
+/**
+ * The roles that the chart binds to an account whose name ends like that of ours, bound to ours; every right where the roles of the
+ * charts are not at hand.
+ *
+ * @param within are the namespaces where it has them. @default the whole cluster
+ */
+export function rights({ chart, version }: ChartPin, account: Owner, within?: readonly string[]): Manifest[] {
+  if (!haveRights) return [everything(account)];
   const text = fs.readFileSync(path.join(RIGHTS, `${chart}-${version}.yaml`), "utf8");
   const objects = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
   const subjects = [{ kind: "ServiceAccount", ...account }];
@@ -63,8 +65,7 @@ export function rights(
   });
 }
 
-/** Every right, where the roles of the charts are not at hand. */
-export function everything(account: Owner): Manifest {
+function everything(account: Owner): Manifest {
   return {
     apiVersion: "rbac.authorization.k8s.io/v1",
     kind: "ClusterRoleBinding",

@@ -9,7 +9,7 @@ import { built, ensureOperators, operatorNames as builtNames } from "../../../re
 import { renderRelease } from "../../../rehearsal/simulation/helm-template";
 import { ensureCertManager, versions } from "../../../rehearsal/simulation/toolchain";
 import { ensureEnvoyGateway, ensureEnvoyGatewayChart } from "../../../rehearsal/software/tools";
-import { everything, haveRights, rights } from "../../../rehearsal/node/operators/rights";
+import { rights } from "../../../rehearsal/node/operators/rights";
 import { type World } from "./world";
 
 /** The operators that run. */
@@ -125,7 +125,7 @@ export async function start(world: World, directory: string, name: OperatorName,
   const owner = { namespace, name: account };
   await world.apply([
     { apiVersion: "v1", kind: "ServiceAccount", metadata: owner },
-    ...(ours || rendered ? [] : haveRights ? rights(chart, owner, within?.(values)) : [everything(owner)]),
+    ...(ours || rendered ? [] : rights(chart, owner, within?.(values))),
   ]);
   const binary = path.join(directory, name);
   if (name === "cnpg") prepareCnpg(world.cluster.directory, binary);
