@@ -6,6 +6,7 @@ import type { Expected } from "./expected";
 const TOPIC = "pods";
 // A kubelet may need a few seconds longer than a pod's grace period.
 const GOING_SECONDS = 60;
+const DAY_SECONDS = 86_400;
 
 /** Whether pods in the program's namespaces are stuck: where, why, and what to do. `patience` is in seconds. */
 export function pods(expected: Expected, cluster: ClusterView, patience: number): Question[] {
@@ -28,6 +29,7 @@ export function pods(expected: Expected, cluster: ClusterView, patience: number)
           .map((container) => ({ what: waitingText(pod, container), next: next(pod, container.name) })),
       ),
     ),
+    question("were killed for their memory within a day", killedForMemory),
     question(`start or are not ready for over ${patience} s`, (pod) => slow(pod, patience)),
     question("have no place on a node", (pod) => unplaced(pod, expected.stack)),
     question("failed or do not go", (pod) => [...failed(pod), ...lingering(pod)]),
@@ -78,6 +80,17 @@ function waitingText(pod: V1Pod, { name, state, lastState, restartCount }: V1Con
   ].join("; ");
 }
 
+/** Containers that run again: Kubernetes shows their end to nobody who does not ask for it. */
+function killedForMemory(pod: V1Pod): Fault[] {
+  return containers(pod).flatMap(({ name, lastState, restartCount }) => {
+    const { reason, finishedAt } = lastState?.terminated ?? {};
+    if (reason !== "OOMKilled" || finishedAt === undefined || secondsSince(finishedAt) > DAY_SECONDS) return [];
+    const limit = pod.spec?.containers.find((one) => one.name === name)?.resources?.limits?.["memory"];
+    const what = `${nameOf(pod)}, container ${name}: OOMKilled at its limit of ${limit}; ${restartCount} restarts`;
+    return [{ what, next: "raise memoryMiB of its system in the stack file" }];
+  });
+}
+
 /** A pod that is on a node and not ready after `patience`, for a reason that no other check names. */
 function slow(pod: V1Pod, patience: number): Fault[] {
   const { spec, status, metadata } = pod;
@@ -88,7 +101,7 @@ function slow(pod: V1Pod, patience: number): Fault[] {
     return [];
   }
   const since = condition(pod, "Ready")?.lastTransitionTime ?? metadata?.creationTimestamp ?? new Date();
-  const seconds = Math.round((Date.now() - new Date(since).getTime()) / 1000);
+  const seconds = secondsSince(since);
   if (seconds < patience) return [];
   const next = `kubectl describe pod -n ${metadata?.namespace} ${metadata?.name}`;
   return [{ what: `${nameOf(pod)}, ${stageOf(pod)} for ${seconds} s`, next }];
@@ -110,6 +123,10 @@ function stageOf(pod: V1Pod): string {
           .filter(Boolean)
           .join(": ");
   return `${init === undefined ? "container" : "init container"} ${blocked.name}: ${state}`;
+}
+
+function secondsSince(time: Date): number {
+  return Math.round((Date.now() - new Date(time).getTime()) / 1000);
 }
 
 function condition({ status }: V1Pod, type: string) {
@@ -135,7 +152,7 @@ function lingering(pod: V1Pod): Fault[] {
   const { deletionTimestamp, namespace, name } = pod.metadata ?? {};
   if (deletionTimestamp === undefined) return [];
   // The timestamp is the end of the grace period.
-  const seconds = Math.round((Date.now() - new Date(deletionTimestamp).getTime()) / 1000);
+  const seconds = secondsSince(deletionTimestamp);
   if (seconds < GOING_SECONDS) return [];
   const next = `see whether node ${pod.spec?.nodeName} is up; kubectl describe pod -n ${namespace} ${name}`;
   return [{ what: `${nameOf(pod)}: should have been gone for ${seconds} s`, next }];

@@ -290,8 +290,13 @@ describe("npm run verify", () => {
         ["Deployment data-platform/mlflow", /0 of 1 pods ready/, /kubectl describe deployment/],
         [
           "crash",
-          /mlflow-.*container mlflow: CrashLoopBackOff; back-off 5m0s.*ended with 1 \(Error\); 7 restarts/,
+          /mlflow-.*container mlflow: CrashLoopBackOff; back-off 5m0s.*ended with 137 \(OOMKilled\); 7 restarts/,
           /--previous/,
+        ],
+        [
+          "were killed for their memory within a day",
+          /mlflow-.*container mlflow: OOMKilled at its limit of \d+(Mi|Gi); 7 restarts/,
+          /raise memoryMiB/,
         ],
         ["StatefulSet data-platform/minio", /0 of 1 pods ready/, /kubectl describe statefulset/],
         ["have no image", /minio-0, container minio: ImagePullBackOff; Back-off pulling image/, /tag exist/],
@@ -398,7 +403,9 @@ function waitingFor(reason: string, message: string, restartCount = 0) {
       started: false,
       restartCount,
       state: { waiting: { reason, message } },
-      ...(restartCount > 0 && { lastState: { terminated: { exitCode: 1, reason: "Error" } } }),
+      ...(restartCount > 0 && {
+        lastState: { terminated: { exitCode: 137, reason: "OOMKilled", finishedAt: new Date() } },
+      }),
     })),
   });
 }
