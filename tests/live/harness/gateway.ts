@@ -173,7 +173,10 @@ export class Gateway {
           }, reject);
         },
       );
-      request.on("error", reject);
+      request.on("error", (error: NodeJS.ErrnoException) => {
+        // Nobody listens: what the two say last tells why.
+        reject(error.code === "ECONNREFUSED" ? new Error(`${error.message}\n${this.sandbox.tail(4)}`) : error);
+      });
       request.end(body);
     });
   }

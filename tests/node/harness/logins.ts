@@ -6,6 +6,10 @@ const NAMESPACE = "data-platform";
 /** What {@link logIn} answers when the store let it in, and holds something. */
 export const LET_IN = /^\[".+"\]$/;
 
+const HISTORY =
+  "{.metadata.deletionTimestamp} {.status.reason} {range .status.containerStatuses[*]}{.name}: " +
+  "{.restartCount} restarts {.lastState.terminated.reason} {.lastState.terminated.exitCode} {.state}; {end}";
+
 /** How a client logs in to a store. */
 export interface Login {
   /** The password, as a stack sets it. */
@@ -83,6 +87,12 @@ export async function logIn(
       metadata?.ownerReferences?.[0]?.kind === "ReplicaSet" &&
       metadata.name?.startsWith(`${client}-`),
   );
-  const exec = ["exec", "--stdin", pod?.metadata?.name ?? client, "--", "python", "-"];
-  return (await kubectl(rehearsal, NAMESPACE, exec, program)).trim();
+  const name = pod?.metadata?.name ?? client;
+  try {
+    return (await kubectl(rehearsal, NAMESPACE, ["exec", "--stdin", name, "--", "python", "-"], program)).trim();
+  } catch (error) {
+    // A container that ends takes what runs in it along.
+    const now = await kubectl(rehearsal, NAMESPACE, ["get", "pod", name, `--output=jsonpath=${HISTORY}`]).catch(String);
+    throw new Error(`${String(error)}\n${now}`, { cause: error });
+  }
 }
