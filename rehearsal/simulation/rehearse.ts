@@ -47,12 +47,9 @@ export interface RehearsalOptions {
 
 /** A cluster of another kind than the simulated one, and what then runs in place of stand-ins. */
 export interface Site {
-  readonly start: (
-    toolchain: Toolchain,
-    config: PlatformConfig,
-    directory: string,
-    progress: (line: string) => void,
-  ) => Promise<Cluster>;
+  /** At hand: where the site is, there may be no network to fetch it by. */
+  readonly toolchain: Toolchain;
+  readonly start: (config: PlatformConfig, directory: string, progress: (line: string) => void) => Promise<Cluster>;
   readonly adapted: Adapted;
   /** Directory of its runs, which it cleans itself: whoever is in a namespace of processes takes all others' runs for dead. */
   readonly runs: string;
@@ -138,11 +135,11 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   }
 
   const started = Date.now();
-  const toolchain = await until(interrupted, () => ensureToolchain(progress));
+  const { site } = options;
+  const toolchain = site?.toolchain ?? (await until(interrupted, () => ensureToolchain(progress)));
   // A home of the checkout's own: the stand-in is a script that names its files.
   const home = path.join(toolchain.cache, "plugins", checkoutKey());
   const plugins = await until(interrupted, () => installPlugins(toolchain, home, progress));
-  const { site } = options;
   const certManager = site ? undefined : await until(interrupted, () => findCertManager(given, progress));
   const tools = (Date.now() - started) / 1000;
 
@@ -159,7 +156,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
   const config: PlatformConfig = { ...given, charts: { directory: path.join(directory, "charts") } };
   const startedCluster = Date.now();
   const cluster = site
-    ? await site.start(toolchain, config, directory, progress)
+    ? await site.start(config, directory, progress)
     : await startCluster(toolchain, { ...clusterSpec(stack, config), certManager }, directory, progress, interrupted);
   try {
     const controlPlane = (Date.now() - startedCluster) / 1000;
