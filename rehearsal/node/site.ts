@@ -8,8 +8,8 @@ import { ensureNodeTools } from "./tools";
 import { COREDNS_IMAGE } from "./objects";
 import { ImageStore, type LocalImage } from "./images";
 import { runsDirectory, SANDBOX_IMAGE, startNode } from "./node";
-import type { Site } from "../simulation/rehearse";
-import { cacheDirectory, ensureCertManager, ensureToolchain } from "../simulation/toolchain";
+import { prepareTools, type Site } from "../simulation/rehearse";
+import { cacheDirectory, ensureCertManager } from "../simulation/toolchain";
 import { softwareOf } from "../software/images";
 import { cnpgWebhooks, ensureOperators } from "./operators/build";
 import { metricsServerImage } from "./operators/metrics-server";
@@ -19,7 +19,7 @@ import { operatorImages, withOperators } from "./operators/pods";
 /** A real node of this machine, with all that a stack's pods run. Made where there is a network, started where there is none. */
 export async function prepareSite(stack: string, progress: (line: string) => void): Promise<Site> {
   const program = await evaluateStack(stack);
-  const toolchain = await ensureToolchain(progress);
+  const rehearsalTools = await prepareTools(progress);
   const tools = await ensureNodeTools(progress);
   const operators = await ensureOperators(progress);
   const certManager = await ensureCertManager(progress);
@@ -36,14 +36,14 @@ export async function prepareSite(stack: string, progress: (line: string) => voi
   const store = new ImageStore(path.join(cacheDirectory(), "node", "images"), progress);
   await store.make(all);
   return {
-    toolchain,
+    tools: rehearsalTools,
     adapted: withOperators(program, await cnpgWebhooks(operators), await serverVersions(progress)),
     runs: runsDirectory(),
     start: async (config, directory, report) => {
       const layout = await store.layout(all);
       const [[name] = [""]] = Object.entries(config.cluster.nodes);
       return startNode(
-        toolchain,
+        rehearsalTools.toolchain,
         tools,
         {
           name,

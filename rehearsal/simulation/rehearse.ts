@@ -45,10 +45,16 @@ export interface RehearsalOptions {
   readonly site?: Site;
 }
 
+/** What every rehearsal starts. */
+interface RehearsalTools {
+  readonly toolchain: Toolchain;
+  readonly plugins: Plugins;
+}
+
 /** A cluster of another kind than the simulated one, and what then runs in place of stand-ins. */
 export interface Site {
-  /** At hand: where the site is, there may be no network to fetch it by. */
-  readonly toolchain: Toolchain;
+  /** At hand: where the site is, there may be no network to fetch them by. */
+  readonly tools: RehearsalTools;
   readonly start: (config: PlatformConfig, directory: string, progress: (line: string) => void) => Promise<Cluster>;
   readonly adapted: Adapted;
   /** Directory of its runs, which it cleans itself: whoever is in a namespace of processes takes all others' runs for dead. */
@@ -120,6 +126,14 @@ export async function rehearse(options: RehearsalOptions, interrupted: AbortSign
   }
 }
 
+/** Finds what every rehearsal starts, and downloads, builds or installs what is missing. */
+export async function prepareTools(progress: (line: string) => void): Promise<RehearsalTools> {
+  const toolchain = await ensureToolchain(progress);
+  // A home of the checkout's own: the stand-in is a script that names its files.
+  const home = path.join(toolchain.cache, "plugins", checkoutKey());
+  return { toolchain, plugins: await installPlugins(toolchain, home, progress) };
+}
+
 /**
  * Makes ready all that an `up` needs: tools, plugins, charts, a control plane with the stack's nodes, and its config.
  * What is wrong with the config or does not fit is said first, before a tool is built.
@@ -136,10 +150,7 @@ export async function openRehearsal(options: RehearsalOptions, interrupted?: Abo
 
   const started = Date.now();
   const { site } = options;
-  const toolchain = site?.toolchain ?? (await until(interrupted, () => ensureToolchain(progress)));
-  // A home of the checkout's own: the stand-in is a script that names its files.
-  const home = path.join(toolchain.cache, "plugins", checkoutKey());
-  const plugins = await until(interrupted, () => installPlugins(toolchain, home, progress));
+  const { toolchain, plugins } = site?.tools ?? (await until(interrupted, () => prepareTools(progress)));
   const certManager = site ? undefined : await until(interrupted, () => findCertManager(given, progress));
   const tools = (Date.now() - started) / 1000;
 
