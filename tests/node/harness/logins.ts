@@ -79,6 +79,8 @@ export async function logIn(
     "except Exception as error:",
     "    print(error)",
   ].join("\n");
+  // The plugin looks for the end of a rollout in a cache that may show what was before it (pulumi-kubernetes#2943).
+  await kubectl(rehearsal, NAMESPACE, ["rollout", "status", `deployment/${client}`, "--timeout=120s"]);
   const { items } = await rehearsal.api.core.listNamespacedPod({ namespace: NAMESPACE });
   // kubectl might choose the one that was replaced, which has yet to end.
   const pod = items.find(
