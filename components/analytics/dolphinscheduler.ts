@@ -14,7 +14,7 @@ import {
 } from "../base/endpoint";
 import { configFiles, secretFiles } from "../base/files";
 import type { Offer } from "../base/offer";
-import { container, type ContainerSize, podTemplate, serviceAccount } from "../base/pod";
+import { container, type ContainerSize, podTemplate, type Probe, serviceAccount } from "../base/pod";
 import { jdbcUrl, libpqEnv, POSTGRES_CA_MOUNT, postgresCaVolume } from "../base/postgres-client";
 import { S3_AND_PUBLIC_CAS, s3Ca, s3CaEnv, s3Trust } from "../base/s3-client";
 import { disruptionBudget } from "../base/scale";
@@ -306,6 +306,8 @@ interface Server extends SettingsArgs {
   readonly talksTo: readonly Destination[];
   /** The object store, where it uses one. */
   readonly objectStore?: S3Store;
+  /** What tells that it still works. @default its actuator */
+  readonly liveness?: Probe["liveness"];
   /** Whether others call its pods by name, which requires stable names. */
   readonly named?: boolean;
   /** Size of /tmp, in MiB. @default 256 */
@@ -339,7 +341,7 @@ function serversOf(
       pods: pods.master,
       size: args.master,
       ...withObjectStore,
-      env: { ...withObjectStore.env, MASTER_SERVERLOADPROTECTION_ENABLED: "false" },
+      env: { ...withObjectStore.env, ...MASTER },
       secretEnv: [database, objectStore],
       // Including itself: it is notified of sub-workflows by a call.
       talksTo: [...stores, calls("master"), calls("worker")],
@@ -353,6 +355,8 @@ function serversOf(
       size: args.worker,
       ...withObjectStore,
       env: { ...withObjectStore.env, ...WORKER },
+      // A worker that stops itself closes this port and its registry alone: the process stays, and its actuator is content.
+      liveness: { kind: "tcp", port: "rpc" },
       secretEnv: [registry, objectStore],
       talksTo: [args.registry.server, resources.store.destination, calls("master"), calls("alert"), ...args.tasksReach],
       named: true,
@@ -415,7 +419,11 @@ function startServer(
           path: `${server.path}/actuator/health/readiness`,
           port: "http",
           startupSeconds: 600,
-          liveness: { kind: "http", path: `${server.path}/actuator/health/liveness`, port: "http" },
+          liveness: server.liveness ?? {
+            kind: "http",
+            path: `${server.path}/actuator/health/liveness`,
+            port: "http",
+          },
         },
         mounts: {
           "/tmp": "tmp",
@@ -503,9 +511,17 @@ const COMMON = {
   REGISTRY_TYPE: "jdbc",
 };
 
+const MASTER = {
+  MASTER_SERVERLOADPROTECTION_ENABLED: "false",
+  // Without the database, `waiting` drops all work as well, and then waits for what its own thread would have to notice:
+  // after 100 s it stops in any case (dolphinscheduler#17439).
+  MASTER_REGISTRYDISCONNECTSTRATEGY_STRATEGY: "stop",
+};
+
 const WORKER = {
   // It would check the node's load, which Kubernetes manages.
   WORKER_SERVERLOADPROTECTION_ENABLED: "false",
+  WORKER_REGISTRYDISCONNECTSTRATEGY_STRATEGY: "stop",
   // No sudo: all tasks run as the worker's user, the tenant `default`.
   SUDO_ENABLE: "false",
   WORKER_TENANTCONFIG_AUTOCREATETENANTENABLED: "false",

@@ -185,14 +185,18 @@ type SeaweedfsValues = {
   readonly global: { readonly seaweedfs: GlobalValues };
   readonly master: PartValues & {
     readonly data: ClaimValues;
+    readonly logs: typeof NO_LOG_FILES;
     readonly extraEnvironmentVars: { readonly WEED_MASTER_VOLUME_GROWTH_COPY_1: string };
+    readonly config: string;
+    readonly podAnnotations: { readonly "254carbon.com/maintenance": string };
   };
   readonly volume: PartValues & {
     readonly dataDirs: readonly (ClaimValues & { readonly name: string; readonly maxVolumes: number })[];
     readonly resizeHook: { readonly enabled: false };
   };
-  readonly filer: PartValues & { readonly data: ClaimValues };
+  readonly filer: PartValues & { readonly data: ClaimValues; readonly logs: typeof NO_LOG_FILES };
   readonly s3: PartValues & {
+    readonly logs: typeof NO_LOG_FILES;
     readonly enabled: true;
     readonly port: number;
     readonly enableAuth: true;
@@ -218,7 +222,6 @@ type PartValues = {
   readonly serviceAccountName: string;
   readonly priorityClassName: string;
   readonly affinity: string;
-  readonly logs: { readonly type: "emptyDir" };
   readonly podSecurityContext: { readonly enabled: true; readonly [key: string]: HelmValue };
   readonly containerSecurityContext: { readonly enabled: true; readonly [key: string]: HelmValue };
   readonly extraVolumes: string;
@@ -228,6 +231,12 @@ type PartValues = {
 // The other settings of the probes are the chart's.
 const HTTPS_PROBE = { httpGet: { scheme: "HTTPS" } } as const;
 const CERTIFICATE = "/etc/seaweedfs-tls";
+// Standard error alone, which the kubelet rotates. 4.44 rotates files of its own at 1800 MB and keeps five for each severity, on the
+// node's disk. A volume server writes none unless the chart is told where.
+const NO_LOG_FILES = { type: "" } as const;
+// The filer writes every change down, for other filers, and keeps it for ever (seaweedfs#8336). Abandoned multipart uploads stay as
+// well: in 4.44 what deletes them can take files of complete objects along (seaweedfs#10663).
+const MAINTENANCE = "fs.log.purge -daysAgo=7";
 
 function values(name: string, args: SeaweedfsArgs, users: EnvSecret, certificate: string): SeaweedfsValues {
   const part = (size: ContainerSize): PartValues => ({
@@ -236,7 +245,6 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret, certificate
     priorityClassName: "critical-services",
     // The chart's affinity would require one node per pod.
     affinity: "",
-    logs: { type: "emptyDir" },
     podSecurityContext: {
       enabled: true,
       runAsNonRoot: true,
@@ -259,6 +267,10 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret, certificate
     master: {
       ...part(args.master),
       data: claim(args.master.volume),
+      logs: NO_LOG_FILES,
+      config: `[master.maintenance]\nscripts = "${MAINTENANCE}"\n`,
+      // It reads its configuration once, and the chart does not roll it.
+      podAnnotations: { "254carbon.com/maintenance": MAINTENANCE },
       // A bucket has its own volumes of 1 GB. By default each allocates seven at once: six buckets would take 42 GB.
       extraEnvironmentVars: { WEED_MASTER_VOLUME_GROWTH_COPY_1: "1" },
     },
@@ -269,9 +281,10 @@ function values(name: string, args: SeaweedfsArgs, users: EnvSecret, certificate
       // A Job that deletes the StatefulSet when a size changes.
       resizeHook: { enabled: false },
     },
-    filer: { ...part(args.filer), data: claim(args.filer.volume) },
+    filer: { ...part(args.filer), data: claim(args.filer.volume), logs: NO_LOG_FILES },
     s3: {
       ...s3,
+      logs: NO_LOG_FILES,
       // It reads renewed ones by itself. What the parts say to each other stays plain: the chart would make certificates of its own.
       extraArgs: [`-cert.file=${CERTIFICATE}/tls.crt`, `-key.file=${CERTIFICATE}/tls.key`],
       extraVolumes: `${s3.extraVolumes}- name: certificate\n  secret:\n    secretName: ${certificate}\n`,

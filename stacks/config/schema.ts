@@ -13,6 +13,7 @@ import { serveFaults } from "./serving";
 import { signOnFaults, SingleSignOn } from "./sign-on";
 import { tenantFaults, Tenants } from "./tenants";
 import { type PartOf, partsOf, SECRET_KEYS, type SecretName } from "./systems";
+import { workflowFaults } from "./workflows";
 
 /** The systems that own data, as `protection.lifted` names them. */
 export const DATA_OWNERS = [
@@ -134,6 +135,7 @@ export const PlatformConfig = z
       ...mailFaults(config),
       ...egressFaults(config),
       ...tenantFaults(config),
+      ...workflowFaults(config),
     ]) {
       context.addIssue({ code: "custom", path: [...path], message });
     }

@@ -64,7 +64,7 @@ describe("a target of backups inside the cluster that they protect", () => {
     const config = readStackFile("prod")["carbon:platform"] as any;
     const { backups } = config.postgres;
     const { setup } = config.objectStore;
-    const external = { kind: "external", region: "x", ...OUTSIDE, ...address };
+    const external = { kind: "external", region: "eu-west-1", ...OUTSIDE, ...address };
     const target = store === "target" ? { ...external, bucket: "carbon-backups" } : { kind: "object-store" };
     const postgres = { ...config.postgres, backups: { ...backups, target: { ...target, ...own } } };
     const objectStore = store === "target" ? config.objectStore : { ...external, setup };

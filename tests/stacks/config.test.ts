@@ -21,7 +21,7 @@ function kuberay(servingWorkers: object): object {
   return { mode: "kuberay", head: SIZE, workers, serving, autoscaler: SIZE, operator: SIZE };
 }
 
-const OUTSIDE_API = { kind: "external", url: "https://s3.example.com", cidrs: ["203.0.113.0/24"], region: "x" };
+const OUTSIDE_API = { kind: "external", url: "https://s3.example.com", cidrs: ["203.0.113.0/24"], region: "eu-west-1" };
 const OUTSIDE = { ...OUTSIDE_API, bucket: "carbon-backups" };
 const OUTSIDE_STORE = { ...OUTSIDE_API, setup: SIZE };
 
@@ -425,6 +425,10 @@ const FAULTS: readonly (readonly [Spoil, string])[] = [
     (c) => delete c.objectStore.kind,
     "objectStore.kind: nothing is not allowed: expected 'minio' | 'seaweedfs' | 'external'; correct it in FILE",
   ],
+  [
+    (c) => (c.objectStore = { ...OUTSIDE_STORE, region: "garage" }),
+    `objectStore.region: "garage" is no region that DolphinScheduler knows, so that tasks' logs end with their pods; give the store one of AWS, such as us-east-1, and name it in FILE`,
+  ],
   [(c) => (c.objectStore = "minio"), `objectStore: "minio" is not allowed: expected object; correct it in FILE`],
   [(c) => (c.quota.container.cpu.max = 0.2), "quota.container.cpu.max: 0.2 is below limit (0.5); raise it in FILE"],
   [
@@ -650,7 +654,7 @@ describe("a good config", () => {
         kind: "external",
         url: "https://s3.example.com",
         cidrs: ["203.0.113.0/24"],
-        region: "x",
+        region: "eu-west-1",
         setup,
       };
       delete c.postgres.backups.target.acknowledges;
@@ -727,6 +731,14 @@ describe("a good config", () => {
       "@daily",
     ])
       assert.equal(faults(bad), 1, bad);
+  });
+
+  it("may have a store in any region where no DolphinScheduler keeps logs in it", () => {
+    const config = prod((c) => {
+      c.objectStore = { ...OUTSIDE_STORE, region: "garage" };
+      delete c.dolphinscheduler;
+    });
+    assert.doesNotThrow(() => parseConfig(config, "Pulumi.prod.yaml"));
   });
 
   it("may scale Ray down to one worker", () => {

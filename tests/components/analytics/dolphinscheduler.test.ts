@@ -269,6 +269,21 @@ describe("DolphinScheduler", () => {
     }
   });
 
+  it("starts a worker again that has stopped itself, which its process outlives", async () => {
+    const { seen } = await dolphinscheduler();
+    const [worker] = pod(seen, "worker").containers;
+    assert.deepEqual(worker.livenessProbe.tcpSocket, { port: "rpc" });
+    const { containerPort } = worker.ports.find(({ name }: any) => name === "rpc");
+    assert.equal(containerPort, 1234);
+  });
+
+  it("does not let servers wait for a database in vain: they stop, and are started again", async () => {
+    const { seen } = await dolphinscheduler();
+    for (const kind of ["master", "worker"]) {
+      assert.equal(env(seen, kind)[`${kind.toUpperCase()}_REGISTRYDISCONNECTSTRATEGY_STRATEGY`], "stop", kind);
+    }
+  });
+
   it("runs tasks without sudo and without other users", async () => {
     const { seen } = await dolphinscheduler();
     const { SUDO_ENABLE, WORKER_TENANTCONFIG_AUTOCREATETENANTENABLED, WORKER_TENANTCONFIG_DEFAULTTENANTENABLED } = env(

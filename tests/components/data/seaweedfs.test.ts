@@ -83,6 +83,20 @@ describe("Seaweedfs", () => {
     assert.deepEqual(values.master.extraEnvironmentVars, { WEED_MASTER_VOLUME_GROWTH_COPY_1: "1" });
   });
 
+  it("writes no log files, which only the node's disk would limit", async () => {
+    const { values } = only((await seaweedfs(true)).seen, "kubernetes:helm.sh/v3:Release", "seaweedfs").inputs;
+    // The chart's default of these three is a folder of the node, and a volume server's is none.
+    for (const part of ["master", "filer", "s3"]) assert.deepEqual(values[part].logs, { type: "" }, part);
+    assert.ok(!("logs" in values.volume), "any map makes a volume server write files");
+  });
+
+  it("forgets the filer's record of changes, and starts the master anew when that setting changes", async () => {
+    const { values } = only((await seaweedfs(true)).seen, "kubernetes:helm.sh/v3:Release", "seaweedfs").inputs;
+    const [, script] = /^\[master\.maintenance\]\nscripts = "(.*)"\n$/.exec(values.master.config as string) ?? [];
+    assert.equal(script, "fs.log.purge -daysAgo=7");
+    assert.deepEqual(Object.values(values.master.podAnnotations as object), [script]);
+  });
+
   it("is protected unless that is lifted; what is around it never is", async () => {
     for (const protect of [true, false]) {
       const { seen } = await seaweedfs(protect);
