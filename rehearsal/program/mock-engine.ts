@@ -25,6 +25,8 @@ export interface Registration {
   /** URNs of all that it waits for. */
   readonly dependencies: readonly string[];
   readonly protect: boolean;
+  /** A change of it replaces the resource. */
+  readonly replacementTrigger?: unknown;
 }
 
 /** What a program finds when it runs. */
@@ -47,6 +49,7 @@ interface Request {
   getId?(): string;
   getImportid?(): string;
   getProtect?(): boolean;
+  getReplacementTrigger?(): { toJavaScript(): JavaScriptValue } | undefined;
   getCustom?(): boolean;
   getObject?(): Struct | undefined;
   getProperties?(): Struct | undefined;
@@ -95,6 +98,7 @@ export async function startMockEngine({ stack, config, answers, onRegistration }
         provider: request.getProvider(),
         dependencies: request.getDependenciesList(),
         protect: request.getProtect?.() ?? false,
+        replacementTrigger: request.getReplacementTrigger?.()?.toJavaScript(),
       });
       const state = { toJavaScript: () => ({ ...inputs, ...computed(type, name), ...answers?.(type, name) }) };
       answer(null, {

@@ -96,7 +96,13 @@ export function kuberayClusters(parent: pulumi.Resource, mode: KubeRay, args: Cl
         upgradeStrategy: { type: "Recreate" },
       },
     },
-    { parent, dependsOn },
+    {
+      parent,
+      dependsOn,
+      // KubeRay 1.7 takes its finalizer from no cluster whose options of the state are gone: that one could never be deleted.
+      replacementTrigger: state !== undefined,
+      deleteBeforeReplace: true,
+    },
   );
   if (serving === undefined) return { jobs, serving: jobs, headPod: pods.head.name };
   const { name } = servers.all;

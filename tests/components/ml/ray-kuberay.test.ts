@@ -384,6 +384,14 @@ describe("Ray whose state is in Redis", () => {
       assert.deepEqual(given, verbs);
     }
   });
+
+  it("is switched on and off with a new cluster: KubeRay could never delete one that had a state and lost it", async () => {
+    const triggers = [];
+    for (const own of [{}, { state: cache("s3cret") }]) {
+      triggers.push(only((await ray(own)).seen, "kubernetes:ray.io/v1:RayCluster").replacementTrigger);
+    }
+    assert.deepEqual(triggers, [false, true]);
+  });
 });
 
 describe("access to Ray", () => {
