@@ -80,12 +80,13 @@ function waitingText(pod: V1Pod, { name, state, lastState, restartCount }: V1Con
   ].join("; ");
 }
 
-/** Containers that run again: Kubernetes shows their end to nobody who does not ask for it. */
+/** Containers that were killed and started again: in lists of pods, Kubernetes shows such a pod as Running. */
 function killedForMemory(pod: V1Pod): Fault[] {
   return containers(pod).flatMap(({ name, lastState, restartCount }) => {
     const { reason, finishedAt } = lastState?.terminated ?? {};
     if (reason !== "OOMKilled" || finishedAt === undefined || secondsSince(finishedAt) > DAY_SECONDS) return [];
-    const limit = pod.spec?.containers.find((one) => one.name === name)?.resources?.limits?.["memory"];
+    const declared = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+    const limit = declared.find((one) => one.name === name)?.resources?.limits?.["memory"];
     const what = `${nameOf(pod)}, container ${name}: OOMKilled at its limit of ${limit}; ${restartCount} restarts`;
     return [{ what, next: "raise memoryMiB of its system in the stack file" }];
   });
